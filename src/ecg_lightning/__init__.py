@@ -1,0 +1,1 @@
+"""Heartbeat classification in the electrocardiogram: PyTorch Lightning experiments configured by Hydra."""

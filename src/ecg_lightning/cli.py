@@ -1,0 +1,107 @@
+"""`ecg-lightning …`: everything that starts from data or from a checkpoint; training starts from a config (`train.py`).
+
+Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
+"""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from ecg_lightning.errors import EcgLightningError
+
+
+class _Commands(TyperGroup):
+    """Says what went wrong in one sentence and ends with the exit code that tells it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EcgLightningError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as interrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from interrupt
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="ECG heartbeat classification: get and check the data, use and inspect what an experiment left.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Get the recordings, and check what is there.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", envvar="ECG_DATA_DIR", help="Folder that holds mitdb/, ptbdb/ and heartbeat/.")
+]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="ecg-lightning")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ecg-lightning {importlib.metadata.version('ecg-lightning')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@data.command("fetch")
+def fetch_data(
+    dataset: Annotated[
+        Literal["mitdb", "ptbdb", "heartbeat"],
+        typer.Argument(
+            help="mitdb: MIT-BIH Arrhythmia (about 100 MB). ptbdb: PTB Diagnostic ECG (about 1.7 GB). "
+            "heartbeat: the beats of Kaggle's shayanfazeli/heartbeat (about 580 MB)."
+        ),
+    ],
+    data_dir: DataDir = Path("data"),
+    url: Annotated[
+        str | None, typer.Option(help="Another server's folder with the same files [default: the publisher's].")
+    ] = None,
+    records: Annotated[
+        str | None, typer.Option(help="Only these records, e.g. 100,101 or patient001/s0010_re [default: all].")
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, max=16, help="Files downloaded at once.")] = 4,
+) -> None:
+    """Download a dataset. Run it again to resume, or to replace what is damaged."""
+    from rich.filesize import decimal
+
+    from ecg_lightning.data.fetch import fetch
+
+    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
+    done = fetch(dataset, data_dir, url=url, records=names, connections=connections)
+    typer.echo(f"{done.folder}: {done.downloaded} files downloaded, {done.kept} already there, {decimal(done.size)}")
+
+
+@data.command("check")
+def check_data(
+    data_dir: DataDir = Path("data"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+) -> None:
+    """Say which data are there and what is wrong with them. Exit code 1 if anything is, or if nothing is there."""
+    from ecg_lightning.data.check import as_plain, check, print_checks
+
+    checks = check(data_dir)
+    if as_json:
+        typer.echo(json.dumps(as_plain(checks), indent=2))
+    else:
+        print_checks(checks)
+    if any(one.problems for one in checks) or not any(one.present for one in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Everything before the network: sources of beats, their cache, splits, and the batches that come of them."""

@@ -1,0 +1,188 @@
+"""`Beats`: the one class of result that every source yields and everything before the datamodule works on."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_lightning.errors import DataError
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+TextArray = npt.NDArray[np.str_]
+
+FORMAT = "ecg_lightning.beats/1"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Beats:
+    """Heartbeats of equal length with their labels and where each came from.
+
+    Attributes:
+        signals: ``[n, length] float32``; each beat starts at its first sample and is zero-padded at its end.
+        labels: ``[n] int64``, indices into `classes`.
+        classes: names of the classes.
+        fs: sampling rate of `signals` in Hz.
+        records: ``[n]`` record of each beat, or None where the publisher does not tell (Kaggle).
+        patients: ``[n]`` patient of each beat, or None likewise.
+        samples: ``[n] int64`` index of the R peak in its record, at the record's own rate, or None likewise.
+        published_test: ``[n] bool``, True for the beats that the publisher put into a test file, or None if it
+            published no such division.
+        origin: what made these beats, in plain values: source, settings, synthetic or not.
+    """
+
+    signals: FloatArray
+    labels: IntArray
+    classes: tuple[str, ...]
+    fs: float
+    records: TextArray | None = None
+    patients: TextArray | None = None
+    samples: IntArray | None = None
+    published_test: BoolArray | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.signals)
+        if self.signals.ndim != 2:
+            raise DataError(f"signals of shape {self.signals.shape}: expected [beats, samples]")
+        for name, column in self.columns.items():
+            if len(column) != n:
+                raise DataError(f"{len(column)} {name} for {n} beats: every column has one entry a beat")
+        if n and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
+            raise DataError(f"labels from {self.labels.min()} to {self.labels.max()} for {len(self.classes)} classes")
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    @property
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns beside `signals` that these beats have, by name."""
+        names = ("labels", "records", "patients", "samples", "published_test")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def length(self) -> int:
+        """Samples a beat, padding included."""
+        return int(self.signals.shape[1])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a simulation made these beats, which everything printed and written about them says."""
+        return bool(self.origin.get("synthetic", False))
+
+    def counts(self) -> dict[str, int]:
+        """Number of beats of each class."""
+        found = np.bincount(self.labels, minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, found, strict=True)}
+
+    def select(self, rows: IntArray | BoolArray) -> Self:
+        """The beats at these rows (indices or mask), copied into memory."""
+        chosen = {name: column[rows] for name, column in self.columns.items()}
+        return dataclasses.replace(self, signals=self.signals[rows], **chosen)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (first 16 hexadecimal digits) of every value in every column: equal beats, equal fingerprint."""
+        digest = hashlib.sha256(f"{FORMAT} {self.length} {self.fs} {' '.join(self.classes)}".encode())
+        digest.update(np.ascontiguousarray(self.signals).view(np.uint8).data)
+        for name, column in self.columns.items():
+            digest.update(name.encode())
+            digest.update(_text_bytes(column) if column.dtype.kind == "U" else np.ascontiguousarray(column).data)
+        return digest.hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write all columns into one Arrow IPC file, whole or not at all.
+
+        The file is written beside its destination, flushed to disk and moved into place, so that a reader never sees
+        half of it and a full disk leaves nothing behind.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        import pyarrow as pa
+
+        values = pa.array(np.ascontiguousarray(self.signals).reshape(-1))
+        columns: dict[str, pa.Array] = {"signals": pa.FixedSizeListArray.from_arrays(values, self.length)}
+        for name, column in self.columns.items():
+            texts = column.dtype.kind == "U"
+            columns[name] = pa.array(column.astype(object)).dictionary_encode() if texts else pa.array(column)
+        about = {
+            "format": FORMAT,
+            "classes": self.classes,
+            "fs": self.fs,
+            "origin": dict(self.origin),
+            "fingerprint": self.fingerprint,
+        }
+        batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata({"beats": json.dumps(about)})
+
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                with pa.ipc.new_file(file, batch.schema) as writer:
+                    writer.write_batch(batch)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError as error:
+            raise DataError(
+                f"cannot write {len(self)} beats ({self.signals.nbytes / 1e6:.0f} MB) to {path}: {error}; "
+                "free some space there or choose another folder with cache_dir=…"
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Memory-map what `save` wrote; nothing is copied until it is used.
+
+        Raises:
+            DataError: the file is cut off, damaged, or not a file of beats.
+        """
+        import pyarrow as pa
+
+        try:
+            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+            about = json.loads(batch.schema.metadata[b"beats"])
+            if about["format"] != FORMAT:
+                raise DataError(f"{path} has format {about['format']!r}, this version reads {FORMAT!r}")
+            columns: dict[str, Any] = {}
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if isinstance(column, pa.FixedSizeListArray):
+                    columns[name] = column.flatten().to_numpy().reshape(len(column), -1)
+                elif isinstance(column, pa.DictionaryArray):
+                    words = np.asarray(column.dictionary.to_pylist(), dtype=np.str_)
+                    columns[name] = words[column.indices.to_numpy()]
+                else:
+                    columns[name] = column.to_numpy(zero_copy_only=False)
+            beats = cls(classes=tuple(about["classes"]), fs=about["fs"], origin=about["origin"], **columns)
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
+            raise DataError(f"{path} is no readable file of beats: {error}") from error
+        if beats.fingerprint != about["fingerprint"]:
+            raise DataError(f"{path} is damaged: its values do not have the fingerprint it was written with")
+        return beats
+
+    @classmethod
+    def concatenate(cls, parts: list[Self]) -> Self:
+        """One after the other; the parts must agree in classes, sampling rate and columns."""
+        first = parts[0]
+        for part in parts[1:]:
+            if (part.classes, part.fs, part.columns.keys()) != (first.classes, first.fs, first.columns.keys()):
+                raise DataError("beats of different classes, sampling rates or columns cannot be joined")
+        joined = {name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns}
+        return dataclasses.replace(first, signals=np.concatenate([part.signals for part in parts]), **joined)
+
+
+def _text_bytes(column: npt.NDArray[Any]) -> bytes:
+    """Text as UTF-8 whatever the width of the array that holds it."""
+    words, indices = np.unique(column, return_inverse=True)
+    return "\0".join(words.tolist()).encode() + indices.astype(np.int64).tobytes()

@@ -1,0 +1,78 @@
+"""Beats are parsed, cut or simulated once: afterwards a memory-mapped file, keyed by content and settings, serves them."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.source import Source
+from ecg_lightning.errors import DataError
+
+log = logging.getLogger(__name__)
+
+RECIPE = 1
+"""Part of every key: raise it when the same files and settings give other beats than before."""
+
+
+def cached_beats(source: Source, cache_dir: Path) -> Beats:
+    """The source's beats from the cache, which is built first if it is not there.
+
+    Several jobs that start together build it once: one holds the lock, the others wait for it and read. A damaged
+    file is built again, with a warning.
+
+    Raises:
+        DataError: from the source, or because the cache cannot be written.
+    """
+    path = cache_dir / f"{source.dataset}-{source.name}-{cache_key(source)}.arrow"
+    if (beats := _load(path)) is not None:
+        return beats
+    with _lock(path.with_suffix(".lock")):
+        if (beats := _load(path)) is None:
+            log.info("reading %s from %s; the next start takes it from the cache", source.dataset, source.name)
+            source.read().save(path)
+            beats = Beats.load(path)
+    return beats
+
+
+def cache_key(source: Source) -> str:
+    """Sixteen hexadecimal digits of everything the source's beats depend on: settings and the content of its files."""
+    files = source.files()
+    digest = hashlib.sha256(json.dumps([RECIPE, source.settings()], sort_keys=True).encode())
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
+        for path, content in zip(files, pool.map(_file_digest, files), strict=True):
+            digest.update(os.fsencode(path.name) + content)
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Held by one process at a time, on this machine and, where the file system supports it, on others."""
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path).acquire()
+    except OSError as error:
+        raise DataError(f"cannot write the cache in {path.parent}: {error}; choose another with cache_dir=…") from error
+    with lock:
+        yield
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _load(path: Path) -> Beats | None:
+    if not path.exists():
+        return None
+    try:
+        return Beats.load(path)
+    except DataError as error:
+        log.warning("%s; it is built again", error)
+        return None

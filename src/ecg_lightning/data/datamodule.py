@@ -1,0 +1,193 @@
+"""`BeatDataModule`: from a source to batches, kept in memory as tensors and fetched by one index operation a batch."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.cache import cached_beats
+from ecg_lightning.data.source import Source
+from ecg_lightning.data.splits import Folds, Protocol, split, without_duplicates
+from ecg_lightning.data.transforms import make_transforms
+from ecg_lightning.errors import ConfigError
+
+
+class Batch(NamedTuple):
+    """Some beats.
+
+    Attributes:
+        signals: ``[b, length] float32``.
+        labels: ``[b] int64``.
+        rows: ``[b] int64``, where the beats stand in `Beats`.
+    """
+
+    signals: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class BeatDataset(Dataset[Batch]):
+    """Beats in memory; an index is one position or, far faster, a tensor of them."""
+
+    def __init__(self, beats: Beats, rows: IntArray) -> None:
+        self.signals = torch.from_numpy(beats.signals[rows])
+        self.labels = torch.from_numpy(beats.labels[rows])
+        self.rows = torch.from_numpy(rows)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, positions: int | Tensor) -> Batch:
+        return Batch(self.signals[positions], self.labels[positions], self.rows[positions])
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        """What a DataLoader with an ordinary sampler calls; its `collate_fn` has nothing left to do."""
+        return self[torch.as_tensor(positions)]
+
+
+class BatchSampler(Sampler[Tensor]):
+    """Positions of the beats of each batch, shared out among ranks so that each beat is seen exactly once an epoch.
+
+    PyTorch's ``DistributedSampler`` repeats beats to make the ranks' shares equal, which trains on them twice and, in
+    validation, counts them twice. Here each global batch of ``batch_size · n_ranks`` beats is dealt out to the ranks,
+    and a last one too small for every rank joins the one before, so that all ranks take the same number of steps.
+
+    Args:
+        n_beats: length of the dataset.
+        batch_size: beats a batch on each rank.
+        seed: the order of an epoch follows from seed and epoch; None keeps the beats in order.
+        rank: which share.
+        n_ranks: how many shares.
+    """
+
+    def __init__(self, n_beats: int, batch_size: int, *, seed: int | None, rank: int = 0, n_ranks: int = 1) -> None:
+        self.n_beats = n_beats
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.n_ranks = n_ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        full, left_over = divmod(self.n_beats, self.batch_size * self.n_ranks)
+        return max(full + (left_over >= self.n_ranks), 1)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.seed is None:
+            order = torch.arange(self.n_beats)
+        else:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(self.n_beats, generator=generator)
+        step = self.batch_size * self.n_ranks
+        for number in range(len(self)):
+            end = self.n_beats if number == len(self) - 1 else (number + 1) * step
+            yield order[number * step : end][self.rank :: self.n_ranks]
+
+
+class BeatDataModule(pl.LightningDataModule):
+    """Beats of a source, split, and served in batches.
+
+    Args:
+        source: where the beats come from.
+        cache_dir: where they are kept once read.
+        protocol: how they are split: see `ecg_lightning.data.splits.split`.
+        test_fraction: share of the beats to test on.
+        validation_fraction: share of the rest to select on.
+        split_seed: seed of the split.
+        drop_duplicates: keep equal beats once, before the split.
+        batch_size: beats a training batch on each device.
+        eval_batch_size: beats a batch in validation and test.
+        transforms: random changes to training beats: see `ecg_lightning.data.transforms.make_transforms`.
+        seed: seed of the order of the training beats.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        cache_dir: Path,
+        protocol: Protocol = "random",
+        test_fraction: float = 0.2,
+        validation_fraction: float = 0.1,
+        split_seed: int = 0,
+        drop_duplicates: bool = False,
+        batch_size: int = 256,
+        eval_batch_size: int = 2048,
+        transforms: dict[str, dict[str, float]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or eval_batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size} and eval_batch_size={eval_batch_size}: both at least 1")
+        self.source = source
+        self.cache_dir = cache_dir
+        self.split_settings: dict[str, Any] = {
+            "protocol": protocol,
+            "test_fraction": test_fraction,
+            "validation_fraction": validation_fraction,
+            "seed": split_seed,
+        }
+        self.drop_duplicates = drop_duplicates
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.transforms = make_transforms(transforms or {})
+        self.seed = seed
+        self.beats: Beats
+        self.folds: Folds
+        self.datasets: dict[str, BeatDataset] = {}
+
+    def prepare_data(self) -> None:
+        """Build the cache, in one process a machine."""
+        if not self.datasets:
+            cached_beats(self.source, self.cache_dir)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split the beats, once for all stages."""
+        if self.datasets:
+            return
+        beats = cached_beats(self.source, self.cache_dir)
+        self.beats = without_duplicates(beats) if self.drop_duplicates else beats
+        self.folds = split(self.beats, **self.split_settings)
+        self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Training beats in an order that changes with the epoch."""
+        return self._loader("train", self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation beats in order."""
+        return self._loader("validation", self.eval_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Test beats in order."""
+        return self._loader("test", self.eval_batch_size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Change training beats at random, on the device where they now are."""
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        signals = batch.signals
+        for transform in self.transforms:
+            signals = transform(signals)
+        return batch._replace(signals=signals)
+
+    def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
+        dataset = self.datasets[fold]
+        sampler = BatchSampler(
+            len(dataset),
+            batch_size,
+            seed=self.seed if shuffle else None,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            n_ranks=self.trainer.world_size if self.trainer else 1,
+        )
+        # The sampler yields whole batches, so the loader collates nothing; workers would only copy memory about.
+        return DataLoader(dataset, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())

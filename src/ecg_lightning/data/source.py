@@ -1,0 +1,37 @@
+"""What a source of beats is: something that names its files and settings, and reads `Beats` from them."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ecg_lightning.data.beats import Beats
+
+
+class Source(ABC):
+    """One way to get the beats of one dataset; sources are frozen dataclasses, their fields are their settings."""
+
+    name: ClassVar[str]
+    """The word that chooses it: ``source=name``."""
+
+    dataset: str
+    """``mitbih`` or ``ptbdb``."""
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """Every file that `read` depends on; their content is part of the cache's key.
+
+        Raises:
+            DataError: a file is not there; names it and the command that gets it.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Everything else that `read` depends on, in plain values; kept as `Beats.origin` and part of the key."""
+
+    @abstractmethod
+    def read(self) -> Beats:
+        """Parse, cut or simulate all beats.
+
+        Raises:
+            DataError: a file is damaged or not what it should be.
+        """

@@ -1,0 +1,267 @@
+"""Pictures of a run: confusion, F1 by class, learning curves, and what the beats of each class look like.
+
+Each function draws on a `matplotlib` figure of its own, without pyplot, so that nothing is kept between calls and no
+display is asked for; the file is written whole or not at all. Colours are of Okabe & Ito's palette, which readers with
+any colour vision can tell apart.
+"""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.errors import DataError
+from ecg_lightning.evaluation.atomic import whole_file
+from ecg_lightning.evaluation.published import published_for_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Scores = Mapping[str, Any]
+
+DPI = 120
+BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#6b6b6b"
+ECG_GRID, ECG_FINE_GRID = "#f0b7b0", "#fae3e0"
+EXAMPLES = 4
+"""Single beats drawn behind the mean of their class."""
+
+
+def confusion_picture(scores: Scores, path: Path) -> None:
+    """Draw the confusion matrix on the test fold: percentages of each true class, and numbers of beats.
+
+    Args:
+        scores: content of ``scores.json``.
+        path: destination, a PNG.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    confusion = np.asarray(scores["test"]["confusion"])
+    classes = list(scores["test"]["per_class"])
+    support = confusion.sum(axis=1, keepdims=True)
+    share = np.divide(100 * confusion, support, out=np.zeros(confusion.shape), where=support > 0)
+
+    n = len(classes)
+    figure = _figure(2.2 + 1.05 * n, 1.9 + 0.8 * n)
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for row in range(n):
+        for column in range(n):
+            dark = share[row, column] > 55
+            count = confusion[row, column]
+            text = f"{share[row, column]:.1f} %\n{count:,}" if count else "0"
+            color = "white" if dark else "black" if count else "#a0a0a0"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
+    axes.set_xticks(range(n), classes)
+    axes.set_yticks(range(n), [f"{name}\n({total:,})" for name, total in zip(classes, support[:, 0], strict=True)])
+    axes.set_xticks(np.arange(n - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(n - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class (beats)")
+    _title(figure, "Confusion on the test beats", scores)
+    _save(figure, path)
+
+
+def per_class_picture(scores: Scores, path: Path) -> None:
+    """Draw the F1 of each class and their mean as bars, with the published figures as markers where there are some.
+
+    Args:
+        scores: content of ``scores.json``.
+        path: destination, a PNG.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    test = scores["test"]
+    names = [*test["per_class"], "macro"]
+    own = [100 * entry["f1"] for entry in test["per_class"].values()] + [100 * test["macro_f1"]]
+
+    figure = _figure(2.2 + 0.9 * len(names), 3.6)
+    axes = figure.subplots()
+    bars = axes.bar(names, own, width=0.62, color=[BLUE] * (len(names) - 1) + [GREY], label="this run")
+    axes.bar_label(bars, [f"{value:.1f}" for value in own], label_type="center", color="white", fontsize=10)
+    published = published_for_run(scores)
+    if published:
+        theirs = {name: entry["f1"] for name, entry in published["per_class"].items()}
+        if "macro_f1" in published:
+            theirs["macro"] = published["macro_f1"]
+        axes.plot(
+            [names.index(name) for name in theirs],
+            [100 * value for value in theirs.values()],
+            linestyle="none",
+            marker="D",
+            markersize=7,
+            color=ORANGE,
+            markeredgecolor="black",
+            label="published (epoch chosen on the test file)",
+        )
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)
+    axes.set_ylim(0, 105)
+    axes.set_ylabel("F1 in percent")
+    axes.grid(axis="y", color="#e5e5e5")
+    _tidy(axes)
+    _title(figure, "F1 on the test beats", scores)
+    _save(figure, path)
+
+
+def learning_curves_picture(metrics: Path, path: Path) -> None:
+    """Draw loss and macro-F1 over the epochs, and mark the epoch of the best macro-F1 on validation.
+
+    Args:
+        metrics: ``metrics.csv`` of Lightning's CSVLogger; of its sparse rows the last value of each epoch counts.
+        path: destination, a PNG.
+
+    Raises:
+        DataError: there is no such table or no epoch in it, or the picture cannot be written.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(metrics)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{metrics} is no readable table of metrics: {error}") from error
+    panels = {"loss": "loss", "macro_f1": "macro-F1 in percent"}
+    wanted = [f"{fold}/{name}" for name in panels for fold in ("train", "val")]
+    found = [name for name in wanted if name in table.columns and table[name].notna().any()]
+    if "epoch" not in table.columns or not found:
+        raise DataError(f"{metrics} has no epoch with any of {', '.join(wanted)}: the run ended before its first epoch")
+    epochs = table.groupby("epoch")[found].last()
+    best = epochs["val/macro_f1"].idxmax() if "val/macro_f1" in found else None
+
+    drawn = {name: label for name, label in panels.items() if any(column.endswith(f"/{name}") for column in found)}
+    figure = _figure(4.3 * len(drawn), 3.5)
+    for axes, (name, label) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
+        scale = 100 if name == "macro_f1" else 1
+        for fold, color in (("train", GREY), ("val", BLUE)):
+            if f"{fold}/{name}" in found:
+                curve = scale * epochs[f"{fold}/{name}"].dropna()
+                fold_name = {"train": "training", "val": "validation"}[fold]
+                marker = "o" if len(curve) < 10 else ""
+                axes.plot(curve.index, curve, color=color, linewidth=1.8, marker=marker, markersize=4, label=fold_name)
+        if best is not None:
+            axes.axvline(best, color=VERMILION, linewidth=1.2, linestyle="--", label=f"best epoch: {best:.0f}")
+            if name == "macro_f1":
+                value = scale * epochs.loc[best, "val/macro_f1"]
+                axes.plot([best], [value], "o", color=VERMILION, markersize=6)
+                axes.annotate(
+                    f"{value:.1f}", (best, value), xytext=(-7, -14), textcoords="offset points", ha="right", fontsize=10
+                )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(color="#e5e5e5")
+        axes.legend(edgecolor="none", framealpha=0.9)
+        _tidy(axes)
+    _save(figure, path)
+
+
+def beats_picture(beats: Beats, path: Path) -> None:
+    """Draw the mean beat of each class over a few single ones, on a grid like that of ECG paper.
+
+    The zero padding is left out: at each instant the mean is over the beats that last so long, and it ends where
+    fewer than half of them do.
+
+    Args:
+        beats: any beats; examples are taken at even distances, so equal beats give an equal picture.
+        path: destination, a PNG.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    ms = 1000 * np.arange(beats.length) / beats.fs
+    columns = min(3, len(beats.classes))
+    rows = -(-len(beats.classes) // columns)
+    figure = _figure(3.3 * columns, 2.4 * rows + 0.5)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for label, (name, axes) in enumerate(zip(beats.classes, panels, strict=False)):
+        chosen = np.flatnonzero(beats.labels == label)
+        axes.set_title(f"{name}  ({len(chosen):,} beats)", fontsize=10, loc="left")
+        _ecg_paper(axes, float(ms[-1]))
+        if len(chosen) == 0:
+            continue
+        signals = beats.signals[chosen]
+        lengths = _unpadded_lengths(signals)
+        for i in np.linspace(0, len(chosen) - 1, min(EXAMPLES, len(chosen))).astype(int):
+            end = lengths[i]
+            axes.plot(ms[:end], signals[i, :end], color=GREY, linewidth=0.8, alpha=0.6)
+        # Padding is zero and adds nothing to a sum, so only the number of beats that last to t is to be counted.
+        lasting = (lengths[:, None] > np.arange(beats.length)).sum(axis=0)
+        end = int((lasting >= len(chosen) / 2).sum())
+        mean = signals.sum(axis=0, dtype=np.float64)[:end] / lasting[:end]
+        axes.plot(ms[:end], mean, color=BLUE, linewidth=2.2)
+    for axes in panels[len(beats.classes) :]:
+        axes.set_axis_off()
+    # Shared axes are labelled in the last row only, which may be shorter than the others.
+    for axes in panels[: len(beats.classes)][-columns:]:
+        axes.tick_params(labelbottom=True)
+    keys = [
+        panels[0].plot([], [], color=BLUE, linewidth=2.2, label="mean of the class")[0],
+        panels[0].plot([], [], color=GREY, linewidth=0.8, label="single beats")[0],
+    ]
+    figure.legend(handles=keys, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
+    figure.supxlabel("time from the start of the beat in ms", fontsize=10)
+    figure.supylabel("amplitude (scaled)", fontsize=10)
+    source = f", from {beats.origin['source']}" if "source" in beats.origin else ""
+    title = "SYNTHETIC BEATS by class" if beats.synthetic else f"Beats by class{source}"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=VERMILION if beats.synthetic else "black")
+    _save(figure, path)
+
+
+def _unpadded_lengths(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Samples of each beat before its zeros at the end."""
+    lengths = signals.shape[1] - (signals[:, ::-1] != 0).argmax(axis=1)
+    return np.where(signals.any(axis=1), lengths, 0)
+
+
+def _ecg_paper(axes: "Axes", duration_ms: float) -> None:
+    """Large squares of 200 ms and small ones of 40 ms, as on paper at 25 mm/s."""
+    axes.set_xlim(0, duration_ms)
+    axes.set_ylim(-0.05, 1.1)
+    axes.set_xticks(np.arange(0, duration_ms, 400))
+    axes.set_xticks(np.arange(0, duration_ms, 40), minor=True)
+    axes.set_yticks(np.arange(0, 1.01, 0.5))
+    axes.set_yticks(np.arange(0, 1.11, 0.1), minor=True)
+    axes.grid(which="minor", color=ECG_FINE_GRID, linewidth=0.5)
+    axes.grid(which="major", color=ECG_GRID, linewidth=0.8)
+    for at in np.arange(200, duration_ms, 400):
+        axes.axvline(at, color=ECG_GRID, linewidth=0.8, zorder=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_color(ECG_GRID)
+    axes.tick_params(which="both", length=0, labelsize=9)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def _title(figure: "Figure", title: str, scores: Scores) -> None:
+    about = f"{scores['model']} on {scores['dataset']}, split {scores['split']}, seed {scores['seed']}"
+    figure.suptitle(f"{title}\n{about}", fontsize=11)
+    if scores["synthetic"]:
+        figure.suptitle(f"{title}: SYNTHETIC BEATS\n{about}", fontsize=11, color=VERMILION)
+
+
+def _tidy(axes: "Axes") -> None:
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    from PIL import Image
+
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    # A palette of 128 colours cannot be told from the original here and is a third of its size.
+    small = Image.open(picture).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    with whole_file(path) as partial:
+        small.save(partial, format="png", optimize=True, dpi=(DPI, DPI))

@@ -1,0 +1,224 @@
+"""Tables for the terminal: one run with the published figures beside it, and the jobs of a sweep side by side.
+
+Everything here takes the content of ``scores.json`` and gives something that `rich` prints. Marks are ASCII and the
+widths fit 80 columns, so that a table also reads well in a log file.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ecg_lightning.data.aami import CLASS_MAP
+from ecg_lightning.evaluation.published import FIGURES, PUBLISHED_CAVEAT, published_for_run
+
+Scores = Mapping[str, Any]
+
+NONE = "-"
+SYNTHETIC_WARNING = "SYNTHETIC BEATS: these figures say that the machinery works, and nothing about patients."
+
+
+def run_table(scores: Scores) -> RenderableType:
+    """What to print when a run ends: its test scores by class, in percent, beside the published ones if it has a row.
+
+    Args:
+        scores: content of the run's ``scores.json``.
+    """
+    test = scores["test"]
+    published = published_for_run(scores)
+    table = Table(
+        title=f"{scores['model']} on {scores['task']}: test scores in percent",
+        title_style="bold",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("class", no_wrap=True, vertical="bottom")
+    for header in ("preci-\nsion", "\nrecall", "\nF1", "\nbeats"):
+        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
+    if published:
+        for header in ("publ.\npreci-\nsion", "publ.\nrecall", "publ.\nF1"):
+            table.add_column(header, justify="right", style="dim", vertical="bottom")
+        table.add_column("F1 minus\npubl.", justify="right", vertical="bottom")
+
+    classes = list(test["per_class"])
+    for name in classes:
+        own = test["per_class"][name]
+        absent = own["support"] + own["predicted"] == 0
+        theirs = published["per_class"].get(name) if published else None
+        figures = [None if absent else own[figure] for figure in FIGURES]
+        cells = [*map(_percent, figures), f"{own['support']:,}"]
+        table.add_row(
+            name, *cells, *_beside(published, None if absent else own["f1"], theirs), end_section=name == classes[-1]
+        )
+    mean = {figure: test[f"macro_{figure}"] for figure in FIGURES}
+    macro = None
+    if published and "macro_f1" in published:
+        macro = {figure: published[f"macro_{figure}"] for figure in FIGURES}
+    table.add_row(
+        "macro (mean)",
+        *(_percent(mean[figure]) for figure in FIGURES),
+        f"{scores['n']['test']:,}",
+        *_beside(published, mean["f1"], macro),
+        style="bold",
+    )
+
+    harmonic = f"F1 of macro precision and recall {_percent(test['f1_of_macro_precision_recall'])}"
+    if published and macro:
+        harmonic += f" (published {_percent(published['f1_of_macro_precision_recall'])})"
+    more = [f"accuracy {_percent(test['accuracy'])}", f"weighted F1 {_percent(test['weighted_f1'])}", harmonic]
+    if "auroc" in test:
+        more += [f"specificity {_percent(test['specificity'])}", f"AUROC {_percent(test['auroc'])}"]
+    more.append(f"macro-F1 on validation {_percent(scores['val']['macro_f1'])} (epoch {scores['best_epoch']})")
+    return Group(table, Text(", ".join(more)), Text(), *_caption(scores, published))
+
+
+def comparison_table(runs: Mapping[str, Scores], failures: Mapping[str, str] | None = None) -> RenderableType:
+    """What to print when a sweep ends: a table for each task, the best job on validation first.
+
+    Args:
+        runs: name of the job (such as its overrides) → content of its ``scores.json``.
+        failures: name of the job → its error, of which the first line is shown.
+    """
+    failures = failures or {}
+    parts: list[RenderableType] = []
+    for task in dict.fromkeys(scores["task"] for scores in runs.values()):
+        parts += _comparison_of_task(task, {name: scores for name, scores in runs.items() if scores["task"] == task})
+    if failures:
+        parts.append(Text(f"{len(failures)} of {len(runs) + len(failures)} jobs failed:", style="bold red"))
+        for name, error in failures.items():
+            first = next((line.strip() for line in error.splitlines() if line.strip()), "no message")
+            parts.append(Text.assemble("  ", (name, "red"), ": ", first))
+    return Group(*parts) if parts else Text("no jobs")
+
+
+def _comparison_of_task(task: str, runs: Mapping[str, Scores]) -> list[RenderableType]:
+    some = next(iter(runs.values()))
+    columns: dict[str, tuple[str, ...]]
+    if "auroc" in some["test"]:
+        columns = {
+            "preci-\nsion": ("precision",),
+            "\nrecall": ("recall",),
+            "\nF1": ("f1",),
+            "speci-\nficity": ("specificity",),
+            "\nAUROC": ("auroc",),
+        }
+    else:
+        columns = {f"F1\n{name}": ("per_class", name, "f1") for name in some["test"]["per_class"]}
+    # Headers are broken so that ten columns of figures fit a terminal of 80.
+    paths = {
+        "macro\nF1\nval": ("val", "macro_f1"),
+        "macro\nF1\ntest": ("test", "macro_f1"),
+        "accu-\nracy": ("test", "accuracy"),
+        **{header: ("test", *path) for header, path in columns.items()},
+    }
+    ordered = sorted(runs.items(), key=lambda run: -run[1]["val"]["macro_f1"])
+    best = {header: max(_rounded(_dig(scores, path)) for _, scores in ordered) for header, path in paths.items()}
+
+    table = Table(
+        title=f"{task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent",
+        title_style="bold",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("model", no_wrap=True, vertical="bottom")
+    for header in paths:
+        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("time", justify="right", no_wrap=True, vertical="bottom")
+    legend: list[RenderableType] = []
+    for number, (name, scores) in enumerate(ordered, start=1):
+        cells = []
+        for header, path in paths.items():
+            value = _dig(scores, path)
+            is_best = len(ordered) > 1 and value is not None and _rounded(value) == best[header]
+            cells.append(Text(_percent(value), style="bold green" if is_best else ""))
+        table.add_row(str(number), scores["model"], *cells, _duration(scores["wall_s"]))
+        # Names of jobs are too long for a column: a line of their own keeps them whole.
+        mark = (" SYNTHETIC BEATS", "bold red") if scores["synthetic"] else ""
+        legend.append(Text.assemble((f"{number:3d} ", "bold"), name, mark))
+
+    parts: list[RenderableType] = [table, *legend, Text()]
+    note = "Ordered by macro-F1 on validation, which chooses; bold is the best of its column."
+    if "auroc" in some["test"]:
+        note += " Precision, recall, F1 and specificity are of MI."
+    parts.append(Text(note, style="dim"))
+    protocols = list(dict.fromkeys(_protocol(scores) for scores in runs.values()))
+    parts.append(Text(f"Beats: {'; '.join(protocols)}.", style="dim"))
+    if len(protocols) > 1:
+        parts.append(Text("Figures on different data or splits do not compare.", style="yellow"))
+    if task == "arrhythmia":
+        parts.append(Text(f"Classes: {CLASS_MAP}.", style="dim"))
+    if any(scores["synthetic"] for scores in runs.values()):
+        parts.append(Text(SYNTHETIC_WARNING, style="bold red"))
+    return [*parts, Text()]
+
+
+def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[RenderableType]:
+    if scores["synthetic"]:
+        yield Text(SYNTHETIC_WARNING, style="bold red")
+    yield Text(
+        f"Beats: {_protocol(scores)}, seed {scores['seed']}, {scores['n']['test']:,} test beats. {scores['protocol']}",
+        style="dim",
+    )
+    if scores["task"] == "arrhythmia":
+        yield Text(f"Classes: {CLASS_MAP}.", style="dim")
+    if published:
+        pretrained = "" if scores["transfer"] == "none" else ", from pretrained weights"
+        row = f"{scores['model']}, augmentation {scores['augmentation']}{pretrained}"
+        yield Text(f"{PUBLISHED_CAVEAT} Row: {row}.", style="dim")
+        if scores["split"].startswith(("patient", "ds1")):
+            yield Text(
+                f"The published beats were split at random: split {scores['split']} asks a harder question, "
+                "the difference is not one between the systems.",
+                style="yellow",
+            )
+        if "erratum" in published:
+            yield Text(f"Published {published['erratum']}.", style="dim")
+
+
+def _protocol(scores: Scores) -> str:
+    return f"{scores['dataset']} from {scores['source']}, split {scores['split']}"
+
+
+def _beside(
+    published: Mapping[str, Any] | None, own_f1: float | None, theirs: Mapping[str, float] | None
+) -> tuple[str | Text, ...]:
+    """The published cells of a row and the difference in F1; none when the table has no such columns."""
+    if published is None:
+        return ()
+    if theirs is None:
+        return (NONE, NONE, NONE, NONE)
+    cells = (_percent(theirs[figure]) for figure in FIGURES)
+    if own_f1 is None:
+        return (*cells, NONE)
+    difference = 100 * (own_f1 - theirs["f1"])
+    return (*cells, Text(f"{difference:+.2f}", style="green" if difference >= 0 else "red"))
+
+
+def _percent(fraction: float | None) -> str:
+    # Five characters at most, 100.0 too: a sixth in every column would not fit 80 columns.
+    return NONE if fraction is None else f"{100 * fraction:.2f}"[:5]
+
+
+def _rounded(fraction: float | None) -> float:
+    # Equal as printed is equally good.
+    return -1.0 if fraction is None else round(100 * fraction, 2)
+
+
+def _dig(scores: Scores, path: tuple[str, ...]) -> float | None:
+    value: Any = scores
+    for key in path:
+        value = value[key]
+    return None if value is None else float(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

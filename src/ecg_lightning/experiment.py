@@ -1,0 +1,191 @@
+"""One experiment: from a composed configuration to a trained, tested and filed network.
+
+`run` is what `train.py` calls; from Python, ``run(compose(["model=cnet", "task=mi"], output_dir=…))`` does the same.
+"""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from ecg_lightning import provenance, results
+from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.sources import make_source
+from ecg_lightning.errors import ConfigError
+from ecg_lightning.evaluation.scores import score
+from ecg_lightning.tasks import get_task
+from ecg_lightning.training.classifier import BeatClassifier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The three parts that a configuration describes, ready to fit."""
+
+    datamodule: BeatDataModule
+    classifier: BeatClassifier
+    trainer: pl.Trainer
+
+
+def build(cfg: DictConfig) -> Experiment:
+    """Load and split the beats, and build network and Trainer; nothing is written.
+
+    Raises:
+        DataError: the beats are absent or damaged.
+        ConfigError: settings that do not fit each other or the beats.
+    """
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    split = dict(plain["split"])
+    datamodule = BeatDataModule(
+        make_source(plain["source"], plain["dataset"], Path(cfg.data_dir).expanduser()),
+        cache_dir=Path(cfg.cache_dir).expanduser(),
+        split_seed=split.pop("seed"),
+        **split,
+        drop_duplicates=cfg.dataset.drop_duplicates,
+        batch_size=cfg.optimizer.batch_size,
+        transforms=plain["augmentation"]["transforms"],
+        seed=cfg.seed,
+    )
+    datamodule.prepare_data()
+    datamodule.setup()
+    beats = datamodule.beats
+    task = get_task(cfg.task.name)
+    if beats.classes != task.classes:
+        raise ConfigError(
+            f"task {task.name} asks for the classes {', '.join(task.classes)}, but dataset {cfg.dataset.name} has "
+            f"{', '.join(beats.classes)}; leave dataset to the task, or choose another task"
+        )
+    classifier = BeatClassifier(
+        task=task.name,
+        model=plain["model"],
+        length=beats.length,
+        optimizer=plain["optimizer"],
+        about={
+            "classes": list(task.classes),
+            "fs": beats.fs,
+            "data": {**beats.origin, "fingerprint": beats.fingerprint, "protocol": datamodule.folds.protocol},
+            "config": plain,
+            "versions": provenance.versions(),
+            "git": provenance.git_revision(),
+        },
+    )
+    if cfg.compile:
+        classifier.model.compile()
+    trainer = instantiate(
+        cfg.trainer,
+        callbacks=_instantiate_all(cfg.callbacks),
+        logger=_instantiate_all(cfg.logger),
+        default_root_dir=cfg.output_dir,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the datamodule deals its batches out to the ranks itself
+    )
+    return Experiment(datamodule, classifier, trainer)
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Fit, test once with the checkpoint that was best on validation, and file what came out.
+
+    Returns:
+        What was written to ``scores.json``.
+
+    Raises:
+        DataError, ConfigError: as `build`.
+    """
+    _quiet()
+    started = time.perf_counter()
+    experiment = build(cfg)
+    datamodule, classifier, trainer = experiment.datamodule, experiment.classifier, experiment.trainer
+    if trainer.is_global_zero:
+        results.announce(datamodule, classifier)
+    trainer.fit(classifier, datamodule=datamodule, ckpt_path=cfg.ckpt_path)
+    epochs = trainer.current_epoch
+
+    best = _best_checkpoint(trainer)
+    trainer.test(classifier, datamodule=datamodule, ckpt_path=best.path, weights_only=True, verbose=False)
+    rows, labels, probabilities = (column.cpu().numpy() for column in classifier.test_predictions.compute())
+
+    task, beats = classifier.task, datamodule.beats
+    scores = {
+        "task": task.name,
+        "model": cfg.model.name,
+        "dataset": cfg.dataset.name,
+        "source": cfg.source.name,
+        "synthetic": beats.synthetic,
+        "split": cfg.split.protocol,
+        "protocol": datamodule.folds.protocol,
+        "augmentation": cfg.augmentation.name,
+        "seed": cfg.seed,
+        "epochs": epochs,
+        "best_epoch": best.epoch,
+        "n_parameters": classifier.model.n_parameters,
+        "n": datamodule.folds.sizes(),
+        "fingerprint": beats.fingerprint,
+        "wall_s": round(time.perf_counter() - started, 2),
+        "monitor": cfg.monitor,
+        "val": {"macro_f1": best.score},
+        "test": score(labels, probabilities, task.classes, positive=task.positive),
+    }
+    if trainer.is_global_zero:
+        results.write(Path(cfg.output_dir), scores, beats.select(rows), probabilities, positive=task.positive)
+    return scores
+
+
+def compose(overrides: Iterable[str] = (), *, output_dir: Path | str, config_dir: Path | str = "conf") -> DictConfig:
+    """The configuration that ``python train.py`` would run with these overrides, for notebooks and tests.
+
+    Args:
+        overrides: as on the command line, such as ``model=seq``.
+        output_dir: folder for what the run leaves.
+        config_dir: the project's ``conf``.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(Path(config_dir).absolute()), version_base="1.3"):
+        return hydra_compose("train", overrides=[*overrides, f"output_dir={Path(output_dir).absolute()}"])
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The checkpoint to test; all None where none is kept (``debug=fast_dev_run``), and the last weights are tested."""
+
+    path: str | None = None
+    epoch: int | None = None
+    score: float | None = None
+
+
+def _best_checkpoint(trainer: pl.Trainer) -> _Best:
+    callback = trainer.checkpoint_callback
+    path = getattr(callback, "best_model_path", "")
+    if not path:
+        return _Best()
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return _Best(path=path, epoch=checkpoint["epoch"] + 1, score=float(callback.best_model_score))  # type: ignore
+
+
+def _instantiate_all(group: DictConfig | None) -> list[Any]:
+    """What a group describes, without the entries that were set to null."""
+    return [instantiate(settings) for settings in (group or {}).values() if settings is not None]
+
+
+def _quiet() -> None:
+    """Silence advice that does not apply here."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    torch.set_float32_matmul_precision("high")
+    for advice in (
+        ".*does not have many workers.*",  # the beats are in memory
+        ".*exists and is not empty.*",  # a run's folder also holds Hydra's files
+        ".*number of training batches.*log_every_n_steps.*",  # losses are logged by epoch
+        ".*treespec, LeafSpec.*",  # between Lightning and torch
+    ):
+        warnings.filterwarnings("ignore", advice)

@@ -1,0 +1,74 @@
+"""An experiment as a Hydra job: what a failure says and leaves, and the table that ends a sweep."""
+
+import json
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from ecg_lightning.errors import EcgLightningError
+
+log = logging.getLogger(__name__)
+
+FAILURE_FILE = "failure.json"
+
+
+def run_job(cfg: DictConfig) -> float | None:
+    """Run the experiment that `cfg` describes.
+
+    A failure that a user can mend ends a single run with one line and exit status 2. In a sweep every failure is
+    reported at once and left in the job's folder, and the other jobs go on; `SweepSummary` names it again at the end.
+
+    Returns:
+        The validation score that chose the checkpoint, or None if the job of a sweep failed.
+    """
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        # Heavy, and not needed by --help or a wrong setting.
+        from ecg_lightning import experiment
+
+        scores = experiment.run(cfg)
+    except EcgLightningError as error:
+        if not sweeping:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        _leave_failure(cfg, error)
+    except Exception as error:
+        if not sweeping:
+            raise
+        traceback.print_exc()
+        _leave_failure(cfg, error)
+    else:
+        return scores["val"]["macro_f1"]
+    return None
+
+
+class SweepSummary(Callback):
+    """Ends a sweep with one table of its jobs, read from their folders, and a non-zero exit if one failed."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Print the table."""
+        from rich.console import Console
+
+        from ecg_lightning.evaluation.tables import comparison_table
+
+        folder = Path(config.hydra.sweep.dir)
+        runs = {file.parent.name: json.loads(file.read_text()) for file in sorted(folder.glob("*/scores.json"))}
+        failures = {file.parent.name: json.loads(file.read_text())["error"] for file in folder.glob(f"*/{FAILURE_FILE}")}
+        console = Console()
+        console.print(comparison_table(runs, failures))
+        console.print(f"Results in {folder}", soft_wrap=True)
+        if failures:
+            sys.exit(1)
+
+
+def _leave_failure(cfg: DictConfig, error: Exception) -> None:
+    log.error("job failed: %s", error)
+    file = Path(cfg.output_dir) / FAILURE_FILE
+    file.write_text(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")

@@ -1,0 +1,116 @@
+"""The contract of every network, and the register that finds a network by its name.
+
+A new network is one module in this package with one class decorated by `register`, and one YAML in ``conf/model``.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from ecg_lightning.errors import ConfigError
+
+
+class BeatModel(nn.Module, ABC):
+    """A network that looks at one beat: a backbone, then a head of two fully connected layers.
+
+    The head is the same in all networks, `width` → `hidden` → `n_outputs` with a ReLU between, so that a pretrained
+    backbone gets a new one by the same call whatever the network. The output of a beat never depends on the other
+    beats of its batch.
+
+    Args:
+        width: number of features that `forward_features` yields.
+        hidden: number of units of the head's first layer.
+        n_outputs: number of logits.
+        dropout: probability of dropping a feature before each layer of the head.
+    """
+
+    head_names: ClassVar[tuple[str, ...]] = ("fc1", "fc2")
+    """Modules that make up the head, in order; all other parameters belong to the backbone."""
+
+    def __init__(self, *, width: int, hidden: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.width = width
+        self.hidden = hidden
+        self.dropout = nn.Dropout(dropout)
+        self.reset_classifier(n_outputs)
+
+    def reset_classifier(self, n_outputs: int) -> None:
+        """Give the network a newly initialised head with this many outputs."""
+        reference = next(self.parameters(), None)
+        place = {} if reference is None else {"device": reference.device, "dtype": reference.dtype}
+        self.n_outputs = n_outputs
+        self.fc1 = nn.Linear(self.width, self.hidden, **place)
+        self.fc2 = nn.Linear(self.hidden, n_outputs, **place)
+
+    @abstractmethod
+    def forward_features(self, signals: Tensor) -> Tensor:
+        """Beats ``[b, length]`` → features ``[b, width]``."""
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Features ``[b, width]`` → logits ``[b, n_outputs]``."""
+        logits: Tensor = self.fc2(self.dropout(self.fc1(self.dropout(features)).relu()))
+        return logits
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """Beats ``[b, length]`` → logits ``[b, n_outputs]``."""
+        return self.forward_head(self.forward_features(signals))
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights, frozen ones included."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+Network = TypeVar("Network", bound=type[BeatModel])
+
+_registered: dict[str, Callable[..., BeatModel]] = {}
+
+
+def register(name: str) -> Callable[[Network], Network]:
+    """Class decorator: make a network known as ``model=name``."""
+
+    def add(network: Network) -> Network:
+        _registered[name] = network
+        return network
+
+    return add
+
+
+@cache
+def _import_all() -> None:
+    package = importlib.import_module("ecg_lightning.models")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"ecg_lightning.models.{module.name}")
+
+
+def model_names() -> list[str]:
+    """Names of all networks, sorted."""
+    _import_all()
+    return sorted(_registered)
+
+
+def create_model(name: str, *, n_outputs: int, length: int, **settings: Any) -> BeatModel:
+    """Build a network with fresh weights.
+
+    Args:
+        name: one of `model_names`.
+        n_outputs: number of logits.
+        length: samples a beat.
+        settings: the network's own settings; what is not given takes the network's default.
+
+    Raises:
+        ConfigError: unknown network or setting, or settings that do not fit together.
+    """
+    if name not in model_names():
+        raise ConfigError(f"there is no network {name!r}; choose one of {', '.join(model_names())}")
+    network = _registered[name]
+    own = set(inspect.signature(network).parameters) - {"n_outputs", "length"}
+    if unknown := sorted(set(settings) - own):
+        raise ConfigError(f"network {name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(own))}")
+    return network(n_outputs=n_outputs, length=length, **settings)

@@ -1,0 +1,78 @@
+"""`bilstm` and `bigru`: bidirectional recurrent networks over the frames of a beat.
+
+The recurrence runs along time inside each beat (Schuster & Paliwal, IEEE Trans. Signal Process. 45(11), 1997; LSTM:
+Hochreiter & Schmidhuber 1997; GRU: Cho et al. 2014).
+"""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ecg_lightning.models.base import BeatModel, register
+from ecg_lightning.models.layers import check_frames, frame, mean_and_max, signal_mask
+
+
+class BiRNN(BeatModel):
+    """Frames, optionally embedded, through bidirectional recurrent layers, pooled over the frames that hold signal.
+
+    Zero padding tells a beat's length, which is information, but its frames would dilute the mean and can win the
+    maximum: the recurrence sees them (the backward direction starts from them, and so knows the length), pooling
+    does not.
+
+    Args:
+        n_outputs: number of logits.
+        length: samples a beat.
+        frame_length: samples a frame; must divide `length`.
+        embedding: units of the linear layer and ReLU applied to each frame; 0 feeds the samples as they are.
+        width: units of each direction of each layer.
+        depth: number of bidirectional layers.
+        hidden: units of the head's first layer.
+        dropout: probability of dropping, between the layers and in the head.
+    """
+
+    cell: ClassVar[type[nn.LSTM] | type[nn.GRU]]
+
+    def __init__(
+        self,
+        *,
+        n_outputs: int = 5,
+        length: int = 187,
+        frame_length: int = 17,
+        embedding: int = 0,
+        width: int = 128,
+        depth: int = 2,
+        hidden: int = 64,
+        dropout: float = 0.0,
+    ) -> None:
+        check_frames(length, frame_length)
+        super().__init__(width=4 * width, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
+        self.frame_length = frame_length
+        self.embed = nn.Sequential(nn.Linear(frame_length, embedding), nn.ReLU()) if embedding else nn.Identity()
+        self.rnn = self.cell(
+            embedding or frame_length,
+            width,
+            num_layers=depth,
+            batch_first=True,
+            bidirectional=True,
+            dropout=dropout if depth > 1 else 0.0,
+        )
+
+    def forward_features(self, signals: Tensor) -> Tensor:
+        """Beats ``[b, length]`` → mean and maximum over frames of both directions, ``[b, 4 · width]``."""
+        frames = frame(signals, self.frame_length)
+        steps, _ = self.rnn(self.embed(frames))
+        return mean_and_max(steps, signal_mask(frames))
+
+
+@register("bilstm")
+class BiLSTM(BiRNN):
+    """`BiRNN` of long short-term memory cells."""
+
+    cell = nn.LSTM
+
+
+@register("bigru")
+class BiGRU(BiRNN):
+    """`BiRNN` of gated recurrent units."""
+
+    cell = nn.GRU

@@ -1,0 +1,67 @@
+"""`cnet`: the residual convolutional network of Kachuee, Fazeli & Sarrafzadeh, ICHI 2018 (arXiv 1805.00794), figure 3."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecg_lightning.errors import ConfigError
+from ecg_lightning.models.base import BeatModel, register
+from ecg_lightning.models.layers import Conv1d, as_images
+
+
+class ResidualBlock(nn.Module):
+    """Convolution, ReLU, convolution, added to the input, ReLU, max-pooling of 5 samples with stride 2."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.conv1 = Conv1d(channels, channels, kernel, padding=kernel // 2)
+        self.conv2 = Conv1d(channels, channels, kernel, padding=kernel // 2)
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """``[b, channels, 1, t]`` → ``[b, channels, 1, (t - 5) // 2 + 1]``."""
+        residual = self.conv2(self.conv1(signals).relu())
+        return F.max_pool2d((signals + residual).relu(), kernel_size=(1, 5), stride=(1, 2))
+
+
+@register("cnet")
+class CNet(BeatModel):
+    """A convolution without padding, `blocks` residual blocks, then the head 64 → 32 → `n_outputs`.
+
+    With 187 samples and 5 outputs it has exactly 53,957 parameters.
+
+    Args:
+        n_outputs: number of logits.
+        length: samples a beat.
+        channels: width of every convolution.
+        kernel: length of every convolution, odd.
+        blocks: number of residual blocks, each halving the time axis.
+        hidden: units of the head's first layer.
+        dropout: probability of dropping a feature before each layer of the head; none in the paper.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_outputs: int = 5,
+        length: int = 187,
+        channels: int = 32,
+        kernel: int = 5,
+        blocks: int = 5,
+        hidden: int = 32,
+        dropout: float = 0.0,
+    ) -> None:
+        if kernel % 2 == 0:
+            raise ConfigError(f"kernel={kernel} is even; a residual block keeps its length only with an odd one")
+        steps = length - kernel + 1
+        for _ in range(blocks):
+            steps = (steps - 5) // 2 + 1
+        if steps < 1:
+            raise ConfigError(f"beats of {length} samples are too short for {blocks} blocks, each halving them")
+        super().__init__(width=channels * steps, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
+        self.stem = Conv1d(1, channels, kernel)
+        self.blocks = nn.Sequential(*(ResidualBlock(channels, kernel) for _ in range(blocks)))
+
+    def forward_features(self, signals: Tensor) -> Tensor:
+        """Beats ``[b, length]`` → features ``[b, channels · steps left]``."""
+        stem = self.stem(as_images(signals)).contiguous(memory_format=torch.channels_last)
+        return self.blocks(stem).flatten(1)

@@ -1,0 +1,60 @@
+"""What a run leaves in its folder, and what it says on the terminal."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.evaluation import plots
+from ecg_lightning.evaluation.atomic import whole_file
+from ecg_lightning.evaluation.scores import write_predictions
+from ecg_lightning.evaluation.tables import run_table
+from ecg_lightning.training.classifier import BeatClassifier
+
+
+def announce(datamodule: BeatDataModule, classifier: BeatClassifier) -> None:
+    """Say what is about to be trained on what."""
+    beats, folds = datamodule.beats, datamodule.folds
+    sizes = "  ".join(f"{name} {size:,}" for name, size in folds.sizes().items())
+    counts = "  ".join(f"{name} {count:,}" for name, count in beats.counts().items())
+    origin = f"{datamodule.source.dataset} from {datamodule.source.name}"
+    print(f"network  {classifier.hparams['model']['name']}, {classifier.model.n_parameters:,} parameters")
+    print(f"beats    {origin}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
+    print(f"split    {folds.protocol}: {sizes}", flush=True)
+
+
+def write(
+    folder: Path,
+    scores: dict[str, Any],
+    beats: Beats,
+    probabilities: npt.NDArray[np.float32],
+    *,
+    positive: str | None,
+) -> None:
+    """File a finished run and print its table.
+
+    Writes ``predictions.parquet``, the pictures and, last, ``scores.json``: a folder that has it is complete.
+
+    Args:
+        folder: the run's folder.
+        scores: content of ``scores.json``.
+        beats: the test beats.
+        probabilities: ``[n, classes]``, what the network said of them.
+        positive: the class of interest of a binary task.
+    """
+    about = {key: value for key, value in scores.items() if key not in ("val", "test")}
+    write_predictions(folder / "predictions.parquet", beats, probabilities, positive=positive, about=about)
+    plots.confusion_picture(scores, folder / "confusion.png")
+    plots.per_class_picture(scores, folder / "per_class.png")
+    if (folder / "metrics.csv").exists():
+        plots.learning_curves_picture(folder / "metrics.csv", folder / "learning_curves.png")
+    with whole_file(folder / "scores.json") as partial:
+        partial.write_text(json.dumps(scores, indent=2) + "\n")
+    console = Console()
+    console.print(run_table(scores))
+    console.print(f"Results in {folder}", soft_wrap=True)

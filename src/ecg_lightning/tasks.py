@@ -1,0 +1,65 @@
+"""What is asked of a beat: its classes, how logits become probabilities, and the loss."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ecg_lightning.data.aami import AAMI_CLASSES, PTB_CLASSES
+from ecg_lightning.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A question with its possible answers.
+
+    Attributes:
+        name: the word that chooses it: ``task=name``.
+        classes: the answers; labels are indices into them.
+        positive: the class that a single logit stands for, or None where there is one logit a class.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    positive: str | None = None
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of logits."""
+        return len(self.classes) if self.positive is None else 1
+
+    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy, or binary cross-entropy on logits, of ``[b, n_outputs]`` and ``[b]``.
+
+        Label smoothing: Szegedy et al., CVPR 2016, section 7.
+        """
+        if self.positive is None:
+            return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits.squeeze(1), targets)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits ``[b, n_outputs]`` → probabilities ``[b, classes]``, in single precision whatever the network's."""
+        logits = logits.float()
+        if self.positive is None:
+            return logits.softmax(dim=1)
+        positive = logits.sigmoid()
+        return torch.cat([1 - positive, positive], dim=1)
+
+
+TASKS = {
+    "arrhythmia": Task(name="arrhythmia", classes=AAMI_CLASSES),
+    "mi": Task(name="mi", classes=PTB_CLASSES, positive="MI"),
+}
+
+
+def get_task(name: str) -> Task:
+    """The task of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")
+    return TASKS[name]

@@ -1,0 +1,38 @@
+"""Exponential moving average of the weights, used for validation, checkpoints and the final network."""
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import PARAM_LIST
+
+
+class ExponentialAverage(WeightAveraging):
+    """Lightning's weight averaging with a decay that warms up (Polyak & Juditsky 1992; Tan & Le, ICML 2019).
+
+    After ``n`` updates the decay is ``min(decay, (1 + n) / (10 + n))``, so that the first epochs, and short runs, are
+    not averages of the random initialisation.
+
+    Args:
+        decay: share of the old average that each step keeps.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = decay
+        self._swapped = False
+        super().__init__(multi_avg_fn=self._average)
+
+    @torch.no_grad()
+    def _average(self, averaged: PARAM_LIST, current: PARAM_LIST, n_averaged: Tensor | int) -> None:
+        n = float(n_averaged)
+        weight = 1 - min(self.decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(list(averaged), list(current), weight)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Put the weights back if validation was interrupted, so that the checkpoint saved next holds the right ones."""
+        if self._swapped:
+            self._swap_models(pl_module)
+
+    def _swap_models(self, pl_module: pl.LightningModule) -> None:
+        super()._swap_models(pl_module)
+        self._swapped = not self._swapped

@@ -1,0 +1,138 @@
+"""`BeatClassifier`: a network with a task, its loss, its validation scores and its optimizer."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.utilities import dim_zero_cat
+
+from ecg_lightning.data.datamodule import Batch
+from ecg_lightning.errors import ConfigError
+from ecg_lightning.models import create_model
+from ecg_lightning.tasks import get_task
+
+CHECKPOINT_KEY = "ecg_lightning"
+"""Where a checkpoint keeps what it tells of itself beside weights and hyperparameters."""
+
+SCHEDULES = ("one_cycle", "constant")
+
+
+class Predictions(Metric):
+    """Collects what the network said of each beat, from all ranks."""
+
+    full_state_update = False
+    rows: list[Tensor]
+    labels: list[Tensor]
+    probabilities: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("rows", "labels", "probabilities"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, rows: Tensor, labels: Tensor, probabilities: Tensor) -> None:
+        """Add a batch: ``[b]``, ``[b]`` and ``[b, classes]``."""
+        self.rows.append(rows)
+        self.labels.append(labels)
+        self.probabilities.append(probabilities)
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, labels and probabilities of all beats, in the order of their rows."""
+        rows = dim_zero_cat(self.rows)
+        order = rows.argsort()
+        return rows[order], dim_zero_cat(self.labels)[order], dim_zero_cat(self.probabilities)[order]
+
+
+class BeatClassifier(pl.LightningModule):
+    """Learns to name beats.
+
+    All arguments are plain values and become the checkpoint's hyperparameters, so that a checkpoint loads with
+    ``weights_only=True`` and rebuilds its network by the name it had.
+
+    Args:
+        task: name of the task.
+        model: ``name`` of the network and its settings.
+        length: samples a beat.
+        optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``), ``warmup`` (fraction of the
+            steps in which the one-cycle rate rises) and ``label_smoothing``.
+        about: anything that says where the classifier came from, in plain values; kept, not used.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        model: dict[str, Any],
+        length: int,
+        optimizer: dict[str, Any],
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if optimizer["schedule"] not in SCHEDULES:
+            raise ConfigError(f"there is no schedule {optimizer['schedule']!r}; choose one of {', '.join(SCHEDULES)}")
+        self.task = get_task(task)
+        self.optimizer_settings = optimizer
+        self.model = create_model(**model, n_outputs=self.task.n_outputs, length=length)
+        n_classes = len(self.task.classes)
+        self.val_scores = MetricCollection(
+            {
+                "macro_f1": MulticlassF1Score(n_classes, average="macro"),
+                "accuracy": MulticlassAccuracy(n_classes, average="micro"),
+            },
+            prefix="val/",
+        )
+        self.test_predictions = Predictions()
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """Beats ``[b, length]`` → logits ``[b, n_outputs]``."""
+        logits: Tensor = self.model(signals)
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        smoothing = self.optimizer_settings["label_smoothing"]
+        loss = self.task.loss(self(batch.signals), batch.labels, label_smoothing=smoothing)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and scores of one batch; the scores are computed over all beats of all ranks at the epoch's end."""
+        logits = self(batch.signals)
+        loss = self.task.loss(logits, batch.labels)
+        self.log("val/loss", loss, batch_size=len(batch.labels), sync_dist=True)
+        self.val_scores.update(self.task.probabilities(logits).argmax(dim=1), batch.labels)
+        self.log_dict(self.val_scores, batch_size=len(batch.labels))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep what is said of each beat; `test_predictions` scores nothing, see `ecg_lightning.evaluation`."""
+        self.test_predictions.update(batch.rows, batch.labels, self.task.probabilities(self(batch.signals)))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed."""
+        settings = self.optimizer_settings
+        parameters = list(self.model.parameters())
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings["weight_decay"]},
+                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=settings["lr"],
+        )
+        if settings["schedule"] == "constant":
+            return optimizer
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=settings["lr"],
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=settings["warmup"],
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the validation scores that the checkpoint was chosen or left by."""
+        scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        checkpoint[CHECKPOINT_KEY] = {"scores": scores, "n_parameters": self.model.n_parameters}

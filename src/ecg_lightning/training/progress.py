@@ -1,0 +1,37 @@
+"""What training shows of itself: a bar on a terminal, one plain line an epoch everywhere else."""
+
+import sys
+import time
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar, RichProgressBar
+
+
+class EpochLines(ProgressBar):
+    """One line an epoch, for log files and pipes."""
+
+    def __init__(self, monitor: str) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self._started = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        super().on_train_epoch_start(trainer, pl_module)
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the epoch's losses and score."""
+        if not trainer.is_global_zero:
+            return
+        scores = trainer.callback_metrics
+        figures = [f"{name} {float(scores[name]):.4f}" for name in ("train/loss", "val/loss", self.monitor) if name in scores]
+        seconds = time.perf_counter() - self._started
+        epochs = trainer.max_epochs or -1
+        number = f"{trainer.current_epoch + 1}/{epochs}" if epochs > 0 else f"{trainer.current_epoch + 1}"
+        print(f"epoch {number}  {'  '.join(figures)}  {seconds:.1f} s", flush=True)
+
+
+def progress(monitor: str) -> ProgressBar:
+    """A bar if somebody watches, lines if not."""
+    return RichProgressBar(refresh_rate=20, leave=False) if sys.stdout.isatty() else EpochLines(monitor)
