@@ -87,7 +87,8 @@ def fetch_data(
 
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
     done = fetch(dataset, data_dir, url=url, records=names, connections=connections)
-    typer.echo(f"{done.folder}: {done.downloaded} files downloaded, {done.kept} already there, {decimal(done.size)}")
+    n_files = done.downloaded + done.kept
+    typer.echo(f"{done.folder}: {n_files} files, {decimal(done.size)}; {done.downloaded} of them were downloaded now")
 
 
 @data.command("check")

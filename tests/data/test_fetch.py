@@ -88,7 +88,7 @@ class Handler(SimpleHTTPRequestHandler):
             return
         self.wfile.write(content[start:cut])
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         pass
 
 

@@ -226,7 +226,7 @@ def _listed_records(result: DatasetCheck) -> list[str]:
     listing = folder / "RECORDS"
     result.present = bool(headers) or listing.is_file()
     if unfinished := sorted(folder.rglob("*.partial")):
-        result.notes.append(f"{len(unfinished)} downloads are unfinished, e.g. {unfinished[0]}")
+        result.notes.append(f"unfinished downloads: {_some([path.name for path in unfinished])}")
     if not listing.is_file():
         if headers:
             result.notes.append(f"{listing} is not there, so that nothing tells whether records are missing")
@@ -235,7 +235,7 @@ def _listed_records(result: DatasetCheck) -> list[str]:
     if not listed:
         result.problems.append(f"{listing} is empty; it should name the records")
     if unlisted := sorted(headers - set(listed)):
-        result.notes.append(f"{len(unlisted)} records are there but not in RECORDS, and not used: {_some(unlisted)}")
+        result.notes.append(f"there but not in RECORDS, and not used: {_some(unlisted)}")
     return listed
 
 

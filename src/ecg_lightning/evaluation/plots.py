@@ -134,7 +134,7 @@ def learning_curves_picture(metrics: Path, path: Path) -> None:
     if "epoch" not in table.columns or not found:
         raise DataError(f"{metrics} has no epoch with any of {', '.join(wanted)}: the run ended before its first epoch")
     epochs = table.groupby("epoch")[found].last()
-    best = epochs["val/macro_f1"].idxmax() if "val/macro_f1" in found else None
+    best: Any = epochs["val/macro_f1"].idxmax() if "val/macro_f1" in found else None
 
     drawn = {name: label for name, label in panels.items() if any(column.endswith(f"/{name}") for column in found)}
     figure = _figure(4.3 * len(drawn), 3.5)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.errors import DataError
 from ecg_lightning.evaluation.atomic import whole_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREDICTIONS_FORMAT = "ecg_lightning.predictions/1"
 
@@ -96,7 +99,7 @@ def score(
     return scores
 
 
-def predictions_table(beats: Beats, probabilities: Probabilities) -> Any:
+def predictions_table(beats: Beats, probabilities: Probabilities) -> "pd.DataFrame":
     """What was predicted for each beat, as a `pandas.DataFrame` of one row a beat.
 
     Columns: ``record``, ``patient``, ``sample`` (index of the R peak at the record's own rate; each of the three only
@@ -156,7 +159,7 @@ def write_predictions(
         pq.write_table(table, partial)
 
 
-def read_predictions(path: Path) -> tuple[Any, dict[str, Any]]:
+def read_predictions(path: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
     """Read what `write_predictions` wrote: the table, and ``classes``, ``positive``, ``about`` of its fold.
 
     Raises:
