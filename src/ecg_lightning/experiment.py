@@ -124,6 +124,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "split": cfg.split.protocol,
         "protocol": datamodule.folds.protocol,
         "augmentation": cfg.augmentation.name,
+        "resampling": cfg.augmentation.resampling,
         "seed": cfg.seed,
         "epochs": epochs,
         "best_epoch": best.epoch,

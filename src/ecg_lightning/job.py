@@ -45,7 +45,8 @@ def run_job(cfg: DictConfig) -> float | None:
         traceback.print_exc()
         _leave_failure(cfg, error)
     else:
-        return scores["val"]["macro_f1"]
+        score: float | None = scores["val"]["macro_f1"]
+        return score
     return None
 
 
@@ -60,7 +61,8 @@ class SweepSummary(Callback):
 
         folder = Path(config.hydra.sweep.dir)
         runs = {file.parent.name: json.loads(file.read_text()) for file in sorted(folder.glob("*/scores.json"))}
-        failures = {file.parent.name: json.loads(file.read_text())["error"] for file in folder.glob(f"*/{FAILURE_FILE}")}
+        failed = sorted(folder.glob(f"*/{FAILURE_FILE}"))
+        failures = {file.parent.name: json.loads(file.read_text())["error"] for file in failed}
         console = Console()
         console.print(comparison_table(runs, failures))
         console.print(f"Results in {folder}", soft_wrap=True)

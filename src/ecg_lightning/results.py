@@ -11,9 +11,9 @@ from rich.console import Console
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.evaluation import plots
-from ecg_lightning.evaluation.atomic import whole_file
 from ecg_lightning.evaluation.scores import write_predictions
 from ecg_lightning.evaluation.tables import run_table
+from ecg_lightning.files import whole_file
 from ecg_lightning.training.classifier import BeatClassifier
 
 

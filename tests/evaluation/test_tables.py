@@ -35,7 +35,7 @@ def test_run_is_shown_by_class_in_percent_beside_the_published_figures(make_scor
 
 def test_caption_says_what_the_figures_depend_on(make_scores: Make) -> None:
     text = " ".join(printed(run_table(make_scores())).split())
-    for part in ("mitbih from kaggle", "split random", "seed 1234", "400 test beats", "Beats of one patient may"):
+    for part in ("mitbih from kaggle", "400 test beats", "seed 1234", "Split random: 20% of each class to test"):
         assert part in text
     assert "AAMI EC57 with e and j in N" in text
     assert "epoch chosen on the test file" in text
@@ -49,7 +49,7 @@ def test_synthetic_beats_are_called_so_and_held_against_nothing(make_scores: Mak
 
 
 def test_a_run_without_a_published_row_is_shown_alone(make_scores: Make) -> None:
-    text = printed(run_table(make_scores(augmentation="smote")))
+    text = printed(run_table(make_scores(resampling="smote")))
     assert "publ" not in text.lower()
     assert len(row(text, "V")) == 5
 
@@ -60,7 +60,7 @@ def test_split_by_patient_is_not_passed_off_as_the_published_protocol(make_score
 
 
 def test_mi_shows_its_own_figures_and_the_misprint(make_scores: Make) -> None:
-    text = " ".join(printed(run_table(make_scores("mi", augmentation="smote_tomek"))).split())
+    text = " ".join(printed(run_table(make_scores("mi", resampling="smote_tomek"))).split())
     assert "AUROC" in text
     assert "specificity" in text
     assert "99.57 99.38 99.06" in text

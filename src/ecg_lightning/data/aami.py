@@ -24,6 +24,6 @@ SYMBOL_TO_LABEL: Mapping[str, int] = MappingProxyType(
 )
 """MIT-BIH beat symbol → index into `AAMI_CLASSES`."""
 
-NON_CLASS_SYMBOLS = frozenset('!+~|x[]"stTu()*^p=D@?Bnr`\'&') | {""}
+NON_CLASS_SYMBOLS = frozenset("!+~|x[]\"stTu()*^p=D@?Bnr`'&") | {""}
 """The other symbols of the WFDB annotation standard: rhythm changes, noise, wave boundaries and beats that AAMI's
 five classes leave out (ventricular flutter waves ``!``, blocked atrial beats ``x``)."""

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.errors import DataError
+from ecg_lightning.files import whole_file
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -86,7 +86,7 @@ class Beats:
 
     def select(self, rows: IntArray | BoolArray) -> Self:
         """The beats at these rows (indices or mask), copied into memory."""
-        chosen = {name: column[rows] for name, column in self.columns.items()}
+        chosen: dict[str, Any] = {name: column[rows] for name, column in self.columns.items()}
         return dataclasses.replace(self, signals=self.signals[rows], **chosen)
 
     @cached_property
@@ -101,9 +101,6 @@ class Beats:
 
     def save(self, path: Path) -> None:
         """Write all columns into one Arrow IPC file, whole or not at all.
-
-        The file is written beside its destination, flushed to disk and moved into place, so that a reader never sees
-        half of it and a full disk leaves nothing behind.
 
         Raises:
             DataError: the file cannot be written.
@@ -124,22 +121,8 @@ class Beats:
         }
         batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata({"beats": json.dumps(about)})
 
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                with pa.ipc.new_file(file, batch.schema) as writer:
-                    writer.write_batch(batch)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError as error:
-            raise DataError(
-                f"cannot write {len(self)} beats ({self.signals.nbytes / 1e6:.0f} MB) to {path}: {error}; "
-                "free some space there or choose another folder with cache_dir=…"
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as partial, pa.ipc.new_file(str(partial), batch.schema) as writer:
+            writer.write_batch(batch)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -178,7 +161,9 @@ class Beats:
         for part in parts[1:]:
             if (part.classes, part.fs, part.columns.keys()) != (first.classes, first.fs, first.columns.keys()):
                 raise DataError("beats of different classes, sampling rates or columns cannot be joined")
-        joined = {name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns}
+        joined: dict[str, Any] = {
+            name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns
+        }
         return dataclasses.replace(first, signals=np.concatenate([part.signals for part in parts]), **joined)
 
 

@@ -1,4 +1,4 @@
-"""Beats are parsed, cut or simulated once: afterwards a memory-mapped file, keyed by content and settings, serves them."""
+"""Beats are parsed, cut or simulated once; afterwards a memory-mapped file, keyed by content and settings, has them."""
 
 import hashlib
 import json

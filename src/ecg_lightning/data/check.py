@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ecg_lightning.data.aami import AAMI_CLASSES, AAMI_SYMBOLS, NON_CLASS_SYMBOLS, PTB_CLASSES
+from ecg_lightning.data.aami import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.data.kaggle import FILES, LENGTH
-from ecg_lightning.data.physionet import DIAGNOSES, diagnosis_of
+from ecg_lightning.data.physionet import DIAGNOSES, diagnosis_of, read_annotations
 from ecg_lightning.errors import DataError
 
 MITDB_RECORDS = 48
@@ -95,7 +95,8 @@ def check_mitdb(folder: Path) -> DatasetCheck:
     beats: Counter[str] = Counter()
     for record in records:
         header = _check_signals(result, record)
-        beats.update(_check_annotations(result, record, n_samples=header.sig_len if header else None))
+        if header is not None:
+            beats.update(_check_annotations(result, record, n_samples=header.sig_len))
     result.counts = [Count("records", len(records), MITDB_RECORDS)]
     result.counts += [Count(f"{name} beats", beats[name], MITDB_BEATS[name]) for name in AAMI_CLASSES]
     result.counts.append(Count("beats", beats.total(), sum(MITDB_BEATS.values())))
@@ -276,34 +277,18 @@ def _check_signals(result: DatasetCheck, record: str) -> Any | None:
     return header
 
 
-def _check_annotations(result: DatasetCheck, record: str, *, n_samples: int | None) -> Counter[str]:
+def _check_annotations(result: DatasetCheck, record: str, *, n_samples: int) -> Counter[str]:
     """Check one ``.atr`` file; the number of beats of each AAMI class in it."""
-    import wfdb
-
     path = result.folder / f"{record}.atr"
     if not path.is_file():
         result.found_damaged(record, f"{path} is not there, so that record {record} has no labels")
         return Counter()
-    # MIT annotation files end with a zero word; wfdb reads one that was cut off without a complaint.
-    if not path.read_bytes().endswith(b"\0\0"):
-        result.found_damaged(record, f"{path} is cut off: it does not end with the end mark of an annotation file")
-        return Counter()
     try:
-        annotation = wfdb.rdann(str(result.folder / record), "atr")
-    except Exception as error:  # wfdb raises whatever its parsing stumbles over
-        result.found_damaged(record, f"{path} is no readable annotation file: {error}")
+        _, labels = read_annotations(result.folder / record, n_samples=n_samples)
+    except DataError as error:
+        result.found_damaged(record, str(error))
         return Counter()
-    if n_samples is not None and len(annotation.sample) and annotation.sample[-1] >= n_samples:
-        result.found_damaged(
-            record, f"{path} annotates sample {annotation.sample[-1]:,} of a record of {n_samples:,} samples"
-        )
-    symbols = Counter(map(str, annotation.symbol))
-    beats = Counter({name: sum(symbols[symbol] for symbol in AAMI_SYMBOLS[name]) for name in AAMI_CLASSES})
-    if unknown := sorted(symbols.keys() - NON_CLASS_SYMBOLS - set("".join(AAMI_SYMBOLS.values()))):
-        result.found_damaged(record, f"{path} has symbols that are no WFDB annotation: {_some(unknown)}")
-    elif not beats.total():
-        result.found_damaged(record, f"{path} annotates no beat")
-    return beats
+    return Counter(AAMI_CLASSES[label] for label in labels)
 
 
 def _check_csv(result: DatasetCheck, path: Path) -> None:

@@ -132,36 +132,52 @@ def annotated_recording(record: Path, *, lead: int | str, recorded_fs: float | N
     """One lead of a MIT-BIH record with its annotated beats; beats outside the AAMI classes are left out.
 
     Raises:
-        DataError: the record or its annotations are damaged, or hold symbols that are no WFDB annotation.
+        DataError: as `read_lead` and `read_annotations`.
     """
-    import wfdb
-
     signal, fs = read_lead(record, lead=lead, recorded_fs=recorded_fs)
-    try:
-        annotation = wfdb.rdann(str(record), "atr")
-    except Exception as error:  # wfdb raises whatever its parsing stumbles over
-        raise DataError(f"{record}.atr is no readable annotation file: {error}. Fetch it again") from error
-    symbols = [str(symbol) for symbol in annotation.symbol]
-    if unknown := sorted(set(symbols) - SYMBOL_TO_LABEL.keys() - NON_CLASS_SYMBOLS):
-        first = symbols.index(unknown[0])
-        raise DataError(
-            f"{record}.atr: unknown symbol {unknown[0]!r} at sample {annotation.sample[first]}; expected the symbols "
-            "of the WFDB annotation standard. Is the file damaged?"
-        )
-    is_beat = np.array([symbol in SYMBOL_TO_LABEL for symbol in symbols], dtype=bool)
-    peaks = np.asarray(annotation.sample, dtype=np.int64)[is_beat]
-    if not len(peaks):
-        raise DataError(f"{record}.atr annotates no beat of the classes {', '.join(AAMI_CLASSES)}")
-    if peaks[-1] >= len(signal) or (np.diff(peaks) < 0).any():
-        raise DataError(f"{record}.atr annotates beats out of order or after the signal's end: it is damaged")
+    peaks, labels = read_annotations(record, n_samples=len(signal))
     return Recording(
         record=record.name,
         patient=SAME_PERSON.get(record.name, record.name),
         signal=signal,
         fs=fs,
         peaks=peaks,
-        labels=np.array([SYMBOL_TO_LABEL[symbol] for symbol in symbols if symbol in SYMBOL_TO_LABEL], dtype=np.int64),
+        labels=labels,
     )
+
+
+def read_annotations(record: Path, *, n_samples: int) -> tuple[IntArray, IntArray]:
+    """The annotated beats of a record's ``.atr`` file that have an AAMI class: R peaks ``[b]`` and labels ``[b]``.
+
+    Raises:
+        DataError: the file is cut off or damaged, holds symbols that are no WFDB annotation, or annotates no beat.
+    """
+    import wfdb
+
+    path = record.with_name(f"{record.name}.atr")
+    # Annotation files end with a zero word; wfdb reads one that was cut off without a complaint.
+    if not path.read_bytes().endswith(b"\0\0"):
+        raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file. Fetch it again")
+    try:
+        annotation = wfdb.rdann(str(record), "atr")
+    except Exception as error:  # wfdb raises whatever its parsing stumbles over
+        raise DataError(f"{path} is no readable annotation file: {error}. Fetch it again") from error
+    samples = np.asarray(annotation.sample, dtype=np.int64)
+    symbols = [str(symbol) for symbol in annotation.symbol]
+    if unknown := sorted(set(symbols) - SYMBOL_TO_LABEL.keys() - NON_CLASS_SYMBOLS):
+        raise DataError(
+            f"{path}: unknown symbol {unknown[0]!r} at sample {samples[symbols.index(unknown[0])]:,}; expected the "
+            "symbols of the WFDB annotation standard. Is the file damaged? Fetch it again"
+        )
+    is_beat = np.array([symbol in SYMBOL_TO_LABEL for symbol in symbols], dtype=bool)
+    peaks = samples[is_beat]
+    if not len(peaks):
+        raise DataError(f"{path} annotates no beat of the classes {', '.join(AAMI_CLASSES)}")
+    if (np.diff(peaks) < 0).any():
+        raise DataError(f"{path} annotates beats out of order: it is damaged. Fetch it again")
+    if peaks[-1] >= n_samples:
+        raise DataError(f"{path} annotates sample {peaks[-1]:,} of a record of {n_samples:,} samples. Fetch both again")
+    return peaks, np.array([SYMBOL_TO_LABEL[symbol] for symbol in symbols if symbol in SYMBOL_TO_LABEL], np.int64)
 
 
 def diagnosed_recording(record: Path, *, label: int, lead: int | str, recorded_fs: float | None) -> Recording:
@@ -188,7 +204,8 @@ def read_lead(record: Path, *, lead: int | str, recorded_fs: float | None) -> tu
 
     header = _header(record)
     names = list(header.sig_name or [])
-    position = lead if isinstance(lead, int) else next((i for i, n in enumerate(names) if n.lower() == lead.lower()), -1)
+    by_name = {name.lower(): position for position, name in enumerate(names)}
+    position = lead if isinstance(lead, int) else by_name.get(lead.lower(), -1)
     if not 0 <= position < len(names):
         raise DataError(f"record {record.name} has no lead {lead!r}; it has {', '.join(names)}. Choose dataset.lead=…")
     if recorded_fs is not None and header.fs != recorded_fs:

@@ -1,8 +1,9 @@
 """From a continuous recording to beats: resampling, cutting at the R peaks, scaling and padding.
 
 The defaults rebuild the beats of the Kaggle files (Fazeli, "ECG Heartbeat Categorization Dataset"), after Kachuee,
-Fazeli & Sarrafzadeh, ICHI 2018, section III-A: cut from an R peak to 1.2 times the interval to the next one, zero-padded
-to 187 samples at 125 Hz. The paper scales by 10 s windows; the released files hold beats scaled one by one.
+Fazeli & Sarrafzadeh, ICHI 2018, section III-A: cut from an R peak to 1.2 times the interval to the next one and
+zero-padded to 187 samples at 125 Hz; from MIT-BIH they give exactly the published number of each class. The
+paper scales by 10 s windows; the released files hold beats scaled one by one.
 """
 
 from collections.abc import Iterable
@@ -109,9 +110,7 @@ def cut(recording: Recording, how: Cut) -> tuple[FloatArray, IntArray]:
     return signals[positions], positions
 
 
-def beats_of(
-    recordings: Iterable[Recording], *, how: Cut, classes: tuple[str, ...], origin: dict[str, Any]
-) -> Beats:
+def beats_of(recordings: Iterable[Recording], *, how: Cut, classes: tuple[str, ...], origin: dict[str, Any]) -> Beats:
     """Cut all recordings and join their beats.
 
     Raises:

@@ -57,7 +57,7 @@ def split(
         DataError: too few beats or patients of a class.
     """
     if not (0 < test_fraction < 1 and 0 < validation_fraction < 1):
-        raise ConfigError(f"test_fraction={test_fraction} and validation_fraction={validation_fraction}: both in (0, 1)")
+        raise ConfigError(f"test_fraction={test_fraction}, validation_fraction={validation_fraction}: both in (0, 1)")
     if protocol == "random":
         folds = _by_beat(beats, test_fraction, validation_fraction, seed)
     elif protocol == "patient":
@@ -136,7 +136,8 @@ def _stratified_by_patient(rows: IntArray, beats: Beats, fraction: float, seed: 
 
 def _check_classes(beats: Beats, folds: Folds) -> None:
     """Every class must be learnt and, unless patients forbid it, selected and tested on."""
-    counts = {name: np.bincount(beats.labels[rows], minlength=len(beats.classes)) for name, rows in folds.named().items()}
+    n_classes = len(beats.classes)
+    counts = {name: np.bincount(beats.labels[rows], minlength=n_classes) for name, rows in folds.named().items()}
     for label, name in enumerate(beats.classes):
         absent = [fold for fold, count in counts.items() if count[label] == 0]
         if not absent:
@@ -149,4 +150,3 @@ def _check_classes(beats: Beats, folds: Folds) -> None:
                 "use more data, other fractions or another seed"
             )
         log.warning("class %s (%d beats) comes from so few patients that none is in %s", name, found, where)
-

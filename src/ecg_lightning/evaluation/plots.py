@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.errors import DataError
-from ecg_lightning.evaluation.atomic import whole_file
 from ecg_lightning.evaluation.published import published_for_run
+from ecg_lightning.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

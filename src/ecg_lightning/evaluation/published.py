@@ -24,13 +24,13 @@ PUBLISHED_CAVEAT = (
 FIGURES = ("precision", "recall", "f1")
 
 
-def published_row(task: str, network: str, augmentation: str, pretrained: bool = False) -> dict[str, Any] | None:
-    """Published figures of one network with one augmentation, as fractions, under the keys of `scores.score`.
+def published_row(task: str, network: str, resampling: str, pretrained: bool = False) -> dict[str, Any] | None:
+    """Published figures of one network with one resampling of its training beats, as fractions, under the keys of `scores.score`.
 
     Args:
         task: ``arrhythmia`` or ``mi``.
         network: ``cnet``, ``seq``, ``bilstm`` or ``bigru``.
-        augmentation: ``none`` or ``smote_tomek``.
+        resampling: ``none`` or ``smote_tomek``.
         pretrained: whether the network started from weights trained on ``arrhythmia``; published for ``cnet`` on
             ``mi`` only.
 
@@ -40,7 +40,7 @@ def published_row(task: str, network: str, augmentation: str, pretrained: bool =
         ``precision``, ``recall``, ``f1`` of MI, and the same as ``per_class``. ``erratum`` where the printed figures
         contradict each other. None where nothing was published.
     """
-    rows = _rows().get((network, augmentation))
+    rows = _rows().get((network, resampling))
     if rows is None:
         return None
     if task == "arrhythmia" and not pretrained:
@@ -68,8 +68,8 @@ def published_for_run(scores: Mapping[str, Any]) -> dict[str, Any] | None:
     """`published_row` of the row that a run's ``scores.json`` belongs to; None for synthetic beats, which have none."""
     if scores["synthetic"]:
         return None
-    pretrained = scores["transfer"] != "none"
-    return published_row(scores["task"], scores["model"], scores["augmentation"], pretrained)
+    pretrained = scores.get("transfer", "none") != "none"
+    return published_row(scores["task"], scores["model"], scores["resampling"], pretrained)
 
 
 @cache

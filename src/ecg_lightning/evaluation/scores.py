@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.errors import DataError
-from ecg_lightning.evaluation.atomic import whole_file
+from ecg_lightning.files import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd

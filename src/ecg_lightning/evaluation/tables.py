@@ -162,15 +162,13 @@ def _comparison_of_task(task: str, runs: Mapping[str, Scores]) -> list[Renderabl
 def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[RenderableType]:
     if scores["synthetic"]:
         yield Text(SYNTHETIC_WARNING, style="bold red")
-    yield Text(
-        f"Beats: {_protocol(scores)}, seed {scores['seed']}, {scores['n']['test']:,} test beats. {scores['protocol']}",
-        style="dim",
-    )
+    beats = f"{scores['dataset']} from {scores['source']}, {scores['n']['test']:,} test beats"
+    yield Text(f"Beats: {beats}, run with seed {scores['seed']}. Split {scores['protocol']}.", style="dim")
     if scores["task"] == "arrhythmia":
         yield Text(f"Classes: {CLASS_MAP}.", style="dim")
     if published:
-        pretrained = "" if scores["transfer"] == "none" else ", from pretrained weights"
-        row = f"{scores['model']}, augmentation {scores['augmentation']}{pretrained}"
+        pretrained = "" if scores.get("transfer", "none") == "none" else ", from pretrained weights"
+        row = f"{scores['model']}, resampling {scores['resampling']}{pretrained}"
         yield Text(f"{PUBLISHED_CAVEAT} Row: {row}.", style="dim")
         if scores["split"].startswith(("patient", "ds1")):
             yield Text(

@@ -41,12 +41,12 @@ class BeatModel(nn.Module, ABC):
         self.reset_classifier(n_outputs)
 
     def reset_classifier(self, n_outputs: int) -> None:
-        """Give the network a newly initialised head with this many outputs."""
-        reference = next(self.parameters(), None)
-        place = {} if reference is None else {"device": reference.device, "dtype": reference.dtype}
+        """Give the network a newly initialised head with this many outputs, on the device where the backbone is."""
         self.n_outputs = n_outputs
-        self.fc1 = nn.Linear(self.width, self.hidden, **place)
-        self.fc2 = nn.Linear(self.hidden, n_outputs, **place)
+        self.fc1 = nn.Linear(self.width, self.hidden)
+        self.fc2 = nn.Linear(self.hidden, n_outputs)
+        if (backbone := next(self.parameters(), None)) is not None:
+            self.to(backbone.device)
 
     @abstractmethod
     def forward_features(self, signals: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`cnet`: the residual convolutional network of Kachuee, Fazeli & Sarrafzadeh, ICHI 2018 (arXiv 1805.00794), figure 3."""
+"""`cnet`: residual convolutional network of Kachuee, Fazeli & Sarrafzadeh, ICHI 2018 (arXiv 1805.00794), figure 3."""
 
 import torch
 import torch.nn.functional as F
@@ -64,4 +64,5 @@ class CNet(BeatModel):
     def forward_features(self, signals: Tensor) -> Tensor:
         """Beats ``[b, length]`` → features ``[b, channels · steps left]``."""
         stem = self.stem(as_images(signals)).contiguous(memory_format=torch.channels_last)
-        return self.blocks(stem).flatten(1)
+        features: Tensor = self.blocks(stem).flatten(1)
+        return features

@@ -35,7 +35,7 @@ def as_images(signals: Tensor) -> Tensor:
 
 def frame(signals: Tensor, frame_length: int) -> Tensor:
     """Cut beats ``[b, length]`` into consecutive frames ``[b, length // frame_length, frame_length]``."""
-    return signals.unflatten(1, (-1, frame_length))
+    return signals.reshape(len(signals), -1, frame_length)
 
 
 def check_frames(length: int, frame_length: int) -> None:

@@ -70,7 +70,8 @@ class Seq2Seq(BeatModel):
         images = frames.flatten(0, 1)[:, None, None, :]
         features = F.max_pool2d(self.conv1(images).relu(), (1, 2))
         features = F.max_pool2d(self.conv2(features).relu(), (1, 2))
-        return self.conv3(features).relu().amax(dim=(2, 3)).unflatten(0, frames.shape[:2])
+        vectors: Tensor = self.conv3(features).relu().amax(dim=(2, 3))
+        return vectors.reshape(*frames.shape[:2], -1)
 
     def forward_features(self, signals: Tensor) -> Tensor:
         """Beats ``[b, length]`` → decoder state and attended context, ``[b, 3 · width]``."""

@@ -29,7 +29,7 @@ class ExponentialAverage(WeightAveraging):
         torch._foreach_lerp_(list(averaged), list(current), weight)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Put the weights back if validation was interrupted, so that the checkpoint saved next holds the right ones."""
+        """Put the weights back if validation was interrupted, so that the checkpoint saved next holds them right."""
         if self._swapped:
             self._swap_models(pl_module)
 

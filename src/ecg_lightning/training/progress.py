@@ -25,7 +25,8 @@ class EpochLines(ProgressBar):
         if not trainer.is_global_zero:
             return
         scores = trainer.callback_metrics
-        figures = [f"{name} {float(scores[name]):.4f}" for name in ("train/loss", "val/loss", self.monitor) if name in scores]
+        shown = [name for name in ("train/loss", "val/loss", self.monitor) if name in scores]
+        figures = [f"{name} {float(scores[name]):.4f}" for name in shown]
         seconds = time.perf_counter() - self._started
         epochs = trainer.max_epochs or -1
         number = f"{trainer.current_epoch + 1}/{epochs}" if epochs > 0 else f"{trainer.current_epoch + 1}"
