@@ -56,7 +56,6 @@ def build(cfg: DictConfig) -> Experiment:
         transforms=plain["augmentation"]["transforms"],
         seed=cfg.seed,
     )
-    datamodule.prepare_data()
     datamodule.setup()
     beats = datamodule.beats
     task = get_task(cfg.task.name)

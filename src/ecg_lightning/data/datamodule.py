@@ -1,4 +1,4 @@
-"""`BeatDataModule`: from a source to batches, kept in memory as tensors and fetched by one index operation a batch."""
+"""`BeatDataModule`: from a source to batches, each gathered from memory by one index operation."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,18 +32,23 @@ class Batch(NamedTuple):
 
 
 class BeatDataset(Dataset[Batch]):
-    """Beats in memory; an index is one position or, far faster, a tensor of them."""
+    """A fold of beats; an index is one position or, far faster, many.
+
+    Signals stay where `Beats` has them, memory-mapped, so that the jobs of a sweep share one copy. Batches are gathered
+    by numpy: torch would share out each small gather among its threads, which costs more than the gather itself.
+    """
 
     def __init__(self, beats: Beats, rows: IntArray) -> None:
-        self.signals = torch.from_numpy(beats.signals[rows])
-        self.labels = torch.from_numpy(beats.labels[rows])
-        self.rows = torch.from_numpy(rows)
+        self.beats = beats
+        self.rows = rows
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
 
     def __getitem__(self, positions: int | Tensor) -> Batch:
-        return Batch(self.signals[positions], self.labels[positions], self.rows[positions])
+        rows = self.rows.take(positions)
+        signals = torch.from_numpy(self.beats.signals.take(rows, axis=0))
+        return Batch(signals, torch.as_tensor(self.beats.labels.take(rows)), torch.as_tensor(rows))
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """What a DataLoader with an ordinary sampler calls; its `collate_fn` has nothing left to do."""

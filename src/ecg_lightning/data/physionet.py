@@ -118,7 +118,10 @@ class PhysioNet(Source):
         header = record.with_name(record.name + ".hea")
         if not header.is_file():
             raise DataError(f"{header} is not there; {self._remedy}")
-        names = set(_header(record).file_name or [])
+        # The first word of each line below the record's names a signal file (WFDB's header(5)). Read as plain text, because
+        # every start does this for every record, and importing and asking wfdb takes longer than all else it does.
+        lines = [line for line in header.read_text(errors="replace").splitlines() if line and not line.startswith("#")]
+        names = {line.split()[0] for line in lines[1:]}
         paths = [header, *(header.with_name(name) for name in sorted(names))]
         if self.dataset == "mitbih":
             paths.append(header.with_suffix(".atr"))

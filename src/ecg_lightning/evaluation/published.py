@@ -25,7 +25,7 @@ FIGURES = ("precision", "recall", "f1")
 
 
 def published_row(task: str, network: str, resampling: str, pretrained: bool = False) -> dict[str, Any] | None:
-    """Published figures of one network with one resampling of its training beats, as fractions, under the keys of `scores.score`.
+    """Published figures of one network with one resampling of its training beats: fractions, named as by `score`.
 
     Args:
         task: ``arrhythmia`` or ``mi``.
