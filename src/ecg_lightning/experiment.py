@@ -4,9 +4,11 @@
 """
 
 import logging
+import signal
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from ecg_lightning.data.sources import make_source
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.evaluation.scores import score
 from ecg_lightning.tasks import get_task
-from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.classifier import CHECKPOINT_KEY, BeatClassifier
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
     Raises:
         DataError, ConfigError: as `build`.
+        KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` is where training stopped.
     """
     _quiet()
     started = time.perf_counter()
@@ -106,11 +109,13 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     datamodule, classifier, trainer = experiment.datamodule, experiment.classifier, experiment.trainer
     if trainer.is_global_zero:
         results.announce(datamodule, classifier)
-    trainer.fit(classifier, datamodule=datamodule, ckpt_path=cfg.ckpt_path)
+    with _interruptible():
+        trainer.fit(classifier, datamodule=datamodule, ckpt_path=cfg.ckpt_path)
     epochs = trainer.current_epoch
 
-    best = _best_checkpoint(trainer)
-    trainer.test(classifier, datamodule=datamodule, ckpt_path=best.path, weights_only=True, verbose=False)
+    best = _best_checkpoint(trainer, cfg.monitor)
+    with _interruptible():
+        trainer.test(classifier, datamodule=datamodule, ckpt_path=best.path, weights_only=True, verbose=False)
     rows, labels, probabilities = (column.cpu().numpy() for column in classifier.test_predictions.compute())
 
     task, beats = classifier.task, datamodule.beats
@@ -155,6 +160,19 @@ def compose(overrides: Iterable[str] = (), *, output_dir: Path | str, config_dir
         return hydra_compose("train", overrides=[*overrides, f"output_dir={Path(output_dir).absolute()}"])
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C, which the Trainer answers by leaving the process deaf to further ones, stays an interrupt for callers."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
 @dataclass(frozen=True)
 class _Best:
     """The checkpoint to test; all None where none is kept (``debug=fast_dev_run``), and the last weights are tested."""
@@ -164,13 +182,13 @@ class _Best:
     score: float | None = None
 
 
-def _best_checkpoint(trainer: pl.Trainer) -> _Best:
-    callback = trainer.checkpoint_callback
-    path = getattr(callback, "best_model_path", "")
+def _best_checkpoint(trainer: pl.Trainer, monitor: str) -> _Best:
+    path = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not path:
         return _Best()
     checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return _Best(path=path, epoch=checkpoint["epoch"] + 1, score=float(callback.best_model_score))  # type: ignore
+    # The callback forgets its score when a run is resumed in another folder; the checkpoint does not.
+    return _Best(path=path, epoch=checkpoint["epoch"] + 1, score=checkpoint[CHECKPOINT_KEY]["scores"].get(monitor))
 
 
 def _instantiate_all(group: DictConfig | None) -> list[Any]:

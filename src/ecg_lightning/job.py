@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -24,6 +25,7 @@ def run_job(cfg: DictConfig) -> float | None:
 
     A failure that a user can mend ends a single run with one line and exit status 2. In a sweep every failure is
     reported at once and left in the job's folder, and the other jobs go on; `SweepSummary` names it again at the end.
+    Ctrl-C ends either with one line that says how to go on, and exit status 130.
 
     Returns:
         The validation score that chose the checkpoint, or None if the job of a sweep failed.
@@ -39,6 +41,10 @@ def run_job(cfg: DictConfig) -> float | None:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         _leave_failure(cfg, error)
+    except KeyboardInterrupt:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(_interrupted(cfg), file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         if not sweeping:
             raise
@@ -68,6 +74,13 @@ class SweepSummary(Callback):
         console.print(f"Results in {folder}", soft_wrap=True)
         if failures:
             sys.exit(1)
+
+
+def _interrupted(cfg: DictConfig) -> str:
+    last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
+    # In the same folder, or the best checkpoint so far would be out of the race.
+    how = f": resume with ckpt_path={last} hydra.run.dir={cfg.output_dir}" if last.exists() else ""
+    return f"interrupted{how}"
 
 
 def _leave_failure(cfg: DictConfig, error: Exception) -> None:

@@ -165,9 +165,15 @@ def test_it_survives_a_checkpoint(name: str, task: str, make_beats: MakeBeats, t
     beats = make_beats(8)
     batch = Batch(beats, torch.arange(8) % 2, torch.arange(8))
     trainer = pl.Trainer(
-        max_steps=1, limit_val_batches=0, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, default_root_dir=tmp_path,
-    )  # fmt: skip
+        max_steps=1,
+        limit_val_batches=0,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
     trainer.fit(classifier, _Fit(batch))
     trainer.save_checkpoint(tmp_path / "network.ckpt")
 
