@@ -1,0 +1,173 @@
+"""Loss, probabilities, optimizer, schedule, collected predictions and the checkpoint's content."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch.nn.functional import one_hot
+
+from ecg_lightning.errors import ConfigError
+from ecg_lightning.tasks import TASKS, get_task
+from ecg_lightning.training.classifier import CHECKPOINT_KEY, BeatClassifier, Predictions
+
+MakeClassifier = Callable[..., BeatClassifier]
+MakeTrainer = Callable[..., pl.Trainer]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_binary_loss_by_hand(smoothing: float) -> None:
+    logits, labels = torch.tensor([[0.4], [-1.2], [2.0]]), torch.tensor([1, 0, 0])
+    by_hand = 0.0
+    for (logit,), label in zip(logits.tolist(), labels.tolist(), strict=True):
+        probability = 1 / (1 + math.exp(-logit))
+        target = label * (1 - smoothing) + smoothing / 2
+        by_hand -= (target * math.log(probability) + (1 - target) * math.log(1 - probability)) / 3
+    assert TASKS["mi"].loss(logits, labels, label_smoothing=smoothing).item() == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_of_several_classes_by_hand(smoothing: float) -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(4, 5), torch.tensor([0, 3, 3, 4])
+    targets = one_hot(labels, 5) * (1 - smoothing) + smoothing / 5
+    by_hand = -(targets * torch.log(logits.exp() / logits.exp().sum(dim=1, keepdim=True))).sum(dim=1).mean()
+    torch.testing.assert_close(TASKS["arrhythmia"].loss(logits, labels, label_smoothing=smoothing), by_hand)
+
+
+def test_both_ways_to_write_a_question_of_two_answers_smooth_alike() -> None:
+    logits, labels = torch.tensor([[0.4], [-1.2]]), torch.tensor([1, 0])
+    two = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    torch.testing.assert_close(
+        TASKS["mi"].loss(logits, labels, label_smoothing=0.2),
+        torch.nn.functional.cross_entropy(two, labels, label_smoothing=0.2),
+    )
+
+
+def test_probabilities_of_one_logit_are_of_both_classes() -> None:
+    probabilities = TASKS["mi"].probabilities(torch.tensor([[0.0], [math.log(3)]]))
+    torch.testing.assert_close(probabilities, torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
+    assert TASKS["mi"].classes.index("MI") == 1
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_probabilities_add_up_in_half_precision_too(task: Any) -> None:
+    probabilities = task.probabilities(torch.randn(6, task.n_outputs).bfloat16())
+    assert probabilities.dtype == torch.float32
+    assert probabilities.shape == (6, len(task.classes))
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(6))
+
+
+def test_an_unknown_task_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="no task 'afib'; choose one of arrhythmia, mi"):
+        get_task("afib")
+
+
+def test_predictions_come_back_in_the_order_of_their_rows() -> None:
+    metric = Predictions()
+    metric.update(torch.tensor([7, 2]), torch.tensor([1, 0]), torch.tensor([[0.3, 0.7], [0.8, 0.2]]))
+    metric.update(torch.tensor([5]), torch.tensor([1]), torch.tensor([[0.4, 0.6]]))
+    rows, labels, probabilities = metric.compute()
+    assert rows.tolist() == [2, 5, 7]
+    assert labels.tolist() == [0, 1, 1]
+    torch.testing.assert_close(probabilities, torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]]))
+
+
+def test_biases_are_not_decayed_and_no_weight_is_forgotten(make_classifier: MakeClassifier) -> None:
+    classifier = make_classifier(weight_decay=0.1)
+    decayed, spared = classifier.configure_optimizers().param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    names = {id(weight): name for name, weight in classifier.named_parameters()}
+    assert {names[id(weight)].rsplit(".")[-1] for weight in decayed["params"]} == {"weight"}
+    assert {names[id(weight)].rsplit(".")[-1] for weight in spared["params"]} == {"bias"}
+    assert len(decayed["params"]) + len(spared["params"]) == len(names)
+
+
+def learning_rates(classifier: BeatClassifier, make_trainer: MakeTrainer, beats: pl.LightningDataModule) -> list[float]:
+    rates: list[float] = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    make_trainer(max_epochs=4, callbacks=[Watch()]).fit(classifier, beats)
+    return rates
+
+
+def test_one_cycle_rises_for_the_warm_up_and_falls_to_nothing(
+    make_classifier: MakeClassifier, make_trainer: MakeTrainer, some_beats: pl.LightningDataModule
+) -> None:
+    classifier = make_classifier(lr=0.01, schedule="one_cycle", warmup=0.5)
+    rates = learning_rates(classifier, make_trainer, some_beats)
+    assert len(rates) == 12
+    highest = rates.index(max(rates))
+    assert highest == 5  # half of 12 steps
+    assert max(rates) == pytest.approx(0.01)
+    assert rates[: highest + 1] == sorted(rates[: highest + 1])
+    assert rates[highest:] == sorted(rates[highest:], reverse=True)
+    assert rates[-1] < 1e-6
+
+
+def test_a_constant_rate_is_constant(
+    make_classifier: MakeClassifier, make_trainer: MakeTrainer, some_beats: pl.LightningDataModule
+) -> None:
+    assert set(learning_rates(make_classifier(lr=0.01), make_trainer, some_beats)) == {0.01}
+
+
+def test_an_unknown_schedule_is_refused_with_those_there_are(make_classifier: MakeClassifier) -> None:
+    with pytest.raises(ConfigError, match="no schedule 'cosine'; choose one of one_cycle, constant"):
+        make_classifier(schedule="cosine")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_validation_scores_are_over_all_beats_and_not_means_of_batches(
+    task: str, make_classifier: MakeClassifier, make_trainer: MakeTrainer, some_beats: Any
+) -> None:
+    from sklearn.metrics import accuracy_score, f1_score
+
+    classifier = make_classifier(task)
+    trainer = make_trainer()
+    trainer.validate(classifier, some_beats, verbose=False)
+    labels = torch.cat([batch.labels for batch in some_beats.batches])
+    with torch.no_grad():
+        logits = classifier.eval()(torch.cat([batch.signals for batch in some_beats.batches]))
+    predicted = classifier.task.probabilities(logits).argmax(dim=1)
+    scores = trainer.callback_metrics
+    assert scores["val/macro_f1"].item() == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert scores["val/accuracy"].item() == pytest.approx(accuracy_score(labels, predicted))
+    assert scores["val/loss"].item() == pytest.approx(classifier.task.loss(logits, labels).item(), rel=1e-5)
+
+
+def test_a_checkpoint_is_plain_values_and_tells_its_scores(
+    make_classifier: MakeClassifier, make_trainer: MakeTrainer, some_beats: pl.LightningDataModule, tmp_path: Path
+) -> None:
+    best = ModelCheckpoint(dirpath=tmp_path, filename="best", monitor="val/macro_f1", mode="max")
+    classifier = make_classifier()
+    make_trainer(callbacks=[best]).fit(classifier, some_beats)
+    checkpoint = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    about = checkpoint[CHECKPOINT_KEY]
+    assert about["n_parameters"] == classifier.model.n_parameters
+    assert about["scores"].keys() == {"train/loss", "val/loss", "val/macro_f1", "val/accuracy"}
+    assert all(type(score) is float for score in about["scores"].values())
+    assert best.best_model_score is not None
+    assert about["scores"]["val/macro_f1"] == best.best_model_score.item()
+
+    hyperparameters = checkpoint["hyper_parameters"]
+    assert hyperparameters["task"] == "arrhythmia"
+    assert hyperparameters["model"] == {"name": "cnet", "channels": 4, "hidden": 3}
+    assert hyperparameters["length"] == 187
+    assert hyperparameters["about"] == {"classes": ["N", "S"], "fs": 125.0}
+    assert is_plain(hyperparameters)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether there is nothing but dicts, lists, text and numbers, their subclasses excluded."""
+    if type(value) is dict:
+        return all(type(key) is str and is_plain(entry) for key, entry in value.items())
+    if type(value) is list:
+        return all(map(is_plain, value))
+    return value is None or type(value) in (str, int, float, bool)
