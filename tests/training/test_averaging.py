@@ -122,3 +122,42 @@ def test_an_interrupted_run_leaves_both_sets_of_weights_in_their_places(
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert checkpoint["current_model_state"][WEIGHT].equal(watch.steps[-1])
     torch.testing.assert_close(checkpoint["state_dict"][WEIGHT], expected_average(watch, 0.25)[-1])
+
+
+def test_a_test_after_training_uses_the_average(
+    make_classifier: Callable[..., BeatClassifier],
+    make_trainer: Callable[..., pl.Trainer],
+    some_beats: pl.LightningDataModule,
+    tmp_path: Path,
+) -> None:
+    class Tested(pl.Callback):
+        def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            tested.append(pl_module.state_dict()[WEIGHT].clone())
+
+    tested: list[Tensor] = []
+    best = ModelCheckpoint(dirpath=tmp_path, filename="best", monitor="val/loss", enable_version_counter=False)
+    trainer = make_trainer(callbacks=[ExponentialAverage(decay=0.25), Tested(), best])
+    classifier = make_classifier(lr=0.01)
+    trainer.fit(classifier, some_beats)
+    trainer.test(classifier, some_beats, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
+    checkpoint = torch.load(best.best_model_path, weights_only=True)
+    assert tested[0].equal(checkpoint["state_dict"][WEIGHT])
+    assert not tested[0].equal(checkpoint["current_model_state"][WEIGHT])
+
+
+def test_a_resumed_run_goes_on_averaging(
+    make_classifier: Callable[..., BeatClassifier],
+    make_trainer: Callable[..., pl.Trainer],
+    some_beats: pl.LightningDataModule,
+    tmp_path: Path,
+) -> None:
+    class SaveFirstEpoch(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.current_epoch == 0:
+                trainer.save_checkpoint(tmp_path / "first.ckpt")
+
+    whole, resumed = make_classifier(lr=0.01), make_classifier(lr=0.01)
+    make_trainer(max_epochs=2, callbacks=[ExponentialAverage(decay=0.25), SaveFirstEpoch()]).fit(whole, some_beats)
+    trainer = make_trainer(max_epochs=2, callbacks=[ExponentialAverage(decay=0.25)])
+    trainer.fit(resumed, some_beats, ckpt_path=tmp_path / "first.ckpt")
+    torch.testing.assert_close(resumed.state_dict()[WEIGHT], whole.state_dict()[WEIGHT])

@@ -1,8 +1,11 @@
 """Exponential moving average of the weights, used for validation, checkpoints and the final network."""
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim.swa_utils import PARAM_LIST
 
@@ -27,6 +30,16 @@ class ExponentialAverage(WeightAveraging):
         n = float(n_averaged)
         weight = 1 - min(self.decay, (1 + n) / (10 + n))
         torch._foreach_lerp_(list(averaged), list(current), weight)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on averaging in a resumed run; in a test the averaged weights, which are the checkpoint's, stay in place.
+
+        Lightning's own hook, when the Trainer that has fitted also tests, puts the weights in training back instead.
+        """
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Put the weights back if validation was interrupted, so that the checkpoint saved next holds them right."""
