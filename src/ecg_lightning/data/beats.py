@@ -119,7 +119,9 @@ class Beats:
             "origin": dict(self.origin),
             "fingerprint": self.fingerprint,
         }
-        batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata({"beats": json.dumps(about)})
+        text = json.dumps(about)
+        metadata = {"beats": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata)
 
         with whole_file(path) as partial, pa.ipc.new_file(str(partial), batch.schema) as writer:
             writer.write_batch(batch)
@@ -135,9 +137,14 @@ class Beats:
 
         try:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-            about = json.loads(batch.schema.metadata[b"beats"])
+            # Arrow believes the lengths and offsets that a file tells; a damaged one would have it read outside.
+            batch.validate(full=True)
+            text = batch.schema.metadata[b"beats"]
+            if hashlib.sha256(text).hexdigest().encode() != batch.schema.metadata[b"sha256"]:
+                raise ValueError("what it says about its beats is not what was written")
+            about = json.loads(text)
             if about["format"] != FORMAT:
-                raise DataError(f"{path} has format {about['format']!r}, this version reads {FORMAT!r}")
+                raise ValueError(f"its format is {about['format']!r}, this version reads {FORMAT!r}")
             columns: dict[str, Any] = {}
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 if isinstance(column, pa.FixedSizeListArray):
@@ -148,7 +155,7 @@ class Beats:
                 else:
                     columns[name] = column.to_numpy(zero_copy_only=False)
             beats = cls(classes=tuple(about["classes"]), fs=about["fs"], origin=about["origin"], **columns)
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
+        except (DataError, OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path} is no readable file of beats: {error}") from error
         if beats.fingerprint != about["fingerprint"]:
             raise DataError(f"{path} is damaged: its values do not have the fingerprint it was written with")

@@ -100,7 +100,8 @@ def cut(recording: Recording, how: Cut) -> tuple[FloatArray, IntArray]:
     signals = np.zeros((len(starts), how.length), dtype=np.float32)
     kept = []
     for row, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
-        beat = signal[max(start, 0) : start + min(length, how.length)]
+        # An end before the recording must not count from its other end, as a negative index would.
+        beat = signal[max(start, 0) : max(start + min(length, how.length), 0)]
         if len(beat) < 2 or beat.max() == beat.min():
             continue
         offset = max(-start, 0)

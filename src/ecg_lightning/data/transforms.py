@@ -6,6 +6,7 @@ Amplitude scaling and noise: Um et al., ICMI 2017 (arXiv 1706.00527); stretching
 Tavenard, AALTD 2016.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,10 @@ class TimeStretch:
 
     spread: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.spread < 1:
+            raise ConfigError(f"time_stretch: spread={self.spread}, expected 0 or more and less than 1")
+
     def __call__(self, signals: Tensor) -> Tensor:
         n_times = signals.shape[1]
         factor = 1 + self.spread * (2 * torch.rand(len(signals), 1, device=signals.device) - 1)
@@ -52,6 +57,10 @@ class AmplitudeScale:
 
     sigma: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < math.inf:
+            raise ConfigError(f"amplitude_scale: sigma={self.sigma}, expected 0 or more")
+
     def __call__(self, signals: Tensor) -> Tensor:
         return signals * (1 + self.sigma * torch.randn(len(signals), 1, device=signals.device))
 
@@ -61,6 +70,10 @@ class Noise:
     """Add white Gaussian noise to the samples before the padding."""
 
     sigma: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < math.inf:
+            raise ConfigError(f"noise: sigma={self.sigma}, expected 0 or more")
 
     def __call__(self, signals: Tensor) -> Tensor:
         noise = self.sigma * torch.randn_like(signals)
@@ -78,7 +91,7 @@ def make_transforms(settings: dict[str, dict[str, float]]) -> list[Transform]:
     """Transforms from ``{name: its settings}``, applied in the order in which they stand.
 
     Raises:
-        ConfigError: unknown transform or setting.
+        ConfigError: unknown transform or setting, or a value out of range.
     """
     made = []
     for name, own in settings.items():

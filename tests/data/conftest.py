@@ -1,0 +1,95 @@
+"""Made data for the tests of the data layer: small, and of the same layout as the real."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+
+from ecg_lightning.data.aami import AAMI_CLASSES
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.recording import Cut, Recording
+from ecg_lightning.data.synthetic import Synthetic
+
+MakeBeats = Callable[..., Beats]
+
+
+@pytest.fixture
+def make_beats() -> MakeBeats:
+    """``make_beats([5, 3], patients=2)``: so many beats of each class, each class dealt out to so many patients."""
+
+    def make(counts: list[int], *, patients: int | None = None, seed: int = 0) -> Beats:
+        rng = np.random.default_rng(seed)
+        n = sum(counts)
+        labels = np.repeat(np.arange(len(counts)), counts)
+        owner = np.concatenate([np.arange(count) % (patients or 1) for count in counts])
+        signals = rng.uniform(0.01, 1, (n, 187)).astype(np.float32)
+        signals[np.arange(187) >= rng.integers(60, 188, n)[:, None]] = 0
+        return Beats(
+            signals=signals,
+            labels=labels,
+            classes=AAMI_CLASSES[: len(counts)],
+            fs=125.0,
+            records=None if patients is None else np.char.add("r", owner.astype(str)),
+            patients=None if patients is None else np.char.add("p", owner.astype(str)),
+            samples=None if patients is None else np.arange(n) * 100,
+            origin={"source": "made", "synthetic": True, "cut": {"length": 187}},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def synthetic_recordings() -> dict[str, list[Recording]]:
+    """Half a minute of two patients, for each dataset."""
+    return {
+        name: list(Synthetic(dataset=name, cut=Cut(), patients=2, minutes=0.5, seed=3).recordings())
+        for name in ("mitbih", "ptbdb")
+    }
+
+
+def write_record(
+    folder: Path, recording: Recording, name: str, *, leads: tuple[str, ...], fmt: str, comments: list[str]
+) -> None:
+    """Write a record whose first lead is the recording and whose others are it upside down."""
+    folder.mkdir(parents=True, exist_ok=True)
+    signal = np.stack([recording.signal.astype(np.float64) * (-1) ** lead for lead in range(len(leads))], axis=1)
+    wfdb.wrsamp(
+        name, fs=recording.fs, units=["mV"] * len(leads), sig_name=list(leads), p_signal=signal, fmt=[fmt] * len(leads),
+        adc_gain=[200.0] * len(leads), baseline=[0] * len(leads), comments=comments, write_dir=str(folder),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def mitdb(tmp_path: Path, synthetic_recordings: dict[str, list[Recording]]) -> Path:
+    """Records 201 and 202 in MIT-BIH's layout, annotated with one symbol of each class and a rhythm change."""
+    folder = tmp_path / "data" / "mitdb"
+    for name, recording in zip(("201", "202"), synthetic_recordings["mitbih"], strict=True):
+        write_record(folder, recording, name, leads=("MLII", "V1"), fmt="212", comments=[])
+        symbols = np.array(list("NAVF/"))[recording.labels]
+        wfdb.wrann(
+            name, "atr", np.concatenate([[1], recording.peaks]), symbol=["+", *symbols],
+            aux_note=["(N", *[""] * len(symbols)], write_dir=str(folder),
+        )  # fmt: skip
+    (folder / "RECORDS").write_text("201\n202\n")
+    return folder
+
+
+@pytest.fixture
+def ptbdb(tmp_path: Path, synthetic_recordings: dict[str, list[Recording]]) -> Path:
+    """Two records of one patient with infarction, one of a control, and one of another diagnosis, in PTB's layout."""
+    folder = tmp_path / "data" / "ptbdb"
+    normal, infarcted = synthetic_recordings["ptbdb"]
+    records = {
+        "patient001/s0010_re": (infarcted, "Myocardial infarction"),
+        "patient001/s0014lre": (infarcted, "Myocardial infarction"),
+        "patient104/s0306lre": (normal, "Healthy control"),
+        "patient200/s0400_re": (normal, "Cardiomyopathy"),
+    }
+    for record, (recording, diagnosis) in records.items():
+        patient, name = record.split("/")
+        comments = ["age: 60", f"Reason for admission: {diagnosis}"]
+        write_record(folder / patient, recording, name, leads=("ii", "i"), fmt="16", comments=comments)
+    (folder / "RECORDS").write_text("\n".join(records) + "\n")
+    return folder

@@ -1,0 +1,192 @@
+"""`Beats` and its file: what is loaded is what was saved, and anything else is refused."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.errors import DataError
+
+MakeBeats = Callable[..., Beats]
+
+
+@pytest.mark.parametrize("patients", [None, 3], ids=["without patients", "with patients"])
+def test_what_is_loaded_is_what_was_saved(make_beats: MakeBeats, tmp_path: Path, patients: int | None) -> None:
+    beats = make_beats([5, 4, 3, 2, 1], patients=patients)
+    beats.save(tmp_path / "beats.arrow")
+    loaded = Beats.load(tmp_path / "beats.arrow")
+
+    assert (loaded.classes, loaded.fs, loaded.origin) == (beats.classes, beats.fs, beats.origin)
+    assert loaded.columns.keys() == beats.columns.keys()
+    for name, column in {"signals": beats.signals, **beats.columns}.items():
+        own = getattr(loaded, name)
+        assert own.dtype.kind == column.dtype.kind
+        np.testing.assert_array_equal(own, column)
+    assert (loaded.signals.dtype, loaded.labels.dtype) == (np.float32, np.int64)
+    assert loaded.fingerprint == beats.fingerprint
+
+
+def test_the_published_test_fold_survives_the_file(make_beats: MakeBeats, tmp_path: Path) -> None:
+    beats = dataclasses.replace(make_beats([3, 3]), published_test=np.array([True, False] * 3))
+    beats.save(tmp_path / "beats.arrow")
+    loaded = Beats.load(tmp_path / "beats.arrow").published_test
+    assert loaded is not None and loaded.dtype == np.bool_
+    np.testing.assert_array_equal(loaded, beats.published_test)
+
+
+def test_signals_are_mapped_from_the_file_and_not_copied(make_beats: MakeBeats, tmp_path: Path) -> None:
+    beats = make_beats([2000, 2000])
+    path = tmp_path / "beats.arrow"
+    beats.save(path)
+    before = pa.total_allocated_bytes()
+    loaded = Beats.load(path)
+    assert pa.total_allocated_bytes() - before < beats.signals.nbytes / 10
+    assert not loaded.signals.flags.owndata
+    assert not loaded.signals.flags.writeable
+    # What changes in the file changes in the array: they are the same memory.
+    content = path.read_bytes()
+    at = content.index(beats.signals[:1].tobytes())
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(np.float32(123).tobytes())
+    assert loaded.signals[0, 0] == 123
+
+
+@pytest.mark.parametrize("name", ["signals", "labels", "records", "patients", "samples", "classes", "fs"])
+def test_any_value_that_changes_changes_the_fingerprint(make_beats: MakeBeats, name: str) -> None:
+    beats = make_beats([5, 4, 3], patients=3)
+    value = getattr(beats, name)
+    if isinstance(value, np.ndarray):
+        changed = value.copy()
+        changed[-1] = value[0] if value.dtype.kind == "U" else (value[-1] == 0 if name == "labels" else value[-1] + 1)
+    else:
+        changed = {"classes": ("N", "S", "X"), "fs": 126.0}[name]
+    assert dataclasses.replace(beats, **{name: changed}).fingerprint != beats.fingerprint
+
+
+def test_a_fingerprint_tells_a_missing_column_and_another_order_but_not_where_beats_came_from(
+    make_beats: MakeBeats,
+) -> None:
+    beats = make_beats([5, 4], patients=3)
+    assert dataclasses.replace(beats, samples=None).fingerprint != beats.fingerprint
+    assert beats.select(np.arange(len(beats))[::-1]).fingerprint != beats.fingerprint
+    assert dataclasses.replace(beats, origin={"source": "elsewhere"}).fingerprint == beats.fingerprint
+    # The width of the array that holds a name is no value.
+    assert beats.patients is not None
+    assert dataclasses.replace(beats, patients=beats.patients.astype("U40")).fingerprint == beats.fingerprint
+
+
+def test_a_file_damaged_in_any_part_is_refused_and_never_read_wrong(make_beats: MakeBeats, tmp_path: Path) -> None:
+    """Every hundredth byte: head, values, names, footer. Arrow by itself crashes or reads on with some of these."""
+    beats = make_beats([3, 2, 2], patients=3)
+    path = tmp_path / "beats.arrow"
+    beats.save(path)
+    whole = path.read_bytes()
+    unnamed, refused = [], 0
+    for at in range(0, len(whole), 101):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0xFF
+        # A new file each time: the map of the one before must not change under its reader.
+        path = tmp_path / f"{at}.arrow"
+        path.write_bytes(damaged)
+        try:
+            loaded = Beats.load(path)
+        except DataError as error:
+            refused += 1
+            if str(path) not in str(error):
+                unnamed.append(str(error))
+        else:  # a byte that only fills up a block
+            assert (loaded.fingerprint, loaded.origin) == (beats.fingerprint, beats.origin)
+    assert refused > 60
+    assert unnamed == []
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.999])
+def test_a_file_cut_off_is_refused(make_beats: MakeBeats, tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "beats.arrow"
+    make_beats([20, 20], patients=2).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DataError, match=r"beats\.arrow is no readable file of beats"):
+        Beats.load(path)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.arrow"
+    table = pa.table({"a": [1, 2]})
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(DataError, match="no readable file of beats"):
+        Beats.load(path)
+    with pytest.raises(DataError, match="no readable file of beats"):
+        Beats.load(tmp_path / "absent.arrow")
+
+
+def test_select_takes_rows_of_every_column(make_beats: MakeBeats) -> None:
+    beats = make_beats([5, 4, 3], patients=3)
+    assert beats.patients is not None and beats.samples is not None
+    rows = np.array([11, 0, 6])
+    chosen = beats.select(rows)
+    assert chosen.labels.tolist() == [2, 0, 1]
+    assert chosen.patients is not None and chosen.samples is not None
+    assert chosen.patients.tolist() == beats.patients[rows].tolist()
+    assert chosen.samples.tolist() == [1100, 0, 600]
+    np.testing.assert_array_equal(chosen.signals, beats.signals[rows])
+
+    of_class = beats.select(beats.labels == 1)
+    assert of_class.counts() == {"N": 0, "S": 4, "V": 0}
+    assert not np.shares_memory(of_class.signals, beats.signals)
+
+
+def test_beats_joined_stand_one_after_the_other(make_beats: MakeBeats) -> None:
+    one, other = make_beats([2, 1], patients=1), make_beats([1, 3], patients=2, seed=1)
+    joined = Beats.concatenate([one, other])
+    assert joined.counts() == {"N": 3, "S": 4}
+    assert joined.select(np.arange(3)).fingerprint == one.fingerprint
+    assert joined.select(np.arange(3, 7)).fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize(
+    "changed", [{"classes": ("A", "B")}, {"fs": 360.0}, {"patients": None}], ids=["classes", "fs", "columns"]
+)
+def test_beats_that_do_not_fit_together_are_not_joined(make_beats: MakeBeats, changed: dict[str, object]) -> None:
+    beats = make_beats([2, 2], patients=2)
+    with pytest.raises(DataError, match="cannot be joined"):
+        Beats.concatenate([beats, dataclasses.replace(beats, **changed)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"labels": np.array([0, 1, 2, 0])}, "labels from 0 to 2 for 2 classes"),
+        ({"labels": np.array([0, -1, 1, 0])}, "labels from -1 to 1"),
+        ({"patients": np.array(["p1"])}, "1 patients for 4 beats"),
+        ({"signals": np.zeros(4, np.float32)}, "expected \\[beats, samples\\]"),
+    ],
+)
+def test_beats_that_contradict_themselves_are_refused(
+    make_beats: MakeBeats, changed: dict[str, object], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        dataclasses.replace(make_beats([2, 2], patients=2), **changed)  # type: ignore[arg-type]
+
+
+def test_an_unwritable_place_is_one_error_and_leaves_the_old_file(make_beats: MakeBeats, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DataError, match=r"cannot write .*beats\.arrow"):
+        make_beats([2, 2]).save(tmp_path / "file" / "beats.arrow")
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_the_file_opens_with_arrow_alone_and_says_what_it_is(make_beats: MakeBeats, tmp_path: Path) -> None:
+    beats = make_beats([2, 2], patients=2)
+    beats.save(tmp_path / "beats.arrow")
+    table = pa.ipc.open_file(str(tmp_path / "beats.arrow")).read_all()
+    assert table.column_names == ["signals", "labels", "records", "patients", "samples"]
+    about = json.loads(table.schema.metadata[b"beats"])
+    assert (about["classes"], about["fs"], about["origin"]["synthetic"]) == (["N", "S"], 125.0, True)
