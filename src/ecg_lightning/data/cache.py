@@ -32,7 +32,7 @@ def cached_beats(source: Source, cache_dir: Path) -> Beats:
     if (beats := _load(path)) is not None:
         return beats
     with _lock(path.with_suffix(".lock")):
-        if (beats := _load(path)) is None:
+        if (beats := _load(path, warn=True)) is None:
             log.info("reading %s from %s; the next start takes it from the cache", source.dataset, source.name)
             source.read().save(path)
             beats = Beats.load(path)
@@ -45,7 +45,8 @@ def cache_key(source: Source) -> str:
     digest = hashlib.sha256(json.dumps([RECIPE, source.settings()], sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
         for path, content in zip(files, pool.map(_file_digest, files), strict=True):
-            digest.update(os.fsencode(path.name) + content)
+            # The folder counts, because that of a PTB record is its patient; where the data lie does not.
+            digest.update(os.fsencode(f"{path.parent.name}/{path.name}") + content)
     return digest.hexdigest()[:16]
 
 
@@ -68,11 +69,12 @@ def _file_digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _load(path: Path) -> Beats | None:
+def _load(path: Path, *, warn: bool = False) -> Beats | None:
     if not path.exists():
         return None
     try:
         return Beats.load(path)
     except DataError as error:
-        log.warning("%s; it is built again", error)
+        if warn:
+            log.warning("%s; it is built again", error)
         return None

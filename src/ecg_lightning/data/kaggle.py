@@ -96,6 +96,8 @@ def read_csv(path: Path, *, n_classes: int) -> tuple[FloatArray, IntArray]:
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: {_first_fault(path) or error}") from error
 
+    if not table.num_rows:
+        raise DataError(f"{path}: {_first_fault(path)}")
     values = np.empty((table.num_rows, LENGTH), dtype=np.float32)
     for column, name in enumerate(names[:-1]):
         values[:, column] = table[name].to_numpy()
@@ -118,17 +120,21 @@ def read_csv(path: Path, *, n_classes: int) -> tuple[FloatArray, IntArray]:
 def _first_fault(path: Path) -> str | None:
     """What is wrong with the first bad row; read again line by line, because the fast parser does not tell."""
     row = 0
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for row, line in enumerate(lines, start=1):
-            fields = line.rstrip("\n").split(",")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        rows = (line.rstrip("\n") for line in file if line.strip())  # the fast parser passes over blank lines, too
+        for row, line in enumerate(rows, start=1):
+            fields = line.split(",")
             text = next((field for field in fields if not _is_number(field)), None)
-            if row == 1 and text is not None:
+            if len(fields) == LENGTH + 1 and text is None:
+                continue
+            if row == 1 and text:
                 return f"row 1 holds the text {text[:30]!r}: a header? The file has none as published; take it out"
-            if len(fields) != LENGTH + 1:
-                ending = "; the file ends there, was it cut off? Fetch it again" if next(lines, None) is None else ""
-                return f"row {row} has {len(fields)} columns, expected {LENGTH} samples and a label{ending}"
-            if text is not None:
-                return f"row {row} holds {text[:30]!r} where a number is expected"
+            found = (
+                f"{len(fields)} columns" if len(fields) != LENGTH + 1 else f"{text!r:.30} where a number is expected"
+            )
+            cut_off = len(fields) <= LENGTH + 1 and next(rows, None) is None
+            ending = "; the file ends there, was it cut off? Fetch it again" if cut_off else ""
+            return f"row {row} has {found}; expected {LENGTH} samples and a label{ending}"
     return None if row else f"is empty; expected rows of {LENGTH} samples and a label. Fetch it again"
 
 
