@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
@@ -14,7 +14,7 @@ from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.source import Source
 from ecg_lightning.data.splits import Folds, Protocol, split, without_duplicates
 from ecg_lightning.data.transforms import make_transforms
-from ecg_lightning.errors import ConfigError
+from ecg_lightning.errors import ConfigError, DataError
 
 
 class Batch(NamedTuple):
@@ -68,19 +68,42 @@ class BatchSampler(Sampler[Tensor]):
         seed: the order of an epoch follows from seed and epoch; None keeps the beats in order.
         rank: which share.
         n_ranks: how many shares.
+        reshuffle: False keeps the order of the first epoch.
+
+    Raises:
+        DataError: there are fewer beats than ranks.
     """
 
-    def __init__(self, n_beats: int, batch_size: int, *, seed: int | None, rank: int = 0, n_ranks: int = 1) -> None:
+    def __init__(
+        self,
+        n_beats: int,
+        batch_size: int,
+        *,
+        seed: int | None,
+        rank: int = 0,
+        n_ranks: int = 1,
+        reshuffle: bool = True,
+    ) -> None:
+        if n_beats < n_ranks:
+            raise DataError(
+                f"{n_beats} beats cannot be shared out among {n_ranks} devices; use more data or fewer devices"
+            )
         self.n_beats = n_beats
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.n_ranks = n_ranks
+        self.reshuffle = reshuffle
         self.epoch = 0
+
+    @property
+    def sampler(self) -> Self:
+        """Where the Trainer looks for `set_epoch`: torch's own batch samplers keep the order in a sampler of theirs."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer before each epoch."""
-        self.epoch = epoch
+        self.epoch = epoch if self.reshuffle else 0
 
     def __len__(self) -> int:
         full, left_over = divmod(self.n_beats, self.batch_size * self.n_ranks)
@@ -187,12 +210,23 @@ class BeatDataModule(pl.LightningDataModule):
 
     def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
         dataset = self.datasets[fold]
-        sampler = BatchSampler(
+        batches = BatchSampler(
             len(dataset),
             batch_size,
             seed=self.seed if shuffle else None,
+            reshuffle=not getattr(self.trainer, "overfit_batches", 0),
             rank=self.trainer.global_rank if self.trainer else 0,
             n_ranks=self.trainer.world_size if self.trainer else 1,
         )
-        # The sampler yields whole batches, so the loader collates nothing; workers would only copy memory about.
-        return DataLoader(dataset, sampler=sampler, batch_size=None, pin_memory=torch.cuda.is_available())
+        # The dataset gives whole batches, so there is nothing to collate; workers would only copy memory about. Not as
+        # `sampler`, which the Trainer would replace by one of single beats where it overfits.
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,  # type: ignore[arg-type]
+            collate_fn=_as_it_is,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
