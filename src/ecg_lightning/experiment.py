@@ -15,6 +15,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,7 +25,7 @@ from ecg_lightning.data.sources import make_source
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.evaluation.scores import score
 from ecg_lightning.tasks import get_task
-from ecg_lightning.training.classifier import CHECKPOINT_KEY, BeatClassifier
+from ecg_lightning.training.classifier import CHECKPOINT_KEY, MONITORED, BeatClassifier
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,11 @@ def build(cfg: DictConfig) -> Experiment:
         ConfigError: settings that do not fit each other or the beats.
     """
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
+        raise ConfigError(f"ckpt_path={cfg.ckpt_path} is not there; give the checkpoints/last.ckpt of a run to resume")
+    if cfg.monitor not in MONITORED:
+        raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
+    trainer = _make_trainer(cfg)
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     split = dict(plain["split"])
     datamodule = BeatDataModule(
@@ -82,14 +88,6 @@ def build(cfg: DictConfig) -> Experiment:
     )
     if cfg.compile:
         classifier.model.compile()
-    trainer = instantiate(
-        cfg.trainer,
-        callbacks=_instantiate_all(cfg.callbacks),
-        logger=_instantiate_all(cfg.logger),
-        default_root_dir=cfg.output_dir,
-        enable_model_summary=False,
-        use_distributed_sampler=False,  # the datamodule deals its batches out to the ranks itself
-    )
     return Experiment(datamodule, classifier, trainer)
 
 
@@ -158,6 +156,21 @@ def compose(overrides: Iterable[str] = (), *, output_dir: Path | str, config_dir
 
     with initialize_config_dir(str(Path(config_dir).absolute()), version_base="1.3"):
         return hydra_compose("train", overrides=[*overrides, f"output_dir={Path(output_dir).absolute()}"])
+
+
+def _make_trainer(cfg: DictConfig) -> pl.Trainer:
+    try:
+        trainer: pl.Trainer = instantiate(
+            cfg.trainer,
+            callbacks=_instantiate_all(cfg.callbacks),
+            logger=_instantiate_all(cfg.logger),
+            default_root_dir=cfg.output_dir,
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # the datamodule deals its batches out to the ranks itself
+        )
+    except InstantiationException as error:
+        raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
+    return trainer
 
 
 @contextmanager

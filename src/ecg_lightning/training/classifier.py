@@ -17,6 +17,9 @@ from ecg_lightning.tasks import get_task
 CHECKPOINT_KEY = "ecg_lightning"
 """Where a checkpoint keeps what it tells of itself beside weights and hyperparameters."""
 
+MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")
+"""What validation computes, and so what can choose the checkpoint."""
+
 SCHEDULES = ("one_cycle", "constant")
 
 

@@ -1,0 +1,332 @@
+"""Whole runs, small, on simulated beats: what they leave, that it can be checked, that settings do what they say."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from ecg_lightning import experiment
+from ecg_lightning.errors import ConfigError
+from ecg_lightning.evaluation.scores import read_predictions, score_predictions
+from ecg_lightning.experiment import build, compose, run
+from ecg_lightning.models import model_names
+from ecg_lightning.tasks import TASKS
+from ecg_lightning.training.classifier import BeatClassifier
+
+CONF = Path(__file__).parents[1] / "conf"
+
+Scores = dict[str, Any]
+MakeConfig = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
+    """Compose a run of seconds: overrides, then the folder where its files go."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make(*overrides: str, output_dir: Path | None = None) -> Any:
+        small = ["source=synthetic", "source.patients=6", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
+        folder = output_dir or tmp_path_factory.mktemp("run")
+        return compose([*small, f"cache_dir={cache}", *overrides], output_dir=folder, config_dir=CONF)
+
+    return make
+
+
+@pytest.fixture(scope="module", params=list(TASKS))
+def finished(request: pytest.FixtureRequest, make_config: MakeConfig) -> tuple[Any, Scores]:
+    """One run of each task: its configuration and what `run` returned."""
+    cfg = make_config(f"task={request.param}")
+    return cfg, run(cfg)
+
+
+def test_what_a_run_leaves(finished: tuple[Any, Scores]) -> None:
+    folder = Path(finished[0].output_dir)
+    left = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    assert left >= {
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "metrics.csv",
+        "scores.json",
+        "predictions.parquet",
+        "confusion.png",
+        "per_class.png",
+        "learning_curves.png",
+    }
+    assert not [name for name in left if "partial" in name or name.endswith(".tmp")]
+
+
+def test_scores_are_filed_with_all_that_they_depend_on(finished: tuple[Any, Scores]) -> None:
+    cfg, scores = finished
+    assert json.loads((Path(cfg.output_dir) / "scores.json").read_text()) == scores
+    classes = TASKS[cfg.task.name].classes
+    assert (scores["task"], scores["model"], scores["split"]) == (cfg.task.name, "cnet", "random")
+    assert (scores["seed"], scores["epochs"], scores["synthetic"], scores["source"]) == (0, 2, True, "synthetic")
+    assert scores["wall_s"] > 0
+    assert scores["n_parameters"] == (53_957 if cfg.task.name == "arrhythmia" else 53_957 - 4 * 33)
+    assert list(scores["test"]["per_class"]) == list(classes)
+    for figures in scores["test"]["per_class"].values():
+        assert figures.keys() >= {"precision", "recall", "f1", "support"}
+    assert sum(figures["support"] for figures in scores["test"]["per_class"].values()) == scores["n"]["test"]
+    fractions = [scores["val"]["macro_f1"], scores["test"]["macro_f1"], scores["test"]["accuracy"]]
+    if cfg.task.name == "mi":
+        fractions += [scores["test"]["auroc"], scores["test"]["specificity"]]
+    assert all(0 <= fraction <= 1 for fraction in fractions)
+
+
+def test_every_figure_can_be_recomputed_from_the_predictions(finished: tuple[Any, Scores]) -> None:
+    cfg, scores = finished
+    file = Path(cfg.output_dir) / "predictions.parquet"
+    assert score_predictions(file) == scores["test"]
+    table, metadata = read_predictions(file)
+    assert metadata["about"]["fingerprint"] == scores["fingerprint"]
+    assert len(table) == scores["n"]["test"]
+    assert not table.duplicated(["record", "sample"]).any()
+    assert table[["record", "patient", "sample"]].notna().all(axis=None)
+
+
+def test_the_best_checkpoint_alone_predicts_the_test_beats(finished: tuple[Any, Scores]) -> None:
+    cfg, _ = finished
+    folder = Path(cfg.output_dir)
+    classifier = BeatClassifier.load_from_checkpoint(folder / "checkpoints" / "best.ckpt", weights_only=True).eval()
+    datamodule = build(cfg).datamodule
+    beats = datamodule.beats.select(datamodule.folds.test)
+    with torch.no_grad():
+        probabilities = classifier.task.probabilities(classifier(torch.from_numpy(beats.signals)))
+    table, _ = read_predictions(folder / "predictions.parquet")
+    filed = table[[f"probability_{name}" for name in beats.classes]].to_numpy()
+    np.testing.assert_allclose(filed, probabilities.numpy(), atol=1e-6)
+    assert table["true"].tolist() == [beats.classes[label] for label in beats.labels]
+
+
+def test_a_checkpoint_says_where_it_came_from(finished: tuple[Any, Scores]) -> None:
+    cfg, scores = finished
+    checkpoint = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)
+    about = checkpoint["hyper_parameters"]["about"]
+    assert about["classes"] == list(TASKS[cfg.task.name].classes)
+    assert about["fs"] == 125
+    assert about["data"]["fingerprint"] == scores["fingerprint"]
+    assert about["data"]["synthetic"] is True
+    assert about["data"]["protocol"] == scores["protocol"]
+    assert about["config"]["dataset"]["cut"]["rr_factor"] == 1.2
+    assert about["config"]["optimizer"]["lr"] == cfg.optimizer.lr
+    assert about["versions"]["torch"] == torch.__version__
+    assert "git" in about
+    assert checkpoint["ecg_lightning"]["scores"]["val/macro_f1"] == scores["val"]["macro_f1"]
+
+
+def test_validation_chooses_the_checkpoint_that_is_tested(make_config: MakeConfig) -> None:
+    # With mode=min the worst epoch is "best": the first ones, so that the tested weights are not simply the last.
+    cfg = make_config("mode=min", "trainer.max_epochs=4", "optimizer.batch_size=32", "callbacks.averaging=null")
+    scores = run(cfg)
+    folder = Path(cfg.output_dir)
+    epochs = pd.read_csv(folder / "metrics.csv").dropna(subset="val/macro_f1").set_index("epoch")["val/macro_f1"]
+    assert scores["best_epoch"] == epochs.idxmin() + 1 < scores["epochs"] == 4
+    assert scores["val"]["macro_f1"] == pytest.approx(epochs.min())
+    best, last = (torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    assert best["epoch"] + 1 == scores["best_epoch"]
+    assert last["epoch"] + 1 == 4
+
+
+def watch_rows(monkeypatch: pytest.MonkeyPatch, step: str) -> list[list[int]]:
+    """The rows of every batch that this step of the classifier gets from now on."""
+    batches: list[list[int]] = []
+    original = getattr(BeatClassifier, step)
+
+    def watched(self: BeatClassifier, batch: Any, batch_idx: int) -> Any:
+        batches.append(batch.rows.tolist())
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(BeatClassifier, step, watched)
+    return batches
+
+
+def test_the_test_fold_is_used_once_and_for_nothing_else(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {name: watch_rows(monkeypatch, name) for name in ("training_step", "validation_step", "test_step")}
+    tests = []
+    test = pl.Trainer.test
+    monkeypatch.setattr(pl.Trainer, "test", lambda *args, **kwargs: (tests.append(1), test(*args, **kwargs))[1])
+    cfg = make_config()
+    run(cfg)
+    folds = build(cfg).datamodule.folds
+    assert len(tests) == 1
+    rows = {name: np.concatenate(batches) for name, batches in seen.items()}
+    assert sorted(rows["test_step"]) == folds.test.tolist()
+    assert sorted(rows["training_step"]) == sorted([*folds.train, *folds.train])  # two epochs
+    assert sorted(rows["validation_step"]) == sorted([*folds.validation, *folds.validation])
+    assert len(np.unique(np.concatenate(list(folds.named().values())))) == sum(folds.sizes().values())
+
+
+def test_the_same_seed_gives_the_same_weights_and_figures(make_config: MakeConfig) -> None:
+    # Dropout, random transforms and the order of the beats are all drawn.
+    overrides = ["model=bigru", "model.width=16", "augmentation=light"]
+    first, again, other = (make_config(*overrides, f"seed={seed}") for seed in (3, 3, 4))
+    scores = [run(cfg) for cfg in (first, again, other)]
+    weights = [
+        torch.load(Path(cfg.output_dir) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for cfg in (first, again, other)
+    ]
+    timeless = [{key: value for key, value in score.items() if key != "wall_s"} for score in scores]
+    assert timeless[0] == timeless[1]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+    tables = [read_predictions(Path(cfg.output_dir) / "predictions.parquet")[0] for cfg in (first, again, other)]
+    pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
+    assert not all(weights[0][name].equal(weights[2][name]) for name in weights[0])
+    assert tables[0]["sample"].tolist() != tables[2]["sample"].tolist()  # the seed splits as well
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model", model_names())
+def test_every_network_runs_on_every_task(model: str, task: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"model={model}", f"task={task}", "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
+    scores = run(cfg)
+    assert (scores["model"], scores["task"]) == (model, task)
+    assert scores["test"]["macro_f1"] == score_predictions(Path(cfg.output_dir) / "predictions.parquet")["macro_f1"]
+
+
+def test_a_split_by_patient_tests_on_patients_it_has_not_seen(make_config: MakeConfig) -> None:
+    cfg = make_config("split=patient", "split.validation_fraction=0.25", "trainer.max_epochs=1")
+    scores = run(cfg)
+    assert scores["split"] == "patient"
+    datamodule = build(cfg).datamodule
+    patients = datamodule.beats.patients
+    assert patients is not None
+    sides = [set(patients[rows]) for rows in datamodule.folds.named().values()]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 6
+    tested, _ = read_predictions(Path(cfg.output_dir) / "predictions.parquet")
+    assert set(tested["patient"]) == sides[2]
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")))
+def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"experiment={name}", "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
+    assert run(cfg)["epochs"] == 1
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "debug").glob("*.yaml")))
+def test_every_debug_mode_runs(name: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"debug={name}", "trainer.max_epochs=1", "source.minutes=0.8")
+    scores = run(cfg)
+    assert scores["epochs"] == 1
+    assert (Path(cfg.output_dir) / "scores.json").exists()
+
+
+def test_each_epoch_has_its_own_order_unless_a_few_batches_are_to_be_learnt_by_heart(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = watch_rows(monkeypatch, "training_step")
+    run(make_config("optimizer.batch_size=100"))
+    assert list(map(len, batches)) == [100, 100, 100, 19] * 2
+    assert batches[:4] != batches[4:]
+    batches.clear()
+    run(make_config("debug=overfit", "trainer.max_epochs=2", "trainer.overfit_batches=2", "optimizer.batch_size=100"))
+    assert list(map(len, batches)) == [100] * 4
+    assert batches[:2] == batches[2:]
+
+
+@pytest.mark.parametrize("group", ["augmentation", "trainer", "optimizer", "callbacks", "logger", "task_model"])
+def test_every_choice_of_a_group_composes(group: str, make_config: MakeConfig) -> None:
+    for file in sorted((CONF / group).glob("*.yaml")):
+        if group == "task_model":
+            task, model = file.stem.split("_", 1)
+            make_config(f"task={task}", f"model={model}")
+        else:
+            make_config(f"{group}={file.stem}")
+
+
+@pytest.mark.parametrize("callback", ["early_stopping", "averaging", "best", "progress"])
+def test_a_callback_is_taken_out_by_null(callback: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"callbacks.{callback}=null", "trainer.max_epochs=1")
+    scores = run(cfg)
+    assert scores["epochs"] == 1
+    assert isinstance(scores["val"]["macro_f1"], float)
+    assert (Path(cfg.output_dir) / "checkpoints" / "best.ckpt").exists() == (callback != "best")
+
+
+def test_training_stops_early_when_validation_no_longer_improves(make_config: MakeConfig) -> None:
+    # A rate of nearly nothing improves nothing: the first epoch is the best, two more are waited for.
+    cfg = make_config("trainer.max_epochs=20", "optimizer.lr=1e-9", "callbacks.early_stopping.patience=2")
+    scores = run(cfg)
+    assert (scores["best_epoch"], scores["epochs"]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["task=mi", "dataset=mitbih"],
+            "task mi asks for the classes normal, MI, but dataset mitbih has N, S, V, F, Q",
+        ),
+        (["dataset=ptbdb"], "task arrhythmia asks for the classes N, S, V, F, Q, but dataset ptbdb has normal, MI"),
+        (["model.name=resnet"], "no network 'resnet'; choose one of bigru, bilstm, cnet, seq"),
+        (["model=seq", "model.frame_length=10"], "frame_length=10 does not divide a beat of 187 samples"),
+        (["dataset.cut.length=40"], "beats of 40 samples are too short for 5 blocks"),
+        (["optimizer.schedule=cosine"], "no schedule 'cosine'; choose one of one_cycle, constant"),
+        (["optimizer.batch_size=0"], "batch_size=0"),
+        (["source.patients=1"], "patients=1"),
+        (["split.protocol=leave_one_out"], "no split 'leave_one_out'; choose random or patient"),
+        (["augmentation=light", "+augmentation.transforms.flip={}"], "no transform 'flip'; choose of time_stretch"),
+        (["ckpt_path=nowhere/last.ckpt"], "ckpt_path=nowhere/last.ckpt is not there"),
+        (["monitor=val/f1"], "monitor=val/f1 .* val/macro_f1, val/accuracy, val/loss"),
+        (["trainer.accelerator=abacus"], "abacus"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_settings_that_do_not_fit_are_one_sentence_before_any_training(
+    overrides: list[str], message: str, make_config: MakeConfig
+) -> None:
+    cfg = make_config(*overrides)
+    with pytest.raises(ConfigError, match=message):
+        run(cfg)
+    assert not list(Path(cfg.output_dir).iterdir())
+
+
+class Interrupt(pl.Callback):
+    """Ctrl-C in the middle of the third of four epochs."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == 25:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_run_can_be_resumed(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = ["trainer.max_epochs=4", "optimizer.batch_size=32"]
+    cfg = make_config(*overrides)
+    folder = Path(cfg.output_dir)
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        everything = experiment._instantiate_all
+        patch.setattr(
+            experiment,
+            "_instantiate_all",
+            lambda group: everything(group) + ([Interrupt()] if "last" in group else []),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            run(cfg)
+    assert signal.getsignal(signal.SIGINT) is handler
+    last = folder / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    assert (checkpoint["epoch"], checkpoint["global_step"]) == (2, 25)
+    assert not (folder / "scores.json").exists()
+
+    resumed = run(make_config(*overrides, f"ckpt_path={last}", output_dir=folder))
+    assert resumed["epochs"] == 4
+    assert torch.load(last, weights_only=True)["global_step"] == 40
+
+
+def test_a_finished_run_resumed_elsewhere_is_tested_again(
+    finished: tuple[Any, Scores], make_config: MakeConfig
+) -> None:
+    cfg, scores = finished
+    last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
+    again = run(make_config(f"task={cfg.task.name}", f"ckpt_path={last}"))
+    assert again["test"] == scores["test"]
+    assert again["val"] == scores["val"]
