@@ -6,6 +6,7 @@ Bousseljot, Kreiseler & Schnabel, "Nutzung der EKG-Signaldatenbank CARDIODAT der
 
 import dataclasses
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,9 +119,15 @@ class PhysioNet(Source):
         header = record.with_name(record.name + ".hea")
         if not header.is_file():
             raise DataError(f"{header} is not there; {self._remedy}")
-        # The first word of each line below the record's names a signal file (WFDB's header(5)). Read as plain text, because
-        # every start does this for every record, and importing and asking wfdb takes longer than all else it does.
-        lines = [line for line in header.read_text(errors="replace").splitlines() if line and not line.startswith("#")]
+        # The first line begins with the record's name, each further one with a signal file's (WFDB's header(5)). Read
+        # as plain text, because every start does this for every record, and importing and asking wfdb takes longer
+        # than all else it does.
+        text = header.read_text(errors="replace").splitlines()
+        lines = [line for line in text if line.strip() and not line.startswith("#")]
+        if not lines or re.split(r"[\s/]", lines[0], maxsplit=1)[0] != record.name:
+            raise DataError(
+                f"{header} is no readable WFDB header: it does not begin with {record.name}. Fetch it again"
+            )
         names = {line.split()[0] for line in lines[1:]}
         paths = [header, *(header.with_name(name) for name in sorted(names))]
         if self.dataset == "mitbih":
@@ -158,6 +165,8 @@ def read_annotations(record: Path, *, n_samples: int) -> tuple[IntArray, IntArra
     import wfdb
 
     path = record.with_name(f"{record.name}.atr")
+    if not path.is_file():
+        raise DataError(f"{path} is not there, so that record {record.name} has no labels. Fetch it")
     # Annotation files end with a zero word; wfdb reads one that was cut off without a complaint.
     if not path.read_bytes().endswith(b"\0\0"):
         raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file. Fetch it again")
@@ -176,7 +185,7 @@ def read_annotations(record: Path, *, n_samples: int) -> tuple[IntArray, IntArra
     peaks = samples[is_beat]
     if not len(peaks):
         raise DataError(f"{path} annotates no beat of the classes {', '.join(AAMI_CLASSES)}")
-    if (np.diff(peaks) < 0).any():
+    if peaks[0] < 0 or (np.diff(peaks) < 0).any():
         raise DataError(f"{path} annotates beats out of order: it is damaged. Fetch it again")
     if peaks[-1] >= n_samples:
         raise DataError(f"{path} annotates sample {peaks[-1]:,} of a record of {n_samples:,} samples. Fetch both again")
@@ -186,6 +195,8 @@ def read_annotations(record: Path, *, n_samples: int) -> tuple[IntArray, IntArra
 def diagnosed_recording(record: Path, *, label: int, lead: int | str, recorded_fs: float | None) -> Recording:
     """One lead of a PTB record with its detected R peaks, all of which carry the record's label."""
     signal, fs = read_lead(record, lead=lead, recorded_fs=recorded_fs)
+    if len(signal) < 2 * fs:
+        raise DataError(f"record {record.name} lasts {len(signal) / fs:.2g} s, too short to find R peaks in it")
     peaks = detect_r_peaks(signal, fs)
     return Recording(
         record=record.name,
@@ -201,23 +212,27 @@ def read_lead(record: Path, *, lead: int | str, recorded_fs: float | None) -> tu
     """One signal ``[t]`` of a record in mV, and its sampling rate in Hz.
 
     Raises:
-        DataError: the lead is absent, the rate is another than expected, or the signal is cut off or has gaps.
+        DataError: the lead is absent, the rate is another than expected, or the signal is cut off, damaged or has gaps.
     """
     import wfdb
 
     header = _header(record)
-    names = list(header.sig_name or [])
+    # A signal line may leave the name out.
+    names = [name or "(unnamed)" for name in header.sig_name or []]
     by_name = {name.lower(): position for position, name in enumerate(names)}
     position = lead if isinstance(lead, int) else by_name.get(lead.lower(), -1)
     if not 0 <= position < len(names):
         raise DataError(f"record {record.name} has no lead {lead!r}; it has {', '.join(names)}. Choose dataset.lead=…")
+    if not header.fs > 0:
+        raise DataError(f"{record}.hea tells a sampling rate of {header.fs:g} Hz. Fetch it again")
     if recorded_fs is not None and header.fs != recorded_fs:
         raise DataError(
             f"record {record.name} is sampled at {header.fs:g} Hz, expected {recorded_fs:g} Hz; "
             "if that is right, set dataset.recorded_fs=null to take any rate"
         )
     try:
-        signal = wfdb.rdrecord(str(record), channels=[position]).p_signal[:, 0]
+        loaded = wfdb.rdrecord(str(record), channels=[position], physical=False)
+        signal, digital = loaded.dac()[:, 0], loaded.d_signal[:, 0]
     except Exception as error:  # wfdb raises whatever its parsing stumbles over
         raise DataError(
             f"the signal of {record} cannot be read: its file does not hold the {header.sig_len} samples that the "
@@ -225,6 +240,13 @@ def read_lead(record: Path, *, lead: int | str, recorded_fs: float | None) -> tu
         ) from error
     if gaps := int(np.count_nonzero(~np.isfinite(signal))):
         raise DataError(f"record {record.name}: {gaps} of {len(signal)} samples of lead {names[position]} are missing")
+    # The header may tell the sum of a signal's values, modulo 2^16: wfdb makes up for some of what a file lacks.
+    checksum = header.checksum[position]
+    if checksum is not None and (int(digital.sum()) - checksum) % 65_536:
+        raise DataError(
+            f"the signal of {record} is damaged: the values of lead {names[position]} do not add up to the checksum of "
+            "its header. Fetch it again"
+        )
     return signal, float(header.fs)
 
 
