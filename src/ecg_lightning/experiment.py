@@ -212,7 +212,8 @@ def _instantiate_all(group: DictConfig | None) -> list[Any]:
 def _quiet() -> None:
     """Silence advice that does not apply here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    torch.set_float32_matmul_precision("high")
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")  # TensorFloat-32
     for advice in (
         ".*does not have many workers.*",  # the beats are in memory
         ".*exists and is not empty.*",  # a run's folder also holds Hydra's files

@@ -74,7 +74,7 @@ class BeatClassifier(pl.LightningModule):
         about: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # the run's folder has the configuration already
         if optimizer["schedule"] not in SCHEDULES:
             raise ConfigError(f"there is no schedule {optimizer['schedule']!r}; choose one of {', '.join(SCHEDULES)}")
         self.task = get_task(task)

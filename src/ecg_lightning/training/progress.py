@@ -13,7 +13,15 @@ class EpochLines(ProgressBar):
     def __init__(self, monitor: str) -> None:
         super().__init__()
         self.monitor = monitor
+        self._enabled = True
         self._started = time.perf_counter()
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Called by the Trainer in all processes but the first."""
+        self._enabled = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -22,7 +30,7 @@ class EpochLines(ProgressBar):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the epoch's losses and score."""
-        if not trainer.is_global_zero:
+        if not self._enabled:
             return
         scores = trainer.callback_metrics
         shown = [name for name in ("train/loss", "val/loss", self.monitor) if name in scores]

@@ -1,0 +1,250 @@
+"""How fast the parts are that users wait for, each beside the floor or ratio that the project holds itself to.
+
+    make bench                                      # with ECG_DATA_DIR set, on MIT-BIH; without, on simulated beats
+    python benchmarks/bench.py --only loader trainer
+    python benchmarks/bench.py --only demo test     # how long the two commands of the README take once installed
+
+Compare ratios, or two figures of one run: machines differ and are noisy.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Figure(NamedTuple):
+    what: str
+    value: str
+    target: str
+    met: bool
+
+
+def real_data() -> Path | None:
+    folder = Path(os.environ.get("ECG_DATA_DIR", "data")).expanduser()
+    return folder if (folder / "mitdb" / "RECORDS").is_file() else None
+
+
+def overrides() -> list[str]:
+    """MIT-BIH where it is, and a simulation of about its size elsewhere."""
+    if folder := real_data():
+        return [f"data_dir={folder.resolve()}"]
+    return ["source=synthetic", "source.patients=47", "source.minutes=30"]
+
+
+def compose(folder: Path, *more: str) -> "DictConfig":  # noqa: F821
+    from ecg_lightning import experiment
+
+    settings = [*overrides(), f"cache_dir={folder / 'cache'}", "trainer=cpu", *more]
+    return experiment.compose(settings, output_dir=folder / "run", config_dir=ROOT / "conf")
+
+
+def cutting(folder: Path) -> Iterable[Figure]:
+    """Records to beats, the first time."""
+    from ecg_lightning import experiment
+
+    started = time.perf_counter()
+    experiment.build(compose(folder))
+    seconds = time.perf_counter() - started
+    yield Figure("first start: records read, cut and cached", f"{seconds:.1f} s", "≤ 20 s", seconds <= 20)
+
+
+def start(folder: Path) -> Iterable[Figure]:
+    """A new process, beats from the cache."""
+    cutting_done = (folder / "cache").exists()
+    if not cutting_done:
+        list(cutting(folder))
+    child = [sys.executable, __file__, "--child", str(folder)]
+    runs = [[float(word) for word in subprocess.check_output(child, text=True).split()[-3:]] for _ in range(3)]
+    imports, ready, first_step = (statistics.median(column) for column in zip(*runs, strict=True))
+    yield Figure("second start: imports", f"{imports:.2f} s", "", True)
+    yield Figure("second start: dataset ready after the imports", f"{ready:.2f} s", "≤ 0.5 s", ready <= 0.5)
+    yield Figure("second start: process start to first training step", f"{first_step:.2f} s", "", True)
+
+
+def start_child(folder: Path) -> None:
+    """Print seconds for the imports, for the dataset, and from the process's start to the end of its first step."""
+    born = time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - _start_of_process())
+    import pyarrow  # noqa: F401  # with what loading the cache imports
+
+    from ecg_lightning import experiment
+
+    cfg = compose(folder, "trainer.max_steps=1", "+trainer.limit_val_batches=0", "+trainer.enable_checkpointing=false")
+    cfg.callbacks = {}
+    imported = time.time()
+    from ecg_lightning.data.datamodule import BeatDataModule
+
+    seconds = 0.0
+    setup = BeatDataModule.setup
+
+    def timed_setup(self: BeatDataModule, stage: str | None = None) -> None:
+        nonlocal seconds
+        before = time.perf_counter()
+        setup(self, stage)
+        seconds += time.perf_counter() - before
+
+    BeatDataModule.setup = timed_setup  # type: ignore[method-assign]
+    experiment._quiet()
+    parts = experiment.build(cfg)
+    parts.trainer.fit(parts.classifier, datamodule=parts.datamodule)
+    print(imported - born, seconds, time.time() - born)
+
+
+def _start_of_process() -> float:
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def kaggle(folder: Path) -> Iterable[Figure]:
+    """The arrhythmia training CSV in the published size and format: 87,554 rows of 188 numbers, 411 MB."""
+    import numpy as np
+
+    from ecg_lightning.data.kaggle import LENGTH, read_csv
+
+    path = folder / "mitbih_train.csv"
+    rng = np.random.default_rng(0)
+    block = np.column_stack([rng.random((1000, LENGTH)), rng.integers(0, 5, 1000)])
+    lines = "\n".join(",".join(f"{value:.18e}" for value in row) for row in block) + "\n"
+    rows = lines.splitlines(keepends=True)
+    with path.open("w") as file:
+        for _ in range(87):
+            file.write(lines)
+        file.writelines(rows[:554])
+    path.read_bytes()  # warms the disk cache
+    seconds = min(_timed(lambda: read_csv(path, n_classes=5)) for _ in range(2))
+    size = path.stat().st_size / 1e6
+    path.unlink()
+    yield Figure(f"Kaggle training CSV ({size:.0f} MB) parsed", f"{seconds:.2f} s", "≤ 3 s", seconds <= 3)
+
+
+def loader(folder: Path) -> Iterable[Figure]:
+    """Batches of 256 from the datamodule alone."""
+    from ecg_lightning import experiment
+
+    datamodule = experiment.build(compose(folder)).datamodule
+    rates = []
+    for _ in range(5):
+        beats = 0
+        started = time.perf_counter()
+        for batch in datamodule.train_dataloader():
+            beats += len(batch.labels)
+        rates.append(beats / (time.perf_counter() - started))
+    rate = statistics.median(rates)
+    yield Figure("batches of 256 from the datamodule", f"{rate:,.0f} beats/s", "≥ 1,000,000", rate >= 1e6)
+
+
+def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure]:
+    """The same batches through the Trainer and through a bare loop that does the same, in turn."""
+    import torch
+    from pytorch_lightning.callbacks import Callback
+
+    from ecg_lightning import experiment
+
+    experiment._quiet()
+
+    class Clock(Callback):
+        """Times the training batches of each epoch, with whatever the Trainer does between them."""
+
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+
+        def on_train_epoch_start(self, *_: object) -> None:
+            self.started = time.perf_counter()
+
+        def on_train_epoch_end(self, *_: object) -> None:
+            self.seconds.append(time.perf_counter() - self.started)
+
+    limits = [f"+trainer.limit_train_batches={batches}", "+trainer.limit_val_batches=0", "callbacks.best=null"]
+    limits += ["callbacks.last=null", "callbacks.early_stopping=null", "callbacks.progress=null", "logger=none"]
+    limits += ["trainer.max_epochs=1", "+trainer.enable_checkpointing=false", "+trainer.enable_progress_bar=false"]
+
+    def under_trainer() -> float:
+        parts = experiment.build(compose(folder, *limits))
+        clock = Clock()
+        parts.trainer.callbacks.append(clock)
+        parts.trainer.fit(parts.classifier, datamodule=parts.datamodule)
+        return clock.seconds[0]
+
+    def bare() -> float:
+        parts = experiment.build(compose(folder, *limits))
+        network, task, data = parts.classifier.model, parts.classifier.task, parts.datamodule
+        average = [parameter.detach().clone() for parameter in network.parameters()]
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=batches + 1)
+        network.train()
+        started = time.perf_counter()
+        for _, batch in zip(range(batches), data.train_dataloader(), strict=False):
+            signals = batch.signals
+            for transform in data.transforms:
+                signals = transform(signals)
+            loss = task.loss(network(signals), batch.labels)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(average, list(network.parameters()), 0.001)
+        return time.perf_counter() - started
+
+    under_trainer(), bare()
+    ratios, rates = [], []
+    for _ in range(pairs):
+        ours, plain = under_trainer(), bare()
+        ratios.append(ours / plain)
+        rates.append(256 * batches / ours)
+    ratio, rate = statistics.median(ratios), statistics.median(rates)
+    yield Figure("training (cnet) under the Trainer ÷ bare loop", f"{ratio:.3f}", "≤ 1.10", ratio <= 1.10)
+    yield Figure("training (cnet) under the Trainer", f"{rate:,.0f} beats/s", "", True)
+
+
+def demo(folder: Path) -> Iterable[Figure]:
+    """The README's first command, after installation."""
+    command = [sys.executable, "train.py", "experiment=demo", f"cache_dir={folder / 'none'}", f"output_dir={folder}"]
+    seconds = _timed(lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL))
+    yield Figure("make demo, installed", f"{seconds:.0f} s", "≤ 90 s", seconds <= 90)
+
+
+def test(folder: Path) -> Iterable[Figure]:
+    """The README's second command, after installation."""
+    command = [sys.executable, "-m", "pytest", "-q"]
+    seconds = _timed(lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL))
+    yield Figure("make test, installed", f"{seconds:.0f} s", "≤ 300 s", seconds <= 300)
+
+
+def _timed(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+PARTS = {part.__name__: part for part in (cutting, start, kaggle, loader, trainer, demo, test)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=["cutting", "start", "kaggle", "loader", "trainer"])
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        start_child(arguments.child)
+        return
+
+    print(f"beats: {'MIT-BIH' if real_data() else 'simulated (ECG_DATA_DIR has no mitdb)'}; {os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.only:
+            for figure in PARTS[name](Path(folder)):
+                verdict = "" if not figure.target else "met" if figure.met else "MISSED"
+                print(f"{figure.what:<52} {figure.value:>18}  {figure.target:<12} {verdict}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
