@@ -41,3 +41,24 @@ def test_epochs_without_end_and_without_validation(
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert isinstance(progress("val/macro_f1"), RichProgressBar)
+
+
+def test_other_processes_than_the_first_are_silent(
+    make_classifier: Callable[..., BeatClassifier],
+    make_trainer: Callable[..., pl.Trainer],
+    some_beats: pl.LightningDataModule,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Second(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            lines.disable()
+
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                lines.enable()
+
+    lines = EpochLines("val/macro_f1")
+    make_trainer(max_epochs=2, callbacks=[lines, Second()], enable_progress_bar=True).fit(make_classifier(), some_beats)
+    out = capsys.readouterr().out
+    assert "epoch 1/2" not in out
+    assert "epoch 2/2" in out
