@@ -1,6 +1,7 @@
 """Which beats train, which select, which test: the protocols by which beats are divided into folds."""
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,9 @@ from ecg_lightning.errors import ConfigError, DataError
 log = logging.getLogger(__name__)
 
 Protocol = Literal["random", "patient"]
+
+PATIENT_CHOICES = (10, 1000)
+"""Fewest and most random choices of patients among which `split` takes the one that shares out the classes best."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -114,24 +118,41 @@ def _by_patient(beats: Beats, test_fraction: float, validation_fraction: float, 
         )
     rest, test = _stratified_by_patient(np.arange(len(beats)), beats, test_fraction, seed)
     train, validation = _stratified_by_patient(rest, beats, validation_fraction, seed)
+    n_train, n_validation, n_test = (len(np.unique(beats.patients[rows])) for rows in (train, validation, test))
     protocol = (
-        f"patient: about {test_fraction:.0%} of the patients to test, {validation_fraction:.0%} of the rest to "
-        f"validate, no patient on two sides, seed {seed}"
+        f"patient: {n_train} patients to train, {n_validation} to validate, {n_test} to test, no patient on two sides, "
+        f"seed {seed}"
     )
     return Folds(train=train, validation=validation, test=test, protocol=protocol)
 
 
 def _stratified_by_patient(rows: IntArray, beats: Beats, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
-    from sklearn.model_selection import StratifiedGroupKFold
+    """Take a fraction of the patients out of `rows`: what stays and what was taken.
 
+    Of many random choices the one is taken that has every class on both sides, if any has, and comes nearest to the
+    fraction in each class. scikit-learn's ``StratifiedGroupKFold`` would hardly heed the seed: it deals out patients in
+    the order of how unlike the others they are, and shuffles only those that are alike.
+    """
     assert beats.patients is not None
-    n_folds = round(1 / fraction)
-    n_patients = len(np.unique(beats.patients[rows]))
-    if n_patients < n_folds:
-        raise DataError(f"{n_patients} patients cannot give {fraction:.0%} of them to a fold of its own; {n_folds} can")
-    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    stays, taken = next(folds.split(rows, beats.labels[rows], beats.patients[rows]))
-    return rows[stays], rows[taken]
+    patients, owner = np.unique(beats.patients[rows], return_inverse=True)
+    if len(patients) < 2:
+        raise DataError(
+            f"{len(np.unique(beats.patients))} patients cannot be split by patient so that some are left to train on, "
+            "to validate and to test; use more data or split=random"
+        )
+    counts = np.zeros((len(patients), len(beats.classes)))
+    np.add.at(counts, (owner, beats.labels[rows]), 1)
+    counts = counts[:, counts.any(axis=0)]
+
+    n_taken = min(max(round(fraction * len(patients)), 1), len(patients) - 1)
+    # Of few patients not all choices are tried, or every seed would find the same best one.
+    n_choices = int(np.clip(math.comb(len(patients), n_taken) // 4, *PATIENT_CHOICES))
+    choices = np.random.default_rng(seed).random((n_choices, len(patients))).argsort(axis=1)[:, :n_taken]
+    shares = counts[choices].sum(axis=1) / counts.sum(axis=0)
+    # A class with no beat to train on is an error later, one with no beat to test on is only a pity.
+    faults = (shares - fraction) ** 2 + (shares == 0) + 2 * (shares == 1)
+    taken = np.isin(owner, choices[faults.sum(axis=1).argmin()])
+    return rows[~taken], rows[taken]
 
 
 def _check_classes(beats: Beats, folds: Folds) -> None:

@@ -1,0 +1,302 @@
+"""Batches: every beat exactly once an epoch on however many devices, and random changes to training beats only."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler as TorchBatchSampler
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
+
+from ecg_lightning.data.datamodule import Batch, BatchSampler, BeatDataModule, BeatDataset
+from ecg_lightning.data.recording import Cut
+from ecg_lightning.data.synthetic import Synthetic
+from ecg_lightning.errors import ConfigError, DataError
+
+SOURCE = Synthetic(dataset="mitbih", cut=Cut(), patients=3, minutes=1)
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def module_of(cache_dir: Path, **settings: Any) -> BeatDataModule:
+    module = BeatDataModule(SOURCE, cache_dir=cache_dir, **({"batch_size": 32, "eval_batch_size": 7} | settings))
+    module.prepare_data()
+    module.setup()
+    return module
+
+
+def ranks(n_beats: int, batch_size: int, n_ranks: int, *, seed: int | None = 0, epoch: int = 0) -> list[list[Tensor]]:
+    """The batches of each rank."""
+    shares = []
+    for rank in range(n_ranks):
+        sampler = BatchSampler(n_beats, batch_size, seed=seed, rank=rank, n_ranks=n_ranks)
+        sampler.set_epoch(epoch)
+        shares.append(list(sampler))
+        assert len(sampler) == len(shares[-1])
+    return shares
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+@pytest.mark.parametrize("n_ranks", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
+@pytest.mark.parametrize("n_beats", [3, 4, 5, 8, 23, 24, 25, 26, 27, 99, 100, 101])
+def test_every_beat_comes_exactly_once_and_every_rank_takes_as_many_steps(
+    n_beats: int, batch_size: int, n_ranks: int, seed: int | None
+) -> None:
+    shares = ranks(n_beats, batch_size, n_ranks, seed=seed)
+    assert len({len(batches) for batches in shares}) == 1
+    assert sorted(torch.cat([batch for batches in shares for batch in batches]).tolist()) == list(range(n_beats))
+    sizes = [len(batch) for batches in shares for batch in batches]
+    assert min(sizes) >= 1
+    assert max(sizes) <= batch_size + 1
+    if n_ranks == 1:
+        assert max(sizes) <= batch_size
+
+
+def test_ranks_share_the_global_batch_that_one_device_would_take() -> None:
+    (one,) = ranks(96, 16, 1)
+    for share in zip(one, *ranks(96, 8, 2), strict=True):
+        whole, *parts = (set(batch.tolist()) for batch in share)
+        assert set.union(*parts) == whole
+
+
+def test_the_order_follows_from_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return torch.cat(ranks(50, 8, 1, seed=seed, epoch=epoch)[0]).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    different = [order(seed, epoch) for seed in (0, 1, 2) for epoch in (0, 1, 2)]
+    assert len({tuple(own) for own in different}) == 9
+    assert list(range(50)) not in different
+
+
+def test_the_order_does_not_hang_on_what_else_is_drawn_at_random() -> None:
+    torch.manual_seed(1)
+    first = ranks(50, 8, 1)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    assert all(torch.equal(one, other) for one, other in zip(first[0], ranks(50, 8, 1)[0], strict=True))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_first_order_stays_where_it_is_to_be_overfitted() -> None:
+    sampler = BatchSampler(50, 8, seed=0, reshuffle=False)
+    first = torch.cat(list(sampler))
+    sampler.set_epoch(3)
+    assert torch.equal(torch.cat(list(sampler)), first)
+
+
+def test_fewer_beats_than_devices_are_refused() -> None:
+    with pytest.raises(DataError, match="2 beats cannot be shared out among 3 devices"):
+        BatchSampler(2, 8, seed=0, n_ranks=3)
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"eval_batch_size": -1}])
+def test_batches_of_nothing_are_refused(tmp_path: Path, settings: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="both at least 1"):
+        BeatDataModule(SOURCE, cache_dir=tmp_path, **settings)  # type: ignore[arg-type]
+
+
+def test_the_loaders_give_the_beats_of_their_fold_with_labels_and_rows(cache_dir: Path) -> None:
+    module = module_of(cache_dir)
+    loaders = {
+        "train": module.train_dataloader(),
+        "validation": module.val_dataloader(),
+        "test": module.test_dataloader(),
+    }
+    for name, loader in loaders.items():
+        batches = list(loader)
+        assert len(loader) == len(batches) > 1
+        signals, labels, rows = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        assert (signals.dtype, labels.dtype, rows.dtype) == (torch.float32, torch.int64, torch.int64)
+        fold = module.folds.named()[name]
+        if name == "train":
+            assert rows.tolist() != fold.tolist()
+            assert sorted(rows.tolist()) == fold.tolist()
+        else:
+            assert rows.tolist() == fold.tolist()
+        np.testing.assert_array_equal(signals, module.beats.signals[rows])
+        np.testing.assert_array_equal(labels, module.beats.labels[rows])
+
+
+def test_a_batch_can_be_written_into_without_harm_to_the_beats(cache_dir: Path) -> None:
+    module = module_of(cache_dir)
+    before = module.beats.signals.copy()
+    for batch in module.test_dataloader():
+        batch.signals.zero_()
+    np.testing.assert_array_equal(module.beats.signals, before)
+
+
+def test_settings_of_the_split_reach_it(cache_dir: Path) -> None:
+    random = module_of(cache_dir, test_fraction=0.5, split_seed=3)
+    assert len(random.folds.test) == pytest.approx(len(random.beats) / 2, abs=3)
+    assert "seed 3" in random.folds.protocol
+    by_patient = module_of(cache_dir, protocol="patient")
+    assert by_patient.beats.patients is not None
+    sides = [set(by_patient.beats.patients[rows]) for rows in by_patient.folds.named().values()]
+    assert [len(side) for side in sides] == [1, 1, 1]
+
+
+def test_duplicates_are_dropped_before_the_split_if_so_set(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats = SOURCE.read()
+    doubled = beats.select(np.arange(2 * len(beats)) // 2)
+    monkeypatch.setattr("ecg_lightning.data.datamodule.cached_beats", lambda *_: doubled)
+    assert len(module_of(cache_dir).beats) == 2 * len(beats)
+    assert module_of(cache_dir, drop_duplicates=True).beats.fingerprint == beats.fingerprint
+
+
+def test_ordinary_samplers_and_loaders_work_on_the_dataset(cache_dir: Path) -> None:
+    dataset: BeatDataset = module_of(cache_dir).datasets["test"]
+    beat = dataset[3]
+    assert (beat.signals.shape, int(beat.rows)) == ((187,), int(dataset.rows[3]))
+
+    def collate(batch: Any) -> Any:
+        return batch
+
+    for loader in (
+        DataLoader(dataset, batch_size=5, collate_fn=collate),
+        DataLoader(dataset, batch_size=5, shuffle=True, collate_fn=collate),
+        DataLoader(dataset, batch_sampler=TorchBatchSampler(RandomSampler(dataset), 5, False), collate_fn=collate),
+        DataLoader(dataset, sampler=SequentialSampler(dataset), batch_size=5, collate_fn=collate),
+    ):
+        batches = list(loader)
+        assert all(isinstance(batch, Batch) and batch.signals.shape[1] == 187 for batch in batches)
+        assert sorted(torch.cat([batch.rows for batch in batches]).tolist()) == dataset.rows.tolist()
+    shares = [
+        torch.cat([batch.rows for batch in DataLoader(dataset, batch_size=5, sampler=sampler, collate_fn=collate)])
+        for sampler in (DistributedSampler(dataset, 2, rank, shuffle=False) for rank in (0, 1))
+    ]
+    assert set(torch.cat(shares).tolist()) == set(dataset.rows.tolist())
+
+
+class Looker(pl.LightningModule):
+    """Notes what comes to each of its steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: dict[str, list[list[Batch]]] = {}
+
+    def on_train_epoch_start(self) -> None:
+        self.seen.setdefault("train", []).append([])
+
+    def on_validation_epoch_start(self) -> None:
+        stage = "sanity" if self.trainer.sanity_checking else "validation"
+        self.seen.setdefault(stage, []).append([])
+
+    def on_test_epoch_start(self) -> None:
+        self.seen.setdefault("test", []).append([])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.seen["train"][-1].append(batch)
+        return self.weight * batch.signals.mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.seen["sanity" if self.trainer.sanity_checking else "validation"][-1].append(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.seen["test"][-1].append(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        return batch
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def rows(self, stage: str) -> list[list[int]]:
+        return [torch.cat([batch.rows for batch in epoch]).tolist() for epoch in self.seen[stage]]
+
+
+def trainer_of(tmp_path: Path, **settings: Any) -> pl.Trainer:
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return pl.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, **(quiet | settings))
+
+
+@pytest.fixture(scope="module")
+def looked(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Looker, BeatDataModule]:
+    """Three epochs of training with noise, and the test, through a Trainer."""
+    module = module_of(cache_dir, transforms={"noise": {"sigma": 0.1}})
+    looker = Looker()
+    trainer = trainer_of(tmp_path_factory.mktemp("run"), max_epochs=3)
+    trainer.fit(looker, module)
+    trainer.test(looker, module, verbose=False)
+    return looker, module
+
+
+def test_under_a_trainer_each_epoch_has_every_training_beat_once_in_an_order_of_its_own(
+    looked: tuple[Looker, BeatDataModule],
+) -> None:
+    looker, module = looked
+    epochs = looker.rows("train")
+    assert len(epochs) == 3
+    for rows in epochs:
+        assert sorted(rows) == module.folds.train.tolist()
+    assert all(one != other for one, other in pairwise(epochs))
+
+
+def test_under_a_trainer_validation_and_test_beats_come_in_order(looked: tuple[Looker, BeatDataModule]) -> None:
+    looker, module = looked
+    assert looker.rows("validation") == [module.folds.validation.tolist()] * 3
+    assert looker.rows("test") == [module.folds.test.tolist()]
+
+
+def test_transforms_touch_training_beats_and_no_others(looked: tuple[Looker, BeatDataModule]) -> None:
+    looker, module = looked
+    assert set(looker.seen) == {"sanity", "train", "validation", "test"}
+    for stage, epochs in looker.seen.items():
+        for batch in (batch for epoch in epochs for batch in epoch):
+            own = module.beats.signals[batch.rows]
+            if stage == "train":
+                assert (batch.signals.numpy() != own).any(axis=1).all()
+            else:
+                np.testing.assert_array_equal(batch.signals, own)
+
+
+def test_the_same_seed_trains_on_the_same_batches(cache_dir: Path, tmp_path: Path) -> None:
+    def run(seed: int) -> Looker:
+        pl.seed_everything(seed, verbose=False)
+        looker = Looker()
+        module = module_of(cache_dir, transforms={"time_stretch": {"spread": 0.1}}, seed=seed)
+        trainer_of(tmp_path, max_epochs=2).fit(looker, module)
+        return looker
+
+    first, again, other = run(0), run(0), run(1)
+    assert first.rows("train") == again.rows("train") != other.rows("train")
+    for one, same in zip(first.seen["train"], again.seen["train"], strict=True):
+        assert all(torch.equal(a.signals, b.signals) for a, b in zip(one, same, strict=True))
+
+
+def test_overfitting_trains_on_the_same_beats_each_epoch(cache_dir: Path, tmp_path: Path) -> None:
+    looker = Looker()
+    trainer_of(tmp_path, max_epochs=3, overfit_batches=2).fit(looker, module_of(cache_dir))
+    first, *rest = looker.rows("train")
+    assert len(set(first)) == 64
+    assert rest == [first, first]
+
+
+def test_the_whole_path_runs_in_a_dry_run(cache_dir: Path, tmp_path: Path) -> None:
+    looker = Looker()
+    trainer_of(tmp_path, fast_dev_run=True).fit(looker, module_of(cache_dir))
+    assert [len(epoch) for epoch in looker.seen["train"]] == [1]
+    assert len(looker.rows("train")[0]) == 32
+
+
+def test_setting_up_again_changes_nothing_and_reads_nothing(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = module_of(cache_dir)
+    monkeypatch.setattr("ecg_lightning.data.datamodule.cached_beats", lambda *_: pytest.fail("read again"))
+    datasets = module.datasets
+    module.prepare_data()
+    module.setup("test")
+    assert module.datasets is datasets
