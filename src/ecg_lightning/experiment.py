@@ -170,6 +170,10 @@ def _make_trainer(cfg: DictConfig) -> pl.Trainer:
         )
     except InstantiationException as error:
         raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
+    if trainer.world_size > 1:
+        # Ctrl-C stops each rank somewhere else, and saving would wait for the others: the last epoch's end must do.
+        for callback in trainer.checkpoint_callbacks:
+            callback.save_on_exception = False  # type: ignore[attr-defined]
     return trainer
 
 
@@ -179,7 +183,7 @@ def _interruptible() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit as leaving:
+    except BaseException as leaving:
         if not isinstance(leaving.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, handler)

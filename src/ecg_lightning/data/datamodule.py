@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -95,6 +96,8 @@ class BatchSampler(Sampler[Tensor]):
         self.n_ranks = n_ranks
         self.reshuffle = reshuffle
         self.epoch = 0
+        self.start = 0
+        self.given = 0
 
     @property
     def sampler(self) -> Self:
@@ -110,15 +113,39 @@ class BatchSampler(Sampler[Tensor]):
         return max(full + (left_over >= self.n_ranks), 1)
 
     def __iter__(self) -> Iterator[Tensor]:
+        start, self.start = self.start, 0
+        return self._batches(start)
+
+    def _batches(self, start: int) -> Iterator[Tensor]:
         if self.seed is None:
             order = torch.arange(self.n_beats)
         else:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            generator = torch.Generator().manual_seed(_seed_of(self.seed, self.epoch))
             order = torch.randperm(self.n_beats, generator=generator)
         step = self.batch_size * self.n_ranks
-        for number in range(len(self)):
+        for number in range(start, len(self)):
             end = self.n_beats if number == len(self) - 1 else (number + 1) * step
+            self.given = number + 1
             yield order[number * step : end][self.rank :: self.n_ranks]
+
+
+class BatchLoader(DataLoader[Batch]):
+    """A loader that the Trainer can ask how far it is and set to go on from there, so that runs resume in mid-epoch."""
+
+    batch_sampler: BatchSampler  # type: ignore[assignment]
+
+    def state_dict(self) -> dict[str, int]:
+        """Number of batches given in this epoch."""
+        return {"given": self.batch_sampler.given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Leave out as many batches of the next epoch."""
+        self.batch_sampler.start = state["given"]
+
+
+def _seed_of(*numbers: int) -> int:
+    """A seed that depends on each of the numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 class BeatDataModule(pl.LightningDataModule):
@@ -187,28 +214,34 @@ class BeatDataModule(pl.LightningDataModule):
         self.folds = split(self.beats, **self.split_settings)
         self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> BatchLoader:
         """Training beats in an order that changes with the epoch."""
         return self._loader("train", self.batch_size, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> BatchLoader:
         """Validation beats in order."""
         return self._loader("validation", self.eval_batch_size)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> BatchLoader:
         """Test beats in order."""
         return self._loader("test", self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Change training beats at random, on the device where they now are."""
+        """Change training beats at random, on the device where they now are.
+
+        All that is random in a training step, dropout included, follows from seed, epoch, batch and rank and from
+        nothing before it: a resumed run draws what the uninterrupted one would have drawn.
+        """
         if self.trainer is None or not self.trainer.training:
             return batch
+        position = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        torch.manual_seed(_seed_of(self.seed, self.trainer.current_epoch, position, self.trainer.global_rank))
         signals = batch.signals
         for transform in self.transforms:
             signals = transform(signals)
         return batch._replace(signals=signals)
 
-    def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
+    def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> BatchLoader:
         dataset = self.datasets[fold]
         batches = BatchSampler(
             len(dataset),
@@ -220,7 +253,7 @@ class BeatDataModule(pl.LightningDataModule):
         )
         # The dataset gives whole batches, so there is nothing to collate; workers would only copy memory about. Not as
         # `sampler`, which the Trainer would replace by one of single beats where it overfits.
-        return DataLoader(
+        return BatchLoader(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]
             collate_fn=_as_it_is,

@@ -9,7 +9,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor, nn
 
@@ -37,7 +37,8 @@ class BeatModel(nn.Module, ABC):
         super().__init__()
         self.width = width
         self.hidden = hidden
-        self.dropout = nn.Dropout(dropout)
+        self.head_dropout = nn.Dropout(dropout)
+        self.backbone_frozen = False
         self.reset_classifier(n_outputs)
 
     def reset_classifier(self, n_outputs: int) -> None:
@@ -48,13 +49,38 @@ class BeatModel(nn.Module, ABC):
         if (backbone := next(self.parameters(), None)) is not None:
             self.to(backbone.device)
 
+    def freeze_backbone(self, frozen: bool = True) -> None:
+        """Stop the backbone from learning, or let it learn again.
+
+        A frozen backbone has no gradients and stays in evaluation mode, so that neither dropout nor the statistics of
+        normalisation layers change what it yields.
+        """
+        self.backbone_frozen = frozen
+        for name, parameter in self.named_parameters():
+            if not self.is_head(name):
+                parameter.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def is_head(self, name: str) -> bool:
+        """Whether the parameter or module of this dotted name belongs to the head."""
+        return name.partition(".")[0] in (*self.head_names, "head_dropout")
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode, in which a frozen backbone remains."""
+        super().train(mode)
+        if self.backbone_frozen:
+            for name, module in self.named_children():
+                if not self.is_head(name):
+                    module.eval()
+        return self
+
     @abstractmethod
     def forward_features(self, signals: Tensor) -> Tensor:
         """Beats ``[b, length]`` → features ``[b, width]``."""
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Features ``[b, width]`` → logits ``[b, n_outputs]``."""
-        logits: Tensor = self.fc2(self.dropout(self.fc1(self.dropout(features)).relu()))
+        logits: Tensor = self.fc2(self.head_dropout(self.fc1(self.head_dropout(features)).relu()))
         return logits
 
     def forward(self, signals: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from ecg_lightning.models.layers import check_frames, frame, mean_and_max, signa
 
 
 class BiRNN(BeatModel):
-    """Frames, optionally embedded, through bidirectional recurrent layers, pooled over the frames that hold signal.
+    """Frames, embedded, through bidirectional recurrent layers, pooled over the frames that hold signal.
 
     Zero padding tells a beat's length, which is information, but its frames would dilute the mean and can win the
     maximum: the recurrence sees them (the backward direction starts from them, and so knows the length), pooling
@@ -38,7 +38,7 @@ class BiRNN(BeatModel):
         n_outputs: int = 5,
         length: int = 187,
         frame_length: int = 17,
-        embedding: int = 0,
+        embedding: int = 128,
         width: int = 128,
         depth: int = 2,
         hidden: int = 64,

@@ -59,6 +59,7 @@ class Seq2Seq(BeatModel):
         self.conv1 = Conv1d(1, channels, 5, padding=2)
         self.conv2 = Conv1d(channels, 2 * channels, 3, padding=1)
         self.conv3 = Conv1d(2 * channels, 4 * channels, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
         self.encoder = nn.LSTM(4 * channels, width, batch_first=True, bidirectional=True)
         self.bridge_hidden = nn.Linear(2 * width, width)
         self.bridge_cell = nn.Linear(2 * width, width)
