@@ -1,5 +1,6 @@
 """Made data for the tests of the data layer: small, and of the same layout as the real."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,10 +62,11 @@ def write_record(
     )  # fmt: skip
 
 
-@pytest.fixture
-def mitdb(tmp_path: Path, synthetic_recordings: dict[str, list[Recording]]) -> Path:
-    """Records 201 and 202 in MIT-BIH's layout, annotated with one symbol of each class and a rhythm change."""
-    folder = tmp_path / "data" / "mitdb"
+@pytest.fixture(scope="session")
+def made_data_dir(tmp_path_factory: pytest.TempPathFactory, synthetic_recordings: dict[str, list[Recording]]) -> Path:
+    """What `mitdb` and `ptbdb` are copies of."""
+    data_dir = tmp_path_factory.mktemp("made")
+    folder = data_dir / "mitdb"
     for name, recording in zip(("201", "202"), synthetic_recordings["mitbih"], strict=True):
         write_record(folder, recording, name, leads=("MLII", "V1"), fmt="212", comments=[])
         symbols = np.array(list("NAVF/"))[recording.labels]
@@ -73,13 +75,8 @@ def mitdb(tmp_path: Path, synthetic_recordings: dict[str, list[Recording]]) -> P
             aux_note=["(N", *[""] * len(symbols)], write_dir=str(folder),
         )  # fmt: skip
     (folder / "RECORDS").write_text("201\n202\n")
-    return folder
 
-
-@pytest.fixture
-def ptbdb(tmp_path: Path, synthetic_recordings: dict[str, list[Recording]]) -> Path:
-    """Two records of one patient with infarction, one of a control, and one of another diagnosis, in PTB's layout."""
-    folder = tmp_path / "data" / "ptbdb"
+    folder = data_dir / "ptbdb"
     normal, infarcted = synthetic_recordings["ptbdb"]
     records = {
         "patient001/s0010_re": (infarcted, "Myocardial infarction"),
@@ -92,4 +89,16 @@ def ptbdb(tmp_path: Path, synthetic_recordings: dict[str, list[Recording]]) -> P
         comments = ["age: 60", f"Reason for admission: {diagnosis}"]
         write_record(folder / patient, recording, name, leads=("ii", "i"), fmt="16", comments=comments)
     (folder / "RECORDS").write_text("\n".join(records) + "\n")
-    return folder
+    return data_dir
+
+
+@pytest.fixture
+def mitdb(tmp_path: Path, made_data_dir: Path) -> Path:
+    """Records 201 and 202 in MIT-BIH's layout, annotated with one symbol of each class and a rhythm change."""
+    return Path(shutil.copytree(made_data_dir / "mitdb", tmp_path / "data" / "mitdb"))
+
+
+@pytest.fixture
+def ptbdb(tmp_path: Path, made_data_dir: Path) -> Path:
+    """Two records of one patient with infarction, one of a control, and one of another diagnosis, in PTB's layout."""
+    return Path(shutil.copytree(made_data_dir / "ptbdb", tmp_path / "data" / "ptbdb"))
