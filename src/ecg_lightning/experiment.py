@@ -223,5 +223,6 @@ def _quiet() -> None:
         ".*exists and is not empty.*",  # a run's folder also holds Hydra's files
         ".*number of training batches.*log_every_n_steps.*",  # losses are logged by epoch
         ".*treespec, LeafSpec.*",  # between Lightning and torch
+        ".*your dataloader is not resumable.*",  # it is: see `BatchSampler`
     ):
         warnings.filterwarnings("ignore", advice)

@@ -1,6 +1,6 @@
 """`BeatDataModule`: from a source to batches, each gathered from memory by one index operation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -70,6 +70,7 @@ class BatchSampler(Sampler[Tensor]):
         rank: which share.
         n_ranks: how many shares.
         reshuffle: False keeps the order of the first epoch.
+        first: asked when an epoch begins for the number of its first batch, which is not 0 where a run is resumed.
 
     Raises:
         DataError: there are fewer beats than ranks.
@@ -84,6 +85,7 @@ class BatchSampler(Sampler[Tensor]):
         rank: int = 0,
         n_ranks: int = 1,
         reshuffle: bool = True,
+        first: Callable[[], int] = int,
     ) -> None:
         if n_beats < n_ranks:
             raise DataError(
@@ -96,8 +98,7 @@ class BatchSampler(Sampler[Tensor]):
         self.n_ranks = n_ranks
         self.reshuffle = reshuffle
         self.epoch = 0
-        self.start = 0
-        self.given = 0
+        self.first = first
 
     @property
     def sampler(self) -> Self:
@@ -113,34 +114,15 @@ class BatchSampler(Sampler[Tensor]):
         return max(full + (left_over >= self.n_ranks), 1)
 
     def __iter__(self) -> Iterator[Tensor]:
-        start, self.start = self.start, 0
-        return self._batches(start)
-
-    def _batches(self, start: int) -> Iterator[Tensor]:
         if self.seed is None:
             order = torch.arange(self.n_beats)
         else:
             generator = torch.Generator().manual_seed(_seed_of(self.seed, self.epoch))
             order = torch.randperm(self.n_beats, generator=generator)
         step = self.batch_size * self.n_ranks
-        for number in range(start, len(self)):
+        for number in range(self.first(), len(self)):
             end = self.n_beats if number == len(self) - 1 else (number + 1) * step
-            self.given = number + 1
             yield order[number * step : end][self.rank :: self.n_ranks]
-
-
-class BatchLoader(DataLoader[Batch]):
-    """A loader that the Trainer can ask how far it is and set to go on from there, so that runs resume in mid-epoch."""
-
-    batch_sampler: BatchSampler  # type: ignore[assignment]
-
-    def state_dict(self) -> dict[str, int]:
-        """Number of batches given in this epoch."""
-        return {"given": self.batch_sampler.given}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out as many batches of the next epoch."""
-        self.batch_sampler.start = state["given"]
 
 
 def _seed_of(*numbers: int) -> int:
@@ -214,15 +196,15 @@ class BeatDataModule(pl.LightningDataModule):
         self.folds = split(self.beats, **self.split_settings)
         self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
 
-    def train_dataloader(self) -> BatchLoader:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Training beats in an order that changes with the epoch."""
         return self._loader("train", self.batch_size, shuffle=True)
 
-    def val_dataloader(self) -> BatchLoader:
+    def val_dataloader(self) -> DataLoader[Batch]:
         """Validation beats in order."""
         return self._loader("validation", self.eval_batch_size)
 
-    def test_dataloader(self) -> BatchLoader:
+    def test_dataloader(self) -> DataLoader[Batch]:
         """Test beats in order."""
         return self._loader("test", self.eval_batch_size)
 
@@ -234,26 +216,31 @@ class BeatDataModule(pl.LightningDataModule):
         """
         if self.trainer is None or not self.trainer.training:
             return batch
-        position = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        torch.manual_seed(_seed_of(self.seed, self.trainer.current_epoch, position, self.trainer.global_rank))
+        trainer = self.trainer
+        torch.manual_seed(_seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
         signals = batch.signals
         for transform in self.transforms:
             signals = transform(signals)
         return batch._replace(signals=signals)
 
-    def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> BatchLoader:
+    def _batches_done(self) -> int:
+        """Training batches of this epoch that the Trainer has behind it, in a run that it resumes as well."""
+        return int(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready) if self.trainer else 0
+
+    def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
         dataset = self.datasets[fold]
         batches = BatchSampler(
             len(dataset),
             batch_size,
             seed=self.seed if shuffle else None,
             reshuffle=not getattr(self.trainer, "overfit_batches", 0),
+            first=self._batches_done if shuffle else int,
             rank=self.trainer.global_rank if self.trainer else 0,
             n_ranks=self.trainer.world_size if self.trainer else 1,
         )
         # The dataset gives whole batches, so there is nothing to collate; workers would only copy memory about. Not as
         # `sampler`, which the Trainer would replace by one of single beats where it overfits.
-        return BatchLoader(
+        return DataLoader(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]
             collate_fn=_as_it_is,

@@ -1,0 +1,57 @@
+"""Ctrl-C: training ends between two batches, where a checkpoint can be taken that resumes as if nothing had happened."""
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+
+class Interrupt(Callback):
+    """Finishes the batch, saves a checkpoint and raises `KeyboardInterrupt`; a second Ctrl-C ends at once, unsaved.
+
+    A checkpoint taken wherever an exception strikes would repeat or leave out a step when it is resumed.
+
+    Args:
+        path: the checkpoint to save.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.asked = False
+        self._handler: Any = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen for Ctrl-C, which only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._ask)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """End here if any process was asked to: all of them have taken the same steps."""
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+            trainer.save_checkpoint(self.path)
+            raise KeyboardInterrupt
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop listening; who asked after the last batch is heard now."""
+        self._stop_listening()
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_exception(self, *_: Any) -> None:
+        """Stop listening."""
+        self._stop_listening()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("interrupted: finishing the batch; again to stop at once, without saving", file=sys.stderr, flush=True)
+
+    def _stop_listening(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
