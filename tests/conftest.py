@@ -1,9 +1,13 @@
-"""What all tests share: the real recordings, where they are there."""
+"""What all tests share: one thread, and the real recordings, where they are there."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: on tensors as small as the tests' its threads mostly wait for each other, and on a busy
+# machine for long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from ecg_lightning.training.classifier import BeatClassifier
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["source=synthetic", "source.patients=6", "source.minutes=1"]
+DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -108,8 +109,7 @@ def test_two_processes_score_every_beat_once(cache_dir: Path, tmp_path: Path) ->
     # Enough to tell some classes from others: a network that calls all beats N would hide mistakes in counting.
     quick = ["model=bigru", "model.width=16", "optimizer.lr=0.02", "optimizer.batch_size=8", "trainer.max_epochs=4"]
     settings = [*SMALL, *quick, "split.validation_fraction=0.3"]
-    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
-    run = train(*settings, *ddp, f"hydra.run.dir={tmp_path}", cache_dir=cache_dir)
+    run = train(*settings, *DDP, f"hydra.run.dir={tmp_path}", cache_dir=cache_dir)
     assert run.returncode == 0, run.stderr
     assert len([line for line in run.stdout.splitlines() if line.startswith("epoch ")]) == 4
     scores = json.loads((tmp_path / "scores.json").read_text())
@@ -139,17 +139,13 @@ def test_two_processes_score_every_beat_once(cache_dir: Path, tmp_path: Path) ->
     assert len(set(probabilities.argmax(axis=1))) > 1
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_one_line_that_says_how_to_go_on(cache_dir: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "train.py",
-        *SMALL,
-        "trainer=cpu",
-        "trainer.max_epochs=5000",
-        "callbacks.early_stopping=null",
-    ]
+@pytest.mark.parametrize("trainer", [["trainer=cpu"], DDP], ids=["one process", "two processes"])
+def test_ctrl_c_leaves_a_checkpoint_and_one_line_that_says_how_to_go_on(
+    trainer: list[str], cache_dir: Path, tmp_path: Path
+) -> None:
+    endless = ["trainer.max_epochs=5000", "callbacks.early_stopping=null"]
     process = subprocess.Popen(
-        [*command, f"hydra.run.dir={tmp_path}"],
+        [sys.executable, "train.py", *SMALL, *trainer, *endless, f"hydra.run.dir={tmp_path}"],
         cwd=ROOT,
         env=environment(cache_dir),
         stdout=subprocess.PIPE,

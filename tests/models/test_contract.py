@@ -157,6 +157,7 @@ class _Fit(pl.LightningDataModule):
         return DataLoader([self.batch], batch_size=None)
 
 
+@pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_survives_a_checkpoint(name: str, task: str, make_beats: MakeBeats, tmp_path: Path) -> None:
