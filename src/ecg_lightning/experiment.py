@@ -20,12 +20,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning import provenance, results
+from ecg_lightning.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.sources import make_source
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.evaluation.scores import score
 from ecg_lightning.tasks import get_task
-from ecg_lightning.training.classifier import CHECKPOINT_KEY, MONITORED, BeatClassifier
+from ecg_lightning.training.classifier import MONITORED, BeatClassifier
+from ecg_lightning.training.transfer import load_weights
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ def build(cfg: DictConfig) -> Experiment:
         raise ConfigError(f"ckpt_path={cfg.ckpt_path} is not there; give the checkpoints/last.ckpt of a run to resume")
     if cfg.monitor not in MONITORED:
         raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
+    source = read_checkpoint(cfg.transfer.checkpoint) if cfg.transfer.checkpoint else None
     trainer = _make_trainer(cfg)
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     split = dict(plain["split"])
@@ -77,6 +80,7 @@ def build(cfg: DictConfig) -> Experiment:
         model=plain["model"],
         length=beats.length,
         optimizer=plain["optimizer"],
+        transfer=plain["transfer"],
         about={
             "classes": list(task.classes),
             "fs": beats.fs,
@@ -84,8 +88,11 @@ def build(cfg: DictConfig) -> Experiment:
             "config": plain,
             "versions": provenance.versions(),
             "git": provenance.git_revision(),
+            "origin": source.origin() if source else None,
         },
     )
+    if source:
+        load_weights(classifier.model, cfg.model.name, classifier.transfer, source)
     if cfg.compile:
         classifier.model.compile()
     return Experiment(datamodule, classifier, trainer)
@@ -127,6 +134,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "protocol": datamodule.folds.protocol,
         "augmentation": cfg.augmentation.name,
         "resampling": cfg.augmentation.resampling,
+        "transfer": cfg.transfer.arm,
         "seed": cfg.seed,
         "epochs": epochs,
         "best_epoch": best.epoch,
@@ -170,10 +178,6 @@ def _make_trainer(cfg: DictConfig) -> pl.Trainer:
         )
     except InstantiationException as error:
         raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
-    if trainer.world_size > 1:
-        # Ctrl-C stops each rank somewhere else, and saving would wait for the others: the last epoch's end must do.
-        for callback in trainer.checkpoint_callbacks:
-            callback.save_on_exception = False  # type: ignore[attr-defined]
     return trainer
 
 

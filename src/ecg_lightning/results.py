@@ -15,6 +15,7 @@ from ecg_lightning.evaluation.scores import write_predictions
 from ecg_lightning.evaluation.tables import run_table
 from ecg_lightning.files import whole_file
 from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.transfer import transfer_table
 
 
 def announce(datamodule: BeatDataModule, classifier: BeatClassifier) -> None:
@@ -26,6 +27,8 @@ def announce(datamodule: BeatDataModule, classifier: BeatClassifier) -> None:
     print(f"network  {classifier.hparams['model']['name']}, {classifier.model.n_parameters:,} parameters")
     print(f"beats    {origin}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
     print(f"split    {folds.protocol}: {sizes}", flush=True)
+    if origin_of_weights := classifier.hparams["about"]["origin"]:
+        Console().print(transfer_table(classifier.model, classifier.transfer, origin_of_weights))
 
 
 def write(

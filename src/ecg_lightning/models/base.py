@@ -139,4 +139,7 @@ def create_model(name: str, *, n_outputs: int, length: int, **settings: Any) -> 
     own = set(inspect.signature(network).parameters) - {"n_outputs", "length"}
     if unknown := sorted(set(settings) - own):
         raise ConfigError(f"network {name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(own))}")
-    return network(n_outputs=n_outputs, length=length, **settings)
+    try:
+        return network(n_outputs=n_outputs, length=length, **settings)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"network {name} cannot be built with {settings}: {error}") from error

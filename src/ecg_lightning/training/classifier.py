@@ -9,13 +9,12 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.utilities import dim_zero_cat
 
+from ecg_lightning.checkpoint import CHECKPOINT_KEY, FORMAT
 from ecg_lightning.data.datamodule import Batch
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.models import create_model
 from ecg_lightning.tasks import get_task
-
-CHECKPOINT_KEY = "ecg_lightning"
-"""Where a checkpoint keeps what it tells of itself beside weights and hyperparameters."""
+from ecg_lightning.training.transfer import Transfer
 
 MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")
 """What validation computes, and so what can choose the checkpoint."""
@@ -61,6 +60,7 @@ class BeatClassifier(pl.LightningModule):
         length: samples a beat.
         optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``), ``warmup`` (fraction of the
             steps in which the one-cycle rate rises) and ``label_smoothing``.
+        transfer: fields of `Transfer`: what of the network learns, and how fast; the weights are loaded by the caller.
         about: anything that says where the classifier came from, in plain values; kept, not used.
     """
 
@@ -71,6 +71,7 @@ class BeatClassifier(pl.LightningModule):
         model: dict[str, Any],
         length: int,
         optimizer: dict[str, Any],
+        transfer: dict[str, Any] | None = None,
         about: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -79,7 +80,10 @@ class BeatClassifier(pl.LightningModule):
             raise ConfigError(f"there is no schedule {optimizer['schedule']!r}; choose one of {', '.join(SCHEDULES)}")
         self.task = get_task(task)
         self.optimizer_settings = optimizer
+        self.transfer = Transfer(**(transfer or {}))
         self.model = create_model(**model, n_outputs=self.task.n_outputs, length=length)
+        # Before the Trainer looks for gradients to share among devices.
+        self.model.freeze_backbone(self.transfer.is_frozen(0))
         n_classes = len(self.task.classes)
         self.val_scores = MetricCollection(
             {
@@ -94,6 +98,11 @@ class BeatClassifier(pl.LightningModule):
         """Beats ``[b, length]`` → logits ``[b, n_outputs]``."""
         logits: Tensor = self.model(signals)
         return logits
+
+    def on_train_epoch_start(self) -> None:
+        """Let the backbone learn once its frozen epochs are over."""
+        if self.model.backbone_frozen != self.transfer.is_frozen(self.current_epoch):
+            self.model.freeze_backbone(not self.model.backbone_frozen)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
@@ -115,21 +124,23 @@ class BeatClassifier(pl.LightningModule):
         self.test_predictions.update(batch.rows, batch.labels, self.task.probabilities(self(batch.signals)))
 
     def configure_optimizers(self) -> Any:
-        """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed."""
+        """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed.
+
+        All weights are in it from the start; those that are frozen have no gradient, and AdamW leaves them alone.
+        """
         settings = self.optimizer_settings
-        parameters = list(self.model.parameters())
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings["weight_decay"]},
-                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=settings["lr"],
-        )
+        groups = []
+        for is_head, rate in ((False, settings["lr"] * self.transfer.backbone_lr), (True, settings["lr"])):
+            part = [p for name, p in self.model.named_parameters() if self.model.is_head(name) == is_head]
+            weights, biases = [p for p in part if p.ndim > 1], [p for p in part if p.ndim <= 1]
+            groups.append({"params": weights, "lr": rate, "weight_decay": settings["weight_decay"]})
+            groups.append({"params": biases, "lr": rate, "weight_decay": 0.0})
+        optimizer = torch.optim.AdamW(groups)
         if settings["schedule"] == "constant":
             return optimizer
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
-            max_lr=settings["lr"],
+            max_lr=[group["lr"] for group in groups],
             total_steps=int(self.trainer.estimated_stepping_batches),
             pct_start=settings["warmup"],
         )
@@ -138,4 +149,4 @@ class BeatClassifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the validation scores that the checkpoint was chosen or left by."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        checkpoint[CHECKPOINT_KEY] = {"scores": scores, "n_parameters": self.model.n_parameters}
+        checkpoint[CHECKPOINT_KEY] = {"format": FORMAT, "scores": scores}

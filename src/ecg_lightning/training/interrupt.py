@@ -1,4 +1,4 @@
-"""Ctrl-C: training ends between two batches, where a checkpoint can be taken that resumes as if nothing had happened."""
+"""Ctrl-C: training ends between two batches, where a checkpoint can be taken that resumes without a trace."""
 
 import signal
 import sys

@@ -1,0 +1,183 @@
+"""Reading checkpoints: what a run of this project left, or plain network weights that somebody brings along.
+
+A file is loaded with ``weights_only=True``: tensors and plain containers, never an object whose loading runs code. The
+names of networks in it are looked up among ours.
+"""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ecg_lightning.errors import CheckpointError
+from ecg_lightning.models import create_model, model_names
+from ecg_lightning.tasks import TASKS
+
+CHECKPOINT_KEY = "ecg_lightning"
+"""Where a checkpoint keeps what it tells of itself beside weights and hyperparameters."""
+
+FORMAT = 1
+"""Version of what stands under `CHECKPOINT_KEY` and of the hyperparameters; a higher one is refused."""
+
+MODEL_PREFIX = "model."
+"""The network's place in the LightningModule, and so in the names of its weights."""
+
+OLDER_CNET = ((r"^c1\.", "stem."), (r"^cresids\.(\d+)\.c([12])\.", r"blocks.\1.conv\2."))
+"""Names of the older script-based system's CNet → ours; ``fc1`` and ``fc2`` have the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The content of a checkpoint file, checked.
+
+    Attributes:
+        path: the file.
+        weights: the network's weights by name, without prefix.
+        hyperparameters: arguments of the `BeatClassifier`; None of a plain state dict.
+        scores: validation scores the checkpoint was left with.
+        epoch: number of finished epochs; None of a plain state dict.
+        step: number of optimizer steps; None of a plain state dict.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    hyperparameters: Mapping[str, Any] | None = None
+    scores: Mapping[str, float] | None = None
+    epoch: int | None = None
+    step: int | None = None
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the run told of data, configuration and versions; empty of a plain state dict."""
+        return (self.hyperparameters or {}).get("about") or {}
+
+    def origin(self) -> dict[str, Any]:
+        """What a network that starts from this checkpoint keeps of it: enough to find it, and what it came from."""
+        told = {}
+        if self.hyperparameters is not None:
+            data = self.about.get("data", {})
+            told = {
+                "task": self.hyperparameters["task"],
+                "model": self.hyperparameters["model"]["name"],
+                "data": {key: data.get(key) for key in ("source", "dataset", "synthetic", "fingerprint", "protocol")},
+                "epoch": self.epoch,
+                "scores": dict(self.scores or {}),
+                "origin": self.about.get("origin"),
+            }
+        return {"file": self.path.name, "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(), **told}
+
+
+def find_checkpoint(path: Path | str) -> Path:
+    """The file itself, or the best checkpoint of a run's folder.
+
+    Raises:
+        CheckpointError: there is no such file, or no checkpoint in the folder.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        best = path / "checkpoints" / "best.ckpt"
+        if not best.is_file():
+            raise CheckpointError(f"{path} has no checkpoints/best.ckpt; give the folder of a finished run, or a file")
+        return best
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not there; give a checkpoint file or the folder of a finished run")
+    return path
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint of this project, or a plain state dict of one of its networks or of the older system's CNet.
+
+    Args:
+        path: a file, or a run's folder, which stands for its best checkpoint.
+
+    Raises:
+        CheckpointError: the file is absent, cut off, damaged, would run code, is of a later version, or is something
+            else.
+    """
+    path = find_checkpoint(path)
+    content = _load(path)
+    if _is_state_dict(content):
+        return Checkpoint(path=path, weights=_our_names(content))
+    if CHECKPOINT_KEY not in content or not isinstance(content.get("state_dict"), Mapping):
+        raise CheckpointError(
+            f"{path} is neither a checkpoint of ecg_lightning nor a state dict of tensors; it holds "
+            f"{', '.join(sorted(map(str, content))[:6]) or 'nothing'}"
+        )
+    told = content[CHECKPOINT_KEY]
+    if told.get("format", 1) > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {told['format']}, this version reads up to {FORMAT}; install a newer ecg-lightning"
+        )
+    hyperparameters = content["hyper_parameters"]
+    _check_names(path, hyperparameters)
+    weights = content["state_dict"]
+    return Checkpoint(
+        path=path,
+        weights={n.removeprefix(MODEL_PREFIX): w for n, w in weights.items() if n.startswith(MODEL_PREFIX)},
+        hyperparameters=hyperparameters,
+        scores=told["scores"],
+        epoch=content["epoch"] + 1,
+        step=content["global_step"],
+    )
+
+
+def guess_network(weights: Mapping[str, Tensor]) -> str | None:
+    """The network of a plain state dict: the one whose default settings give the same names; None if none does."""
+    for name in model_names():
+        if create_model(name, n_outputs=1, length=187).state_dict().keys() == weights.keys():
+            return name
+    return None
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "WeightsUnpickler" in str(error) or "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise CheckpointError(
+                f"{path} is refused, and nothing in it was run: it holds objects other than tensors and plain "
+                f"containers, and loading those can run code ({_reason(error)})"
+            ) from error
+        raise CheckpointError(f"{path} is no checkpoint: {_reason(error)}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is cut off, damaged or no checkpoint: {_reason(error)}") from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a checkpoint or a state dict")
+    return content
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence that says something of torch's long advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    unsupported = [line for line in lines if "Unsupported" in line or "WeightsUnpickler error" in line]
+    return (unsupported or lines or [type(error).__name__])[0][:200]
+
+
+def _is_state_dict(content: Mapping[str, Any]) -> bool:
+    return bool(content) and all(isinstance(value, Tensor) for value in content.values())
+
+
+def _our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if not any(name.startswith("cresids.") for name in weights):
+        return dict(weights)
+    renamed = {}
+    for name, weight in weights.items():
+        for theirs, ours in OLDER_CNET:
+            name = re.sub(theirs, ours, name)
+        renamed[name] = weight
+    return renamed
+
+
+def _check_names(path: Path, hyperparameters: Mapping[str, Any]) -> None:
+    """A checkpoint names a task and a network of ours; it is data, whatever else it says."""
+    network, task = hyperparameters["model"]["name"], hyperparameters["task"]
+    if network not in model_names():
+        raise CheckpointError(f"{path} is of the network {network!r}, which is none of {', '.join(model_names())}")
+    if task not in TASKS:
+        raise CheckpointError(f"{path} is of the task {task!r}, which is none of {', '.join(TASKS)}")

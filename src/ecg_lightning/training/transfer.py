@@ -1,0 +1,121 @@
+"""Transfer: a network starts from what it, or another of its kind, has learned on another task.
+
+The arms are those of Kachuee et al. 2018 (``head_only``: the convolutions frozen, new fully connected layers), of the
+older script-based system (``last_layer``: its first fully connected layer is kept and trained on) and fine-tuning.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from torch import Tensor
+
+from ecg_lightning.checkpoint import Checkpoint, guess_network
+from ecg_lightning.errors import CheckpointError, ConfigError
+from ecg_lightning.models import BeatModel
+
+ARMS = ("none", "head_only", "last_layer", "finetune")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """How a network starts and what of it learns.
+
+    Attributes:
+        arm: ``none``: from fresh weights; ``head_only``: backbone loaded and frozen, head new; ``last_layer``: all but
+            the head's last layer loaded, backbone frozen; ``finetune``: backbone loaded, head new, everything learns.
+        checkpoint: file or run's folder to load from.
+        backbone_lr: factor on the backbone's learning rate.
+        frozen_epochs: the backbone learns only after as many epochs.
+    """
+
+    arm: str = "none"
+    checkpoint: str | None = None
+    backbone_lr: float = 1.0
+    frozen_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.arm not in ARMS:
+            raise ConfigError(f"there is no arm {self.arm!r} of transfer; choose one of {', '.join(ARMS)}")
+        if (self.arm == "none") != (self.checkpoint is None):
+            wanted = "takes no checkpoint" if self.arm == "none" else "needs one: a run's folder or a checkpoint file"
+            raise ConfigError(f"transfer={self.arm} with transfer.checkpoint={self.checkpoint}: it {wanted}")
+        if self.backbone_lr <= 0 or self.frozen_epochs < 0:
+            raise ConfigError(f"backbone_lr={self.backbone_lr} must be > 0, frozen_epochs={self.frozen_epochs} >= 0")
+
+    def is_frozen(self, epoch: int) -> bool:
+        """Whether the backbone is frozen in this epoch, the first being 0."""
+        return self.arm in ("head_only", "last_layer") or epoch < self.frozen_epochs
+
+    def loads(self, model: BeatModel, name: str) -> bool:
+        """Whether this weight of the network is loaded; the others are initialised anew."""
+        if self.arm == "last_layer":
+            return name.partition(".")[0] != model.head_names[-1]
+        return self.arm != "none" and not model.is_head(name)
+
+
+def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Checkpoint) -> None:
+    """Load what the arm loads into the network; all else in the file must be the rest of the head.
+
+    Args:
+        model: the network, freshly initialised.
+        name: the name of its kind.
+        transfer: what to load.
+        checkpoint: where from.
+
+    Raises:
+        CheckpointError: another network, other widths, or missing or surplus weights.
+    """
+    theirs = (checkpoint.hyperparameters or {}).get("model", {}).get("name") or guess_network(checkpoint.weights)
+    if theirs is not None and theirs != name:
+        raise CheckpointError(f"{checkpoint.path} holds a {theirs}, which cannot start a {name}; choose model={theirs}")
+    own = model.state_dict()
+    missing = sorted(own.keys() - checkpoint.weights.keys())
+    surplus = sorted(checkpoint.weights.keys() - own.keys())
+    if missing or surplus:
+        raise CheckpointError(
+            f"{checkpoint.path} does not fit {name}: missing {_some(missing)}; surplus {_some(surplus)}. "
+            "Is it of this network, with these settings?"
+        )
+    wanted = [weight for weight in own if transfer.loads(model, weight)]
+    for weight in wanted:
+        if own[weight].shape != checkpoint.weights[weight].shape:
+            raise CheckpointError(
+                f"{checkpoint.path} does not fit {name}: {weight} is {_shape(checkpoint.weights[weight])} there and "
+                f"{_shape(own[weight])} here. Give the network the settings that it was trained with"
+            )
+    model.load_state_dict({weight: checkpoint.weights[weight] for weight in wanted}, strict=False)
+
+
+def transfer_table(model: BeatModel, transfer: Transfer, origin: Mapping[str, Any]) -> RenderableType:
+    """What was loaded, what is new, what learns: a row for each part of the network."""
+    table = Table(title=f"Transfer ({transfer.arm}) from {origin['file']}", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("part")
+    table.add_column("weights", justify="right")
+    table.add_column("start")
+    table.add_column("learns", justify="right")
+    frozen, learning = transfer.is_frozen(0), 0
+    for part, module in model.named_children():
+        n = sum(parameter.numel() for parameter in module.parameters())
+        if not n:
+            continue
+        loaded = any(transfer.loads(model, f"{part}.{name}") for name, _ in module.named_parameters())
+        learns = model.is_head(part) or not frozen
+        later = f"after epoch {transfer.frozen_epochs}" if transfer.arm == "finetune" and frozen else "frozen"
+        rate = f"rate × {transfer.backbone_lr:g}" if not model.is_head(part) and transfer.backbone_lr != 1 else "yes"
+        learning += n if learns else 0
+        table.add_row(part, f"{n:,}", "loaded" if loaded else "new", rate if learns else later)
+    table.add_section()
+    table.add_row("all", f"{model.n_parameters:,}", "", f"{learning:,}")
+    return table
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    return (", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")) or "nothing"
+
+
+def _shape(weight: Tensor) -> str:
+    return "×".join(map(str, weight.shape))
