@@ -11,9 +11,10 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.nn.functional import one_hot
 
+from ecg_lightning.checkpoint import CHECKPOINT_KEY, FORMAT
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.tasks import TASKS, get_task
-from ecg_lightning.training.classifier import CHECKPOINT_KEY, BeatClassifier, Predictions
+from ecg_lightning.training.classifier import BeatClassifier, Predictions
 
 MakeClassifier = Callable[..., BeatClassifier]
 MakeTrainer = Callable[..., pl.Trainer]
@@ -151,7 +152,7 @@ def test_a_checkpoint_is_plain_values_and_tells_its_scores(
     make_trainer(callbacks=[best]).fit(classifier, some_beats)
     checkpoint = torch.load(tmp_path / "best.ckpt", weights_only=True)
     about = checkpoint[CHECKPOINT_KEY]
-    assert about["n_parameters"] == classifier.model.n_parameters
+    assert about["format"] == FORMAT
     assert about["scores"].keys() == {"train/loss", "val/loss", "val/macro_f1", "val/accuracy"}
     assert all(type(score) is float for score in about["scores"].values())
     assert best.best_model_score is not None
