@@ -133,6 +133,10 @@ def test_settings_of_the_split_reach_it(cache_dir: Path) -> None:
     random = module_of(cache_dir, test_fraction=0.5, split_seed=3)
     assert len(random.folds.test) == pytest.approx(len(random.beats) / 2, abs=3)
     assert "seed 3" in random.folds.protocol
+    part = module_of(cache_dir, fold=1, n_folds=3, train_size=30)
+    assert "fold 1 of 3" in part.folds.protocol and len(part.datasets["train"]) == 30
+    with pytest.raises(ConfigError, match="fold=3 of n_folds=3"):
+        BeatDataModule(SOURCE, cache_dir=cache_dir / "nothing_is_read", fold=3, n_folds=3)
     by_patient = module_of(cache_dir, protocol="patient")
     assert by_patient.beats.patients is not None
     sides = [set(by_patient.beats.patients[rows]) for rows in by_patient.folds.named().values()]

@@ -1,7 +1,9 @@
 """Splits: what decides whether a test figure means anything."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,3 +227,210 @@ def test_beats_that_differ_in_one_bit_are_no_duplicates(make_beats: MakeBeats) -
     signals[1, 7] = np.nextafter(signals[0, 7], np.float32(2))
     beats = dataclasses.replace(beats, signals=signals)
     assert without_duplicates(beats) is beats
+
+
+def digest(folds: Folds) -> str:
+    rows = b"|".join(rows.astype("<i8").tobytes() for rows in folds.named().values())
+    return hashlib.sha256(rows).hexdigest()[:16]
+
+
+def test_without_a_fold_seeds_mean_what_they_meant_before_there_were_folds(make_beats: MakeBeats) -> None:
+    """Digests of the rows that the version before drew: published figures name its seeds."""
+    beats = make_beats([1000, 103, 57, 20, 12], patients=20)
+    for protocol, digests in (
+        ("random", ["408e2728f47b4bb4", "035b03adb2091f5c"]),
+        ("patient", ["8f0edd5cbd02cd7f", "3b55829fde91b1e1"]),
+    ):
+        for seed, expected in enumerate(digests):
+            folds = split(beats, protocol, seed=seed)  # type: ignore[arg-type]
+            assert digest(folds) == expected
+            assert digest(split(beats, protocol, seed=seed, n_folds=3)) == expected  # type: ignore[arg-type]
+            assert "fold" not in folds.protocol and "trained on" not in folds.protocol
+
+
+@pytest.mark.parametrize("protocol", ["random", "patient"])
+@pytest.mark.parametrize(("seed", "n_folds"), [(0, 3), (1, 5), (2, 5), (3, 12), (4, 2)])
+def test_every_beat_is_tested_in_exactly_one_fold(simulated: Beats, protocol: str, seed: int, n_folds: int) -> None:
+    of_each = [
+        split(simulated, protocol, seed=seed, fold=fold, n_folds=n_folds)  # type: ignore[arg-type]
+        for fold in range(n_folds)
+    ]
+    for number, folds in enumerate(of_each):
+        assert_complete_and_disjoint(folds, len(simulated))
+        assert f"fold {number} of {n_folds} (counted from 0)" in folds.protocol
+    assert sorted(np.concatenate([folds.test for folds in of_each]).tolist()) == list(range(len(simulated)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_patient_stands_on_two_sides_of_any_fold(simulated: Beats, seed: int) -> None:
+    assert simulated.patients is not None
+    tested: list[str] = []
+    for fold in range(5):
+        folds = split(simulated, "patient", seed=seed, fold=fold)
+        sides = {name: set(simulated.patients[rows].tolist()) for name, rows in folds.named().items()}
+        assert len(set().union(*sides.values())) == sum(map(len, sides.values())) == 12
+        assert len(sides["test"]) in (2, 3) and len(sides["validation"]) == 1
+        tested += sides["test"]
+    assert len(tested) == len(set(tested)) == 12
+
+
+@pytest.mark.parametrize("protocol", ["random", "patient"])
+def test_the_same_seed_deals_the_same_folds_and_others_others(simulated: Beats, protocol: str) -> None:
+    dealt = [split(simulated, protocol, seed=seed, fold=2) for seed in SEEDS]  # type: ignore[arg-type]
+    for seed, folds in enumerate(dealt):
+        assert same(folds, split(simulated, protocol, seed=seed, fold=2))  # type: ignore[arg-type]
+    assert len({tuple(folds.test.tolist()) for folds in dealt}) > len(SEEDS) / 2
+
+
+def test_folds_of_beats_have_the_shares_of_each_class_and_equal_sizes(make_beats: MakeBeats) -> None:
+    beats = make_beats([1000, 103, 57, 21, 12])
+    tests = [split(beats, "random", fold=fold).test for fold in range(5)]
+    for label, count in enumerate([1000, 103, 57, 21, 12]):
+        assert {int((beats.labels[test] == label).sum()) for test in tests} <= {count // 5, -(-count // 5)}
+    assert {len(test) for test in tests} == {238, 239}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_folds_of_patients_share_out_the_classes(seed: int) -> None:
+    """As in PTB: a patient is a control or has an infarction."""
+    beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=20, minutes=0.3).read()
+    assert beats.patients is not None
+    n_patients = {label: len(np.unique(beats.patients[beats.labels == label])) for label in (0, 1)}
+    for fold in range(4):
+        folds = split(beats, "patient", seed=seed, fold=fold, n_folds=4)
+        for label, n in n_patients.items():
+            tested = len(np.unique(beats.patients[folds.test][beats.labels[folds.test] == label]))
+            assert abs(tested - n / 4) <= 1.5 and tested > 0
+
+
+def test_a_class_of_one_patient_cannot_be_learnt_where_that_patient_is_tested(make_beats: MakeBeats) -> None:
+    beats = make_beats([300, 30], patients=10)
+    assert beats.patients is not None
+    beats = dataclasses.replace(beats, patients=np.where(beats.labels == 1, "p0", beats.patients))
+    outcomes = []
+    for fold in range(5):
+        try:
+            outcomes.append(str(split(beats, "patient", fold=fold).protocol[:7]))
+        except DataError as error:
+            outcomes.append(str(error))
+    assert sorted(outcome == "patient" for outcome in outcomes) == [False, True, True, True, True]
+    assert any("class S has 30 beats of 1 patients, too few to split: none is left for train" in o for o in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"fold": 5}, "fold=5 of n_folds=5: expected null or a whole number from 0 to 4"),
+        ({"fold": -1}, "fold=-1 of n_folds=5"),
+        ({"fold": 1.0}, "fold=1.0 of n_folds=5"),
+        ({"fold": True}, "fold=True of n_folds=5"),
+        ({"fold": "all"}, "fold=all of n_folds=5"),
+        ({"n_folds": 1, "fold": 0}, "n_folds=1: expected a whole number from 2 on"),
+        ({"n_folds": None}, "n_folds=None: expected"),
+        ({"n_folds": 11, "fold": 3}, "n_folds=11 of 10 patients: .*choose fewer folds"),
+        ({"train_size": 0}, "train_size=0: expected null, a whole number of beats, or a fraction"),
+        ({"train_size": 100.0}, "train_size=100.0: expected"),
+        ({"train_size": 0.0}, "train_size=0.0: expected"),
+        ({"train_size": float("nan")}, "train_size=nan: expected"),
+        ({"train_size": True}, "train_size=True: expected"),
+        ({"train_size": "10%"}, "train_size=10%: expected"),
+        ({"train_size": 10, "train_unit": "records"}, "train_unit=records is unknown; choose beats or patients"),
+        ({"train_size": 10**6}, r"train_size=1000000 beats: the training fold has \d+; choose fewer, or null for all"),
+        ({"train_size": 9, "train_unit": "patients"}, "train_size=9 patients: the training fold has 7"),
+        ({"train_size": 1}, "train_size=1: 1 of 70 training beats leave none of class (N|S); choose more"),
+    ],
+)
+def test_impossible_folds_and_sizes_are_refused_in_one_sentence(
+    make_beats: MakeBeats, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        split(make_beats([50, 50], patients=10), "patient", **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_published_test_file_is_not_dealt_into_folds(make_beats: MakeBeats) -> None:
+    beats = dataclasses.replace(make_beats([50, 50]), published_test=np.arange(100) % 5 == 0)
+    with pytest.raises(ConfigError, match="bring their own test file"):
+        split(beats, "random", fold=0)
+
+
+@pytest.mark.parametrize("protocol", ["random", "patient"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_parts_of_the_training_beats_are_nested_and_have_the_shares_of_the_classes(
+    make_beats: MakeBeats, protocol: str, seed: int
+) -> None:
+    beats = make_beats([1000, 103, 57, 21, 12], patients=20)
+    whole = split(beats, protocol, seed=seed)  # type: ignore[arg-type]
+    shares = np.bincount(beats.labels[whole.train]) / len(whole.train)
+    inner: set[int] = set()
+    for size in (5, 10, 30, 100, 300, len(whole.train)):
+        part = split(beats, protocol, seed=seed, train_size=size)  # type: ignore[arg-type]
+        assert len(part.train) == size and (np.diff(part.train) > 0).all()
+        assert np.array_equal(part.test, whole.test) and np.array_equal(part.validation, whole.validation)
+        rows = set(part.train.tolist())
+        assert inner < rows <= set(whole.train.tolist())
+        inner = rows
+        counts = np.bincount(beats.labels[part.train], minlength=5)
+        assert counts.min() >= 1
+        # One of each is kept however small the part, which takes some away from the large classes.
+        assert (np.abs(counts - size * shares) <= 4).all()
+        assert (counts[1:] - size * shares[1:] < 1.5).all()
+        assert f"trained on {size} of {len(whole.train)} training beats" in part.protocol
+        assert part.protocol.startswith(whole.protocol)
+
+
+def test_a_fraction_means_that_part_and_one_means_all(make_beats: MakeBeats) -> None:
+    beats = make_beats([500, 100], patients=10)
+    whole = split(beats, "random")
+    assert len(split(beats, "random", train_size=0.25).train) == round(0.25 * len(whole.train))
+    assert same(split(beats, "random", train_size=1.0), whole)
+    assert len(split(beats, "patient", train_size=0.5, train_unit="patients", fold=0).train) == 60 * 4
+
+
+def test_the_part_follows_from_the_seed(simulated: Beats) -> None:
+    published = dataclasses.replace(simulated, published_test=np.arange(len(simulated)) % 5 == 0)
+    parts = [split(published, "random", seed=seed, train_size=50).train for seed in SEEDS]
+    assert np.array_equal(parts[0], split(published, "random", seed=0, train_size=50).train)
+    assert len({tuple(part.tolist()) for part in parts}) == len(SEEDS)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whole_patients_are_trained_on_nested_and_of_both_kinds(seed: int) -> None:
+    """As in PTB: a patient is a control or has an infarction."""
+    beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=30, minutes=0.3).read()
+    assert beats.patients is not None
+    whole = split(beats, "patient", seed=seed)
+    n_whole = len(np.unique(beats.patients[whole.train]))
+    share = len(np.unique(beats.patients[whole.train][beats.labels[whole.train] == 1])) / n_whole
+    inner: set[str] = set()
+    for size in (2, 4, 8, 16):
+        part = split(beats, "patient", seed=seed, train_size=size, train_unit="patients")
+        assert np.array_equal(part.test, whole.test) and np.array_equal(part.validation, whole.validation)
+        patients = set(beats.patients[part.train].tolist())
+        assert len(patients) == size and inner < patients
+        inner = patients
+        assert np.array_equal(part.train, whole.train[np.isin(beats.patients[whole.train], list(patients))])
+        infarcted = len(np.unique(beats.patients[part.train][beats.labels[part.train] == 1]))
+        assert 0 < infarcted < size and abs(infarcted - share * size) <= 2
+        assert f"trained on {size} of {n_whole} training patients ({len(part.train)} of" in part.protocol
+
+
+def test_one_patient_of_one_class_is_too_little_to_train_on() -> None:
+    beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=12, minutes=0.3).read()
+    with pytest.raises(ConfigError, match=r"train_size=1: 1 of . training patients leave none of class (normal|MI)"):
+        split(beats, "patient", train_size=1, train_unit="patients")
+
+
+def test_a_class_that_the_chosen_patients_lack_is_said(make_beats: MakeBeats, caplog: pytest.LogCaptureFixture) -> None:
+    """Patients of one class each: two of them cannot have all three."""
+    beats = make_beats([200, 200, 200], patients=10)
+    assert beats.patients is not None
+    of_one_class = np.char.add(beats.patients, beats.labels.astype(str))
+    folds = split(dataclasses.replace(beats, patients=of_one_class), "patient", train_size=2, train_unit="patients")
+    (absent,) = set(range(3)) - set(beats.labels[folds.train].tolist())
+    assert f"none of the 2 patients to train on has a beat of class {beats.classes[absent]}" in caplog.text
+
+
+def test_patients_that_are_not_told_cannot_be_counted(make_beats: MakeBeats) -> None:
+    with pytest.raises(ConfigError, match="train_unit=patients: these beats do not tell their patients"):
+        split(make_beats([50, 50]), "random", train_size=2, train_unit="patients")

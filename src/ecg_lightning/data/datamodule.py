@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.source import Source
-from ecg_lightning.data.splits import Folds, Protocol, split, without_duplicates
+from ecg_lightning.data.splits import N_FOLDS, Folds, Protocol, TrainUnit, check_settings, split, without_duplicates
 from ecg_lightning.data.transforms import make_transforms
 from ecg_lightning.errors import ConfigError, DataError
 
@@ -140,6 +140,10 @@ class BeatDataModule(pl.LightningDataModule):
         test_fraction: share of the beats to test on.
         validation_fraction: share of the rest to select on.
         split_seed: seed of the split.
+        fold: which test fold of a cross-validation, or None.
+        n_folds: how many there are.
+        train_size: number or fraction of the training fold to train on, or None for all.
+        train_unit: what `train_size` counts: ``beats`` or ``patients``.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
         eval_batch_size: beats a batch in validation and test.
@@ -156,6 +160,10 @@ class BeatDataModule(pl.LightningDataModule):
         test_fraction: float = 0.2,
         validation_fraction: float = 0.1,
         split_seed: int = 0,
+        fold: int | None = None,
+        n_folds: int = N_FOLDS,
+        train_size: float | None = None,
+        train_unit: TrainUnit = "beats",
         drop_duplicates: bool = False,
         batch_size: int = 256,
         eval_batch_size: int = 2048,
@@ -171,8 +179,13 @@ class BeatDataModule(pl.LightningDataModule):
             "protocol": protocol,
             "test_fraction": test_fraction,
             "validation_fraction": validation_fraction,
-            "seed": split_seed,
+            "fold": fold,
+            "n_folds": n_folds,
+            "train_size": train_size,
+            "train_unit": train_unit,
         }
+        check_settings(**self.split_settings)  # before beats are read, which may take minutes
+        self.split_settings["seed"] = split_seed
         self.drop_duplicates = drop_duplicates
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
