@@ -92,7 +92,7 @@ def start_child(folder: Path) -> None:
         seconds += time.perf_counter() - before
 
     BeatDataModule.setup = timed_setup  # type: ignore[method-assign]
-    experiment._quiet()
+    experiment.quiet()
     parts = experiment.build(cfg)
     parts.trainer.fit(parts.classifier, datamodule=parts.datamodule)
     print(imported - born, seconds, time.time() - born)
@@ -148,7 +148,7 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
 
     from ecg_lightning import experiment
 
-    experiment._quiet()
+    experiment.quiet()
 
     class Clock(Callback):
         """Times the training batches of each epoch, with whatever the Trainer does between them."""

@@ -7,6 +7,7 @@ names of networks in it are looked up among ours.
 import hashlib
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Checkpoint:
         weights: the network's weights by name, without prefix.
         hyperparameters: arguments of the `BeatClassifier`; None of a plain state dict.
         scores: validation scores the checkpoint was left with.
-        epoch: number of finished epochs; None of a plain state dict.
+        epoch: the epoch in which it was saved, the first being 1; None of a plain state dict.
         step: number of optimizer steps; None of a plain state dict.
     """
 
@@ -104,63 +105,74 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     content = _load(path)
     if _is_state_dict(content):
         return Checkpoint(path=path, weights=_our_names(content))
-    if CHECKPOINT_KEY not in content or not isinstance(content.get("state_dict"), Mapping):
+    if CHECKPOINT_KEY not in content:
         raise CheckpointError(
             f"{path} is neither a checkpoint of ecg_lightning nor a state dict of tensors; it holds "
             f"{', '.join(sorted(map(str, content))[:6]) or 'nothing'}"
         )
-    told = content[CHECKPOINT_KEY]
-    if told.get("format", 1) > FORMAT:
-        raise CheckpointError(
-            f"{path} has format {told['format']}, this version reads up to {FORMAT}; install a newer ecg-lightning"
+    try:
+        told = content[CHECKPOINT_KEY]
+        if told["format"] > FORMAT:
+            raise CheckpointError(
+                f"{path} has format {told['format']}, this version reads up to {FORMAT}; install a newer ecg-lightning"
+            )
+        hyperparameters = content["hyper_parameters"]
+        _check_names(path, hyperparameters)
+        weights = content["state_dict"]
+        return Checkpoint(
+            path=path,
+            weights={n.removeprefix(MODEL_PREFIX): w for n, w in weights.items() if n.startswith(MODEL_PREFIX)},
+            hyperparameters=hyperparameters,
+            scores=told["scores"],
+            epoch=content["epoch"] + 1,
+            step=content["global_step"],
         )
-    hyperparameters = content["hyper_parameters"]
-    _check_names(path, hyperparameters)
-    weights = content["state_dict"]
-    return Checkpoint(
-        path=path,
-        weights={n.removeprefix(MODEL_PREFIX): w for n, w in weights.items() if n.startswith(MODEL_PREFIX)},
-        hyperparameters=hyperparameters,
-        scores=told["scores"],
-        epoch=content["epoch"] + 1,
-        step=content["global_step"],
-    )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is no whole checkpoint of ecg_lightning: it lacks or garbles {error}") from error
 
 
 def guess_network(weights: Mapping[str, Tensor]) -> str | None:
-    """The network of a plain state dict: the one whose default settings give the same names; None if none does."""
+    """The network of a plain state dict: the one with the same names and, of several, the most shapes of its own.
+
+    Returns:
+        The network's name; None if no network has these names, or several with equal right.
+    """
+    alike: dict[str, int] = {}
     for name in model_names():
-        if create_model(name, n_outputs=1, length=187).state_dict().keys() == weights.keys():
-            return name
-    return None
+        own = create_model(name, n_outputs=1, length=187).state_dict()
+        if own.keys() == weights.keys():
+            alike[name] = sum(own[weight].shape == weights[weight].shape for weight in own)
+    best = [name for name, n_shapes in alike.items() if n_shapes == max(alike.values())]
+    return best[0] if len(best) == 1 else None
 
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "WeightsUnpickler" in str(error) or "Unsupported" in str(error) or "GLOBAL" in str(error):
+        with warnings.catch_warnings(action="ignore"):  # of what the error says anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what is read as a pickle and is none can end in any
+        if isinstance(error, pickle.UnpicklingError) and (named := re.search(r"GLOBAL ([\w.]+)", str(error))):
             raise CheckpointError(
-                f"{path} is refused, and nothing in it was run: it holds objects other than tensors and plain "
-                f"containers, and loading those can run code ({_reason(error)})"
+                f"{path} is refused, and nothing in it was run: it holds {named[1]}, and loading anything but tensors "
+                "and plain containers can run code"
             ) from error
-        raise CheckpointError(f"{path} is no checkpoint: {_reason(error)}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is cut off, damaged or no checkpoint: {_reason(error)}") from error
+        raise CheckpointError(
+            f"{path} is cut off, damaged or no checkpoint: torch cannot read it ({_reason(error)})"
+        ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a checkpoint or a state dict")
     return content
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence that says something of torch's long advice."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    unsupported = [line for line in lines if "Unsupported" in line or "WeightsUnpickler error" in line]
-    return (unsupported or lines or [type(error).__name__])[0][:200]
+    """What torch says in its own words, without its advice to load the file in spite of all."""
+    if isinstance(error, pickle.UnpicklingError) or not str(error).strip():
+        return type(error).__name__
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0].split('. ')[0][:120]}"
 
 
 def _is_state_dict(content: Mapping[str, Any]) -> bool:
-    return bool(content) and all(isinstance(value, Tensor) for value in content.values())
+    return bool(content) and all(isinstance(n, str) and isinstance(w, Tensor) for n, w in content.items())
 
 
 def _our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

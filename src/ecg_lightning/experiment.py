@@ -7,27 +7,32 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from ecg_lightning import provenance, results
 from ecg_lightning.checkpoint import CHECKPOINT_KEY, read_checkpoint
+from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.sources import make_source
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.evaluation.scores import score
-from ecg_lightning.tasks import get_task
+from ecg_lightning.tasks import Task, get_task
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier
-from ecg_lightning.training.transfer import load_weights
+from ecg_lightning.training.saving import WholeCheckpoints
+from ecg_lightning.training.transfer import Transfer, load_weights
 
 log = logging.getLogger(__name__)
 
@@ -47,34 +52,31 @@ def build(cfg: DictConfig) -> Experiment:
     Raises:
         DataError: the beats are absent or damaged.
         ConfigError: settings that do not fit each other or the beats.
+        CheckpointError: ``ckpt_path`` or ``transfer.checkpoint`` cannot be read or does not fit.
     """
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={cfg.ckpt_path} is not there; give the checkpoints/last.ckpt of a run to resume")
     if cfg.monitor not in MONITORED:
         raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
-    source = read_checkpoint(cfg.transfer.checkpoint) if cfg.transfer.checkpoint else None
-    trainer = _make_trainer(cfg)
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    split = dict(plain["split"])
-    datamodule = BeatDataModule(
-        make_source(plain["source"], plain["dataset"], Path(cfg.data_dir).expanduser()),
-        cache_dir=Path(cfg.cache_dir).expanduser(),
-        split_seed=split.pop("seed"),
-        **split,
-        drop_duplicates=cfg.dataset.drop_duplicates,
-        batch_size=cfg.optimizer.batch_size,
-        transforms=plain["augmentation"]["transforms"],
-        seed=cfg.seed,
-    )
+    task = get_task(cfg.task.name)
+    transfer = Transfer(**plain["transfer"])
+    if cfg.ckpt_path is not None:
+        _check_resumed(cfg.ckpt_path, plain)
+    source = None
+    if transfer.arm != "none":
+        source = read_checkpoint(plain["transfer"]["checkpoint"])
+    elif transfer.checkpoint is not None:
+        log.warning("transfer=none starts from fresh weights: transfer.checkpoint=%s is not read", transfer.checkpoint)
+    trainer = _make_trainer(cfg)
+    _check_devices(trainer, transfer)
+    datamodule = make_datamodule(plain)
     datamodule.setup()
     beats = datamodule.beats
-    task = get_task(cfg.task.name)
-    if beats.classes != task.classes:
-        raise ConfigError(
-            f"task {task.name} asks for the classes {', '.join(task.classes)}, but dataset {cfg.dataset.name} has "
-            f"{', '.join(beats.classes)}; leave dataset to the task, or choose another task"
-        )
+    check_classes(beats, task)
+    if source and source.about and source.about["fs"] != beats.fs:
+        log.warning("%s learned from beats at %g Hz, these have %g Hz", source.path, source.about["fs"], beats.fs)
     classifier = BeatClassifier(
         task=task.name,
         model=plain["model"],
@@ -84,7 +86,12 @@ def build(cfg: DictConfig) -> Experiment:
         about={
             "classes": list(task.classes),
             "fs": beats.fs,
-            "data": {**beats.origin, "fingerprint": beats.fingerprint, "protocol": datamodule.folds.protocol},
+            "data": {
+                **beats.origin,
+                "synthetic": beats.synthetic,
+                "fingerprint": beats.fingerprint,
+                "protocol": datamodule.folds.protocol,
+            },
             "config": plain,
             "versions": provenance.versions(),
             "git": provenance.git_revision(),
@@ -105,50 +112,98 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         What was written to ``scores.json``.
 
     Raises:
-        DataError, ConfigError: as `build`.
+        DataError, ConfigError, CheckpointError: as `build`; DataError also where the run's folder cannot be written.
         KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` is where training stopped.
     """
-    _quiet()
+    quiet()
     started = time.perf_counter()
     experiment = build(cfg)
     datamodule, classifier, trainer = experiment.datamodule, experiment.classifier, experiment.trainer
     if trainer.is_global_zero:
         results.announce(datamodule, classifier)
     with _interruptible():
-        trainer.fit(classifier, datamodule=datamodule, ckpt_path=cfg.ckpt_path)
+        trainer.fit(classifier, datamodule=datamodule, ckpt_path=cfg.ckpt_path, weights_only=True)
     epochs = trainer.current_epoch
 
-    best = _best_checkpoint(trainer, cfg.monitor)
+    best = _best_checkpoint(trainer)
     with _interruptible():
         trainer.test(classifier, datamodule=datamodule, ckpt_path=best.path, weights_only=True, verbose=False)
-    rows, labels, probabilities = (column.cpu().numpy() for column in classifier.test_predictions.compute())
+    rows, labels, probabilities = classifier.predictions()
 
-    task, beats = classifier.task, datamodule.beats
+    task = classifier.task
     scores = {
-        "task": task.name,
-        "model": cfg.model.name,
-        "dataset": cfg.dataset.name,
-        "source": cfg.source.name,
-        "synthetic": beats.synthetic,
-        "split": cfg.split.protocol,
-        "protocol": datamodule.folds.protocol,
-        "augmentation": cfg.augmentation.name,
-        "resampling": cfg.augmentation.resampling,
-        "transfer": cfg.transfer.arm,
-        "seed": cfg.seed,
+        **about_run(OmegaConf.to_container(cfg, resolve=True), datamodule, classifier),  # type: ignore[arg-type]
         "epochs": epochs,
         "best_epoch": best.epoch,
-        "n_parameters": classifier.model.n_parameters,
-        "n": datamodule.folds.sizes(),
-        "fingerprint": beats.fingerprint,
         "wall_s": round(time.perf_counter() - started, 2),
-        "monitor": cfg.monitor,
-        "val": {"macro_f1": best.score},
+        "val": validation_scores(best.scores),
         "test": score(labels, probabilities, task.classes, positive=task.positive),
     }
     if trainer.is_global_zero:
-        results.write(Path(cfg.output_dir), scores, beats.select(rows), probabilities, positive=task.positive)
+        results.write(
+            Path(cfg.output_dir), scores, datamodule.beats.select(rows), probabilities, positive=task.positive
+        )
     return scores
+
+
+def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, classifier: BeatClassifier) -> dict[str, Any]:
+    """What ``scores.json`` says beside the scores: the settings that figures are told apart by, in plain values."""
+    beats = datamodule.beats
+    return {
+        "task": classifier.task.name,
+        "model": plain["model"]["name"],
+        "dataset": plain["dataset"]["name"],
+        "source": plain["source"]["name"],
+        "synthetic": beats.synthetic,
+        "split": plain["split"]["protocol"],
+        "protocol": datamodule.folds.protocol,
+        "augmentation": plain["augmentation"]["name"],
+        "resampling": plain["augmentation"]["resampling"],
+        "transfer": plain["transfer"]["arm"],
+        "seed": plain["seed"],
+        "n_parameters": classifier.model.n_parameters,
+        "n": datamodule.folds.sizes(),
+        "fingerprint": beats.fingerprint,
+        "monitor": plain["monitor"],
+    }
+
+
+def validation_scores(told: Mapping[str, float]) -> dict[str, float | None]:
+    """``val`` of ``scores.json`` from the scores that a checkpoint tells; None where it tells none."""
+    return {name.removeprefix("val/"): told.get(name) for name in MONITORED}
+
+
+def make_datamodule(plain: Mapping[str, Any]) -> BeatDataModule:
+    """The datamodule of a composed configuration in plain values, such as a checkpoint keeps; nothing is read yet.
+
+    Raises:
+        ConfigError: unknown source, impossible split.
+    """
+    split = dict(plain["split"])
+    return BeatDataModule(
+        make_source(plain["source"], plain["dataset"], Path(plain["data_dir"]).expanduser()),
+        cache_dir=Path(plain["cache_dir"]).expanduser(),
+        split_seed=split.pop("seed"),
+        **split,
+        drop_duplicates=plain["dataset"]["drop_duplicates"],
+        batch_size=plain["optimizer"]["batch_size"],
+        transforms=plain["augmentation"]["transforms"],
+        seed=plain["seed"],
+    )
+
+
+def check_classes(beats: Beats, task: Task) -> None:
+    """Refuse beats whose classes are not the answers of the task.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if beats.classes != task.classes:
+        raise ConfigError(
+            f"task {task.name} asks for the classes {', '.join(task.classes)}, but dataset "
+            f"{beats.origin.get('dataset')} has {', '.join(beats.classes)}; leave dataset to the task, or choose "
+            "another task"
+        )
 
 
 def compose(overrides: Iterable[str] = (), *, output_dir: Path | str, config_dir: Path | str = "conf") -> DictConfig:
@@ -166,12 +221,47 @@ def compose(overrides: Iterable[str] = (), *, output_dir: Path | str, config_dir
         return hydra_compose("train", overrides=[*overrides, f"output_dir={Path(output_dir).absolute()}"])
 
 
+def _check_resumed(path: str, plain: Mapping[str, Any]) -> None:
+    """Refuse to resume what is no checkpoint, or a run of another network or question."""
+    told = read_checkpoint(path).hyperparameters
+    if told is None:
+        raise ConfigError(f"ckpt_path={path} holds weights alone; to start from them: transfer=… transfer.checkpoint=…")
+    now = {"task": plain["task"]["name"], "model": plain["model"], "transfer.arm": plain["transfer"]["arm"]}
+    then = {
+        "task": told["task"],
+        "model": told["model"],
+        "transfer.arm": (told.get("transfer") or {}).get("arm", "none"),
+    }
+    for key, value in now.items():
+        if then[key] != value:
+            raise ConfigError(
+                f"ckpt_path={path} cannot be resumed: its run had {key} {then[key]}, this one has {value}; "
+                "give the settings of that run"
+            )
+
+
+def _check_devices(trainer: pl.Trainer, transfer: Transfer) -> None:
+    """Refuse what goes wrong without a word on several devices."""
+    if trainer.world_size == 1:
+        return
+    if transfer.frozen_epochs:
+        # DistributedDataParallel looks once, at the start, for the weights whose gradients it averages.
+        raise ConfigError("transfer.frozen_epochs needs a single device: trainer.devices=1, or frozen_epochs=0")
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if sweeping and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        raise ConfigError(
+            f"a sweep of jobs on {trainer.world_size} devices each: every further process would start the whole sweep "
+            "again; use trainer.devices=1 in a sweep, or start the jobs one by one"
+        )
+
+
 def _make_trainer(cfg: DictConfig) -> pl.Trainer:
     try:
         trainer: pl.Trainer = instantiate(
             cfg.trainer,
             callbacks=_instantiate_all(cfg.callbacks),
             logger=_instantiate_all(cfg.logger),
+            plugins=WholeCheckpoints(),
             default_root_dir=cfg.output_dir,
             enable_model_summary=False,
             use_distributed_sampler=False,  # the datamodule deals its batches out to the ranks itself
@@ -200,16 +290,16 @@ class _Best:
 
     path: str | None = None
     epoch: int | None = None
-    score: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
-def _best_checkpoint(trainer: pl.Trainer, monitor: str) -> _Best:
+def _best_checkpoint(trainer: pl.Trainer) -> _Best:
     path = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not path:
         return _Best()
     checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     # The callback forgets its score when a run is resumed in another folder; the checkpoint does not.
-    return _Best(path=path, epoch=checkpoint["epoch"] + 1, score=checkpoint[CHECKPOINT_KEY]["scores"].get(monitor))
+    return _Best(path=path, epoch=checkpoint["epoch"] + 1, scores=checkpoint[CHECKPOINT_KEY]["scores"])
 
 
 def _instantiate_all(group: DictConfig | None) -> list[Any]:
@@ -217,7 +307,7 @@ def _instantiate_all(group: DictConfig | None) -> list[Any]:
     return [instantiate(settings) for settings in (group or {}).values() if settings is not None]
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Silence advice that does not apply here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     if torch.cuda.is_available():

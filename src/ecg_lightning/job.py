@@ -51,7 +51,7 @@ def run_job(cfg: DictConfig) -> float | None:
         traceback.print_exc()
         _leave_failure(cfg, error)
     else:
-        score: float | None = scores["val"]["macro_f1"]
+        score: float | None = scores["val"][scores["monitor"].removeprefix("val/")]
         return score
     return None
 

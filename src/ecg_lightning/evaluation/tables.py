@@ -30,7 +30,7 @@ def run_table(scores: Scores) -> RenderableType:
     test = scores["test"]
     published = published_for_run(scores)
     table = Table(
-        title=f"{scores['model']} on {scores['task']}: test scores in percent",
+        title=f"{scores['model']} on {scores['task']}: {_fold(scores)} scores in percent",
         title_style="bold",
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -61,7 +61,7 @@ def run_table(scores: Scores) -> RenderableType:
     table.add_row(
         "macro (mean)",
         *(_percent(mean[figure]) for figure in FIGURES),
-        f"{scores['n']['test']:,}",
+        f"{scores['n'][_fold(scores)]:,}",
         *_beside(published, mean["f1"], macro),
         style="bold",
     )
@@ -162,7 +162,8 @@ def _comparison_of_task(task: str, runs: Mapping[str, Scores]) -> list[Renderabl
 def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[RenderableType]:
     if scores["synthetic"]:
         yield Text(SYNTHETIC_WARNING, style="bold red")
-    beats = f"{scores['dataset']} from {scores['source']}, {scores['n']['test']:,} test beats"
+    fold = _fold(scores)
+    beats = f"{scores['dataset']} from {scores['source']}, {scores['n'][fold]:,} {fold} beats"
     yield Text(f"Beats: {beats}, run with seed {scores['seed']}. Split {scores['protocol']}.", style="dim")
     if scores["task"] == "arrhythmia":
         yield Text(f"Classes: {CLASS_MAP}.", style="dim")
@@ -178,6 +179,12 @@ def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[Re
             )
         if "erratum" in published:
             yield Text(f"Published {published['erratum']}.", style="dim")
+
+
+def _fold(scores: Scores) -> str:
+    # `ecg-lightning evaluate` may have scored another fold than a run does.
+    fold: str = scores.get("fold", "test")
+    return fold
 
 
 def _protocol(scores: Scores) -> str:

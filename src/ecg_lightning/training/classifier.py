@@ -1,6 +1,6 @@
 """`BeatClassifier`: a network with a task, its loss, its validation scores and its optimizer."""
 
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
@@ -9,9 +9,10 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.utilities import dim_zero_cat
 
-from ecg_lightning.checkpoint import CHECKPOINT_KEY, FORMAT
+from ecg_lightning.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint
+from ecg_lightning.data.beats import FloatArray, IntArray
 from ecg_lightning.data.datamodule import Batch
-from ecg_lightning.errors import ConfigError
+from ecg_lightning.errors import CheckpointError, ConfigError
 from ecg_lightning.models import create_model
 from ecg_lightning.tasks import get_task
 from ecg_lightning.training.transfer import Transfer
@@ -94,10 +95,34 @@ class BeatClassifier(pl.LightningModule):
         )
         self.test_predictions = Predictions()
 
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
+        """The classifier that a run saved, with its weights.
+
+        Raises:
+            CheckpointError: a plain state dict, which does not tell its task, or weights that do not fit what it tells.
+        """
+        if checkpoint.hyperparameters is None:
+            raise CheckpointError(
+                f"{checkpoint.path} holds weights alone, without their task, classes and sampling rate; "
+                "give a checkpoint of ecg_lightning"
+            )
+        try:
+            classifier = cls(**checkpoint.hyperparameters)
+            classifier.model.load_state_dict(checkpoint.weights)
+        except (ConfigError, KeyError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{checkpoint.path} contradicts itself: {reason}") from error
+        return classifier
+
     def forward(self, signals: Tensor) -> Tensor:
         """Beats ``[b, length]`` → logits ``[b, n_outputs]``."""
         logits: Tensor = self.model(signals)
         return logits
+
+    def on_train_start(self) -> None:
+        """Freeze what this epoch freezes: where one is resumed in its middle, `on_train_epoch_start` is not called."""
+        self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
         """Let the backbone learn once its frozen epochs are over."""
@@ -122,6 +147,11 @@ class BeatClassifier(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep what is said of each beat; `test_predictions` scores nothing, see `ecg_lightning.evaluation`."""
         self.test_predictions.update(batch.rows, batch.labels, self.task.probabilities(self(batch.signals)))
+
+    def predictions(self) -> tuple[IntArray, IntArray, FloatArray]:
+        """What the last test said: rows ``[n]``, labels ``[n]`` and probabilities ``[n, classes]``, by row."""
+        rows, labels, probabilities = (column.cpu().numpy() for column in self.test_predictions.compute())
+        return rows, labels, probabilities
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed.

@@ -27,7 +27,8 @@ class Transfer:
     Attributes:
         arm: ``none``: from fresh weights; ``head_only``: backbone loaded and frozen, head new; ``last_layer``: all but
             the head's last layer loaded, backbone frozen; ``finetune``: backbone loaded, head new, everything learns.
-        checkpoint: file or run's folder to load from.
+        checkpoint: file or run's folder to load from; ``none`` does not read it, so that a sweep over the arms can
+            share it.
         backbone_lr: factor on the backbone's learning rate.
         frozen_epochs: the backbone learns only after as many epochs.
     """
@@ -40,11 +41,18 @@ class Transfer:
     def __post_init__(self) -> None:
         if self.arm not in ARMS:
             raise ConfigError(f"there is no arm {self.arm!r} of transfer; choose one of {', '.join(ARMS)}")
-        if (self.arm == "none") != (self.checkpoint is None):
-            wanted = "takes no checkpoint" if self.arm == "none" else "needs one: a run's folder or a checkpoint file"
-            raise ConfigError(f"transfer={self.arm} with transfer.checkpoint={self.checkpoint}: it {wanted}")
+        if self.arm != "none" and self.checkpoint is None:
+            raise ConfigError(
+                f"transfer={self.arm} has nothing to start from: give transfer.checkpoint=… a run's folder or a "
+                "checkpoint file"
+            )
         if self.backbone_lr <= 0 or self.frozen_epochs < 0:
             raise ConfigError(f"backbone_lr={self.backbone_lr} must be > 0, frozen_epochs={self.frozen_epochs} >= 0")
+        if self.arm != "finetune" and (self.backbone_lr != 1 or self.frozen_epochs):
+            raise ConfigError(
+                f"transfer.backbone_lr and transfer.frozen_epochs say how a loaded backbone learns on, but "
+                f"transfer={self.arm} has none that does; choose transfer=finetune"
+            )
 
     def is_frozen(self, epoch: int) -> bool:
         """Whether the backbone is frozen in this epoch, the first being 0."""
@@ -69,23 +77,25 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
     Raises:
         CheckpointError: another network, other widths, or missing or surplus weights.
     """
-    theirs = (checkpoint.hyperparameters or {}).get("model", {}).get("name") or guess_network(checkpoint.weights)
+    theirs = checkpoint.hyperparameters["model"]["name"] if checkpoint.hyperparameters else None
     if theirs is not None and theirs != name:
         raise CheckpointError(f"{checkpoint.path} holds a {theirs}, which cannot start a {name}; choose model={theirs}")
+    hint = "Give the network the settings that it was trained with"
+    if theirs is None and (guess := guess_network(checkpoint.weights)) not in (None, name):
+        hint = f"Its weights are named as those of {guess}"
     own = model.state_dict()
     missing = sorted(own.keys() - checkpoint.weights.keys())
     surplus = sorted(checkpoint.weights.keys() - own.keys())
     if missing or surplus:
         raise CheckpointError(
-            f"{checkpoint.path} does not fit {name}: missing {_some(missing)}; surplus {_some(surplus)}. "
-            "Is it of this network, with these settings?"
+            f"{checkpoint.path} does not fit {name}: missing {_some(missing)}; surplus {_some(surplus)}. {hint}"
         )
     wanted = [weight for weight in own if transfer.loads(model, weight)]
     for weight in wanted:
         if own[weight].shape != checkpoint.weights[weight].shape:
             raise CheckpointError(
                 f"{checkpoint.path} does not fit {name}: {weight} is {_shape(checkpoint.weights[weight])} there and "
-                f"{_shape(own[weight])} here. Give the network the settings that it was trained with"
+                f"{_shape(own[weight])} here. {hint}"
             )
     model.load_state_dict({weight: checkpoint.weights[weight] for weight in wanted}, strict=False)
 
