@@ -106,3 +106,65 @@ def check_data(
         print_checks(checks)
     if any(one.problems for one in checks) or not any(one.present for one in checks):
         raise typer.Exit(1)
+
+
+@app.command("inspect")
+def inspect_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, a run's folder, or a plain PyTorch state dict.")],
+    other: Annotated[Path | None, typer.Argument(help="Another one: what differs, settings and weights.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+) -> None:
+    """Say what a checkpoint is of: task, network, data, where its weights came from, scores, versions."""
+    from rich.console import Console
+
+    from ecg_lightning.checkpoint import read_checkpoint
+    from ecg_lightning.inspection import compare, comparison_of_two, describe, description_table
+
+    first = read_checkpoint(file)
+    answer = describe(first) if other is None else compare(first, read_checkpoint(other))
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        Console().print(description_table(answer) if other is None else comparison_of_two(answer))
+
+
+@app.command("evaluate")
+def evaluate_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run: its best one.")],
+    source: Annotated[
+        Literal["physionet", "kaggle", "synthetic"] | None,
+        typer.Option(help="Other source of the same dataset [default: the one it was trained with]."),
+    ] = None,
+    split: Annotated[
+        Literal["random", "patient"] | None, typer.Option(help="Other split [default: the one of its training].")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Other seed of the split.")] = None,
+    fold: Annotated[Literal["test", "validation"], typer.Option(help="Which beats of the split.")] = "test",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that holds mitdb/, ptbdb/ and heartbeat/ [default: that of its run, else ECG_DATA_DIR]."
+        ),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where beats are kept once read [default: ECG_CACHE_DIR or the user's cache].")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for scores.json, predictions.parquet and pictures [default: none].")
+    ] = None,
+    device: Annotated[Literal["cpu", "auto"], typer.Option(help="cpu, or the best there is.")] = "auto",
+) -> None:
+    """Test a checkpoint on the beats that its run kept for testing, or on others."""
+    from ecg_lightning.evaluate import evaluate
+
+    evaluate(
+        file,
+        source=source,
+        split=split,
+        seed=seed,
+        fold=fold,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        output_dir=output,
+        device=device,
+    )

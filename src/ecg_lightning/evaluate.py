@@ -1,0 +1,161 @@
+"""Testing a checkpoint from what it tells of itself: on the beats of its run, or on others."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from rich.console import Console
+
+from ecg_lightning import results
+from ecg_lightning.checkpoint import Checkpoint, read_checkpoint
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.errors import CheckpointError, ConfigError
+from ecg_lightning.evaluation.scores import score
+from ecg_lightning.evaluation.tables import run_table
+from ecg_lightning.experiment import about_run, check_classes, make_datamodule, quiet, validation_scores
+from ecg_lightning.training.classifier import BeatClassifier
+
+SYNTHETIC = {"name": "synthetic", "patients": 12, "minutes": 10, "fs": 360, "noise": 0.02, "seed": 0}
+"""Settings of the synthetic source, as in conf/source, for a checkpoint of another one, which has none."""
+
+
+def evaluate(
+    path: Path | str,
+    *,
+    source: str | None = None,
+    split: str | None = None,
+    seed: int | None = None,
+    fold: Literal["test", "validation"] = "test",
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    output_dir: Path | None = None,
+    device: Literal["cpu", "auto"] = "auto",
+) -> dict[str, Any]:
+    """Test a checkpoint and print its table; where nothing is set, with the figures of its run to the digit.
+
+    Args:
+        path: a checkpoint, or a run's folder.
+        source: other source of the same dataset.
+        split: other protocol.
+        seed: other seed of the split.
+        fold: ``test`` or ``validation``.
+        data_dir: where the data are; by default where the run had them, else ``ECG_DATA_DIR``, else ``data``.
+        cache_dir: where beats are kept once read; by default ``ECG_CACHE_DIR``, else the user's cache.
+        output_dir: where to file scores, predictions and pictures; by default nowhere.
+        device: ``cpu``, or the best there is.
+
+    Returns:
+        As a run's ``scores.json``, with ``checkpoint``, ``fold``, the figures of that fold under ``test``, and
+        ``warning``, which is None unless the network may have been trained on some of the beats.
+
+    Raises:
+        CheckpointError: the file cannot be read, does not tell its data, or does not fit these beats.
+        DataError: the beats are absent or damaged, or the folder cannot be written.
+        ConfigError: beats that cannot be split in this way, or that have other classes.
+    """
+    quiet()
+    started = time.perf_counter()
+    checkpoint = read_checkpoint(path)
+    classifier = BeatClassifier.from_checkpoint(checkpoint)
+    trained = checkpoint.about.get("config")
+    if not trained:
+        raise CheckpointError(f"{checkpoint.path} does not tell the data it was trained with; predict with it instead")
+    try:
+        plain = _plain_config(trained, source, split, seed, data_dir, cache_dir)
+        datamodule = make_datamodule(plain)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or garbles {error}") from error
+    datamodule.setup()
+    beats, task = datamodule.beats, classifier.task
+    check_classes(beats, task)
+    _check_fit(checkpoint, beats)
+
+    trainer = pl.Trainer(
+        accelerator=device,
+        devices=1,
+        precision=trained["trainer"]["precision"],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = datamodule.test_dataloader() if fold == "test" else datamodule.val_dataloader()
+    trainer.test(classifier, dataloaders=loader, verbose=False)
+    rows, labels, probabilities = classifier.predictions()
+    scores = {
+        **about_run(plain, datamodule, classifier),
+        "checkpoint": str(checkpoint.path),
+        "fold": fold,
+        "warning": _warning(checkpoint, plain, beats),
+        "best_epoch": checkpoint.epoch,
+        "wall_s": round(time.perf_counter() - started, 2),
+        "val": validation_scores(checkpoint.scores or {}),
+        "test": score(labels, probabilities, task.classes, positive=task.positive),
+    }
+    if output_dir is None:
+        Console().print(run_table(scores))
+    else:
+        results.write(output_dir, scores, beats.select(rows), probabilities, positive=task.positive)
+    if scores["warning"]:
+        Console(stderr=True).print(f"warning: {scores['warning']}", style="yellow", highlight=False)
+    return scores
+
+
+def _plain_config(
+    trained: Mapping[str, Any],
+    source: str | None,
+    split: str | None,
+    seed: int | None,
+    data_dir: Path | None,
+    cache_dir: Path | None,
+) -> dict[str, Any]:
+    """The configuration of the run, with what is asked for in place of what it had."""
+    plain = dict(trained)
+    if source is not None and source != trained["source"]["name"]:
+        plain["source"] = SYNTHETIC if source == "synthetic" else {"name": source}
+    if (source, split, seed) != (None, None, None):
+        # Nothing is trained here; a part of the training fold may not exist in other beats.
+        plain["split"] = {**trained["split"], "train_size": None}
+    if split is not None:
+        plain["split"]["protocol"] = split
+    if seed is not None:
+        plain["split"]["seed"] = seed
+    if data_dir is None:
+        own = Path(trained["data_dir"]).expanduser()
+        data_dir = own if own.exists() else Path(os.environ.get("ECG_DATA_DIR", "data"))
+    # The cache is written to, so that no file that somebody brings along says where it is.
+    cache_dir = cache_dir or Path(os.environ.get("ECG_CACHE_DIR", "~/.cache/ecg_lightning"))
+    return {**plain, "data_dir": str(data_dir), "cache_dir": str(cache_dir)}
+
+
+def _check_fit(checkpoint: Checkpoint, beats: Beats) -> None:
+    assert checkpoint.hyperparameters is not None
+    wanted = (checkpoint.hyperparameters["length"], checkpoint.about.get("fs", beats.fs))
+    if wanted != (beats.length, beats.fs):
+        raise ConfigError(
+            f"{checkpoint.path} knows beats of {wanted[0]} samples at {wanted[1]:g} Hz, these have {beats.length} at "
+            f"{beats.fs:g} Hz; choose the source that it was trained with"
+        )
+
+
+def _warning(checkpoint: Checkpoint, plain: Mapping[str, Any], beats: Beats) -> str | None:
+    """Why these may be beats that the network has been trained on, if they may."""
+    about = checkpoint.about
+    told = about.get("data", {})
+    splits = [
+        {key: value for key, value in config["split"].items() if not key.startswith("train_")}
+        for config in (about["config"], plain)
+    ]
+    if told.get("fingerprint") == beats.fingerprint and splits[0] == splits[1]:
+        return None
+    if bool(told.get("synthetic")) != beats.synthetic:
+        return None
+    changed = (
+        "the split is not the one of its training"
+        if told.get("fingerprint") == beats.fingerprint
+        else "the beats are not those of its training, but of the same dataset"
+    )
+    return f"{changed}: some of those tested here may have been trained on, and the figures be too good"
