@@ -56,6 +56,26 @@ def run_job(cfg: DictConfig) -> float | None:
     return None
 
 
+class WritableFolder(Callback):
+    """Ends a start whose folder cannot be written with one line, where Hydra would show a traceback."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Look at the run's folder."""
+        self._check("hydra.run.dir", Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Look at the sweep's folder."""
+        self._check("hydra.sweep.dir", Path(config.hydra.sweep.dir))
+
+    def _check(self, setting: str, folder: Path) -> None:
+        # Nothing is made yet: Hydra does that, or makes another one if the time in its name has moved on.
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            why = "no folder" if not there.is_dir() else "not writable"
+            print(f"error: cannot write to {folder}: {there} is {why}; choose another {setting}", file=sys.stderr)
+            sys.exit(2)
+
+
 class SweepSummary(Callback):
     """Ends a sweep with one table of its jobs, read from their folders, and a non-zero exit if one failed."""
 
