@@ -1,4 +1,4 @@
-"""An experiment as a Hydra job: what a failure says and leaves, and the table that ends a sweep."""
+"""An experiment as a Hydra job: what a failure says and leaves, and the tables that end a sweep."""
 
 import json
 import logging
@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ecg_lightning.errors import EcgLightningError
+from ecg_lightning.files import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -77,20 +78,38 @@ class WritableFolder(Callback):
 
 
 class SweepSummary(Callback):
-    """Ends a sweep with one table of its jobs, read from their folders, and a non-zero exit if one failed."""
+    """Ends a sweep with one table of its jobs, read from their folders, and a non-zero exit if one failed.
+
+    Jobs that are folds of one cross-validation, repetitions with other seeds, or points of a low-data curve are also
+    put together: in further tables, in ``pooled.json`` and in ``low_data.png``.
+    """
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print the table."""
+        """Print the tables."""
         from rich.console import Console
 
-        from ecg_lightning.evaluation.tables import comparison_table
+        from ecg_lightning.evaluation import plots, pooling
+        from ecg_lightning.evaluation.tables import comparison_table, pooled_tables
 
         folder = Path(config.hydra.sweep.dir)
-        runs = {file.parent.name: json.loads(file.read_text()) for file in sorted(folder.glob("*/scores.json"))}
         failed = sorted(folder.glob(f"*/{FAILURE_FILE}"))
         failures = {file.parent.name: json.loads(file.read_text())["error"] for file in failed}
         console = Console()
-        console.print(comparison_table(runs, failures))
+        try:
+            runs = pooling.read_runs(folder)
+            typed = pooling.varying_overrides(runs)
+            named = {f"{run.folder.name} {typed[run.folder]}".strip(): run.scores for run in runs}
+            console.print(comparison_table(named, failures))
+            pooled = pooling.pool(runs)
+            if any(pooled.values()):
+                console.print(pooled_tables(pooled))
+                with whole_file(folder / "pooled.json") as partial:
+                    partial.write_text(json.dumps(pooled, indent=2) + "\n")
+            if pooled["low_data"]:
+                plots.low_data_picture(pooled["low_data"], folder / "low_data.png")
+        except EcgLightningError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
         console.print(f"Results in {folder}", soft_wrap=True)
         if failures:
             sys.exit(1)

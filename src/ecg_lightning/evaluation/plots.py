@@ -1,11 +1,11 @@
-"""Pictures of a run: confusion, F1 by class, learning curves, and what the beats of each class look like.
+"""Pictures of a run (confusion, F1 by class, learning curves, what the beats of each class look like) and of a sweep.
 
 Each function draws on a `matplotlib` figure of its own, without pyplot, so that nothing is kept between calls and no
 display is asked for; the file is written whole or not at all. Colours are of Okabe & Ito's palette, which readers with
 any colour vision can tell apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ Scores = Mapping[str, Any]
 
 DPI = 120
 BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#6b6b6b"
+LINES = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "black")
+MARKERS = "osD^vP*"
 ECG_GRID, ECG_FINE_GRID = "#f0b7b0", "#fae3e0"
 EXAMPLES = 4
 """Single beats drawn behind the mean of their class."""
@@ -161,6 +163,90 @@ def learning_curves_picture(metrics: Path, path: Path) -> None:
         axes.legend(edgecolor="none", framealpha=0.9)
         _tidy(axes)
     _save(figure, path)
+
+
+def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the test score by the number of training beats: a line for each network and way of transfer.
+
+    Bars are standard deviations over seeds, faint points the single runs. Of `mi`, F1 of MI and AUROC are drawn, of
+    other tasks macro-F1.
+
+    Args:
+        curves: ``low_data`` of what `pooling.pool` returned, at least one.
+        path: destination, a PNG.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    panels: list[tuple[str, str, str]] = []
+    for task in dict.fromkeys(curve["task"] for curve in curves):
+        if task == "mi":
+            panels += [(task, "f1", "F1 of MI in percent"), (task, "auroc", "AUROC in percent")]
+        else:
+            panels.append((task, "macro_f1", f"macro-F1 of {task} in percent"))
+    labels = list(dict.fromkeys(curve["label"] for curve in curves))
+    looks = {label: (LINES[i % len(LINES)], MARKERS[i % len(MARKERS)]) for i, label in enumerate(labels)}
+
+    width = max(4.6 * len(panels), 6.4)
+    n_columns = max(1, min(len(labels), int(11 * width / (8 + max(map(len, labels))))))
+    figure = _figure(width, 4.0 + 0.2 * -(-len(labels) // n_columns))
+    for axes, (task, name, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        shown = [curve for curve in curves if curve["task"] == task]
+        for curve in shown:
+            color, marker = looks[curve["label"]]
+            points = [point for point in curve["points"] if point["mean"][name] is not None]
+            # Lines are set apart, or their bars would hide each other, and single runs from the bar of theirs.
+            aside = 1.05 ** (labels.index(curve["label"]) - (len(labels) - 1) / 2)
+            for run in (run for point in points for run in point["runs"] if run["test"][name] is not None):
+                at, value = 1.025 * aside * run["n_train"], 100 * run["test"][name]
+                axes.plot([at], [value], marker, color=color, alpha=0.4, markersize=4.5, markeredgewidth=0)
+            axes.errorbar(
+                [aside * point["n_train"] for point in points],
+                [100 * point["mean"][name] for point in points],
+                yerr=[100 * (point["sd"][name] or 0) for point in points],
+                color=color,
+                marker=marker,
+                markersize=6,
+                linewidth=1.8,
+                elinewidth=1.2,
+                capsize=3,
+            )
+        axes.set_xscale("log")
+        _mark_sizes(axes, [point["n_train"] for curve in shown for point in curve["points"]])
+        axes.set_xlabel("training beats")
+        axes.set_ylabel(title)
+        axes.grid(color="#e5e5e5")
+        _tidy(axes)
+
+    handles = [
+        axes.plot([], [], color=color, marker=marker, linewidth=1.8, label=label)[0]
+        for label, (color, marker) in looks.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=n_columns, frameon=False, fontsize=9)
+    n_seeds = sorted({len(point["seeds"]) for curve in curves for point in curve["points"]})
+    seeds = f"{n_seeds[0]} to {n_seeds[-1]}" if len(n_seeds) > 1 else str(n_seeds[0])
+    what = "one seed" if n_seeds == [1] else f"mean of {seeds} seeds, bars: standard deviation, faint: single runs"
+    protocols = dict.fromkeys(_sweep_protocol(curve) for curve in curves)
+    synthetic = any(curve["synthetic"] for curve in curves)
+    title = f"Test score by number of training beats{': SYNTHETIC BEATS' if synthetic else ''}"
+    color = VERMILION if synthetic else "black"
+    figure.suptitle(f"{title}\n{'; '.join(protocols)}\n{what}", fontsize=11, color=color)
+    _save(figure, path)
+
+
+def _sweep_protocol(entry: Mapping[str, Any]) -> str:
+    folds = f", {len(entry['folds'])} of {entry['n_folds']} folds pooled" if entry["folds"] else ""
+    return f"{entry['dataset']} from {entry['source']}, split {entry['split']}{folds}"
+
+
+def _mark_sizes(axes: "Axes", sizes: Sequence[float]) -> None:
+    """Ticks at the numbers of beats that were trained on, but where they would run into each other."""
+    ticks: list[float] = []
+    for size in sorted(sizes):
+        if not ticks or size > 1.35 * ticks[-1]:
+            ticks.append(size)
+    axes.set_xticks(ticks, [f"{size:,.0f}" for size in ticks])
+    axes.set_xticks([], minor=True)
 
 
 def beats_picture(beats: Beats, path: Path) -> None:

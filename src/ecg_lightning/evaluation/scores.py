@@ -184,20 +184,34 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
     return table.to_pandas(), metadata
 
 
-def score_predictions(path: Path) -> dict[str, Any]:
+def score_predictions(path: Path, *others: Path) -> dict[str, Any]:
     """Recompute `score` from a file of predictions alone; equal to the run's own ``scores.json`` to the digit.
 
+    Args:
+        path: ``predictions.parquet`` of a run.
+        others: those of the other folds of its cross-validation, to score the beats of all of them together.
+
     Raises:
-        DataError: as `read_predictions` and `score`.
+        DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.
     """
-    table, metadata = read_predictions(path)
-    classes = tuple(metadata["classes"])
-    index = {name: i for i, name in enumerate(classes)}
-    unknown = set(table["true"]) - index.keys()
-    if unknown:
-        raise DataError(f"{path} has beats of class {sorted(unknown)[0]!r}, its classes are {', '.join(classes)}")
-    labels = table["true"].map(index).to_numpy(dtype=np.int64)
-    return score(labels, table[[f"probability_{name}" for name in classes]].to_numpy(), classes, metadata["positive"])
+    import pandas as pd
+
+    files = {file: read_predictions(file) for file in (path, *others)}
+    classes, positive = tuple(files[path][1]["classes"]), files[path][1]["positive"]
+    for file, (table, metadata) in files.items():
+        if (tuple(metadata["classes"]), metadata["positive"]) != (classes, positive):
+            raise DataError(f"{file} and {path} have different classes: they cannot be scored together")
+        unknown = sorted(set(table["true"]) - set(classes))
+        if unknown:
+            raise DataError(f"{file} has beats of class {unknown[0]!r}, its classes are {', '.join(classes)}")
+    joined = pd.concat([table for table, _ in files.values()], ignore_index=True)
+    if others and {"record", "sample"} <= set(joined):
+        twice = joined[joined.duplicated(["record", "sample"])]
+        if len(twice):
+            beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
+            raise DataError(f"{len(twice)} beats stand in two of the {len(files)} files with {path}, such as {beat}")
+    labels = joined["true"].map({name: i for i, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    return score(labels, joined[[f"probability_{name}" for name in classes]].to_numpy(), classes, positive)
 
 
 def _check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:

@@ -1,10 +1,10 @@
-"""Tables for the terminal: one run with the published figures beside it, and the jobs of a sweep side by side.
+"""Tables for the terminal: one run with the published figures beside it, the jobs of a sweep side by side and together.
 
-Everything here takes the content of ``scores.json`` and gives something that `rich` prints. Marks are ASCII and the
-widths fit 80 columns, so that a table also reads well in a log file.
+Everything here takes the content of ``scores.json``, or what `pooling` made of several, and gives something that `rich`
+prints. Marks are ASCII and the widths fit 80 columns, so that a table also reads well in a log file.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich import box
@@ -97,23 +97,11 @@ def comparison_table(runs: Mapping[str, Scores], failures: Mapping[str, str] | N
 
 def _comparison_of_task(task: str, runs: Mapping[str, Scores]) -> list[RenderableType]:
     some = next(iter(runs.values()))
-    columns: dict[str, tuple[str, ...]]
-    if "auroc" in some["test"]:
-        columns = {
-            "preci-\nsion": ("precision",),
-            "\nrecall": ("recall",),
-            "\nF1": ("f1",),
-            "speci-\nficity": ("specificity",),
-            "\nAUROC": ("auroc",),
-        }
-    else:
-        columns = {f"F1\n{name}": ("per_class", name, "f1") for name in some["test"]["per_class"]}
     # Headers are broken so that ten columns of figures fit a terminal of 80.
     paths = {
         "macro\nF1\nval": ("val", "macro_f1"),
         "macro\nF1\ntest": ("test", "macro_f1"),
-        "accu-\nracy": ("test", "accuracy"),
-        **{header: ("test", *path) for header, path in columns.items()},
+        **{header: ("test", *path) for header, path in _figures(some["test"]).items()},
     }
     ordered = sorted(runs.items(), key=lambda run: -run[1]["val"]["macro_f1"])
     best = {header: max(_rounded(_dig(scores, path)) for _, scores in ordered) for header, path in paths.items()}
@@ -157,6 +145,98 @@ def _comparison_of_task(task: str, runs: Mapping[str, Scores]) -> list[Renderabl
     if any(scores["synthetic"] for scores in runs.values()):
         parts.append(Text(SYNTHETIC_WARNING, style="bold red"))
     return [*parts, Text()]
+
+
+def _figures(test: Scores) -> dict[str, tuple[str, ...]]:
+    """Header → place below ``test`` of the figures that a task is judged by, beside macro-F1."""
+    figures: dict[str, tuple[str, ...]] = {"accu-\nracy": ("accuracy",)}
+    if "auroc" not in test:
+        return figures | {f"F1\n{name}": ("per_class", name, "f1") for name in test["per_class"]}
+    return figures | {
+        "preci-\nsion": ("precision",),
+        "\nrecall": ("recall",),
+        "\nF1": ("f1",),
+        "speci-\nficity": ("specificity",),
+        "\nAUROC": ("auroc",),
+    }
+
+
+def pooled_tables(pooled: Mapping[str, Any]) -> RenderableType:
+    """What to print after `comparison_table`: folds as one with their spread, and the spread over seeds.
+
+    Args:
+        pooled: what `pooling.pool` returned; of what it does not hold, nothing is printed.
+    """
+    parts: list[RenderableType] = []
+    for task in dict.fromkeys(entry["task"] for kind in ("pooled", "repeated") for entry in pooled[kind]):
+        of_folds = [entry for entry in pooled["pooled"] if entry["task"] == task]
+        if of_folds:
+            parts += _spread_table(
+                f"{task}: test folds pooled, scores in percent",
+                of_folds,
+                lambda entry: {
+                    f"{len(entry['folds'])} folds pooled": entry["test"],
+                    "mean of folds": entry["mean"],
+                    "sd of folds": entry["sd"],
+                },
+            )
+            note = "Pooled: the test beats of all folds scored as one. sd: standard deviation of a sample."
+            if "auroc" in of_folds[0]["test"]:
+                note += " Pooled AUROC holds probabilities of different networks against each other."
+            parts += [Text(note, style="dim"), Text()]
+        of_seeds = [entry for entry in pooled["repeated"] if entry["task"] == task]
+        if of_seeds:
+            parts += _spread_table(
+                f"{task}: spread over seeds, scores in percent",
+                of_seeds,
+                lambda entry: {f"mean of {len(entry['seeds'])} seeds": entry["mean"], "sd of seeds": entry["sd"]},
+            )
+            note = "sd: standard deviation of a sample."
+            if any(entry["folds"] for entry in of_seeds):
+                note += " Of folds that are pooled, the pooled scores count."
+            parts += [Text(note, style="dim"), Text()]
+    return Group(*parts)
+
+
+def _spread_table(
+    title: str, entries: list[Mapping[str, Any]], rows: Callable[[Mapping[str, Any]], Mapping[str, Scores]]
+) -> list[RenderableType]:
+    """A table of some rows for each entry, with a legend of what was typed for it."""
+    some = next(iter(rows(entries[0]).values()))
+    paths: dict[str, tuple[str, ...]] = {"macro\nF1": ("macro_f1",), **_figures(some)}
+    table = Table(
+        title=title,
+        title_style="bold",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("model", no_wrap=True, vertical="bottom")
+    table.add_column("train\nbeats", justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("", no_wrap=True)
+    for header in paths:
+        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
+    legend: list[RenderableType] = []
+    for number, entry in enumerate(entries, start=1):
+        n_train = entry["n"]["train"] if "n" in entry else entry["n_train"]
+        lead = [str(number), entry["model"], f"{n_train:,.0f}"]
+        named = rows(entry)
+        for name, scores in named.items():
+            cells = [_percent(_dig(scores, path)) for path in paths.values()]
+            style = "bold" if len(lead) == 3 and lead[0] else "dim" if name.startswith("sd") else ""
+            table.add_row(*lead, name, *cells, style=style, end_section=name == list(named)[-1])
+            lead = ["", "", ""]
+        missing = sorted(set(range(entry["n_folds"] or 0)) - set(entry["folds"]))
+        line = Text.assemble((f"{number:3d} ", "bold"), " ".join(entry["overrides"]))
+        if entry["synthetic"]:
+            line.append(" SYNTHETIC BEATS", "bold red")
+        if missing:
+            line.append(f" without fold {', '.join(map(str, missing))} of {entry['n_folds']}", "yellow")
+        legend.append(line)
+    protocols = dict.fromkeys(f"{entry['dataset']} from {entry['source']}, split {entry['split']}" for entry in entries)
+    return [table, *legend, Text(), Text(f"Beats: {'; '.join(protocols)}.", style="dim")]
 
 
 def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[RenderableType]:
