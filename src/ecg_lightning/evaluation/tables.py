@@ -189,7 +189,7 @@ def pooled_tables(pooled: Mapping[str, Any]) -> RenderableType:
             parts += _spread_table(
                 f"{task}: spread over seeds, scores in percent",
                 of_seeds,
-                lambda entry: {f"mean of {len(entry['seeds'])} seeds": entry["mean"], "sd of seeds": entry["sd"]},
+                lambda entry: {f"mean, {len(entry['seeds'])} seeds": entry["mean"], "sd of seeds": entry["sd"]},
             )
             note = "sd: standard deviation of a sample."
             if any(entry["folds"] for entry in of_seeds):
@@ -214,22 +214,21 @@ def _spread_table(
     )
     table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
     table.add_column("model", no_wrap=True, vertical="bottom")
-    table.add_column("train\nbeats", justify="right", no_wrap=True, vertical="bottom")
     table.add_column("", no_wrap=True)
     for header in paths:
         table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
     legend: list[RenderableType] = []
     for number, entry in enumerate(entries, start=1):
-        n_train = entry["n"]["train"] if "n" in entry else entry["n_train"]
-        lead = [str(number), entry["model"], f"{n_train:,.0f}"]
+        lead, style = [str(number), entry["model"]], "bold"
         named = rows(entry)
         for name, scores in named.items():
             cells = [_percent(_dig(scores, path)) for path in paths.values()]
-            style = "bold" if len(lead) == 3 and lead[0] else "dim" if name.startswith("sd") else ""
             table.add_row(*lead, name, *cells, style=style, end_section=name == list(named)[-1])
-            lead = ["", "", ""]
+            lead, style = ["", ""], ""
         missing = sorted(set(range(entry["n_folds"] or 0)) - set(entry["folds"]))
-        line = Text.assemble((f"{number:3d} ", "bold"), " ".join(entry["overrides"]))
+        n_train = entry["n"]["train"] if "n" in entry else entry["n_train"]
+        typed = " ".join(entry["overrides"])
+        line = Text.assemble((f"{number:3d} ", "bold"), typed, (f" ({n_train:,.0f} training beats)", "dim"))
         if entry["synthetic"]:
             line.append(" SYNTHETIC BEATS", "bold red")
         if missing:
