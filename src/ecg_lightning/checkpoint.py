@@ -8,6 +8,7 @@ import hashlib
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,10 @@ def _load(path: Path) -> Mapping[str, Any]:
     try:
         with warnings.catch_warnings(action="ignore"):  # of what the error says anyway
             content = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):  # as torch writes since 1.6; it does not look at the checksums
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} does not have its checksum")
     except Exception as error:  # what is read as a pickle and is none can end in any
         if isinstance(error, pickle.UnpicklingError) and (named := re.search(r"GLOBAL ([\w.]+)", str(error))):
             raise CheckpointError(

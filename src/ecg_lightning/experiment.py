@@ -316,6 +316,7 @@ def quiet() -> None:
         ".*does not have many workers.*",  # the beats are in memory
         ".*exists and is not empty.*",  # a run's folder also holds Hydra's files
         ".*number of training batches.*log_every_n_steps.*",  # losses are logged by epoch
+        ".*in eval mode at the start of training.*",  # a frozen backbone
         ".*treespec, LeafSpec.*",  # between Lightning and torch
         ".*your dataloader is not resumable.*",  # it is: see `BatchSampler`
     ):

@@ -59,7 +59,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         CheckpointError: what it tells is not of the form that this project writes.
     """
     try:
-        description = _weights(checkpoint) | _told(checkpoint)
+        description = _told(checkpoint) | _weights(checkpoint)
     except (KeyError, TypeError, AttributeError, IndexError, ConfigError) as error:
         raise CheckpointError(f"{checkpoint.path} tells of itself what cannot be read: {error}") from error
     finite: dict[str, Any] = _finite(description)

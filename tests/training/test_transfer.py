@@ -1,0 +1,218 @@
+"""Transfer: what each arm loads, freezes and trains, for every network, and what does not fit."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ecg_lightning.checkpoint import Checkpoint, read_checkpoint
+from ecg_lightning.errors import CheckpointError, ConfigError
+from ecg_lightning.models import BeatModel, create_model, model_names
+from ecg_lightning.training.averaging import ExponentialAverage
+from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.transfer import ARMS, Transfer, load_weights, transfer_table
+
+Make = Callable[..., Any]
+OPTIMIZER = {"lr": 0.01, "weight_decay": 0.1, "schedule": "constant", "warmup": 0.2, "label_smoothing": 0.0}
+SOME = Path("some.ckpt")
+
+
+def pretrained(name: str, **settings: Any) -> Checkpoint:
+    """Weights of a network for arrhythmia, as a plain state dict."""
+    torch.manual_seed(1)
+    return Checkpoint(path=SOME, weights=create_model(name, n_outputs=5, length=187, **settings).state_dict())
+
+
+def transferred(name: str, arm: str, **settings: Any) -> BeatClassifier:
+    """A classifier of infarction that starts from `pretrained`."""
+    torch.manual_seed(2)
+    transfer = {"arm": arm, "checkpoint": str(SOME), **settings}
+    classifier = BeatClassifier(
+        task="mi", model={"name": name}, length=187, optimizer=OPTIMIZER, transfer=transfer, about={}
+    )
+    load_weights(classifier.model, name, classifier.transfer, pretrained(name))
+    return classifier
+
+
+def weights(model: BeatModel) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm != "none"])
+@pytest.mark.parametrize("name", model_names())
+def test_each_arm_loads_and_trains_what_it_says(name: str, arm: str, make_trainer: Make, some_beats: Any) -> None:
+    source = pretrained(name).weights
+    classifier = transferred(name, arm)
+    start = weights(classifier.model)
+    head = {weight for weight in start if classifier.model.is_head(weight)}
+    kept = {"fc1.weight", "fc1.bias"} if arm == "last_layer" else set()
+    assert all(start[weight].equal(source[weight]) for weight in (start.keys() - head) | kept)
+    assert not any(start[weight].shape == source[weight].shape and start[weight].equal(source[weight])
+                   for weight in head - kept)  # fmt: skip
+
+    modes: list[bool] = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            modes.extend(module.training for part, module in classifier.model.named_children() if part != "head_dropout"
+                         and not classifier.model.is_head(part))  # fmt: skip
+
+    make_trainer(callbacks=[Watch(), ExponentialAverage(decay=0.9)], max_epochs=2).fit(classifier, some_beats)
+    end = weights(classifier.model)
+    changed = {weight for weight in start if not start[weight].equal(end[weight])}
+    assert changed >= head
+    if arm == "finetune":
+        assert changed == start.keys()
+        assert all(modes)
+    else:
+        assert changed == head
+        assert not any(modes)
+
+
+def test_all_weights_are_in_the_optimizer_from_the_start_and_the_backbone_has_its_rate() -> None:
+    classifier = transferred("cnet", "finetune", backbone_lr=0.3, frozen_epochs=1)
+    rates = {
+        parameter: group["lr"]
+        for group in classifier.configure_optimizers().param_groups
+        for parameter in group["params"]
+    }
+    assert len(rates) == len(list(classifier.model.parameters()))
+    for name, parameter in classifier.model.named_parameters():
+        assert rates[parameter] == pytest.approx(0.01 if classifier.model.is_head(name) else 0.003)
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_backbone_learns_once_its_frozen_epochs_are_over(
+    resumes: bool, make_trainer: Make, some_beats: Any, tmp_path: Path
+) -> None:
+    classifier = transferred("bigru", "finetune", frozen_epochs=2)
+    start = weights(classifier.model)
+    learnt: list[bool] = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            now = weights(classifier.model)
+            learnt.append(any(not now[n].equal(w) for n, w in start.items() if not classifier.model.is_head(n)))
+            if resumes and trainer.global_step == 8:  # in the middle of the third epoch
+                trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    make_trainer(callbacks=[Watch()], max_epochs=3).fit(classifier, some_beats)
+    assert learnt == [False] * 6 + [True] * 3
+    if resumes:
+        saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+        classifier = transferred("bigru", "finetune", frozen_epochs=2)
+        make_trainer(max_epochs=3).fit(classifier, some_beats, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+        assert classifier.trainer.global_step == 9
+        assert not any(weight.equal(saved[f"model.{name}"]) for name, weight in weights(classifier.model).items())
+
+
+def older_cnet() -> dict[str, Tensor]:
+    """What the older script-based system saves of its CNet."""
+    generator = torch.Generator().manual_seed(3)
+    shapes: dict[str, tuple[int, ...]] = {"c1.weight": (32, 1, 5), "c1.bias": (32,)}
+    for block in range(5):
+        for convolution in ("c1", "c2"):
+            shapes[f"cresids.{block}.{convolution}.weight"] = (32, 32, 5)
+            shapes[f"cresids.{block}.{convolution}.bias"] = (32,)
+    shapes |= {"fc1.weight": (32, 64), "fc1.bias": (32,), "fc2.weight": (5, 32), "fc2.bias": (5,)}
+    return {name: torch.randn(shape, generator=generator) / 10 for name, shape in shapes.items()}
+
+
+def test_the_older_systems_cnet_gives_the_same_logits(tmp_path: Path) -> None:
+    theirs = older_cnet()
+    torch.save(theirs, tmp_path / "older.pth")
+    checkpoint = read_checkpoint(tmp_path / "older.pth")
+    model = create_model("cnet", n_outputs=5, length=187)
+    transfer = Transfer(arm="last_layer", checkpoint="older.pth")
+    load_weights(model, "cnet", transfer, checkpoint)
+    assert model.state_dict()["blocks.4.conv2.weight"].equal(theirs["cresids.4.c2.weight"])
+    model.load_state_dict(checkpoint.weights)
+
+    beats = torch.rand(4, 187, generator=torch.Generator().manual_seed(4))
+    conv, pool = torch.nn.functional.conv1d, torch.nn.functional.max_pool1d
+    x = conv(beats[:, None], theirs["c1.weight"], theirs["c1.bias"])
+    for block in range(5):
+        first, second = (
+            (theirs[f"cresids.{block}.{one}.weight"], theirs[f"cresids.{block}.{one}.bias"]) for one in ("c1", "c2")
+        )
+        residual = conv(conv(x, *first, padding=2).relu(), *second, padding=2)
+        x = pool((x + residual).relu(), kernel_size=5, stride=2)
+    hidden = torch.nn.functional.linear(x.flatten(1), theirs["fc1.weight"], theirs["fc1.bias"]).relu()
+    logits = torch.nn.functional.linear(hidden, theirs["fc2.weight"], theirs["fc2.bias"])
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(beats), logits)
+
+
+def fitting(name: str, checkpoint: Checkpoint, arm: str = "head_only", **settings: Any) -> None:
+    model = create_model(name, n_outputs=1, length=187, **settings)
+    load_weights(model, name, Transfer(arm=arm, checkpoint="some.ckpt"), checkpoint)
+
+
+@pytest.mark.parametrize("theirs", model_names())
+@pytest.mark.parametrize("ours", model_names())
+def test_weights_of_another_network_are_refused(ours: str, theirs: str) -> None:
+    if ours == theirs:
+        fitting(ours, pretrained(theirs))
+        return
+    with pytest.raises(CheckpointError, match=rf"^some.ckpt does not fit {ours}: [^\n]* named as those of {theirs}$"):
+        fitting(ours, pretrained(theirs))
+    told = Checkpoint(path=SOME, weights=pretrained(theirs).weights, hyperparameters={"model": {"name": theirs}})
+    with pytest.raises(CheckpointError, match=f"holds a {theirs}, which cannot start a {ours}; choose model={theirs}"):
+        fitting(ours, told)
+
+
+def test_other_widths_are_refused_and_named() -> None:
+    with pytest.raises(CheckpointError, match=r"stem.weight is 16×1×5 there and 32×1×5 here. Give the network the"):
+        fitting("cnet", pretrained("cnet", channels=16))
+    # The head's width matters only to the arm that keeps it.
+    fitting("cnet", pretrained("cnet", hidden=8))
+    with pytest.raises(CheckpointError, match=r"fc1.weight is 8×64 there and 32×64 here"):
+        fitting("cnet", pretrained("cnet", hidden=8), arm="last_layer")
+
+
+@pytest.mark.parametrize("width", [96, 64])
+def test_a_recurrent_network_of_other_width_is_not_taken_for_its_kin(width: int) -> None:
+    fitting("bilstm", pretrained("bilstm", width=width), width=width)
+
+
+def test_missing_and_surplus_weights_are_named() -> None:
+    some = dict(pretrained("cnet").weights)
+    missing = {name: weight for name, weight in some.items() if name != "stem.bias"}
+    with pytest.raises(CheckpointError, match=r"missing stem.bias; surplus nothing"):
+        fitting("cnet", Checkpoint(path=SOME, weights=missing))
+    with pytest.raises(CheckpointError, match=r"missing nothing; surplus extra.weight"):
+        fitting("cnet", Checkpoint(path=SOME, weights=some | {"extra.weight": torch.ones(1)}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"arm": "head_only"}, "transfer=head_only has nothing to start from: give transfer.checkpoint"),
+        ({"arm": "freeze"}, "no arm 'freeze' of transfer; choose one of none, head_only, last_layer, finetune"),
+        ({"arm": "finetune", "checkpoint": "x", "backbone_lr": 0.0}, "backbone_lr=0.0 must be > 0"),
+        ({"arm": "finetune", "checkpoint": "x", "frozen_epochs": -1}, "frozen_epochs=-1 >= 0"),
+        ({"arm": "head_only", "checkpoint": "x", "frozen_epochs": 2}, "choose transfer=finetune"),
+        ({"arm": "none", "backbone_lr": 0.1}, "choose transfer=finetune"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Transfer(**settings)
+
+
+def test_the_table_says_what_is_loaded_and_what_learns() -> None:
+    classifier = transferred("cnet", "last_layer")
+    printed = StringIO()
+    Console(width=80, file=printed).print(transfer_table(classifier.model, classifier.transfer, {"file": "some.ckpt"}))
+    rows = {line.split()[0]: line.split()[1:] for line in printed.getvalue().splitlines() if line.strip()}
+    assert rows["stem"] == ["192", "loaded", "frozen"]
+    assert rows["blocks"] == ["51,520", "loaded", "frozen"]
+    assert rows["fc1"] == ["2,080", "loaded", "yes"]
+    assert rows["fc2"] == ["33", "new", "yes"]
+    assert rows["all"] == ["53,825", "2,113"]
