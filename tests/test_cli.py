@@ -11,17 +11,19 @@ from ecg_lightning.cli import app
 from ecg_lightning.data import fetch as fetch_module
 
 
-def test_help_answers_without_loading_anything_heavy() -> None:
+@pytest.mark.parametrize(
+    ("command", "option"), [(["data", "fetch"], "--records"), (["inspect"], "--json"), (["evaluate"], "--fold")]
+)
+def test_help_answers_without_loading_anything_heavy(command: list[str], option: str) -> None:
     script = (
         "import sys\n"
         "from ecg_lightning.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
-    command = [sys.executable, "-c", script, "data", "fetch", "--help"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", script, *command, "--help"], capture_output=True, text=True, check=True)
     help_text, _, loaded = run.stdout.partition("LOADED")
-    assert "--records" in help_text
+    assert option in help_text
     assert not {"torch", "pandas", "wfdb", "numpy", "matplotlib", "pyarrow", "requests"} & set(loaded.split())
 
 

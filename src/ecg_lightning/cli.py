@@ -73,10 +73,10 @@ def fetch_data(
     ],
     data_dir: DataDir = Path("data"),
     url: Annotated[
-        str | None, typer.Option(help="Another server's folder with the same files [default: the publisher's].")
+        str | None, typer.Option(help="Another server's folder with the same files (default: the publisher's).")
     ] = None,
     records: Annotated[
-        str | None, typer.Option(help="Only these records, e.g. 100,101 or patient001/s0010_re [default: all].")
+        str | None, typer.Option(help="Only these records, e.g. 100,101 or patient001/s0010_re (default: all).")
     ] = None,
     connections: Annotated[int, typer.Option(min=1, max=16, help="Files downloaded at once.")] = 4,
 ) -> None:
@@ -133,24 +133,24 @@ def evaluate_checkpoint(
     file: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run: its best one.")],
     source: Annotated[
         Literal["physionet", "kaggle", "synthetic"] | None,
-        typer.Option(help="Other source of the same dataset [default: the one it was trained with]."),
+        typer.Option(help="Other source of the same dataset (default: the one it was trained with)."),
     ] = None,
     split: Annotated[
-        Literal["random", "patient"] | None, typer.Option(help="Other split [default: the one of its training].")
+        Literal["random", "patient"] | None, typer.Option(help="Other split (default: the one of its training).")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], typer.Option(help="Which beats of the split.")] = "test",
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that holds mitdb/, ptbdb/ and heartbeat/ [default: that of its run, else ECG_DATA_DIR]."
+            help="Folder that holds mitdb/, ptbdb/ and heartbeat/ (default: that of its run, else ECG_DATA_DIR)."
         ),
     ] = None,
     cache_dir: Annotated[
-        Path | None, typer.Option(help="Where beats are kept once read [default: ECG_CACHE_DIR or the user's cache].")
+        Path | None, typer.Option(help="Where beats are kept once read (default: ECG_CACHE_DIR or the user's cache).")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for scores.json, predictions.parquet and pictures [default: none].")
+        Path | None, typer.Option(help="Folder for scores.json, predictions.parquet and pictures (default: none).")
     ] = None,
     device: Annotated[Literal["cpu", "auto"], typer.Option(help="cpu, or the best there is.")] = "auto",
 ) -> None:
