@@ -160,6 +160,7 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, classifier: 
         "augmentation": plain["augmentation"]["name"],
         "resampling": plain["augmentation"]["resampling"],
         "transfer": plain["transfer"]["arm"],
+        "precision": plain["trainer"]["precision"],
         "seed": plain["seed"],
         "n_parameters": classifier.model.n_parameters,
         "n": datamodule.folds.sizes(),

@@ -68,7 +68,7 @@ def confusion_picture(scores: Scores, path: Path) -> None:
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class (beats)")
-    _title(figure, "Confusion on the test beats", scores)
+    _title(figure, f"Confusion on the {scores.get('fold', 'test')} beats", scores)
     _save(figure, path)
 
 
@@ -110,7 +110,7 @@ def per_class_picture(scores: Scores, path: Path) -> None:
     axes.set_ylabel("F1 in percent")
     axes.grid(axis="y", color="#e5e5e5")
     _tidy(axes)
-    _title(figure, "F1 on the test beats", scores)
+    _title(figure, f"F1 on the {scores.get('fold', 'test')} beats", scores)
     _save(figure, path)
 
 

@@ -102,13 +102,14 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
 
 def transfer_table(model: BeatModel, transfer: Transfer, origin: Mapping[str, Any]) -> RenderableType:
     """What was loaded, what is new, what learns: a row for each part of the network."""
-    table = Table(title=f"Transfer ({transfer.arm}) from {origin['file']}", box=box.SIMPLE_HEAD, title_justify="left")
+    learned = f", which learned {origin['task']}" if "task" in origin else ""
+    table = Table(title=f"Transfer ({transfer.arm}) from {origin['file']}{learned}", box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("part")
     table.add_column("weights", justify="right")
     table.add_column("start")
     table.add_column("learns", justify="right")
     frozen, learning = transfer.is_frozen(0), 0
-    for part, module in model.named_children():
+    for part, module in sorted(model.named_children(), key=lambda child: model.is_head(child[0])):
         n = sum(parameter.numel() for parameter in module.parameters())
         if not n:
             continue
