@@ -103,7 +103,9 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
 def transfer_table(model: BeatModel, transfer: Transfer, origin: Mapping[str, Any]) -> RenderableType:
     """What was loaded, what is new, what learns: a row for each part of the network."""
     learned = f", which learned {origin['task']}" if "task" in origin else ""
-    table = Table(title=f"Transfer ({transfer.arm}) from {origin['file']}{learned}", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(
+        title=f"Transfer ({transfer.arm}) from {origin['file']}{learned}", box=box.SIMPLE_HEAD, title_justify="left"
+    )
     table.add_column("part")
     table.add_column("weights", justify="right")
     table.add_column("start")
