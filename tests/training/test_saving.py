@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from ecg_lightning.errors import DataError
-from ecg_lightning.training.saving import MetricsFile, WholeCheckpoints
+from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.saving import BestCheckpoint, MetricsFile, WholeCheckpoints
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: Path) -> None:
@@ -79,3 +82,17 @@ def test_another_run_in_the_same_folder_begins_anew(tmp_path: Path) -> None:
     log(MetricsFile(str(path)), 0, 1, 2)
     log(MetricsFile(str(path)), 0)
     assert pd.read_csv(path)["epoch"].tolist() == [0, 0]
+
+
+def test_of_equally_good_epochs_the_last_is_kept(
+    make_classifier: Callable[..., BeatClassifier],
+    make_trainer: Callable[..., pl.Trainer],
+    some_beats: pl.LightningDataModule,
+    tmp_path: Path,
+) -> None:
+    best = BestCheckpoint(
+        dirpath=tmp_path, filename="best", monitor="val/macro_f1", mode="max", enable_version_counter=False
+    )
+    make_trainer(max_epochs=3, callbacks=[best]).fit(make_classifier(lr=0.0, schedule="constant"), some_beats)
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["epoch"] == 2
+    assert list(tmp_path.glob("best*.ckpt")) == [tmp_path / "best.ckpt"]

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 
 from ecg_lightning.files import whole_file
 
@@ -33,6 +36,22 @@ class WholeCheckpoints(TorchCheckpointIO):
     ) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
         return checkpoint
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint that is best on validation; of equally good ones the latest.
+
+    A few hundred validation beats often are all told right for many epochs in a row. Lightning would keep the first of
+    these, in which the learning rate was still high.
+    """
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        """Whether this score earns a place among the best."""
+        kept = self.best_k_models.get(self.kth_best_model_path)
+        tied = (
+            current is not None and kept is not None and trainer.strategy.reduce_boolean_decision(bool(current == kept))
+        )
+        return tied or super().check_monitor_top_k(trainer, current)
 
 
 class MetricsFile(Logger):
