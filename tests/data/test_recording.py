@@ -151,3 +151,8 @@ def test_recordings_without_a_beat_are_an_error_unless_another_has_one() -> None
 def test_cuts_that_make_no_beat_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         Cut(**settings)  # type: ignore[arg-type]
+
+
+def test_a_whole_number_is_the_same_setting_with_and_without_a_point() -> None:
+    whole, point = Cut(fs=125, rr_factor=1, before=0), Cut(fs=125.0, rr_factor=1.0, before=0.0)
+    assert repr(whole) == repr(point)

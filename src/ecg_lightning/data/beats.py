@@ -92,7 +92,7 @@ class Beats:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (first 16 hexadecimal digits) of every value in every column: equal beats, equal fingerprint."""
-        digest = hashlib.sha256(f"{FORMAT} {self.length} {self.fs} {' '.join(self.classes)}".encode())
+        digest = hashlib.sha256(f"{FORMAT} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
         digest.update(np.ascontiguousarray(self.signals).view(np.uint8).data)
         for name, column in self.columns.items():
             digest.update(name.encode())

@@ -83,7 +83,7 @@ class PhysioNet(Source):
             "source": self.name,
             "dataset": self.dataset,
             "lead": self.lead,
-            "recorded_fs": self.recorded_fs,
+            "recorded_fs": None if self.recorded_fs is None else float(self.recorded_fs),
             "class_map": CLASS_MAP if self.dataset == "mitbih" else "reason for admission",
             **dataclasses.asdict(self.cut),
         }

@@ -62,6 +62,9 @@ class Cut:
     scaling: Scaling = "beat"
 
     def __post_init__(self) -> None:
+        # 125 and 125.0 are one setting: they must not make two caches.
+        for name in ("fs", "rr_factor", "before"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.fs <= 0 or self.length < 2 or self.rr_factor <= 0 or self.margin < 0 or self.before < 0:
             raise ConfigError(f"a beat needs fs > 0, length >= 2, rr_factor > 0, margin >= 0 and before >= 0: {self}")
         if self.scaling not in ("beat", "record", "none"):

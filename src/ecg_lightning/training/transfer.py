@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from torch import Tensor
 
@@ -103,9 +103,7 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
 def transfer_table(model: BeatModel, transfer: Transfer, origin: Mapping[str, Any]) -> RenderableType:
     """What was loaded, what is new, what learns: a row for each part of the network."""
     learned = f", which learned {origin['task']}" if "task" in origin else ""
-    table = Table(
-        title=f"Transfer ({transfer.arm}) from {origin['file']}{learned}", box=box.SIMPLE_HEAD, title_justify="left"
-    )
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("part")
     table.add_column("weights", justify="right")
     table.add_column("start")
@@ -123,7 +121,7 @@ def transfer_table(model: BeatModel, transfer: Transfer, origin: Mapping[str, An
         table.add_row(part, f"{n:,}", "loaded" if loaded else "new", rate if learns else later)
     table.add_section()
     table.add_row("all", f"{model.n_parameters:,}", "", f"{learning:,}")
-    return table
+    return Group(f"Transfer ({transfer.arm}) from {origin['file']}{learned}", table)
 
 
 def _some(names: list[str], most: int = 4) -> str:
