@@ -122,13 +122,14 @@ def test_a_checkpoint_says_where_it_came_from(finished: tuple[Any, Scores]) -> N
 
 
 def test_validation_chooses_the_checkpoint_that_is_tested(make_config: MakeConfig) -> None:
-    # With mode=min the worst epoch is "best": the first ones, so that the tested weights are not simply the last.
-    cfg = make_config("mode=min", "trainer.max_epochs=4", "optimizer.batch_size=32", "callbacks.averaging=null")
+    # The highest loss is "best": the first one, so that the tested weights are not simply the last.
+    highest = ("monitor=val/loss", "mode=max")
+    cfg = make_config(*highest, "trainer.max_epochs=4", "optimizer.batch_size=32", "callbacks.averaging=null")
     scores = run(cfg)
     folder = Path(cfg.output_dir)
-    epochs = pd.read_csv(folder / "metrics.csv").dropna(subset="val/macro_f1").set_index("epoch")["val/macro_f1"]
-    assert scores["best_epoch"] == epochs.idxmin() + 1 < scores["epochs"] == 4
-    assert scores["val"]["macro_f1"] == pytest.approx(epochs.min())
+    epochs = pd.read_csv(folder / "metrics.csv").dropna(subset="val/loss").set_index("epoch")["val/loss"]
+    assert scores["best_epoch"] == epochs.idxmax() + 1 < scores["epochs"] == 4
+    assert scores["val"]["loss"] == pytest.approx(epochs.max())
     best, last = (torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
     assert best["epoch"] + 1 == scores["best_epoch"]
     assert last["epoch"] + 1 == 4
@@ -252,10 +253,10 @@ def test_a_callback_is_taken_out_by_null(callback: str, make_config: MakeConfig)
 
 
 def test_training_stops_early_when_validation_no_longer_improves(make_config: MakeConfig) -> None:
-    # A rate of nearly nothing improves nothing: the first epoch is the best, two more are waited for.
+    # A rate of nearly nothing improves nothing: two epochs more are waited for, and the last of the equals is kept.
     cfg = make_config("trainer.max_epochs=20", "optimizer.lr=1e-9", "callbacks.early_stopping.patience=2")
     scores = run(cfg)
-    assert (scores["best_epoch"], scores["epochs"]) == (1, 3)
+    assert (scores["best_epoch"], scores["epochs"]) == (3, 3)
 
 
 @pytest.mark.parametrize(

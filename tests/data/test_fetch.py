@@ -300,9 +300,12 @@ def test_ctrl_c_keeps_what_is_there_for_the_next_run(server: Server, published: 
     while not (partial.is_file() and partial.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    assert process.stderr is not None
+    said = ""
+    while "goes on from there" not in said and (line := process.stderr.readline()):
+        said += line
     server.go_on.set()
-    _, said = process.communicate(timeout=30)
+    said += process.communicate(timeout=30)[1]
 
     assert process.returncode == 130
     assert "Traceback" not in said
