@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -204,3 +205,22 @@ def test_what_cannot_be_started_from_is_refused_before_training(
     with pytest.raises(error, match=message):
         run(cfg)
     assert not (tmp_path / "run").exists()
+
+
+def test_all_beats_of_a_file_are_tested(finished: Path, cache: Path, tmp_path: Path) -> None:
+    """The beats of the run's own test fold, written as Kaggle writes beats, give its figures."""
+    cfg = compose([*SMALL, "task=mi", "seed=3", f"cache_dir={cache}"], output_dir=tmp_path, config_dir=CONF)
+    datamodule = build(cfg).datamodule
+    test = datamodule.beats.select(datamodule.folds.test)
+    rows = np.column_stack([test.signals, test.labels])
+    np.savetxt(tmp_path / "mine.csv", rows, delimiter=",")
+    answer = CliRunner().invoke(app, ["evaluate", str(finished), "--csv", str(tmp_path / "mine.csv")])
+    assert answer.exit_code == 0, answer.output
+    scores = evaluate(finished, csv=tmp_path / "mine.csv", output_dir=tmp_path / "out")
+    assert scores["test"] == filed(finished)["test"]
+    assert scores["protocol"] == "none: all beats of mine.csv"
+
+
+def test_a_file_leaves_nothing_to_split(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="takes no other source, split, seed or fold"):
+        evaluate(finished, csv=tmp_path / "mine.csv", split="patient")

@@ -135,6 +135,9 @@ def evaluate_checkpoint(
         Literal["physionet", "kaggle", "synthetic"] | None,
         typer.Option(help="Other source of the same dataset (default: the one it was trained with)."),
     ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Test all beats of this file, in the format of the Kaggle files, instead.")
+    ] = None,
     split: Annotated[
         Literal["random", "patient"] | None, typer.Option(help="Other split (default: the one of its training).")
     ] = None,
@@ -160,6 +163,7 @@ def evaluate_checkpoint(
     evaluate(
         file,
         source=source,
+        csv=csv,
         split=split,
         seed=seed,
         fold=fold,

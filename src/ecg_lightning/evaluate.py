@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 from rich.console import Console
 
 from ecg_lightning import results
 from ecg_lightning.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.kaggle import beats_of_csv
+from ecg_lightning.data.splits import Folds
 from ecg_lightning.errors import CheckpointError, ConfigError
 from ecg_lightning.evaluation.scores import score
 from ecg_lightning.evaluation.tables import run_table
 from ecg_lightning.experiment import about_run, check_classes, make_datamodule, quiet, validation_scores
+from ecg_lightning.tasks import Task
 from ecg_lightning.training.classifier import BeatClassifier
 
 SYNTHETIC = {"name": "synthetic", "patients": 12, "minutes": 10, "fs": 360, "noise": 0.02, "seed": 0}
@@ -26,6 +31,7 @@ def evaluate(
     path: Path | str,
     *,
     source: str | None = None,
+    csv: Path | None = None,
     split: str | None = None,
     seed: int | None = None,
     fold: Literal["test", "validation"] = "test",
@@ -39,6 +45,7 @@ def evaluate(
     Args:
         path: a checkpoint, or a run's folder.
         source: other source of the same dataset.
+        csv: a file of beats in Kaggle's format, all of which are tested, in place of any source.
         split: other protocol.
         seed: other seed of the split.
         fold: ``test`` or ``validation``.
@@ -68,8 +75,14 @@ def evaluate(
         datamodule = make_datamodule(plain)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or garbles {error}") from error
+    task = classifier.task
+    if csv is not None:
+        if (source, split, seed, fold) != (None, None, None, "test"):
+            raise ConfigError("all beats of a CSV file are tested: it takes no other source, split, seed or fold")
+        plain["source"] = {"name": csv.name}
+        _use_file(datamodule, csv, task)
     datamodule.setup()
-    beats, task = datamodule.beats, classifier.task
+    beats = datamodule.beats
     check_classes(beats, task)
     _check_fit(checkpoint, beats)
 
@@ -102,6 +115,16 @@ def evaluate(
     if scores["warning"]:
         Console(stderr=True).print(f"warning: {scores['warning']}", style="yellow", highlight=False)
     return scores
+
+
+def _use_file(datamodule: BeatDataModule, csv: Path, task: Task) -> None:
+    if not csv.is_file():
+        raise ConfigError(f"{csv} is not there; give a CSV file of beats in Kaggle's format")
+    origin = {"source": "csv", "dataset": csv.name}
+    beats = beats_of_csv(csv, classes=task.classes, origin=origin)
+    nothing, everything = np.arange(0), np.arange(len(beats))
+    protocol = f"none: all beats of {csv.name}"
+    datamodule.use(beats, Folds(train=nothing, validation=nothing, test=everything, protocol=protocol))
 
 
 def _plain_config(

@@ -205,8 +205,12 @@ class BeatDataModule(pl.LightningDataModule):
         if self.datasets:
             return
         beats = cached_beats(self.source, self.cache_dir)
-        self.beats = without_duplicates(beats) if self.drop_duplicates else beats
-        self.folds = split(self.beats, **self.split_settings)
+        beats = without_duplicates(beats) if self.drop_duplicates else beats
+        self.use(beats, split(beats, **self.split_settings))
+
+    def use(self, beats: Beats, folds: Folds) -> None:
+        """Serve these beats, divided in this way, in place of those of the source."""
+        self.beats, self.folds = beats, folds
         self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -4,6 +4,7 @@ Fazeli, "ECG Heartbeat Categorization Dataset" (kaggle.com/shayanfazeli/heartbea
 2018: no header, 187 samples at 125 Hz zero-padded at the end, then the label as a float. They name no patient.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,19 +62,22 @@ class Kaggle(Source):
         classes = AAMI_CLASSES if self.dataset == "mitbih" else PTB_CLASSES
         parts = []
         for path in self.files():
-            signals, labels = read_csv(path, n_classes=len(classes))
-            in_test = np.full(len(labels), path.name == "mitbih_test.csv")
-            parts.append(
-                Beats(
-                    signals=signals,
-                    labels=labels,
-                    classes=classes,
-                    fs=FS,
-                    published_test=in_test if self.dataset == "mitbih" else None,
-                    origin=self.settings(),
-                )
-            )
+            beats = beats_of_csv(path, classes=classes, origin=self.settings())
+            if self.dataset == "mitbih":
+                in_test = np.full(len(beats), path.name == "mitbih_test.csv")
+                beats = dataclasses.replace(beats, published_test=in_test)
+            parts.append(beats)
         return Beats.concatenate(parts)
+
+
+def beats_of_csv(path: Path, *, classes: tuple[str, ...], origin: dict[str, Any]) -> Beats:
+    """The beats of one file in Kaggle's format, which names neither records nor patients.
+
+    Raises:
+        DataError: as `read_csv`.
+    """
+    signals, labels = read_csv(path, n_classes=len(classes))
+    return Beats(signals=signals, labels=labels, classes=classes, fs=FS, origin=origin)
 
 
 def read_csv(path: Path, *, n_classes: int) -> tuple[FloatArray, IntArray]:
