@@ -164,7 +164,7 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
 
     limits = [f"+trainer.limit_train_batches={batches}", "+trainer.limit_val_batches=0", "callbacks.best=null"]
     limits += ["callbacks.last=null", "callbacks.early_stopping=null", "callbacks.progress=null", "logger=none"]
-    limits += ["trainer.max_epochs=1", "+trainer.enable_checkpointing=false", "+trainer.enable_progress_bar=false"]
+    limits += ["trainer.max_epochs=1", "+trainer.enable_checkpointing=false", "trainer.enable_progress_bar=false"]
 
     def under_trainer() -> float:
         parts = experiment.build(compose(folder, *limits))
