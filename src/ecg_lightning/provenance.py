@@ -15,7 +15,6 @@ PACKAGES = (
     "numpy",
     "scipy",
     "wfdb",
-    "imbalanced-learn",
 )
 
 
