@@ -143,3 +143,10 @@ def test_names_with_brackets_are_printed_as_they_are(make_scores: Make) -> None:
     text = printed(comparison_table({"trainer.devices=[0]": make_scores()}, {"x=[red]": "KeyError: [bold]"}))
     assert "trainer.devices=[0]" in text
     assert "x=[red]: KeyError: [bold]" in text
+
+
+def test_jobs_that_kept_no_checkpoint_are_compared_too(make_scores: Make) -> None:
+    """``-m debug=fast_dev_run`` leaves no validation score; its table still comes, those jobs last."""
+    tried = make_scores() | {"val": {"macro_f1": None}}
+    text = printed(comparison_table({"tried": tried, "trained": make_scores()}))
+    assert text.index("1 trained") < text.index("2 tried")

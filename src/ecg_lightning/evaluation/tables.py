@@ -103,19 +103,10 @@ def _comparison_of_task(task: str, runs: Mapping[str, Scores]) -> list[Renderabl
         "macro\nF1\ntest": ("test", "macro_f1"),
         **{header: ("test", *path) for header, path in _figures(some["test"]).items()},
     }
-    ordered = sorted(runs.items(), key=lambda run: -run[1]["val"]["macro_f1"])
+    ordered = sorted(runs.items(), key=lambda run: -_rounded(run[1]["val"]["macro_f1"]))
     best = {header: max(_rounded(_dig(scores, path)) for _, scores in ordered) for header, path in paths.items()}
 
-    table = Table(
-        title=f"{task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent",
-        title_style="bold",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
-    table.add_column("model", no_wrap=True, vertical="bottom")
+    table = _numbered_table(f"{task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent")
     for header in paths:
         table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
     table.add_column("time", justify="right", no_wrap=True, vertical="bottom")
@@ -204,16 +195,7 @@ def _spread_table(
     """A table of some rows for each entry, with a legend of what was typed for it."""
     some = next(iter(rows(entries[0]).values()))
     paths: dict[str, tuple[str, ...]] = {"macro\nF1": ("macro_f1",), **_figures(some)}
-    table = Table(
-        title=title,
-        title_style="bold",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
-    table.add_column("model", no_wrap=True, vertical="bottom")
+    table = _numbered_table(title)
     table.add_column("", no_wrap=True)
     for header in paths:
         table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
@@ -288,6 +270,21 @@ def _beside(
 def _percent(fraction: float | None) -> str:
     # Five characters at most, 100.0 too: a sixth in every column would not fit 80 columns.
     return NONE if fraction is None else f"{100 * fraction:.2f}"[:5]
+
+
+def _numbered_table(title: str) -> Table:
+    """An empty table of runs, narrow enough for ten columns of figures on a terminal of 80."""
+    table = Table(
+        title=title,
+        title_style="bold",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("model", no_wrap=True, vertical="bottom")
+    return table
 
 
 def _rounded(fraction: float | None) -> float:
