@@ -6,12 +6,41 @@ import pytest
 import torch
 from torch import Tensor
 
-from ecg_lightning.data.transforms import AmplitudeScale, Noise, TimeStretch, Transform, beat_lengths, make_transforms
+from ecg_lightning.data.transforms import (
+    TRANSFORMS,
+    AmplitudeScale,
+    BaselineWander,
+    Cutout,
+    Mixup,
+    Noise,
+    Powerline,
+    Shift,
+    TimeStretch,
+    Transform,
+    beat_lengths,
+    make_transforms,
+)
 from ecg_lightning.errors import ConfigError
 
 LENGTHS = torch.tensor([60, 120, 150, 186, 187])
 
-ALL = [TimeStretch(spread=0.2), AmplitudeScale(sigma=0.1), Noise(sigma=0.05)]
+LENGTH_KEEPING = [
+    AmplitudeScale(sigma=0.1),
+    Noise(sigma=0.05),
+    BaselineWander(sigma=0.2, fs=125),
+    Powerline(sigma=0.1, frequency=50, fs=125),
+    Cutout(seconds=0.1, fs=125),
+]
+ALL = [TimeStretch(spread=0.2), Shift(seconds=0.04, fs=125), *LENGTH_KEEPING]
+NEUTRAL = [
+    TimeStretch(spread=0),
+    AmplitudeScale(sigma=0),
+    Noise(sigma=0),
+    BaselineWander(sigma=0, fs=125),
+    Powerline(sigma=0, fs=125),
+    Shift(seconds=0, fs=125),
+    Cutout(seconds=0, fs=125),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +56,19 @@ def signals() -> Tensor:
     return wave * (torch.arange(187) < LENGTHS[:, None])
 
 
+def test_every_transform_that_a_configuration_can_name_is_tested_here() -> None:
+    assert {type(transform) for transform in ALL} == {type(transform) for transform in NEUTRAL}
+    assert {type(transform) for transform in ALL} == set(TRANSFORMS.values())
+
+
 @pytest.mark.parametrize("transform", ALL)
 def test_shape_and_type_stay_and_the_beats_change(signals: Tensor, transform: Transform) -> None:
-    changed = transform(signals)
-    assert (changed.shape, changed.dtype) == (signals.shape, torch.float32)
+    beats = signals.repeat(20, 1)  # of the shifts drawn, some are zero
+    changed = transform(beats)
+    assert (changed.shape, changed.dtype) == (beats.shape, torch.float32)
     assert torch.isfinite(changed).all()
-    assert (changed != signals).any(dim=1).all()
+    assert (changed != beats).any(dim=1).float().mean() > 0.8
+    assert transform(signals.double()).dtype == torch.float64
 
 
 @pytest.mark.parametrize("transform", ALL)
@@ -55,18 +91,19 @@ def test_same_seed_same_change_and_another_seed_another(signals: Tensor, transfo
 
 @pytest.mark.parametrize("transform", ALL)
 def test_each_beat_of_a_batch_is_changed_on_its_own(transform: Transform) -> None:
-    beat = torch.linspace(0.2, 0.8, 187).repeat(6, 1)
-    assert len(transform(beat).unique(dim=0)) == 6
+    beat = (torch.linspace(0.2, 0.8, 187) ** 2).repeat(40, 1)
+    different = 11 if isinstance(transform, Shift) else 35  # five samples either way are all the shifts that there are
+    assert len(transform(beat).unique(dim=0)) >= different
 
 
-@pytest.mark.parametrize("transform", [AmplitudeScale(sigma=0.1), Noise(sigma=0.05)])
+@pytest.mark.parametrize("transform", LENGTH_KEEPING)
 def test_padding_stays_zero_and_the_length_stays(signals: Tensor, transform: Transform) -> None:
     changed = transform(signals)
     assert (changed[torch.arange(187) >= LENGTHS[:, None]] == 0).all()
     assert torch.equal(beat_lengths(changed)[:, 0], LENGTHS)
 
 
-@pytest.mark.parametrize("transform", [TimeStretch(spread=0), AmplitudeScale(sigma=0), Noise(sigma=0)])
+@pytest.mark.parametrize("transform", NEUTRAL)
 def test_no_spread_is_no_change(signals: Tensor, transform: Transform) -> None:
     assert torch.equal(transform(signals), signals)
 
@@ -115,11 +152,141 @@ def test_noise_has_the_deviation_asked_for(signals: Tensor) -> None:
     assert float(of_beats.mean()) == pytest.approx(0, abs=0.005)
 
 
-def test_a_beat_of_zeros_only_stays_one() -> None:
-    silence = torch.zeros(2, 187)
-    assert beat_lengths(silence).tolist() == [[0], [0]]
+@pytest.mark.parametrize("transform", [BaselineWander(sigma=0.3, fs=125), Powerline(sigma=0.2, fs=125)])
+def test_what_a_recording_carries_before_it_is_cut_leaves_each_beat_its_range(
+    signals: Tensor, transform: Transform
+) -> None:
+    beats = signals.repeat(50, 1)
+    changed = transform(beats)
+    within = (torch.arange(187) < LENGTHS[:, None]).repeat(50, 1)
+    for extreme, elsewhere in ((torch.amin, math.inf), (torch.amax, -math.inf)):
+        own, new = (extreme(beat.masked_fill(~within, elsewhere), dim=1) for beat in (beats, changed))
+        assert torch.allclose(own, new, atol=1e-6)
+
+
+def test_a_beat_whose_least_value_comes_to_stand_at_its_end_stays_as_long() -> None:
+    falling = torch.linspace(1, 0.004, 120).repeat(500, 1)
+    falling[:, 0] = 0  # the least value, which has to go somewhere else once the baseline tilts
+    beats = torch.nn.functional.pad(falling, (0, 67))
+    changed = BaselineWander(sigma=0.3, fs=125)(beats)
+    assert (beat_lengths(changed) == 120).all()
+    assert (changed[:, 119] < 1e-6).any()  # or nothing was tried
+
+
+def test_wander_is_a_slow_sinusoid_of_the_deviation_asked_for() -> None:
+    # Two values far above and below any wander keep the range, and with it the scale, all but as it was; the height at
+    # which a beat then stands falls out of a difference, which is a sinusoid of the same frequency again.
+    beats = torch.full((4000, 187), 5.0)
+    beats[:, 0], beats[:, 1] = 1000, -1000
+    wander = BaselineWander(sigma=0.5, low=0.3, high=0.3, fs=125)(beats)[:, 2:].double()
+    difference = wander[:, 50:] - wander[:, :-50]
+    turn = 2 * math.pi * 0.3 / 125
+    # x[t - h] + x[t + h] = 2 cos(ωh) x[t]
+    left, middle, right = difference[:, :-100], difference[:, 50:-50], difference[:, 100:]
+    ratio = ((left + right) * middle).sum() / (middle**2).sum()
+    assert float(ratio) == pytest.approx(2 * math.cos(50 * turn), abs=0.01)
+    # The power of a sinusoid is half the square of its amplitude.
+    amplitude = difference.square().mean().sqrt() * math.sqrt(2) / (2 * math.sin(50 * turn / 2))
+    assert float(amplitude) == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("frequency", [50, 60])
+def test_hum_stands_at_the_frequency_of_the_mains(frequency: float) -> None:
+    rng = torch.Generator().manual_seed(1)
+    beats = torch.rand(200, 187, generator=rng) * 1e-3 + 0.5
+    beats[:, 0], beats[:, 1] = 1000, -1000
+    hum = (Powerline(sigma=0.1, frequency=frequency, fs=125)(beats) - beats)[:, 2:]
+    power = torch.fft.rfft(hum - hum.mean(dim=1, keepdim=True)).abs().square().mean(dim=0)
+    found = float(power.argmax()) * 125 / hum.shape[1]
+    assert found == pytest.approx(frequency, abs=125 / hum.shape[1])
+
+
+def test_shift_moves_a_beat_holds_its_first_value_and_loses_what_leaves_the_window(signals: Tensor) -> None:
+    for beat, length in zip(signals, LENGTHS.tolist(), strict=True):
+        shifted = Shift(seconds=0.04, fs=125)(beat.repeat(300, 1))
+        expected = {
+            by: torch.cat([beat[:1].repeat(max(by, 0)), beat[max(-by, 0) : length], torch.zeros(187)])[:187]
+            for by in range(-5, 6)
+        }
+        found = [by for one in shifted for by, moved in expected.items() if torch.equal(one, moved)]
+        assert len(found) == 300
+        assert set(found) == set(range(-5, 6))
+
+
+def test_a_beat_shorter_than_a_shift_keeps_its_last_sample() -> None:
+    beat = torch.zeros(200, 187)
+    beat[:, :3] = torch.tensor([0.5, 0.6, 0.7])
+    shifted = Shift(seconds=0.2, fs=125)(beat)
+    lengths = beat_lengths(shifted)[:, 0]
+    assert lengths.min() == 1 and lengths.max() == 28
+    assert (shifted[lengths == 1, 0] == 0.7).all()
+
+
+def test_cutout_bridges_one_stretch_of_the_length_asked_for(signals: Tensor) -> None:
+    beats = (signals**2).repeat(100, 1)
+    changed = Cutout(seconds=0.08, fs=125)(beats)
+    starts = set()
+    for before, after, length in zip(beats, changed, LENGTHS.repeat(100).tolist(), strict=True):
+        rows = (before != after).nonzero()[:, 0]
+        # At a crest or where a sample lies on the line by chance a sample may not differ.
+        start, end = int(rows[0]) - 1, int(rows[-1]) + 1
+        assert end - start <= 11 and end <= length - 1
+        if end - start == 11:
+            starts.add(start)
+            assert torch.allclose(after[start : end + 1].diff(), (before[end] - before[start]) / 11, atol=1e-5)
+    assert len(starts) > 50 and min(starts) < 10 and max(starts) > 150
+
+
+@pytest.mark.parametrize("transform", ALL)
+def test_beats_of_any_length_come_out_finite_and_zeros_stay_zeros(transform: Transform) -> None:
+    lengths = torch.arange(188)
+    beats = torch.rand(188, 187) * (torch.arange(187) < lengths[:, None])
+    beats = torch.cat([beats, (beats > 0).float()])  # and flat ones
+    for _ in range(10):
+        changed = transform(beats)
+        assert torch.isfinite(changed).all()
+        new = beat_lengths(changed)[:, 0]
+        assert (new[lengths.repeat(2) == 0] == 0).all()
+        assert (new[lengths.repeat(2) == 1] >= 1).all()
+
+
+def test_all_transforms_in_a_row_leave_beats_that_are_beats(signals: Tensor) -> None:
+    changed = signals.repeat(100, 1)
     for transform in ALL:
-        assert torch.equal(transform(silence), silence)
+        changed = transform(changed)
+    lengths = beat_lengths(changed)[:, 0]
+    assert torch.isfinite(changed).all()
+    assert changed.min() > -1 and changed.max() < 2
+    expected = LENGTHS.repeat(100)
+    assert ((lengths - expected).abs() <= expected / 0.8 - expected + 7).all()
+
+
+def test_mixup_is_the_weighted_mean_of_a_beat_and_its_partner(signals: Tensor) -> None:
+    mixed, partners, share = Mixup(alpha=0.4)(signals)
+    assert (partners.shape, partners.dtype, share.shape) == ((5,), torch.int64, (5, 1))
+    assert partners.sort().values.tolist() == [0, 1, 2, 3, 4]
+    assert torch.allclose(mixed, share * signals + (1 - share) * signals[partners], atol=1e-6)
+    assert torch.equal(beat_lengths(mixed)[:, 0], LENGTHS.maximum(LENGTHS[partners]))
+
+
+@pytest.mark.parametrize(("alpha", "mean"), [(1.0, 0.75), (1e-3, 1.0), (1e3, 0.5)])
+def test_a_mixed_beat_is_more_its_own_than_its_partners(alpha: float, mean: float) -> None:
+    *_, share = Mixup(alpha=alpha)(torch.rand(5000, 4))
+    assert share.min() >= 0.5 and share.max() <= 1
+    assert float(share.mean()) == pytest.approx(mean, abs=0.02)
+
+
+def test_mixup_follows_from_the_seed_and_mixes_nothing_where_it_is_off(signals: Tensor) -> None:
+    def mixed(seed: int) -> list[Tensor]:
+        torch.manual_seed(seed)
+        return list(Mixup(alpha=0.4)(signals.repeat(10, 1)))
+
+    first, again, other = mixed(1), mixed(1), mixed(2)
+    assert all(torch.equal(one, same) for one, same in zip(first, again, strict=True))
+    assert not any(torch.equal(one, another) for one, another in zip(first, other, strict=True))
+    untouched, _, share = Mixup(alpha=0)(signals)
+    assert torch.equal(untouched, signals)
+    assert (share == 1).all()
 
 
 def test_transforms_are_made_from_settings_in_their_order() -> None:
@@ -128,10 +295,25 @@ def test_transforms_are_made_from_settings_in_their_order() -> None:
     assert make_transforms({}) == []
 
 
+def test_a_transform_set_to_null_is_taken_out() -> None:
+    assert make_transforms({"noise": None, "time_stretch": {"spread": 0.1}}) == [TimeStretch(spread=0.1)]
+
+
+def test_transforms_in_seconds_and_hertz_follow_the_sampling_rate_of_the_beats() -> None:
+    settings = {"shift": {"seconds": 0.04}, "powerline": {"sigma": 0.1, "frequency": 50}, "noise": {"sigma": 0.1}}
+    assert make_transforms(settings, fs=360) == [
+        Shift(seconds=0.04, fs=360),
+        Powerline(sigma=0.1, frequency=50, fs=360),
+        Noise(sigma=0.1),
+    ]
+    with pytest.raises(ConfigError, match="shift is set in Hz or seconds: it needs the sampling rate"):
+        make_transforms(settings)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"warp": {"spread": 0.1}}, "no transform 'warp'; choose of time_stretch, amplitude_scale, noise"),
+        ({"warp": {"spread": 0.1}}, "no transform 'warp'; choose of time_stretch, shift, cutout"),
         ({"noise": {"spread": 0.1}}, "transform noise does not take"),
         ({"noise": {}}, "transform noise does not take"),
         ({"noise": {"sigma": "much"}}, "transform noise does not take"),
@@ -140,9 +322,22 @@ def test_transforms_are_made_from_settings_in_their_order() -> None:
         ({"amplitude_scale": {"sigma": -1}}, "amplitude_scale: sigma=-1"),
         ({"time_stretch": {"spread": 1.0}}, "spread=1.0"),
         ({"time_stretch": {"spread": -0.1}}, "spread=-0.1"),
+        ({"baseline_wander": {"sigma": -1}}, "baseline_wander: sigma=-1"),
+        ({"baseline_wander": {"sigma": 0.1, "low": 0.6}}, "low=0.6 to high=0.5 Hz"),
+        ({"powerline": {"sigma": math.inf}}, "powerline: sigma=inf"),
+        ({"powerline": {"sigma": 0.1, "frequency": 70}}, "frequency=70 Hz, expected more than 0 and at most 62.5 Hz"),
+        ({"shift": {"seconds": -0.1}}, "shift: seconds=-0.1"),
+        ({"shift": {"seconds": 0.1, "fs": 360}}, "transform shift does not take"),
+        ({"cutout": {"seconds": math.nan}}, "cutout: seconds=nan"),
+        ({"cutout": 0.1}, "transform cutout does not take 0.1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(settings: dict[str, dict[str, float]], said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        make_transforms(settings)
+        make_transforms(settings, fs=125)
     assert said in str(error.value)
+
+
+def test_mixup_refuses_what_is_no_parameter_of_a_beta_distribution() -> None:
+    with pytest.raises(ConfigError, match=r"mixup: alpha=-0\.1"):
+        Mixup(alpha=-0.1)

@@ -1,14 +1,19 @@
 """Random changes to training beats that leave their class alone, for a whole batch at once on the batch's own device.
 
 Each takes signals ``[b, length]`` in [0, 1] with zero padding at the end and returns the like; the padding stays zero,
-because its extent is how a beat tells its length.
-Amplitude scaling and noise: Um et al., ICMI 2017 (arXiv 1706.00527); stretching in time: Le Guennec, Malinowski &
-Tavenard, AALTD 2016.
+because its extent is how a beat tells its length. What is drawn is drawn for each beat on its own, and nothing waits
+for the device. `Mixup` is set apart, because it changes what a beat is labelled too.
+Amplitude scaling and noise: Um et al., ICMI 2017 (arXiv 1706.00527). Stretching in time, windows that begin elsewhere:
+Le Guennec, Malinowski & Tavenard, AALTD 2016. Wander and hum: Friesen et al., IEEE Trans. Biomed. Eng. 37(1), 1990; to
+train with, Mehari & Strodthoff, Comput. Biol. Med. 141, 2022 (arXiv 2103.12676). Cutout: DeVries & Taylor, 2017 (arXiv
+1708.04552). Mixup: Zhang et al., ICLR 2018 (arXiv 1710.09412).
 """
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,25 +85,220 @@ class Noise:
         return signals + noise * inside(beat_lengths(signals), signals.shape[1])
 
 
-TRANSFORMS: dict[str, Callable[..., Transform]] = {
+@dataclass(frozen=True, kw_only=True)
+class BaselineWander:
+    """Let the baseline drift with the breath: a slow sinusoid whose frequency, phase and height are drawn.
+
+    Wander stands in a recording before its beats are cut and scaled, so the beat keeps the range that it had.
+
+    Attributes:
+        sigma: standard deviation of the sinusoid's amplitude, in the unit of the signals.
+        low: least frequency, in Hz.
+        high: greatest frequency, in Hz.
+        fs: sampling rate in Hz.
+    """
+
+    sigma: float
+    low: float = 0.05
+    high: float = 0.5
+    fs: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < math.inf:
+            raise ConfigError(f"baseline_wander: sigma={self.sigma}, expected 0 or more")
+        if not 0 <= self.low <= self.high <= self.fs / 2:
+            raise ConfigError(
+                f"baseline_wander: from low={self.low} to high={self.high} Hz, expected 0 ≤ low ≤ high ≤ "
+                f"{self.fs / 2:g} Hz, half the sampling rate"
+            )
+
+    def __call__(self, signals: Tensor) -> Tensor:
+        return _add_wave(signals, _evenly(signals, self.low, self.high), sigma=self.sigma, fs=self.fs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Powerline:
+    """Add the hum of the mains, whose phase and height are drawn; the beat keeps the range that it had.
+
+    Attributes:
+        sigma: standard deviation of the hum's amplitude, in the unit of the signals.
+        frequency: of the mains, in Hz: 60 in America, where MIT-BIH was recorded, 50 in Europe, where PTB was.
+        fs: sampling rate in Hz.
+    """
+
+    sigma: float
+    frequency: float = 60.0
+    fs: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < math.inf:
+            raise ConfigError(f"powerline: sigma={self.sigma}, expected 0 or more")
+        if not 0 < self.frequency <= self.fs / 2:
+            raise ConfigError(
+                f"powerline: frequency={self.frequency} Hz, expected more than 0 and at most {self.fs / 2:g} Hz, "
+                "half the sampling rate"
+            )
+
+    def __call__(self, signals: Tensor) -> Tensor:
+        return _add_wave(signals, self.frequency, sigma=self.sigma, fs=self.fs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """Let each beat begin earlier or later by whole samples, drawn evenly, as if its R peak had been found elsewhere.
+
+    A later beat holds its first value until it begins; an earlier one loses its first samples. Either way the beat's
+    end moves along, and what leaves the window is lost.
+
+    Attributes:
+        seconds: the furthest that a beat moves.
+        fs: sampling rate in Hz.
+    """
+
+    seconds: float
+    fs: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seconds < math.inf:
+            raise ConfigError(f"shift: seconds={self.seconds}, expected 0 or more")
+
+    def __call__(self, signals: Tensor) -> Tensor:
+        n_times = signals.shape[1]
+        furthest = round(self.seconds * self.fs)
+        by = torch.randint(-furthest, furthest + 1, (len(signals), 1), device=signals.device)
+        lengths = beat_lengths(signals)
+        # One sample of a beat has to stay.
+        source = (torch.arange(n_times, device=signals.device) - by.maximum(1 - lengths)).clamp(min=0)
+        return _pad(signals.gather(1, source.clamp(max=n_times - 1)), source < lengths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutout:
+    """Replace a stretch of each beat, whose place is drawn, by a straight line between the samples beside it.
+
+    Zeros, as in the original, would be a deep wave of their own here. The first and the last sample stay.
+
+    Attributes:
+        seconds: how long the stretch is; of shorter beats all but two samples.
+        fs: sampling rate in Hz.
+    """
+
+    seconds: float
+    fs: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seconds < math.inf:
+            raise ConfigError(f"cutout: seconds={self.seconds}, expected 0 or more")
+
+    def __call__(self, signals: Tensor) -> Tensor:
+        n_times = signals.shape[1]
+        lengths = beat_lengths(signals)
+        width = (lengths - 2).clamp(min=0, max=round(self.seconds * self.fs))
+        before = (_evenly(signals, 0, 1) * (lengths - 1 - width)).long().clamp(min=0)
+        after = before + width + 1
+        since = torch.arange(n_times, device=signals.device) - before
+        left, right = signals.gather(1, before), signals.gather(1, after.clamp(max=n_times - 1))
+        line = torch.lerp(left, right, (since / (width + 1)).to(signals.dtype))
+        return torch.where((since > 0) & (since <= width), line, signals)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixup:
+    """Mix each beat with another of its batch: λ · own + (1 - λ) · partner's (Zhang et al., equation 1).
+
+    λ is drawn for each beat from Beta(alpha, alpha) and the greater of λ and 1 - λ is taken, so that a mixed beat is
+    more its own than its partner's. It is as long as the longer of the two: past the end of the shorter one, whose
+    padding is zero, the longer one stands alone, weighed by its share.
+
+    Attributes:
+        alpha: 0 mixes nothing, 1 draws the share evenly; usual are 0.1 to 0.4.
+    """
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha < math.inf:
+            raise ConfigError(f"mixup: alpha={self.alpha}, expected 0 or more")
+
+    def __call__(self, signals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mix a batch.
+
+        Args:
+            signals: ``[b, length]``.
+
+        Returns:
+            Mixed signals ``[b, length]``, the position of each beat's partner ``[b] int64``, and the beat's own share
+            ``[b, 1]``, from 0.5 to 1. The loss is mixed likewise: share · loss(own label) + (1 - share) · loss(the
+            partner's).
+        """
+        partners = torch.randperm(len(signals), device=signals.device)
+        share = signals.new_ones(len(signals), 1)
+        if self.alpha:
+            # λ = g / (g + h) of two gamma variables, each Gamma(α + 1) · U^(1/α): by their logarithms, because for
+            # small α the variables themselves vanish in single precision. Checking arguments would wait for the device.
+            above = torch.distributions.Gamma((self.alpha + 1) * share, share, validate_args=False).sample((2,))
+            g, h = above.log() - torch.empty_like(above).exponential_() / self.alpha
+            share = (g - h).abs().sigmoid()
+        return torch.lerp(signals[partners], signals, share), partners, share
+
+
+def _evenly(signals: Tensor, low: float, high: float) -> Tensor:
+    """A number for each beat, ``[b, 1]``, drawn evenly from `low` to `high`."""
+    return low + (high - low) * torch.rand(len(signals), 1, dtype=signals.dtype, device=signals.device)
+
+
+def _add_wave(signals: Tensor, frequency: Tensor | float, *, sigma: float, fs: float) -> Tensor:
+    """Add a sinusoid of `frequency` (Hz) and random phase and amplitude, then give each beat its old range back."""
+    if not sigma:
+        return signals
+    seconds = torch.arange(signals.shape[1], dtype=signals.dtype, device=signals.device) / fs
+    amplitude = sigma * torch.randn(len(signals), 1, dtype=signals.dtype, device=signals.device)
+    changed = signals + amplitude * torch.sin(2 * math.pi * frequency * seconds + _evenly(signals, 0, 2 * math.pi))
+    within = inside(beat_lengths(signals), signals.shape[1])
+    low, high = torch.where(within, signals, signals[:, :1]).aminmax(dim=1, keepdim=True)
+    new_low, new_high = torch.where(within, changed, changed[:, :1]).aminmax(dim=1, keepdim=True)
+    scale = (high - low) / (new_high - new_low).clamp(min=torch.finfo(signals.dtype).eps)
+    return _pad(low + (changed - new_low) * scale, within)
+
+
+def _pad(signals: Tensor, within: Tensor) -> Tensor:
+    """Zeros outside of the beat, and none inside, where one at its end would shorten it."""
+    lifted = torch.where(signals == 0, torch.finfo(signals.dtype).eps, signals)
+    return torch.where(within, lifted, 0)
+
+
+TRANSFORMS: Mapping[str, type[Any]] = {
     "time_stretch": TimeStretch,
+    "shift": Shift,
+    "cutout": Cutout,
+    "baseline_wander": BaselineWander,
+    "powerline": Powerline,
     "amplitude_scale": AmplitudeScale,
     "noise": Noise,
 }
 
 
-def make_transforms(settings: dict[str, dict[str, float]]) -> list[Transform]:
+def make_transforms(settings: Mapping[str, Mapping[str, float] | None], *, fs: float | None = None) -> list[Transform]:
     """Transforms from ``{name: its settings}``, applied in the order in which they stand.
 
+    Args:
+        settings: of each transform; None in place of them takes it out.
+        fs: sampling rate of the beats in Hz, which those with settings in Hz or seconds ask for.
+
     Raises:
-        ConfigError: unknown transform or setting, or a value out of range.
+        ConfigError: unknown transform or setting, a value out of range, or no sampling rate where one is needed.
     """
     made = []
     for name, own in settings.items():
         if name not in TRANSFORMS:
             raise ConfigError(f"there is no transform {name!r}; choose of {', '.join(TRANSFORMS)}")
+        if own is None:
+            continue
+        timed = "fs" in (field.name for field in dataclasses.fields(TRANSFORMS[name]))
+        if timed and fs is None:
+            raise ConfigError(f"transform {name} is set in Hz or seconds: it needs the sampling rate of the beats, fs")
         try:
-            made.append(TRANSFORMS[name](**own))
+            made.append(TRANSFORMS[name](**own, **({"fs": fs} if timed else {})))
         except TypeError as error:
             raise ConfigError(f"transform {name} does not take {own}: {error}") from error
     return made
