@@ -95,8 +95,7 @@ def evaluate(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    loader = datamodule.test_dataloader() if fold == "test" else datamodule.val_dataloader()
-    trainer.test(classifier, dataloaders=loader, verbose=False)
+    trainer.test(classifier, dataloaders=datamodule.eval_dataloader(fold), verbose=False)
     rows, labels, probabilities = classifier.predictions()
     scores = {
         **about_run(plain, datamodule, classifier),
@@ -137,6 +136,11 @@ def _plain_config(
 ) -> dict[str, Any]:
     """The configuration of the run, with what is asked for in place of what it had."""
     plain = dict(trained)
+    augmentation = plain["augmentation"]
+    if isinstance(augmentation["resampling"], str):  # written before resampling and loss had settings of their own
+        resampling = {"method": augmentation["resampling"]}
+        plain["augmentation"] = {**augmentation, "resampling": resampling, "balance": 0.0, "mixup": 0.0}
+        plain["loss"] = {"name": "cross_entropy"}
     if source is not None and source != trained["source"]["name"]:
         plain["source"] = SYNTHETIC if source == "synthetic" else {"name": source}
     if (source, split, seed) != (None, None, None):

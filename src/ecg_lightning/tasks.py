@@ -1,4 +1,4 @@
-"""What is asked of a beat: its classes, how logits become probabilities, and the loss."""
+"""What is asked of a beat: its classes, and how logits become probabilities."""
 
 from dataclasses import dataclass
 
@@ -29,15 +29,12 @@ class Task:
         """Number of logits."""
         return len(self.classes) if self.positive is None else 1
 
-    def loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy, or binary cross-entropy on logits, of ``[b, n_outputs]`` and ``[b]``.
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Logits ``[b, n_outputs]`` → ``[b, classes]``, of which the softmax is what `probabilities` says.
 
-        Label smoothing: Szegedy et al., CVPR 2016, section 7.
+        One logit stands against the constant 0 of the other class, so that binary cross-entropy is cross-entropy.
         """
-        if self.positive is None:
-            return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        targets = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits.squeeze(1), targets)
+        return logits if self.positive is None else F.pad(logits, (1, 0))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits ``[b, n_outputs]`` → probabilities ``[b, classes]``, in single precision whatever the network's."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler as TorchBatchSampler
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
-from ecg_lightning.data.datamodule import Batch, BatchSampler, BeatDataModule, BeatDataset
+from ecg_lightning.data.datamodule import Batch, BatchSampler, BeatDataModule, BeatDataset, MixedBatch
 from ecg_lightning.data.recording import Cut
 from ecg_lightning.data.synthetic import Synthetic
 from ecg_lightning.errors import ConfigError, DataError
@@ -86,6 +86,31 @@ def test_the_first_order_stays_where_it_is_to_be_overfitted() -> None:
     first = torch.cat(list(sampler))
     sampler.set_epoch(3)
     assert torch.equal(torch.cat(list(sampler)), first)
+
+
+def test_balanced_drawing_shows_every_class_equally_often(cache_dir: Path) -> None:
+    def shown(balance: float) -> np.ndarray[Any, np.dtype[np.int64]]:
+        module = module_of(cache_dir, balance=balance)
+        loader = module.train_dataloader()
+        drawn = []
+        for epoch in range(8):
+            loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+            drawn += [batch.labels for batch in loader]
+        counts = np.bincount(torch.cat(drawn), minlength=5)
+        assert counts.sum() == 8 * len(module.folds.train)
+        expected = module.shown_counts()
+        np.testing.assert_allclose(counts / counts.sum(), np.array(expected) / sum(expected), atol=0.03)
+        return counts
+
+    as_they_are, balanced = shown(0.0), shown(1.0)
+    assert as_they_are.max() > 5 * as_they_are[as_they_are > 0].min()
+    there = balanced[as_they_are > 0]
+    assert there.max() < 1.3 * there.min()
+
+
+def test_a_nonsensical_balance_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"augmentation.balance=-1, expected 0 or more"):
+        BeatDataModule(SOURCE, cache_dir=tmp_path, balance=-1)
 
 
 def test_fewer_beats_than_devices_are_refused() -> None:
@@ -261,6 +286,22 @@ def test_transforms_touch_training_beats_and_no_others(looked: tuple[Looker, Bea
                 assert (batch.signals.numpy() != own).any(axis=1).all()
             else:
                 np.testing.assert_array_equal(batch.signals, own)
+
+
+def test_mixed_beats_tell_of_both_their_labels(cache_dir: Path, tmp_path: Path) -> None:
+    module = module_of(cache_dir, mixup=0.4)
+    looker = Looker()
+    trainer_of(tmp_path, max_epochs=1).fit(looker, module)
+    for batch in looker.seen["train"][0]:
+        assert isinstance(batch, MixedBatch)
+        own = module.beats.signals[batch.rows]
+        # What is not the beat's own is one of the batch, of the class that it says.
+        others = (batch.signals.numpy() - batch.share[:, None].numpy() * own) / (1 - batch.share[:, None].numpy())
+        partner = np.abs(others[:, None] - own[None]).max(axis=2).argmin(axis=1)
+        mixed = (batch.share < 0.99).numpy()
+        assert mixed.any()
+        np.testing.assert_array_equal(batch.labels.numpy()[partner][mixed], batch.partners.numpy()[mixed])
+    assert not any(isinstance(batch, MixedBatch) for batch in looker.seen["validation"][0])
 
 
 def test_the_same_seed_trains_on_the_same_batches(cache_dir: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def make_classifier() -> Callable[..., BeatClassifier]:
 
     def make(task: str = "arrhythmia", **optimizer: Any) -> BeatClassifier:
         torch.manual_seed(0)
-        settings = {"lr": 1e-3, "weight_decay": 0.1, "schedule": "constant", "warmup": 0.2, "label_smoothing": 0.0}
+        settings = {"lr": 1e-3, "weight_decay": 0.1, "schedule": "constant", "warmup": 0.2}
         return BeatClassifier(
             task=task,
             model={"name": "cnet", "channels": 4, "hidden": 3},

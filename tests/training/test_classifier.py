@@ -9,7 +9,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from torch.nn.functional import one_hot
 
 from ecg_lightning.checkpoint import CHECKPOINT_KEY, FORMAT
 from ecg_lightning.errors import ConfigError
@@ -18,35 +17,6 @@ from ecg_lightning.training.classifier import BeatClassifier, Predictions
 
 MakeClassifier = Callable[..., BeatClassifier]
 MakeTrainer = Callable[..., pl.Trainer]
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_binary_loss_by_hand(smoothing: float) -> None:
-    logits, labels = torch.tensor([[0.4], [-1.2], [2.0]]), torch.tensor([1, 0, 0])
-    by_hand = 0.0
-    for (logit,), label in zip(logits.tolist(), labels.tolist(), strict=True):
-        probability = 1 / (1 + math.exp(-logit))
-        target = label * (1 - smoothing) + smoothing / 2
-        by_hand -= (target * math.log(probability) + (1 - target) * math.log(1 - probability)) / 3
-    assert TASKS["mi"].loss(logits, labels, label_smoothing=smoothing).item() == pytest.approx(by_hand)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_loss_of_several_classes_by_hand(smoothing: float) -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(4, 5), torch.tensor([0, 3, 3, 4])
-    targets = one_hot(labels, 5) * (1 - smoothing) + smoothing / 5
-    by_hand = -(targets * torch.log(logits.exp() / logits.exp().sum(dim=1, keepdim=True))).sum(dim=1).mean()
-    torch.testing.assert_close(TASKS["arrhythmia"].loss(logits, labels, label_smoothing=smoothing), by_hand)
-
-
-def test_both_ways_to_write_a_question_of_two_answers_smooth_alike() -> None:
-    logits, labels = torch.tensor([[0.4], [-1.2]]), torch.tensor([1, 0])
-    two = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    torch.testing.assert_close(
-        TASKS["mi"].loss(logits, labels, label_smoothing=0.2),
-        torch.nn.functional.cross_entropy(two, labels, label_smoothing=0.2),
-    )
 
 
 def test_probabilities_of_one_logit_are_of_both_classes() -> None:
@@ -141,7 +111,8 @@ def test_validation_scores_are_over_all_beats_and_not_means_of_batches(
     scores = trainer.callback_metrics
     assert scores["val/macro_f1"].item() == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert scores["val/accuracy"].item() == pytest.approx(accuracy_score(labels, predicted))
-    assert scores["val/loss"].item() == pytest.approx(classifier.task.loss(logits, labels).item(), rel=1e-5)
+    loss = torch.nn.functional.cross_entropy(classifier.task.class_logits(logits), labels)
+    assert scores["val/loss"].item() == pytest.approx(loss.item(), rel=1e-5)
 
 
 def test_a_checkpoint_is_plain_values_and_tells_its_scores(

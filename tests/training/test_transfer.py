@@ -19,7 +19,7 @@ from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.transfer import ARMS, Transfer, load_weights, transfer_table
 
 Make = Callable[..., Any]
-OPTIMIZER = {"lr": 0.01, "weight_decay": 0.1, "schedule": "constant", "warmup": 0.2, "label_smoothing": 0.0}
+OPTIMIZER = {"lr": 0.01, "weight_decay": 0.1, "schedule": "constant", "warmup": 0.2}
 SOME = Path("some.ckpt")
 
 

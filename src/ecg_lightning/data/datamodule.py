@@ -1,6 +1,7 @@
 """`BeatDataModule`: from a source to batches, each gathered from memory by one index operation."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -12,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.cache import cached_beats
+from ecg_lightning.data.resampling import make_resampling, resampled
 from ecg_lightning.data.source import Source
 from ecg_lightning.data.splits import N_FOLDS, Folds, Protocol, TrainUnit, check_settings, split, without_duplicates
-from ecg_lightning.data.transforms import make_transforms
+from ecg_lightning.data.transforms import Mixup, Transform, make_transforms
 from ecg_lightning.errors import ConfigError, DataError
 
 
@@ -30,6 +32,24 @@ class Batch(NamedTuple):
     signals: Tensor
     labels: Tensor
     rows: Tensor
+
+
+class MixedBatch(NamedTuple):
+    """Some beats into which others were mixed.
+
+    Attributes:
+        signals: ``[b, length] float32``, of the mixtures.
+        labels: ``[b] int64``.
+        rows: ``[b] int64``, where the beats stand in `Beats`.
+        partners: ``[b] int64``, labels of the beats that were mixed in.
+        share: ``[b]``, share of the beats themselves.
+    """
+
+    signals: Tensor
+    labels: Tensor
+    rows: Tensor
+    partners: Tensor
+    share: Tensor
 
 
 class BeatDataset(Dataset[Batch]):
@@ -71,6 +91,7 @@ class BatchSampler(Sampler[Tensor]):
         n_ranks: how many shares.
         reshuffle: False keeps the order of the first epoch.
         first: asked when an epoch begins for the number of its first batch, which is not 0 where a run is resumed.
+        weights: ``[n_beats]``, how often each beat is drawn in proportion, with replacement; None takes each once.
 
     Raises:
         DataError: there are fewer beats than ranks.
@@ -86,6 +107,7 @@ class BatchSampler(Sampler[Tensor]):
         n_ranks: int = 1,
         reshuffle: bool = True,
         first: Callable[[], int] = int,
+        weights: Tensor | None = None,
     ) -> None:
         if n_beats < n_ranks:
             raise DataError(
@@ -99,6 +121,7 @@ class BatchSampler(Sampler[Tensor]):
         self.reshuffle = reshuffle
         self.epoch = 0
         self.first = first
+        self.cumulated = None if weights is None else weights.double().cumsum(0)
 
     @property
     def sampler(self) -> Self:
@@ -118,11 +141,18 @@ class BatchSampler(Sampler[Tensor]):
             order = torch.arange(self.n_beats)
         else:
             generator = torch.Generator().manual_seed(_seed_of(self.seed, self.epoch))
-            order = torch.randperm(self.n_beats, generator=generator)
+            order = self._draw(generator)
         step = self.batch_size * self.n_ranks
         for number in range(self.first(), len(self)):
             end = self.n_beats if number == len(self) - 1 else (number + 1) * step
             yield order[number * step : end][self.rank :: self.n_ranks]
+
+    def _draw(self, generator: torch.Generator) -> Tensor:
+        if self.cumulated is None:
+            return torch.randperm(self.n_beats, generator=generator)
+        # torch.multinomial would draw as well, of at most 2**24 beats.
+        draws = torch.rand(self.n_beats, generator=generator, dtype=torch.float64) * self.cumulated[-1]
+        return torch.searchsorted(self.cumulated, draws).clamp(max=self.n_beats - 1)
 
 
 def _seed_of(*numbers: int) -> int:
@@ -147,7 +177,11 @@ class BeatDataModule(pl.LightningDataModule):
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
         eval_batch_size: beats a batch in validation and test.
+        resampling: new or fewer training beats: see `ecg_lightning.data.resampling.Resampling`; None leaves them.
+        balance: exponent ``p`` by which a training beat is drawn ``(1 / frequency of its class) ** p`` as often: 0
+            takes each once an epoch, 1 shows every class equally often.
         transforms: random changes to training beats: see `ecg_lightning.data.transforms.make_transforms`.
+        mixup: α of the mixing of training beats: see `ecg_lightning.data.transforms.Mixup`; 0 mixes none.
         seed: seed of the order of the training beats.
     """
 
@@ -167,7 +201,10 @@ class BeatDataModule(pl.LightningDataModule):
         drop_duplicates: bool = False,
         batch_size: int = 256,
         eval_batch_size: int = 2048,
-        transforms: dict[str, dict[str, float]] | None = None,
+        resampling: Mapping[str, Any] | None = None,
+        balance: float = 0.0,
+        transforms: Mapping[str, Mapping[str, float] | None] | None = None,
+        mixup: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -189,7 +226,13 @@ class BeatDataModule(pl.LightningDataModule):
         self.drop_duplicates = drop_duplicates
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.transforms = make_transforms(transforms or {})
+        self.resampling = make_resampling(resampling or {"method": "none"})
+        if not 0 <= balance < math.inf:
+            raise ConfigError(f"augmentation.balance={balance}, expected 0 or more")
+        self.balance = balance
+        self.transform_settings = transforms or {}
+        self.transforms: list[Transform] = []
+        self.mixup = Mixup(alpha=mixup) if mixup else None
         self.seed = seed
         self.beats: Beats
         self.folds: Folds
@@ -207,11 +250,29 @@ class BeatDataModule(pl.LightningDataModule):
         beats = cached_beats(self.source, self.cache_dir)
         beats = without_duplicates(beats) if self.drop_duplicates else beats
         self.use(beats, split(beats, **self.split_settings))
+        if self.resampling and stage in (None, "fit"):
+            # Of the training fold alone: what is tested must not have had a part in what is trained on.
+            trained_on = resampled(
+                beats.select(self.folds.train), self.resampling, seed=self.seed, cache_dir=self.cache_dir
+            )
+            self.datasets["train"] = BeatDataset(trained_on, np.arange(len(trained_on)))
 
     def use(self, beats: Beats, folds: Folds) -> None:
-        """Serve these beats, divided in this way, in place of those of the source."""
+        """Serve these beats, divided in this way and not resampled, in place of those of the source."""
         self.beats, self.folds = beats, folds
         self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
+        self.transforms = make_transforms(self.transform_settings, fs=beats.fs)
+
+    def shown_counts(self) -> list[int]:
+        """How many beats of each class an epoch shows to the network: resampled, and drawn as `balance` says."""
+        counts = self._training_counts()
+        weights = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0) ** self.balance
+        drawn = counts * weights
+        return [round(count) for count in drawn * counts.sum() / drawn.sum()]
+
+    def _training_counts(self) -> IntArray:
+        train = self.datasets["train"]
+        return np.bincount(train.beats.labels[train.rows], minlength=len(train.beats.classes))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training beats in an order that changes with the epoch."""
@@ -225,7 +286,11 @@ class BeatDataModule(pl.LightningDataModule):
         """Test beats in order."""
         return self._loader("test", self.eval_batch_size)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def eval_dataloader(self, fold: str) -> DataLoader[Batch]:
+        """Beats of ``test`` or ``validation``, in order."""
+        return self.test_dataloader() if fold == "test" else self.val_dataloader()
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch | MixedBatch:
         """Change training beats at random, on the device where they now are.
 
         All that is random in a training step, dropout included, follows from seed, epoch, batch and rank and from
@@ -238,7 +303,10 @@ class BeatDataModule(pl.LightningDataModule):
         signals = batch.signals
         for transform in self.transforms:
             signals = transform(signals)
-        return batch._replace(signals=signals)
+        if self.mixup is None:
+            return batch._replace(signals=signals)
+        signals, partners, share = self.mixup(signals)
+        return MixedBatch(signals, batch.labels, batch.rows, batch.labels[partners], share.squeeze(1))
 
     def _batches_done(self) -> int:
         """Training batches of this epoch that the Trainer has behind it, in a run that it resumes as well."""
@@ -246,12 +314,17 @@ class BeatDataModule(pl.LightningDataModule):
 
     def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
         dataset = self.datasets[fold]
+        weights = None
+        if shuffle and self.balance:
+            counts = torch.from_numpy(self._training_counts())
+            weights = counts[torch.from_numpy(dataset.beats.labels[dataset.rows])].double() ** -self.balance
         batches = BatchSampler(
             len(dataset),
             batch_size,
             seed=self.seed if shuffle else None,
             reshuffle=not getattr(self.trainer, "overfit_batches", 0),
             first=self._batches_done if shuffle else int,
+            weights=weights,
             rank=self.trainer.global_rank if self.trainer else 0,
             n_ranks=self.trainer.world_size if self.trainer else 1,
         )

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
@@ -11,10 +12,11 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ecg_lightning.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint
 from ecg_lightning.data.beats import FloatArray, IntArray
-from ecg_lightning.data.datamodule import Batch
+from ecg_lightning.data.datamodule import Batch, MixedBatch
 from ecg_lightning.errors import CheckpointError, ConfigError
 from ecg_lightning.models import create_model
 from ecg_lightning.tasks import get_task
+from ecg_lightning.training.loss import BeatLoss, LossSettings
 from ecg_lightning.training.transfer import Transfer
 
 MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")
@@ -59,8 +61,10 @@ class BeatClassifier(pl.LightningModule):
         task: name of the task.
         model: ``name`` of the network and its settings.
         length: samples a beat.
-        optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``), ``warmup`` (fraction of the
-            steps in which the one-cycle rate rises) and ``label_smoothing``.
+        optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and ``warmup`` (fraction of
+            the steps in which the one-cycle rate rises).
+        loss: fields of `LossSettings`; None is cross-entropy.
+        class_counts: how many beats of each class an epoch shows, for a loss that minds it.
         transfer: fields of `Transfer`: what of the network learns, and how fast; the weights are loaded by the caller.
         about: anything that says where the classifier came from, in plain values; kept, not used.
     """
@@ -72,6 +76,8 @@ class BeatClassifier(pl.LightningModule):
         model: dict[str, Any],
         length: int,
         optimizer: dict[str, Any],
+        loss: dict[str, float] | None = None,
+        class_counts: list[int] | None = None,
         transfer: dict[str, Any] | None = None,
         about: dict[str, Any] | None = None,
     ) -> None:
@@ -83,6 +89,10 @@ class BeatClassifier(pl.LightningModule):
         self.optimizer_settings = optimizer
         self.transfer = Transfer(**(transfer or {}))
         self.model = create_model(**model, n_outputs=self.task.n_outputs, length=length)
+        settings = LossSettings(**(loss or {}))
+        if settings.needs_counts and class_counts is None:
+            raise ConfigError("class weights and logit adjustment need class_counts, the number of beats of each class")
+        self.loss = BeatLoss(settings, class_counts or [1] * len(self.task.classes))
         # Before the Trainer looks for gradients to share among devices.
         self.model.freeze_backbone(self.transfer.is_frozen(0))
         n_classes = len(self.task.classes)
@@ -129,17 +139,20 @@ class BeatClassifier(pl.LightningModule):
         if self.model.backbone_frozen != self.transfer.is_frozen(self.current_epoch):
             self.model.freeze_backbone(not self.model.backbone_frozen)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | MixedBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        smoothing = self.optimizer_settings["label_smoothing"]
-        loss = self.task.loss(self(batch.signals), batch.labels, label_smoothing=smoothing)
+        logits = self.task.class_logits(self(batch.signals))
+        losses = self.loss(logits, batch.labels)
+        if isinstance(batch, MixedBatch):
+            losses = batch.share * losses + (1 - batch.share) * self.loss(logits, batch.partners)
+        loss: Tensor = losses.mean()
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels), sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and scores of one batch; the scores are computed over all beats of all ranks at the epoch's end."""
         logits = self(batch.signals)
-        loss = self.task.loss(logits, batch.labels)
+        loss = F.cross_entropy(self.task.class_logits(logits.float()), batch.labels)
         self.log("val/loss", loss, batch_size=len(batch.labels), sync_dist=True)
         self.val_scores.update(self.task.probabilities(logits).argmax(dim=1), batch.labels)
         self.log_dict(self.val_scores, batch_size=len(batch.labels))

@@ -1,0 +1,80 @@
+"""What training minimises: cross-entropy, and the ways in which it can mind rare classes without new beats."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecg_lightning.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """Neutral at 0, each of them, and free to be combined.
+
+    Attributes:
+        label_smoothing: share of the target that is spread evenly over the classes (Szegedy et al., CVPR 2016).
+        class_weights: exponent ``p`` of weights ``(1 / frequency) ** p`` of the classes (King & Zeng, Political
+            Analysis 2001, for ``p`` = 1): 1 lets every class weigh the same in all, .5 goes half way.
+        focal: exponent ``γ`` of the factor ``(1 - p_true) ** γ``, by which beats that are told well count less (Lin et
+            al., ICCV 2017, equation 4).
+        logit_adjustment: ``τ`` of ``τ · log(frequency)``, added to the logits in training only, which moves the
+            decision towards the rare classes (Menon et al., ICLR 2021, equation 10).
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: float = 0.0
+    focal: float = 0.0
+    logit_adjustment: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
+            highest = 1 if name == "label_smoothing" else math.inf
+            if not 0 <= value < highest:
+                expected = "0 or more" + (" and less than 1" if highest == 1 else "")
+                raise ConfigError(f"loss.{name}={value}, expected {expected}")
+
+    @property
+    def needs_counts(self) -> bool:
+        """Whether the frequencies of the classes matter."""
+        return bool(self.class_weights or self.logit_adjustment)
+
+
+class BeatLoss(nn.Module):
+    """Loss of each beat of a batch.
+
+    Args:
+        settings: how rare classes and doubtful labels are minded.
+        counts: number of training beats of each class, as the network is shown them.
+    """
+
+    log_frequencies: Tensor
+    weights: Tensor
+
+    def __init__(self, settings: LossSettings, counts: Sequence[int]) -> None:
+        super().__init__()
+        self.settings = settings
+        # A class without a training beat is never a target: any finite number will do for it.
+        frequencies = torch.tensor(counts, dtype=torch.float64).clamp(min=1) / sum(counts)
+        weights = (frequencies ** -settings.class_weights) * (torch.tensor(counts) > 0)
+        weights /= (weights * frequencies).sum()  # a beat weighs 1 on average, so the learning rate keeps its meaning
+        # What follows from the settings is no weight that a checkpoint would have to keep.
+        self.register_buffer("log_frequencies", frequencies.log().float(), persistent=False)
+        self.register_buffer("weights", weights.float(), persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss ``[b]`` of each beat, from ``[b, classes]`` and ``[b]``, in single precision."""
+        settings = self.settings
+        logits = logits.float()
+        if settings.logit_adjustment:
+            logits = logits + settings.logit_adjustment * self.log_frequencies
+        loss = F.cross_entropy(logits, labels, reduction="none", label_smoothing=settings.label_smoothing)
+        if settings.focal:
+            true = logits.log_softmax(dim=1).gather(1, labels[:, None]).squeeze(1).exp()
+            loss = (1 - true) ** settings.focal * loss
+        if settings.class_weights:
+            loss = loss * self.weights[labels]
+        return loss
