@@ -1,10 +1,10 @@
-"""Beats are parsed, cut or simulated once; afterwards a memory-mapped file, keyed by content and settings, has them."""
+"""Beats are parsed, cut, simulated or resampled once; afterwards a memory-mapped file, keyed by content and settings, has them."""
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,19 +22,33 @@ RECIPE = 1
 def cached_beats(source: Source, cache_dir: Path) -> Beats:
     """The source's beats from the cache, which is built first if it is not there.
 
-    Several jobs that start together build it once: one holds the lock, the others wait for it and read. A damaged
-    file is built again, with a warning.
-
     Raises:
         DataError: from the source, or because the cache cannot be written.
     """
     path = cache_dir / f"{source.dataset}-{source.name}-{cache_key(source)}.arrow"
+    return load_or_build(path, source.read, doing=f"reading {source.dataset} from {source.name}")
+
+
+def load_or_build(path: Path, build: Callable[[], Beats], *, doing: str) -> Beats:
+    """The beats at `path`, built and saved first if they are not there.
+
+    Several jobs that start together build them once: one holds the lock, the others wait for it and read. A damaged
+    file is built again, with a warning.
+
+    Args:
+        path: in the cache; its name holds a key of everything that the beats depend on.
+        build: makes them.
+        doing: what that is, for the log.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
     if (beats := _load(path)) is not None:
         return beats
     with _lock(path.with_suffix(".lock")):
         if (beats := _load(path, warn=True)) is None:
-            log.info("reading %s from %s; the next start takes it from the cache", source.dataset, source.name)
-            source.read().save(path)
+            log.info("%s; the next start takes it from the cache", doing)
+            build().save(path)
             beats = Beats.load(path)
     return beats
 
