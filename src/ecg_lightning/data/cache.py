@@ -1,4 +1,4 @@
-"""Beats are parsed, cut, simulated or resampled once; afterwards a memory-mapped file, keyed by content and settings, has them."""
+"""Beats are parsed, cut, simulated or resampled once; then a memory-mapped file has them, keyed by what they came of."""
 
 import hashlib
 import json

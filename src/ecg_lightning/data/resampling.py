@@ -202,11 +202,11 @@ def tomek_links(signals: FloatArray, labels: IntArray) -> BoolArray:
                 found = trees[there].query_ball_point(components[rows], reach[rows], return_sorted=False)
                 one = np.repeat(rows, [len(others) for others in found])
                 other = of_class[there][np.concatenate(found).astype(np.int64)]
-                distance = np.linalg.norm(components[one] - components[other], axis=1)
-                one, other = (ends[distance <= reach[other]] for ends in (one, other))
+                within = np.linalg.norm(components[one] - components[other], axis=1) <= reach[other]
+                one, other = one[within], other[within]
                 distance = np.linalg.norm(signals[one] - signals[other], axis=1)
-                near_enough = distance <= np.minimum(reach[one], reach[other])
-                might[one[near_enough]] = might[other[near_enough]] = True
+                within = distance <= np.minimum(reach[one], reach[other])
+                might[one[within]] = might[other[within]] = True
 
     if (rows := np.flatnonzero(might)).size:
         search = NearestNeighbors(n_neighbors=2).fit(signals)
