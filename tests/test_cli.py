@@ -12,7 +12,8 @@ from ecg_lightning.data import fetch as fetch_module
 
 
 @pytest.mark.parametrize(
-    ("command", "option"), [(["data", "fetch"], "--records"), (["inspect"], "--json"), (["evaluate"], "--fold")]
+    ("command", "option"),
+    [(["data", "fetch"], "--records"), (["inspect"], "--json"), (["evaluate"], "--fold"), (["table"], "--only-run")],
 )
 def test_help_answers_without_loading_anything_heavy(command: list[str], option: str) -> None:
     script = (

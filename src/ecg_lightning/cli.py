@@ -172,3 +172,31 @@ def evaluate_checkpoint(
         output_dir=output,
         device=device,
     )
+
+
+@app.command("table")
+def collect_table(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders of runs, of sweeps, or of such folders; or files with the content of a scores.json.",
+            metavar="DIR...",
+        ),
+    ],
+    format_name: Annotated[
+        Literal["terminal", "markdown", "csv", "latex"] | None,
+        typer.Option("--format", help="How to write it (default: as --output ends, else terminal)."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write: .md, .csv, .tex or .txt (default: print).")
+    ] = None,
+    only_run: Annotated[
+        bool, typer.Option("--only-run", help="Leave out the published rows that have not been run.")
+    ] = False,
+) -> None:
+    """Collect runs into the published table: mean ± deviation over seeds, the published figures beside."""
+    from ecg_lightning.evaluation.published_formats import choose_format, show
+    from ecg_lightning.evaluation.published_table import collect
+
+    chosen = choose_format(format_name, output)
+    show(collect(*folders, only_run=only_run), chosen, output)

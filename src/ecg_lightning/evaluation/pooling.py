@@ -137,11 +137,9 @@ def pool(runs: Iterable[Run]) -> dict[str, Any]:
     Raises:
         DataError: a fold or a beat is there twice, or predictions cannot be read.
     """
-    results = [
-        result for group in _groups(runs, lambda run: run.same_but(*FOLD)) for result in _results_of_folds(group)
-    ]
-    cells = _groups(results, lambda result: result.runs[0].same_but(*FOLD, *SEEDS) + str(bool(result.folds)))
-    lines = _groups(cells, lambda cell: cell[0].runs[0].same_but(*FOLD, *SEEDS, *SIZE) + str(bool(cell[0].folds)))
+    results = [result for group in groups(runs, lambda run: run.same_but(*FOLD)) for result in results_of_folds(group)]
+    cells = groups(results, lambda result: result.runs[0].same_but(*FOLD, *SEEDS) + str(bool(result.folds)))
+    lines = groups(cells, lambda cell: cell[0].runs[0].same_but(*FOLD, *SEEDS, *SIZE) + str(bool(cell[0].folds)))
     curves = [line for line in lines if len({str(_size(cell)) for cell in line}) > 1]
     return {
         "pooled": [_pooled(result) for result in results if len(result.runs) > 1],
@@ -150,7 +148,7 @@ def pool(runs: Iterable[Run]) -> dict[str, Any]:
     }
 
 
-def _results_of_folds(runs: Sequence[Run]) -> list[Result]:
+def results_of_folds(runs: Sequence[Run]) -> list[Result]:
     """The folds among runs that differ in nothing else, as one result; each of the others as one of its own."""
     by_fold: dict[int, Run] = {}
     for run in runs:
@@ -174,8 +172,8 @@ def _pooled(result: Result) -> dict[str, Any]:
         "seed": seed,
         "n": {"train": result.n_train, "test": sum(run.scores["n"]["test"] for run in result.runs)},
         "test": result.test,
-        "mean": _each_figure(tests, fmean),
-        "sd": _each_figure(tests, _sd),
+        "mean": each_figure(tests, fmean),
+        "sd": each_figure(tests, sd),
     }
 
 
@@ -185,8 +183,8 @@ def _repeated(cell: Sequence[Result]) -> dict[str, Any]:
         "seeds": [result.runs[0].scores["seed"] for result in cell],
         "n_train": fmean(result.n_train for result in cell),
         "runs": [{"n_train": result.n_train, "test": result.test} for result in cell],
-        "mean": _each_figure(tests, fmean),
-        "sd": _each_figure(tests, _sd),
+        "mean": each_figure(tests, fmean),
+        "sd": each_figure(tests, sd),
     }
 
 
@@ -234,19 +232,20 @@ def _folds_phrase(result: Result) -> str:
     return f"{len(result.folds)} of {result.n_folds} folds pooled"
 
 
-def _each_figure(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:
+def each_figure(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:
     """A statistic of each fraction, in the nesting of the scores; numbers of beats are left out."""
     figures: dict[str, Any] = {}
     for key, value in tests[0].items():
         if isinstance(value, Mapping):
-            figures[key] = _each_figure([test[key] for test in tests], statistic)
+            figures[key] = each_figure([test[key] for test in tests], statistic)
         elif not isinstance(value, int | list):
             values = [float(test[key]) for test in tests if test[key] is not None]
             figures[key] = statistic(values) if values else None
     return figures
 
 
-def _sd(values: Sequence[float]) -> float | None:
+def sd(values: Sequence[float]) -> float | None:
+    """Standard deviation of a sample; None of a single value."""
     return stdev(values) if len(values) > 1 else None
 
 
@@ -254,7 +253,7 @@ def _size(cell: Sequence[Result]) -> Any:
     return cell[0].runs[0].config["split"].get("train_size")
 
 
-def _groups(things: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
+def groups(things: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
     """Those of equal key together, in the order in which they come."""
     groups: dict[str, list[T]] = {}
     for thing in things:

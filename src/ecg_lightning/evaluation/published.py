@@ -64,6 +64,11 @@ def published_row(task: str, network: str, resampling: str, pretrained: bool = F
     return row
 
 
+def published_rows() -> list[tuple[str, str]]:
+    """(network, resampling) of each row that was published, in the published order."""
+    return list(_rows())
+
+
 def published_for_run(scores: Mapping[str, Any]) -> dict[str, Any] | None:
     """`published_row` of the row that a run's ``scores.json`` belongs to; None for synthetic beats, which have none."""
     if scores["synthetic"]:
