@@ -1,4 +1,4 @@
-"""Beats are parsed, cut, simulated or resampled once; then a memory-mapped file has them, keyed by what they came of."""
+"""Beats are parsed, cut, simulated or resampled once; then a memory-mapped file has them, keyed by what made them."""
 
 import hashlib
 import json
