@@ -13,7 +13,13 @@ from ecg_lightning.data import fetch as fetch_module
 
 @pytest.mark.parametrize(
     ("command", "option"),
-    [(["data", "fetch"], "--records"), (["inspect"], "--json"), (["evaluate"], "--fold"), (["table"], "--only-run")],
+    [
+        (["data", "fetch"], "--records"),
+        (["inspect"], "--json"),
+        (["evaluate"], "--fold"),
+        (["table"], "--only-run"),
+        (["show"], "--beats"),
+    ],
 )
 def test_help_answers_without_loading_anything_heavy(command: list[str], option: str) -> None:
     script = (

@@ -200,3 +200,20 @@ def collect_table(
 
     chosen = choose_format(format_name, output)
     show(collect(*folders, only_run=only_run), chosen, output)
+
+
+@app.command("show")
+def show_augmentation(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Choices and settings as for train.py: augmentation=strong source=synthetic seed=1 …"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The picture, a PNG (default: augmentation_<name>.png in the current folder).")
+    ] = None,
+    beats: Annotated[int, typer.Option(min=1, max=8, help="Training beats of each class.")] = 3,
+) -> None:
+    """Draw what augmentation makes of training beats of every class. To be run where train.py is."""
+    from ecg_lightning.showing import show
+
+    typer.echo(show(overrides or [], output=output, n_beats=beats))

@@ -11,6 +11,9 @@ from ecg_lightning.data.aami import AAMI_CLASSES
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.errors import DataError
 from ecg_lightning.evaluation.plots import (
+    ROLES,
+    Panel,
+    augmentation_picture,
     beats_picture,
     confusion_picture,
     learning_curves_picture,
@@ -99,6 +102,23 @@ def test_beats_of_each_class_are_drawn_even_of_a_class_with_none(tmp_path: Path)
     beats_picture(beats, tmp_path / "beats.png")
     width, height = size_of_png(tmp_path / "beats.png")
     assert width > height > 400
+
+
+def test_augmented_beats_are_drawn_a_row_a_class_with_gaps_where_a_class_has_nothing_to_show(tmp_path: Path) -> None:
+    signal = (0.5 + 0.5 * np.sin(np.linspace(0, 9, 187))).astype(np.float32)
+    signal[120:] = 0
+    silence = np.zeros(187, dtype=np.float32)
+
+    def size(rows: dict[str, list[Panel]], name: str) -> tuple[int, int]:
+        path = tmp_path / name
+        augmentation_picture(rows, path, fs=125, unit="mV", about=("Title", "settings " * 40), synthetic=False)
+        return size_of_png(path)
+
+    full = [Panel(role, [(role, signal), ("training beat", silence)]) for role in ROLES]
+    width, height = size({"N\n100\nbeats": full, "S": [full[0], Panel("", []), full[1]]}, "two.png")
+    narrower, lower = size({"N": full[:2]}, "one.png")
+    assert width > 2.5 * narrower
+    assert height > 1.2 * lower
 
 
 def test_a_picture_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path, make_scores: Make) -> None:

@@ -1,12 +1,15 @@
-"""Pictures of a run (confusion, F1 by class, learning curves, what the beats of each class look like) and of a sweep.
+"""Pictures of a run (confusion, F1 by class, learning curves, what beats look like and become) and of a sweep.
 
 Each function draws on a `matplotlib` figure of its own, without pyplot, so that nothing is kept between calls and no
 display is asked for; the file is written whole or not at all. Colours are of Okabe & Ito's palette, which readers with
 any colour vision can tell apart.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -301,23 +304,107 @@ def beats_picture(beats: Beats, path: Path) -> None:
     _save(figure, path)
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One panel of `augmentation_picture`.
+
+    Attributes:
+        title: what beat it is of.
+        lines: each line's role, a key of `ROLES`, and its signal ``[length]``; none leave the panel's place empty.
+    """
+
+    title: str
+    lines: Sequence[tuple[str, npt.NDArray[np.float32]]]
+
+
+ROLES: Mapping[str, Mapping[str, Any]] = {
+    "training beat": {"color": "black", "linewidth": 1.5, "zorder": 3},
+    "after the transforms": {"color": BLUE, "linewidth": 1.1, "zorder": 4},
+    "other draws": {"color": "#56B4E9", "linewidth": 0.7, "alpha": 0.8},
+    "new beats": {"color": "#009E73", "linewidth": 0.9, "alpha": 0.9},
+    "partner": {"color": ORANGE, "linewidth": 1.0},
+    "mixed": {"color": "#CC79A7", "linewidth": 1.8, "zorder": 5},
+}
+"""What a line of `augmentation_picture` can be, in the words of its legend, and how it is drawn."""
+
+
+def augmentation_picture(
+    rows: Mapping[str, Sequence[Panel]], path: Path, *, fs: float, unit: str, about: Sequence[str], synthetic: bool
+) -> None:
+    """Draw what augmentation makes of beats, a row of panels a class, on a grid like that of ECG paper.
+
+    A line ends, in a dot, where its beat does: the zero padding is left out.
+
+    Args:
+        rows: the panels of each class; rows may differ in length.
+        path: destination, a PNG.
+        fs: sampling rate in Hz.
+        unit: of the signals' height.
+        about: the title and what stands below it; long lines are broken.
+        synthetic: whether a simulation made the beats.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    columns = max(len(panels) for panels in rows.values())
+    width = max(2.9 * columns, 5.8)
+    told = [line for text in about[1:] for line in textwrap.wrap(text, int(15 * width))]
+    figure = _figure(width, 1.55 * len(rows) + 0.17 * len(told) + 1.1)
+    grid = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
+    signals = [signal for panels in rows.values() for panel in panels for _, signal in panel.lines]
+    low, high = min(float(signal.min()) for signal in signals), max(float(signal.max()) for signal in signals)
+    margin = 0.05 * (high - low)
+    for (name, panels), line_of_axes in zip(rows.items(), grid, strict=True):
+        line_of_axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10, labelpad=10)
+        for axes, panel in zip_longest(line_of_axes, panels):
+            if panel is None or not panel.lines:
+                axes.set_axis_off()
+                continue
+            axes.set_title(panel.title, fontsize=8.5, loc="left", color="#404040", pad=3)
+            _ecg_paper(axes, len(panel.lines[0][1]) / fs, second=1, heights=(low - margin, high + margin))
+            axes.set_xlim(-0.02, len(panel.lines[0][1]) / fs + 0.02)  # an R peak at 0 is not to hide in the frame
+            axes.tick_params(labelsize=8)
+            for role, signal in panel.lines:
+                end = int(_unpadded_lengths(signal[None])[0])
+                axes.plot(np.arange(end) / fs, signal[:end], **ROLES[role], marker="o", markersize=2.2, markevery=[-1])
+    shown = {role for panels in rows.values() for panel in panels for role, _ in panel.lines}
+    keys = [grid[0, 0].plot([], [], **look, label=role)[0] for role, look in ROLES.items() if role in shown]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9)
+    # At the bottom the layout has room for the legend alone.
+    grid[-1, (columns - 1) // 2].set_xlabel("time from the start of the beat in s", fontsize=9)
+    figure.supylabel(unit, fontsize=9)
+    title = f"{about[0]}: SYNTHETIC BEATS" if synthetic else about[0]
+    figure.suptitle("\n".join([title, *told]), x=0.01, ha="left", fontsize=9, color=VERMILION if synthetic else "black")
+    _save(figure, path)
+
+
 def _unpadded_lengths(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Samples of each beat before its zeros at the end."""
     lengths = signals.shape[1] - (signals[:, ::-1] != 0).argmax(axis=1)
     return np.where(signals.any(axis=1), lengths, 0)
 
 
-def _ecg_paper(axes: "Axes", duration_ms: float) -> None:
-    """Large squares of 200 ms and small ones of 40 ms, as on paper at 25 mm/s."""
-    axes.set_xlim(0, duration_ms)
-    axes.set_ylim(-0.05, 1.1)
-    axes.set_xticks(np.arange(0, duration_ms, 400))
-    axes.set_xticks(np.arange(0, duration_ms, 40), minor=True)
-    axes.set_yticks(np.arange(0, 1.01, 0.5))
-    axes.set_yticks(np.arange(0, 1.11, 0.1), minor=True)
+def _ecg_paper(
+    axes: "Axes", duration: float, *, second: float = 1000, heights: tuple[float, float] = (-0.05, 1.1)
+) -> None:
+    """Large squares of 200 ms and small ones of 40 ms, as on paper at 25 mm/s, and of 0.5 and 0.1 in height.
+
+    Args:
+        axes: to draw on.
+        duration: where they end, in a unit of which a second has `second`.
+        second: 1000 for milliseconds.
+        heights: where they begin and end in height.
+    """
+    low, high = heights
+    axes.set_xlim(0, duration)
+    axes.set_ylim(low, high)
+    axes.set_xticks(np.arange(0, duration, 0.4 * second))
+    axes.set_xticks(np.arange(0, duration, 0.04 * second), minor=True)
+    axes.set_yticks(0.5 * np.arange(np.ceil(low / 0.5), high / 0.5))
+    axes.set_yticks(0.1 * np.arange(np.ceil(low / 0.1), high / 0.1), minor=True)
     axes.grid(which="minor", color=ECG_FINE_GRID, linewidth=0.5)
     axes.grid(which="major", color=ECG_GRID, linewidth=0.8)
-    for at in np.arange(200, duration_ms, 400):
+    for at in np.arange(0.2 * second, duration, 0.4 * second):
         axes.axvline(at, color=ECG_GRID, linewidth=0.8, zorder=0.5)
     axes.set_axisbelow(True)
     axes.spines[:].set_color(ECG_GRID)
