@@ -176,6 +176,7 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
     def bare() -> float:
         parts = experiment.build(compose(folder, *limits))
         network, task, data = parts.classifier.model, parts.classifier.task, parts.datamodule
+        loss_of = parts.classifier.loss
         average = [parameter.detach().clone() for parameter in network.parameters()]
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=batches + 1)
@@ -185,7 +186,7 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
             signals = batch.signals
             for transform in data.transforms:
                 signals = transform(signals)
-            loss = task.loss(network(signals), batch.labels)
+            loss = loss_of(task.class_logits(network(signals)), batch.labels).mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -204,6 +205,43 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
     ratio, rate = statistics.median(ratios), statistics.median(rates)
     yield Figure("training (cnet) under the Trainer ÷ bare loop", f"{ratio:.3f}", "≤ 1.10", ratio <= 1.10)
     yield Figure("training (cnet) under the Trainer", f"{rate:,.0f} beats/s", "", True)
+
+
+def transforms(folder: Path, batches: int = 20, pairs: int = 5) -> Iterable[Figure]:
+    """All transforms and mixup beside the training (cnet) of the same batches, in turn."""
+    import torch
+
+    from ecg_lightning import experiment
+
+    parts = experiment.build(compose(folder, "augmentation=strong", "augmentation.mixup=0.2"))
+    network, task, data = parts.classifier.model, parts.classifier.task, parts.datamodule
+    loss_of = parts.classifier.loss
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    network.train()
+    shown = [batch for _, batch in zip(range(batches), data.train_dataloader(), strict=False)]
+    n_beats = sum(len(batch.labels) for batch in shown)
+
+    def change() -> None:
+        for batch in shown:
+            signals = batch.signals
+            for transform in data.transforms:
+                signals = transform(signals)
+            data.mixup(signals)
+
+    def train() -> None:
+        for batch in shown:
+            loss = loss_of(task.class_logits(network(batch.signals)), batch.labels).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    change()
+    train()
+    costs = [(_timed(change), _timed(train)) for _ in range(pairs)]
+    ratio = statistics.median(changing / training for changing, training in costs)
+    micros = 1e6 * statistics.median(changing for changing, _ in costs) / n_beats
+    yield Figure("transforms (strong, mixup) ÷ training (cnet)", f"{ratio:.3f}", "≤ 0.15", ratio <= 0.15)
+    yield Figure("transforms (strong, mixup)", f"{micros:.1f} µs/beat", "", True)
 
 
 def demo(folder: Path) -> Iterable[Figure]:
@@ -226,12 +264,14 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-PARTS = {part.__name__: part for part in (cutting, start, kaggle, loader, trainer, demo, test)}
+PARTS = {part.__name__: part for part in (cutting, start, kaggle, loader, trainer, transforms, demo, test)}
+
+USUAL = ["cutting", "start", "kaggle", "loader", "trainer", "transforms"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=["cutting", "start", "kaggle", "loader", "trainer"])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=USUAL)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
