@@ -180,7 +180,7 @@ def collect_table(
         list[Path],
         typer.Argument(
             help="Folders of runs, of sweeps, or of such folders; or files with the content of a scores.json.",
-            metavar="DIR...",
+            metavar="DIR",
         ),
     ],
     format_name: Annotated[

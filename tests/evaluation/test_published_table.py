@@ -152,6 +152,16 @@ def test_of_runs_that_nothing_published_compares_with_it_is_said(tmp_path: Path,
     assert PUBLISHED_CAVEAT not in markdown(collection)
 
 
+def test_it_is_told_whether_the_seeds_divide_the_beats_anew(tmp_path: Path, leave: Leave) -> None:
+    for seed in (0, 1):
+        leave(f"a{seed}", seed=seed, noise=1.2 + seed / 10, protocol=PROTOCOL.format(0))
+    same = plain(collect(tmp_path, only_run=True))
+    assert "seeds 0, 1/0;" in same and "also divides" not in same and "Seeds 1/0: 1 to train" in " ".join(same.split())
+    shutil.rmtree(tmp_path / "a1")
+    leave("b", seed=1, noise=1.3)
+    assert "The seed also divides the beats." in " ".join(plain(collect(tmp_path, only_run=True)).split())
+
+
 def test_other_settings_make_other_rows_named_by_them(tmp_path: Path, leave: Leave) -> None:
     for lr in (0.1, 0.2):
         for seed in (0, 1):

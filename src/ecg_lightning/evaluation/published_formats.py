@@ -75,7 +75,8 @@ def grids(table: RunsTable) -> list[tuple[Column, ...]]:
     def by_class(figure: str) -> tuple[Column, ...]:
         return tuple(Column(f"{figure} by class", name, ("per_class", name, figure.lower())) for name in classes)
 
-    return [(*OVERALL, *by_class("F1")), (*by_class("precision"), *by_class("recall"))]
+    parts = [(*OVERALL, *by_class("F1")), (*by_class("precision"), *by_class("recall"))]
+    return parts if table.scores else parts[:1]
 
 
 # What every format says
@@ -104,6 +105,8 @@ def about(table: RunsTable) -> list[str]:
     if several:
         moved = any(len(set(row.split_seeds)) > 1 for row in table.rows)
         notes[-1] += " The seed also divides the beats." * moved
+    if any("/" in seed for row in table.rows for seed in row.seeds):
+        notes[-1] += " Seeds 1/0: 1 to train, 0 to divide the beats."
     if any(result.folds for row in table.rows for result in row.results):
         notes[-1] += " Of a cross-validation, the test beats of all folds are scored as one."
     if len(table.rows) > 1:
@@ -142,12 +145,9 @@ def _name(block: Block, row: Row) -> str:
         without = f" WITHOUT {', '.join(map(str, row.missing_folds))}" if row.missing_folds else ""
         parts.append(f"{row.results[0].n_folds} folds{without}")
     for unit in ("epochs", "steps"):
-        counts = sorted(run.scores[unit] for run in row.runs if run.scores.get(unit) is not None)
-        parts += (
-            [f"{' to '.join(dict.fromkeys(f'{count:,}' for count in (counts[0], counts[-1])))} {unit}"]
-            if counts
-            else []
-        )
+        if counts := [run.scores[unit] for run in row.runs if run.scores.get(unit) is not None]:
+            fewest, most = f"{min(counts):,}", f"{max(counts):,}"
+            parts.append(f"{fewest} {unit}" if fewest == most else f"{fewest} to {most} {unit}")
     folders = [run.folder for run in row.runs]
     parents = {folder.parent for folder in folders}
     if len(folders) > 2 and len(parents) == 1:
@@ -161,9 +161,9 @@ def _seeds(row: Row) -> str:
     return f"{len(row.results)} seed{'s' * (len(row.results) > 1)}"
 
 
-def percent(fraction: float | None, digits: int = 2) -> str:
+def percent(fraction: float | None) -> str:
     """A figure as printed."""
-    return NONE if fraction is None else f"{100 * fraction:.{digits}f}"
+    return NONE if fraction is None else f"{100 * fraction:.2f}"
 
 
 def best(table: RunsTable, column: Column) -> str | None:
