@@ -13,7 +13,13 @@ from typer.testing import CliRunner
 from ecg_lightning.checkpoint import read_checkpoint
 from ecg_lightning.cli import app
 from ecg_lightning.experiment import compose, run
-from ecg_lightning.inspection import compare, comparison_of_two, describe, description_table
+from ecg_lightning.inspection import (
+    augmentation_phrases,
+    compare,
+    comparison_of_two,
+    describe,
+    description_table,
+)
 from ecg_lightning.models import create_model
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -25,7 +31,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The folders of a run on arrhythmia and of one that starts from it on infarction."""
     folder = tmp_path_factory.mktemp("runs")
     cache = f"cache_dir={folder / 'cache'}"
-    run(compose([*SMALL, cache], output_dir=folder / "arrhythmia", config_dir=CONF))
+    own = ["augmentation.mixup=0.3", "augmentation.transforms.noise=null"]
+    run(compose([*SMALL, cache, *own], output_dir=folder / "arrhythmia", config_dir=CONF))
     transfer = ["task=mi", "transfer=head_only", f"transfer.checkpoint={folder / 'arrhythmia'}"]
     run(compose([*SMALL, cache, *transfer], output_dir=folder / "mi", config_dir=CONF))
     return [folder / "arrhythmia", folder / "mi"]
@@ -61,6 +68,31 @@ def test_a_run_is_described_with_all_that_it_came_from(runs: list[Path]) -> None
     assert (origin["task"], origin["model"], origin["file"]) == ("arrhythmia", "cnet", "best.ckpt")
     assert origin["data"]["fingerprint"] == earlier["fingerprint"]
     assert origin["scores"]["val/macro_f1"] == earlier["val"]["macro_f1"]
+
+
+def test_an_augmentation_is_told_by_what_it_does_and_nothing_else() -> None:
+    neutral = {"name": "none", "resampling": {"method": "none"}, "balance": 0.0, "transforms": {}, "mixup": 0.0}
+    assert augmentation_phrases(neutral) == []
+    active = {
+        "resampling": {"method": "smote", "counts": None, "neighbours": 5},
+        "balance": 0.5,
+        "transforms": {"noise": None, "shift": {"seconds": 0.016}},
+        "mixup": 0.2,
+    }
+    assert augmentation_phrases(neutral | active) == [
+        "smote counts=-, neighbours=5",
+        "balance 0.5",
+        "mixup 0.2",
+        "shift seconds=0.016",
+    ]
+    assert augmentation_phrases({"name": "light", "resampling": "none", "transforms": {"noise": {"sigma": 0.02}}}) == [
+        "noise sigma=0.02"
+    ]
+
+
+def test_a_checkpoint_tells_of_the_augmentation_it_was_trained_with(runs: list[Path]) -> None:
+    printed = " ".join(text_of(description_table(describe(read_checkpoint(runs[0])))).split())
+    assert "augmentation light (mixup 0.3; time_stretch spread=0.08; amplitude_scale sigma=0.1)" in printed
 
 
 def test_layers_are_marked_as_the_arm_froze_them(runs: list[Path]) -> None:

@@ -290,9 +290,8 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "training", f"saved in epoch {training['epoch']}{of}, step {training['step']}, seed {training['seed']}"
     yield "", _phrase(optimizer)
     if augmentation := training["augmentation"]:
-        transforms = "; ".join(f"{name} {_phrase(one)}" for name, one in (augmentation["transforms"] or {}).items())
-        resampling = "" if augmentation["resampling"] == "none" else f", resampling {augmentation['resampling']}"
-        yield "", f"augmentation {augmentation['name']}{resampling}{f' ({transforms})' if transforms else ''}"
+        does = "; ".join(augmentation_phrases(augmentation))
+        yield "", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}"
     told = {key.removeprefix("val/"): value for key, value in scores["validation"].items() if key.startswith("val/")}
     if told:
         yield "validation", ", ".join(_score(key, told[key]) for key in SCORE_NAMES if key in told)
@@ -302,6 +301,21 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if description["versions"]:
         yield "versions", _phrase(description["versions"])
     yield "code", f"git {description['git']}" if description["git"] else "outside a git repository"
+
+
+def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
+    """What an augmentation does, a phrase for each thing, from the group ``augmentation`` of a configuration.
+
+    Checkpoints of before resampling was there have no settings of it, nor of balance and mixup.
+    """
+    phrases = []
+    resampling = augmentation["resampling"]
+    if isinstance(resampling, Mapping) and resampling["method"] != "none":
+        own = {name: value for name, value in resampling.items() if name != "method"}
+        phrases.append(f"{resampling['method']} {_phrase(own)}".strip())
+    phrases += [f"{name} {_value(augmentation[name])}" for name in ("balance", "mixup") if augmentation.get(name)]
+    transforms = augmentation["transforms"] or {}
+    return phrases + [f"{name} {_phrase(own)}" for name, own in transforms.items() if own is not None]
 
 
 def _origin(origin: Mapping[str, Any]) -> str:

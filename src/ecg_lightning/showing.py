@@ -1,6 +1,6 @@
 """What augmentation makes of training beats: from a configuration to a picture, without training."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.evaluation.plots import Panel, augmentation_picture
+from ecg_lightning.inspection import augmentation_phrases
 
 DRAWS = 5
 """How often the transforms are drawn for each beat."""
@@ -69,7 +70,9 @@ def show(
         about=(
             f"What augmentation {augmentation['name']} makes of training beats",
             f"{plain['dataset']['name']} from {plain['source']['name']}; {datamodule.folds.protocol}",
-            _settings(augmentation),
+            # Spaces that do not break keep a phrase on one line.
+            "; ".join(phrase.replace(" ", "\u00a0") for phrase in augmentation_phrases(augmentation))
+            or "nothing: beats as they are",
         ),
         synthetic=beats.synthetic,
     )
@@ -176,22 +179,3 @@ def _mixture(datamodule: BeatDataModule, row: int) -> Panel:
             ("mixed", mixed[at].numpy()),
         ],
     )
-
-
-def _settings(augmentation: Mapping[str, Any]) -> str:
-    """The settings of an augmentation that do something, in one phrase."""
-    resampling = augmentation["resampling"]
-    said = [] if resampling["method"] == "none" else [f"resampling {_phrase(resampling)}"]
-    if augmentation["balance"]:
-        said.append(f"balance {augmentation['balance']:g}")
-    said += [
-        f"{name}\u00a0{_phrase(own)}" for name, own in (augmentation["transforms"] or {}).items() if own is not None
-    ]
-    if augmentation["mixup"]:
-        said.append(f"mixup {augmentation['mixup']:g}")
-    return "; ".join(said) or "nothing: beats as they are"
-
-
-def _phrase(settings: Mapping[str, Any]) -> str:
-    # Spaces that do not break keep a name and its value on one line.
-    return ",\u00a0".join(f"{name}\u00a0{value}" for name, value in settings.items() if value is not None)
