@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from ecg_lightning.job import run_job
+from ecg_lightning.job import interruptible, run_job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -13,4 +13,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    with interruptible():
+        main()

@@ -1,4 +1,4 @@
-"""``python train.py`` when it is killed, when its folder cannot be written, and as a sweep that would replay itself."""
+"""``python train.py`` when it is killed, and when its folder cannot be written."""
 
 import json
 import os
@@ -88,7 +88,8 @@ def test_a_killed_run_resumes_to_the_scores_of_the_uninterrupted_one(
     resumed = start(["train.py", *RUN, f"hydra.run.dir={folder}", f"ckpt_path={last}"], cache_dir)
     assert resumed.returncode == 0, resumed.stderr
     found, expected = (json.loads((where / "scores.json").read_text()) for where in (folder, uninterrupted))
-    assert found | {"wall_s": 0} == expected | {"wall_s": 0}
+    unlike = dict.fromkeys(("wall_s", "started", "config_digest"))  # the last for ckpt_path
+    assert found | unlike == expected | unlike
     tables = [read_predictions(where / "predictions.parquet")[0] for where in (folder, uninterrupted)]
     assert tables[0].equals(tables[1])
     weights = [
@@ -125,15 +126,3 @@ def test_a_folder_that_stops_being_writable_is_one_line(cache_dir: Path, tmp_pat
     assert run.returncode != 0
     assert "Traceback" not in run.stderr
     assert run.stderr.splitlines()[-1].startswith(f"error: cannot write {tmp_path / 'checkpoints'}")
-
-
-def test_a_sweep_of_jobs_on_several_devices_is_refused(cache_dir: Path, tmp_path: Path) -> None:
-    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
-    settings = [one for one in RUN if one != "trainer=cpu"]
-    run = start(["train.py", "-m", *settings, *ddp, "seed=0,1", f"hydra.sweep.dir={tmp_path}"], cache_dir)
-    assert run.returncode == 1
-    assert "1_" in run.stdout and not list(tmp_path.glob("*/scores.json"))
-    for failure in sorted(tmp_path.glob("*/failure.json")):
-        assert "every further process would start the whole sweep again" in json.loads(failure.read_text())["error"]
-    assert len(list(tmp_path.glob("*/failure.json"))) == 2
-    assert "Traceback" not in run.stderr

@@ -1,6 +1,7 @@
-"""``python train.py`` as a stranger types it: messages, exit codes, a sweep, two processes, Ctrl-C.
+"""``python train.py`` as a stranger types it: messages, exit codes, two processes, Ctrl-C.
 
-Few, because each start costs seconds; what can be tested within the process is in test_experiment.py.
+Few, because each start costs seconds; what can be tested within the process is in test_experiment.py, sweeps in
+test_sweeps.py.
 """
 
 import json
@@ -12,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 
@@ -87,47 +87,6 @@ def test_help_lists_the_choices(cache_dir: Path) -> None:
     for group in ("model", "task", "source", "split", "trainer"):
         choices = ", ".join(sorted(file.stem for file in (ROOT / "conf" / group).glob("*.yaml")))
         assert f"{group}: {choices}" in run.stdout
-
-
-def test_a_sweep_names_the_job_that_failed_and_keeps_the_others(cache_dir: Path, tmp_path: Path) -> None:
-    run = train(
-        "-m", "model=cnet", "model.kernel=4,5", *SMALL, "trainer=cpu", "trainer.max_epochs=1",
-        f"hydra.sweep.dir={tmp_path}", cache_dir=cache_dir,
-    )  # fmt: skip
-    assert run.returncode == 1, run.stderr
-    failed, finished = tmp_path / "0_arrhythmia_cnet", tmp_path / "1_arrhythmia_cnet"
-    assert "kernel=4 is even" in json.loads((failed / "failure.json").read_text())["error"]
-    assert not (failed / "scores.json").exists()
-    assert score_predictions(finished / "predictions.parquet")
-    summary = run.stdout[run.stdout.rindex("arrhythmia: 1 job") :]
-    assert "1_arrhythmia_cnet" in summary
-    assert "1 of 2 jobs failed:" in summary
-    assert "0_arrhythmia_cnet: ConfigError: kernel=4 is even" in summary
-    assert "Traceback" not in run.stderr
-
-
-def test_a_sweep_over_folds_and_sizes_ends_with_pooled_scores_and_a_curve(cache_dir: Path, tmp_path: Path) -> None:
-    run = train(
-        "-m", "task=mi", "split=patient", "split.fold=0,1", "split.n_folds=2", "split.train_size=20,40", *SMALL,
-        "trainer=cpu", "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}", cache_dir=cache_dir,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert "Traceback" not in run.stderr
-    pooled = json.loads((tmp_path / "pooled.json").read_text())
-    jobs = {file.parent.name: json.loads(file.read_text()) for file in tmp_path.glob("*/scores.json")}
-    for entry, size in zip(pooled["pooled"], (20, 40), strict=True):
-        assert (entry["folds"], entry["n_folds"], entry["n"]["train"]) == ([0, 1], 2, size)
-        assert [jobs[job]["n"]["train"] for job in entry["jobs"]] == [size, size]
-        assert entry["test"] == score_predictions(*(tmp_path / job / "predictions.parquet" for job in entry["jobs"]))
-        table = pd.concat([read_predictions(tmp_path / job / "predictions.parquet")[0] for job in entry["jobs"]])
-        assert table["patient"].nunique() == 6
-        assert not table.duplicated(["record", "sample"]).any()
-    (curve,) = pooled["low_data"]
-    assert [point["n_train"] for point in curve["points"]] == [20, 40]
-    assert (tmp_path / "low_data.png").stat().st_size > 10_000
-    summary = run.stdout[run.stdout.rindex("mi: 4 jobs") :]
-    assert "0_mi_cnet split.fold=0 split.train_size=20" in summary
-    assert "mi: test folds pooled" in summary and summary.count("2 folds pooled") == 2
 
 
 def test_two_processes_score_every_beat_once(cache_dir: Path, tmp_path: Path) -> None:

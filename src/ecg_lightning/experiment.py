@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` is where training stopped.
     """
     quiet()
-    started = time.perf_counter()
+    began, started = datetime.now(UTC), time.perf_counter()
     experiment = build(cfg)
     datamodule, classifier, trainer = experiment.datamodule, experiment.classifier, experiment.trainer
     if trainer.is_global_zero:
@@ -135,6 +136,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         **about_run(OmegaConf.to_container(cfg, resolve=True), datamodule, classifier),  # type: ignore[arg-type]
         "epochs": epochs,
         "best_epoch": best.epoch,
+        "config_digest": provenance.config_digest(cfg),
+        "started": began.isoformat(timespec="milliseconds"),
         "wall_s": round(time.perf_counter() - started, 2),
         "val": validation_scores(best.scores),
         "test": score(labels, probabilities, task.classes, positive=task.positive),

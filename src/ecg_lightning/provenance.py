@@ -1,10 +1,15 @@
-"""Where a result came from: versions of what computed it and the revision of the code."""
+"""Where a result came from: its settings as one word, versions of what computed it, and the revision of the code."""
 
+import hashlib
+import json
 import platform
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 PACKAGES = (
     "ecg-lightning",
@@ -14,8 +19,35 @@ PACKAGES = (
     "hydra-core",
     "numpy",
     "scipy",
+    "imbalanced-learn",
     "wfdb",
 )
+
+WITHOUT_EFFECT = {
+    None: ("hydra", "output_dir", "data_dir", "cache_dir", "logger"),
+    "trainer": ("enable_progress_bar", "log_every_n_steps"),
+    "callbacks": ("progress", "interrupt"),
+}
+"""Settings, by group, that say where a run reads and writes and what it shows, but change none of its figures."""
+
+OWN_LAST = "${output_dir}/checkpoints/last.ckpt"
+"""``ckpt_path`` of a run that goes on where it stopped, which it does without a trace: it is the run it was."""
+
+
+def config_digest(cfg: DictConfig) -> str:
+    """Ten hexadecimal digits that are the same for configurations which ask for the same figures.
+
+    They are taken of the configuration as composed, interpolations unresolved, without what has no effect: the same on
+    every machine, and however the overrides were typed.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    for group, settings in WITHOUT_EFFECT.items():
+        node = plain if group is None else plain.get(group) or {}
+        for setting in settings:
+            node.pop(setting, None)
+    if plain.get("ckpt_path") == OWN_LAST:
+        plain["ckpt_path"] = None
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
 
 @cache

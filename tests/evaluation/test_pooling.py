@@ -216,9 +216,11 @@ def test_curves_of_equal_name_are_told_apart_by_what_was_typed(make_run: MakeRun
     assert (tmp_path / "low_data.png").stat().st_size > 10_000
 
 
-def test_jobs_come_in_the_order_of_their_numbers_and_damaged_ones_are_named(make_run: MakeRun, tmp_path: Path) -> None:
+def test_jobs_come_in_the_order_of_their_start_and_damaged_ones_are_named(make_run: MakeRun, tmp_path: Path) -> None:
     folders = [make_run(seed=seed) for seed in range(11)]
-    assert [run.folder for run in read_runs(tmp_path)] == folders
+    assert [run.folder for run in read_runs(tmp_path)] == folders  # by number, as the time is not told
+    started = [make_run(seed=seed, started=f"2026-11-22T10:{20 - seed}:00.000+00:00") for seed in range(11, 14)]
+    assert [run.folder for run in read_runs(tmp_path)] == folders + started[::-1]
     (folders[4] / ".hydra" / "config.yaml").unlink()
     with pytest.raises(DataError, match="4_mi_cnet is no folder of a finished job"):
         read_runs(tmp_path)

@@ -92,7 +92,7 @@ class Result:
 
 
 def read_runs(*folders: Path) -> list[Run]:
-    """The finished runs in the folders of sweeps, in the order of their jobs.
+    """The finished runs in the folders of sweeps, in the order in which they were started.
 
     Raises:
         DataError: a run's files cannot be read.
@@ -109,7 +109,7 @@ def read_runs(*folders: Path) -> list[Run]:
         except (OSError, ValueError) as error:
             raise DataError(f"{file.parent} is no folder of a finished job of a sweep: {error}") from error
         runs.append(Run(folder=file.parent, scores=scores, config=config, overrides=tuple(overrides)))
-    return runs
+    return sorted(runs, key=lambda run: (folders.index(run.folder.parent), run.scores.get("started", "")))
 
 
 def varying_overrides(runs: Iterable[Run]) -> dict[Path, str]:
@@ -278,6 +278,6 @@ def _without(config: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
 
 
 def _job_number(file: Path) -> tuple[int, str]:
-    """Job 10 comes after job 9."""
+    """Job 10 comes after job 9, in sweeps whose folders begin with their number."""
     number = file.parent.name.partition("_")[0]
     return (int(number) if number.isdecimal() else 0, file.parent.name)
