@@ -14,6 +14,7 @@ import torch
 
 from ecg_lightning import experiment
 from ecg_lightning.errors import ConfigError
+from ecg_lightning.evaluation.published import published_row
 from ecg_lightning.evaluation.scores import read_predictions, score_predictions
 from ecg_lightning.experiment import build, compose, run
 from ecg_lightning.models import model_names
@@ -135,6 +136,24 @@ def test_validation_chooses_the_checkpoint_that_is_tested(make_config: MakeConfi
     assert last["epoch"] + 1 == 4
 
 
+def test_a_budget_of_steps_is_kept_in_whole_epochs_that_end_with_a_validation(make_config: MakeConfig) -> None:
+    budget = ["trainer.max_epochs=null", "optimizer.steps=13", "optimizer.batch_size=100"]  # 4 batches an epoch
+    scores = run(make_config(*budget, "callbacks.early_stopping=null", "monitor=val/loss", "mode=max"))
+    assert (scores["epochs"], scores["steps"]) == (3, 12)
+    short = build(make_config("trainer.max_epochs=null", "optimizer.steps=413", "optimizer.batch_size=100")).trainer
+    assert (short.max_epochs, short.check_val_every_n_epoch) == (102, 2)
+
+
+def test_the_test_fold_can_be_left_alone(make_config: MakeConfig) -> None:
+    cfg = make_config("tested=validation", "trainer.max_epochs=1")
+    scores = run(cfg)
+    assert scores["fold"] == "validation"
+    assert scores["test"]["macro_f1"] == pytest.approx(scores["val"]["macro_f1"], abs=1e-6)
+    assert len(pd.read_parquet(Path(cfg.output_dir) / "predictions.parquet")) == scores["n"]["validation"]
+    with pytest.raises(ConfigError, match="tested=train: choose one of test, validation"):
+        run(make_config("tested=train"))
+
+
 def watch_rows(monkeypatch: pytest.MonkeyPatch, step: str) -> list[list[int]]:
     """The rows of every batch that this step of the classifier gets from now on."""
     batches: list[list[int]] = []
@@ -175,7 +194,7 @@ def test_the_same_seed_gives_the_same_weights_and_figures(make_config: MakeConfi
         torch.load(Path(cfg.output_dir) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
         for cfg in (first, again, other)
     ]
-    timeless = [{key: value for key, value in score.items() if key != "wall_s"} for score in scores]
+    timeless = [{key: value for key, value in score.items() if key not in ("wall_s", "started")} for score in scores]
     assert timeless[0] == timeless[1]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
     tables = [read_predictions(Path(cfg.output_dir) / "predictions.parquet")[0] for cfg in (first, again, other)]
@@ -233,7 +252,7 @@ def test_each_epoch_has_its_own_order_unless_a_few_batches_are_to_be_learnt_by_h
     assert batches[:2] == batches[2:]
 
 
-@pytest.mark.parametrize("group", ["augmentation", "trainer", "optimizer", "callbacks", "logger", "task_model"])
+@pytest.mark.parametrize("group", ["augmentation", "loss", "trainer", "optimizer", "callbacks", "logger", "task_model"])
 def test_every_choice_of_a_group_composes(group: str, make_config: MakeConfig) -> None:
     for file in sorted((CONF / group).glob("*.yaml")):
         if group == "task_model":
@@ -241,6 +260,21 @@ def test_every_choice_of_a_group_composes(group: str, make_config: MakeConfig) -
             make_config(f"task={task}", f"model={model}")
         else:
             make_config(f"{group}={file.stem}")
+
+
+def test_the_rows_are_those_that_were_published(make_config: MakeConfig) -> None:
+    rows = {}
+    for file in (CONF / "row").glob("*.yaml"):
+        cfg = make_config(f"row={file.stem}")
+        rows[file.stem] = (cfg.task.name, cfg.model.name, cfg.transfer.arm)
+    published = {
+        f"{task}_{network}{'_pretrained' * pretrained}": (task, network, "head_only" if pretrained else "none")
+        for task in TASKS
+        for network in ("cnet", "seq", "bilstm", "bigru")
+        for pretrained in (False, True)
+        if published_row(task, network, "smote_tomek", pretrained)
+    }
+    assert len(published) == 9 and rows == published
 
 
 @pytest.mark.parametrize("callback", ["early_stopping", "averaging", "best", "progress"])

@@ -4,6 +4,7 @@
 """
 
 import logging
+import math
 import signal
 import time
 import warnings
@@ -38,6 +39,9 @@ from ecg_lightning.training.transfer import Transfer, load_weights
 log = logging.getLogger(__name__)
 
 
+FOLDS_TESTED = ("test", "validation")
+
+
 @dataclass(frozen=True)
 class Experiment:
     """The three parts that a configuration describes, ready to fit."""
@@ -58,6 +62,8 @@ def build(cfg: DictConfig) -> Experiment:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={cfg.ckpt_path} is not there; give the checkpoints/last.ckpt of a run to resume")
+    if cfg.tested not in FOLDS_TESTED:
+        raise ConfigError(f"tested={cfg.tested}: choose one of {', '.join(FOLDS_TESTED)}")
     if cfg.monitor not in MONITORED:
         raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
@@ -76,6 +82,7 @@ def build(cfg: DictConfig) -> Experiment:
     datamodule.setup()
     beats = datamodule.beats
     check_classes(beats, task)
+    plain["trainer"]["max_epochs"] = _set_epochs(trainer, cfg, len(datamodule.datasets["train"]))
     if source and source.about and source.about["fs"] != beats.fs:
         log.warning("%s learned from beats at %g Hz, these have %g Hz", source.path, source.about["fs"], beats.fs)
     classifier = BeatClassifier(
@@ -83,6 +90,8 @@ def build(cfg: DictConfig) -> Experiment:
         model=plain["model"],
         length=beats.length,
         optimizer=plain["optimizer"],
+        loss={key: value for key, value in plain["loss"].items() if key != "name"},
+        class_counts={"training": datamodule.training_counts(), "drawn": datamodule.drawn_counts()},
         transfer=plain["transfer"],
         about={
             "classes": list(task.classes),
@@ -124,17 +133,25 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         results.announce(datamodule, classifier)
     with _interruptible():
         trainer.fit(classifier, datamodule=datamodule, ckpt_path=cfg.ckpt_path, weights_only=True)
-    epochs = trainer.current_epoch
+    epochs, steps = trainer.current_epoch, trainer.global_step
 
     best = _best_checkpoint(trainer)
     with _interruptible():
-        trainer.test(classifier, datamodule=datamodule, ckpt_path=best.path, weights_only=True, verbose=False)
+        trainer.test(
+            classifier,
+            dataloaders=datamodule.eval_dataloader(cfg.tested),
+            ckpt_path=best.path,
+            weights_only=True,
+            verbose=False,
+        )
     rows, labels, probabilities = classifier.predictions()
 
     task = classifier.task
     scores = {
         **about_run(OmegaConf.to_container(cfg, resolve=True), datamodule, classifier),  # type: ignore[arg-type]
+        "fold": cfg.tested,
         "epochs": epochs,
+        "steps": steps,
         "best_epoch": best.epoch,
         "config_digest": provenance.config_digest(cfg),
         "started": began.isoformat(timespec="milliseconds"),
@@ -161,7 +178,8 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, classifier: 
         "split": plain["split"]["protocol"],
         "protocol": datamodule.folds.protocol,
         "augmentation": plain["augmentation"]["name"],
-        "resampling": plain["augmentation"]["resampling"],
+        "resampling": plain["augmentation"]["resampling"]["method"],
+        "loss": plain["loss"]["name"],
         "transfer": plain["transfer"]["arm"],
         "precision": plain["trainer"]["precision"],
         "seed": plain["seed"],
@@ -191,7 +209,10 @@ def make_datamodule(plain: Mapping[str, Any]) -> BeatDataModule:
         **split,
         drop_duplicates=plain["dataset"]["drop_duplicates"],
         batch_size=plain["optimizer"]["batch_size"],
+        resampling=plain["augmentation"]["resampling"],
+        balance=plain["augmentation"]["balance"],
         transforms=plain["augmentation"]["transforms"],
+        mixup=plain["augmentation"]["mixup"],
         seed=plain["seed"],
     )
 
@@ -263,6 +284,8 @@ def _make_trainer(cfg: DictConfig) -> pl.Trainer:
     try:
         trainer: pl.Trainer = instantiate(
             cfg.trainer,
+            max_epochs=-1 if cfg.trainer.max_epochs is None else cfg.trainer.max_epochs,
+            check_val_every_n_epoch=1 if _validation_is_free(cfg) else cfg.trainer.check_val_every_n_epoch,
             callbacks=_instantiate_all(cfg.callbacks),
             logger=_instantiate_all(cfg.logger),
             plugins=WholeCheckpoints(),
@@ -273,6 +296,30 @@ def _make_trainer(cfg: DictConfig) -> pl.Trainer:
     except InstantiationException as error:
         raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
     return trainer
+
+
+VALIDATIONS = 50
+"""About how many of them, where epochs are so short that one after each would cost more than the training."""
+
+
+def _set_epochs(trainer: pl.Trainer, cfg: DictConfig, n_train: int) -> int | None:
+    """Let the Trainer take about ``optimizer.steps`` steps, in whole epochs; the number of epochs, None without limit.
+
+    The learning rate falls to its end with the last step, and the weights of the last steps are those that validation
+    should see: hence whole epochs, and whole intervals between validations. Several devices share out the same beats.
+    """
+    if cfg.trainer.max_epochs is not None or cfg.trainer.max_steps != -1:
+        return None if cfg.trainer.max_epochs is None else int(cfg.trainer.max_epochs)
+    epochs = max(1, round(cfg.optimizer.steps / math.ceil(n_train / cfg.optimizer.batch_size)))
+    if _validation_is_free(cfg):
+        trainer.check_val_every_n_epoch = every = max(1, epochs // VALIDATIONS)
+        epochs = epochs // every * every
+    trainer.fit_loop.max_epochs = epochs
+    return epochs
+
+
+def _validation_is_free(cfg: DictConfig) -> bool:
+    return cfg.trainer.check_val_every_n_epoch is None and cfg.trainer.val_check_interval is None
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def test_balanced_drawing_shows_every_class_equally_often(cache_dir: Path) -> No
             drawn += [batch.labels for batch in loader]
         counts = np.bincount(torch.cat(drawn), minlength=5)
         assert counts.sum() == 8 * len(module.folds.train)
-        expected = module.shown_counts()
+        expected = module.drawn_counts()
         np.testing.assert_allclose(counts / counts.sum(), np.array(expected) / sum(expected), atol=0.03)
         return counts
 

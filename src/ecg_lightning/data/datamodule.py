@@ -263,11 +263,14 @@ class BeatDataModule(pl.LightningDataModule):
         self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
         self.transforms = make_transforms(self.transform_settings, fs=beats.fs)
 
-    def shown_counts(self) -> list[int]:
-        """How many beats of each class an epoch shows to the network: resampled, and drawn as `balance` says."""
+    def training_counts(self) -> list[int]:
+        """How many beats of each class are trained on, once resampled."""
+        return [int(count) for count in self._training_counts()]
+
+    def drawn_counts(self) -> list[int]:
+        """How many of them an epoch shows, on average, where it draws them as `balance` says."""
         counts = self._training_counts()
-        weights = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0) ** self.balance
-        drawn = counts * weights
+        drawn = np.power(counts, 1 - self.balance, out=np.zeros(len(counts)), where=counts > 0)
         return [round(count) for count in drawn * counts.sum() / drawn.sum()]
 
     def _training_counts(self) -> IntArray:

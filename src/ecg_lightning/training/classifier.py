@@ -64,7 +64,8 @@ class BeatClassifier(pl.LightningModule):
         optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and ``warmup`` (fraction of
             the steps in which the one-cycle rate rises).
         loss: fields of `LossSettings`; None is cross-entropy.
-        class_counts: how many beats of each class an epoch shows, for a loss that minds it.
+        class_counts: how many beats of each class are trained on (``training``) and are shown in an epoch (``drawn``),
+            for a loss that minds it.
         transfer: fields of `Transfer`: what of the network learns, and how fast; the weights are loaded by the caller.
         about: anything that says where the classifier came from, in plain values; kept, not used.
     """
@@ -77,7 +78,7 @@ class BeatClassifier(pl.LightningModule):
         length: int,
         optimizer: dict[str, Any],
         loss: dict[str, float] | None = None,
-        class_counts: list[int] | None = None,
+        class_counts: dict[str, list[int]] | None = None,
         transfer: dict[str, Any] | None = None,
         about: dict[str, Any] | None = None,
     ) -> None:
@@ -89,10 +90,8 @@ class BeatClassifier(pl.LightningModule):
         self.optimizer_settings = optimizer
         self.transfer = Transfer(**(transfer or {}))
         self.model = create_model(**model, n_outputs=self.task.n_outputs, length=length)
-        settings = LossSettings(**(loss or {}))
-        if settings.needs_counts and class_counts is None:
-            raise ConfigError("class weights and logit adjustment need class_counts, the number of beats of each class")
-        self.loss = BeatLoss(settings, class_counts or [1] * len(self.task.classes))
+        alike = [1] * len(self.task.classes)
+        self.loss = BeatLoss(LossSettings(**(loss or {})), **(class_counts or {"training": alike, "drawn": alike}))
         # Before the Trainer looks for gradients to share among devices.
         self.model.freeze_backbone(self.transfer.is_frozen(0))
         n_classes = len(self.task.classes)
