@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,12 +24,18 @@ PACKAGES = (
     "wfdb",
 )
 
-WITHOUT_EFFECT = {
-    None: ("hydra", "output_dir", "data_dir", "cache_dir", "logger"),
-    "trainer": ("enable_progress_bar", "log_every_n_steps"),
-    "callbacks": ("progress", "interrupt"),
-}
-"""Settings, by group, that say where a run reads and writes and what it shows, but change none of its figures."""
+WITHOUT_EFFECT = (
+    "hydra",
+    "output_dir",
+    "data_dir",
+    "cache_dir",
+    "logger",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "callbacks.progress",
+    "callbacks.interrupt",
+)
+"""Settings that say where a run reads and writes and what it shows, but change none of its figures."""
 
 OWN_LAST = "${output_dir}/checkpoints/last.ckpt"
 """``ckpt_path`` of a run that goes on where it stopped, which it does without a trace: it is the run it was."""
@@ -40,14 +47,22 @@ def config_digest(cfg: DictConfig) -> str:
     They are taken of the configuration as composed, interpolations unresolved, without what has no effect: the same on
     every machine, and however the overrides were typed.
     """
-    plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    for group, settings in WITHOUT_EFFECT.items():
-        node = plain if group is None else plain.get(group) or {}
-        for setting in settings:
-            node.pop(setting, None)
+    plain = without(OmegaConf.to_container(cfg, resolve=False), WITHOUT_EFFECT)  # type: ignore[arg-type]
     if plain.get("ckpt_path") == OWN_LAST:
         plain["ckpt_path"] = None
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:10]
+
+
+def without(config: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """A copy of a configuration in plain values that lacks these settings, written as ``group.setting``."""
+    kept = dict(config)
+    for setting in settings:
+        head, _, rest = setting.partition(".")
+        if rest and isinstance(kept.get(head), Mapping):
+            kept[head] = without(kept[head], [rest])
+        elif not rest:
+            kept.pop(head, None)
+    return kept
 
 
 @cache

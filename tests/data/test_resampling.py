@@ -82,6 +82,7 @@ def test_fewer_beats_are_beats_of_the_fold_in_its_order_and_none_twice() -> None
         (None, [60, 60, 60, 0]),
         (45, [60, 45, 45, 0]),
         (80, [80, 80, 80, 0]),
+        (0.75, [60, 45, 45, 0]),
         ({"S": 33}, [60, 33, 30, 0]),
         ({"S": 90, "V": 30}, [60, 90, 30, 0]),
     ],
@@ -102,7 +103,9 @@ def test_classes_grow_to_the_counts_wanted_and_absent_ones_stay_absent(
 
 
 @pytest.mark.parametrize(
-    ("counts", "wanted"), [(None, [20, 20, 20, 0]), (25, [25, 20, 25, 0]), ({"N": 7, "V": 30}, [7, 20, 30, 0])], ids=str
+    ("counts", "wanted"),
+    [(None, [20, 20, 20, 0]), (25, [25, 20, 25, 0]), (0.5, [40, 20, 30, 0]), ({"N": 7, "V": 30}, [7, 20, 30, 0])],
+    ids=str,
 )
 def test_classes_shrink_to_the_counts_wanted(counts: Any, wanted: list[int]) -> None:
     made = resample(fold([60, 20, 30, 0]), Resampling(method="random_under", counts=counts), seed=0)
@@ -260,7 +263,7 @@ def test_a_class_without_neighbours_of_other_classes_is_one_clear_error(method: 
         ({"method": "smoote"}, "there is no resampling 'smoote'; choose of none, smote, smote_tomek, borderline_smote"),
         ({}, "there is no resampling None"),
         ({"method": "smote", "neighbors": 5}, "no setting neighbors; it has method, counts, neighbours, length_weight"),
-        ({"method": "smote", "counts": 0}, "counts=0, expected null, a whole number"),
+        ({"method": "smote", "counts": 0}, "counts=0, expected null, a fraction, a whole number"),
         ({"method": "smote", "counts": 2.5}, "counts=2.5, expected"),
         ({"method": "smote", "counts": {"S": True}}, "counts=.*, expected"),
         ({"method": "smote", "neighbours": 0}, "neighbours=0, expected a whole number from 1 on"),

@@ -61,8 +61,9 @@ def test_what_nobody_published_has_no_row(task: str, network: str, augmentation:
 
 
 def test_row_of_a_run_is_found_by_its_transfer_and_never_for_synthetic_beats() -> None:
-    run = {"task": "mi", "model": "cnet", "resampling": "none", "transfer": "finetune", "synthetic": False}
+    run = {"task": "mi", "model": "cnet", "resampling": "none", "transfer": "head_only", "synthetic": False}
     row = published_for_run(run)
     assert row is not None
     assert row["f1"] == pytest.approx(0.966399493)
-    assert published_for_run(run | {"synthetic": True}) is None
+    for other in ({"synthetic": True}, {"transfer": "finetune"}, {"fold": "validation"}):
+        assert published_for_run(run | other) is None

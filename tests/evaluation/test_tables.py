@@ -70,7 +70,7 @@ def test_mi_shows_its_own_figures_and_the_misprint(make_scores: Make) -> None:
 
 
 def test_run_from_pretrained_weights_stands_beside_the_row_that_did_the_same(make_scores: Make) -> None:
-    text = " ".join(printed(run_table(make_scores("mi", transfer="finetune"))).split())
+    text = " ".join(printed(run_table(make_scores("mi", transfer="head_only"))).split())
     assert "96.71 96.57 96.64" in text
     assert "from pretrained weights" in text
 
@@ -127,6 +127,14 @@ def test_tasks_get_tables_of_their_own_columns(make_scores: Make) -> None:
     assert "arrhythmia: 1 job" in arrhythmia
     assert "AUROC" not in arrhythmia
     assert "AUROC" in mi
+
+
+def test_jobs_that_left_the_test_beats_alone_say_so(make_scores: Make) -> None:
+    screened = make_scores(fold="validation")
+    text = printed(comparison_table({"screened": screened, "tested": make_scores()}))
+    assert text.count("arrhythmia: 1 job") == 2
+    assert " ".join(text.split()).count("on validation; the test beats were left alone") == 1
+    assert "publ" not in printed(run_table(screened))
 
 
 def test_synthetic_and_unlike_splits_are_marked_among_jobs(make_scores: Make) -> None:

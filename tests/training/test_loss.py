@@ -26,7 +26,9 @@ def test_loss_of_several_classes_by_hand(smoothing: float) -> None:
     logits, labels = beats_of_each_class()
     targets = one_hot(labels, 5) * (1 - smoothing) + smoothing / 5
     by_hand = -(targets * torch.log(logits.exp() / logits.exp().sum(dim=1, keepdim=True))).sum(dim=1)
-    torch.testing.assert_close(BeatLoss(LossSettings(label_smoothing=smoothing), COUNTS, COUNTS)(logits, labels), by_hand)
+    torch.testing.assert_close(
+        BeatLoss(LossSettings(label_smoothing=smoothing), COUNTS, COUNTS)(logits, labels), by_hand
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -18,12 +18,12 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -58,9 +58,10 @@ class Resampling:
             alone (Han et al., ICIC 2005); ``adasyn``, the more new beats from one the more of its neighbours are of
             other classes (He et al., IJCNN 2008), whose counts are met but for rounding; ``random_over``, repeats;
             ``random_under``, a part without replacement.
-        counts: beats a class afterwards: None for as many as the largest class has (``random_under``: the smallest),
-            one number up to which every smaller class grows (to which every larger one shrinks), or numbers by name of
-            class; classes not named stay. A class without beats stays without.
+        counts: beats a class afterwards: None for as many as the largest class has (``random_under``: the smallest); a
+            fraction of the largest, or a number, up to which every smaller class grows (``random_under``: a larger one
+            shrinks until the smallest is this fraction of it, or to this number); or numbers by name of class, where
+            classes not named stay. A class without beats stays without.
         neighbours: nearest beats of its class among which a beat is mixed with one; fewer in a class of as few.
         length_weight: ``w``: neighbours differ less in length the larger it is; 0 chooses them by signal alone. Of the
             neighbours among MIT-BIH's S one in a hundred is 18 samples (144 ms) longer or shorter at 0 and 4 at 0.5,
@@ -68,7 +69,7 @@ class Resampling:
     """
 
     method: str
-    counts: int | Mapping[str, int] | None = None
+    counts: float | Mapping[str, int] | None = None
     neighbours: int = 5
     length_weight: float = 0.5
 
@@ -76,10 +77,11 @@ class Resampling:
         if self.method not in get_args(Method):
             raise ConfigError(f"there is no resampling {self.method!r}; choose of none, {', '.join(get_args(Method))}")
         numbers = self.counts.values() if isinstance(self.counts, Mapping) else [self.counts]
-        if self.counts is not None and not all(type(number) is int and number >= 1 for number in numbers):
+        is_fraction = type(self.counts) is float and 0 < self.counts <= 1
+        if not (self.counts is None or is_fraction or all(type(number) is int and number >= 1 for number in numbers)):
             raise ConfigError(
-                f"resampling: counts={self.counts}, expected null, a whole number from 1 on, or such a number by class "
-                "as {S: 5000, F: 2000}"
+                f"resampling: counts={self.counts}, expected null, a fraction, a whole number from 1 on, or such a number "
+                "by class as {S: 5000, F: 2000}"
             )
         if type(self.neighbours) is not int or self.neighbours < 1:
             raise ConfigError(f"resampling: neighbours={self.neighbours}, expected a whole number from 1 on")
@@ -232,17 +234,24 @@ def _targets(have: Mapping[str, int], settings: Resampling) -> dict[int, int]:
                     f"{settings.method} can only {'add to' if settings.grows else 'take from'} them"
                 )
         wanted_of = dict(counts)
-    elif settings.grows:
-        level = counts or max(present.values())
-        wanted_of = {name: max(count, level) for name, count in present.items()}
     else:
-        level = counts or min(present.values())
-        wanted_of = {name: min(count, level) for name, count in present.items()}
+        level = _level(present.values(), settings)
+        further = max if settings.grows else min
+        wanted_of = {name: further(count, level) for name, count in present.items()}
     labels = {name: label for label, name in enumerate(have)}
     targets = {labels[name]: wanted for name, wanted in wanted_of.items() if wanted != have[name]}
     if not targets:
         log.warning("resampling: counts=%s leave all beats as they are: %s", counts, _phrase(have))
     return targets
+
+
+def _level(have: Collection[int], settings: Resampling) -> int:
+    """The one number of beats to which classes grow or shrink."""
+    counts = settings.counts
+    if isinstance(counts, int):
+        return counts
+    fraction = 1.0 if counts is None else cast(float, counts)
+    return round(max(have) * fraction) if settings.grows else round(min(have) / fraction)
 
 
 def _phrase(counts: Mapping[str, int]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from ecg_lightning.errors import DataError
 from ecg_lightning.evaluation.scores import score_predictions
+from ecg_lightning.provenance import without
 
 Scores = Mapping[str, Any]
 
@@ -53,7 +54,7 @@ class Run:
 
     def same_but(self, *settings: str) -> str:
         """Equal for runs on the same beats whose configurations differ in nothing but these settings."""
-        kept = _without(self.config, settings)
+        kept = without(self.config, settings)
         return json.dumps([kept, self.scores["fingerprint"]], sort_keys=True, default=str)
 
     def overrides_but(self, *settings: str) -> list[str]:
@@ -264,17 +265,6 @@ def groups(things: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
 def _varying(overrides: Mapping[T, Sequence[str]]) -> dict[T, str]:
     common = set.intersection(*map(set, overrides.values())) if len(overrides) > 1 else set()
     return {key: " ".join(text for text in texts if text not in common) for key, texts in overrides.items()}
-
-
-def _without(config: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    kept = dict(config)
-    for setting in settings:
-        head, _, rest = setting.partition(".")
-        if rest and isinstance(kept.get(head), Mapping):
-            kept[head] = _without(kept[head], [rest])
-        elif not rest:
-            kept.pop(head, None)
-    return kept
 
 
 def _job_number(file: Path) -> tuple[int, str]:

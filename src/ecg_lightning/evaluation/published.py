@@ -70,11 +70,15 @@ def published_rows() -> list[tuple[str, str]]:
 
 
 def published_for_run(scores: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`published_row` of the row that a run's ``scores.json`` belongs to; None for synthetic beats, which have none."""
-    if scores["synthetic"]:
+    """`published_row` of the row that a run's ``scores.json`` belongs to.
+
+    None for what has none: synthetic beats, scores of another fold than the test one, and a pretrained backbone that
+    learns on, since the published one was frozen.
+    """
+    arm = scores.get("transfer", "none")
+    if scores["synthetic"] or scores.get("fold", "test") != "test" or arm == "finetune":
         return None
-    pretrained = scores.get("transfer", "none") != "none"
-    return published_row(scores["task"], scores["model"], scores["resampling"], pretrained)
+    return published_row(scores["task"], scores["model"], scores["resampling"], pretrained=arm != "none")
 
 
 @cache

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ecg_lightning.errors import DataError
 from ecg_lightning.evaluation.pooling import FOLD, SEEDS, Result, Run, Scores, each_figure, groups, results_of_folds, sd
 from ecg_lightning.evaluation.published import PUBLISHED_CAVEAT, published_row, published_rows
+from ecg_lightning.provenance import WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,17 +31,7 @@ SCRATCH, PRETRAINED = "none", "head_only"
 FROZEN = ("head_only", "last_layer")
 """The arms whose frozen backbone makes them comparable with the published pretrained row."""
 
-ASIDE = (
-    "transfer.checkpoint",
-    "data_dir",
-    "cache_dir",
-    "output_dir",
-    "ckpt_path",
-    "logger",
-    "callbacks.progress",
-    "trainer.log_every_n_steps",
-    "trainer.enable_progress_bar",
-)
+ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")
 """Settings that may differ among repetitions: where things are, and what is told on the way."""
 
 NEEDED = ("task", "model", "dataset", "source", "synthetic", "split", "seed", "fingerprint", "n", "test")

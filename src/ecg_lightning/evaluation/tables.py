@@ -85,8 +85,8 @@ def comparison_table(runs: Mapping[str, Scores], failures: Mapping[str, str] | N
     """
     failures = failures or {}
     parts: list[RenderableType] = []
-    for task in dict.fromkeys(scores["task"] for scores in runs.values()):
-        parts += _comparison_of_task(task, {name: scores for name, scores in runs.items() if scores["task"] == task})
+    for kind in dict.fromkeys(map(_task_and_fold, runs.values())):
+        parts += _comparison(*kind, {name: scores for name, scores in runs.items() if _task_and_fold(scores) == kind})
     if failures:
         parts.append(Text(f"{len(failures)} of {len(runs) + len(failures)} jobs failed:", style="bold red"))
         for name, error in failures.items():
@@ -95,18 +95,23 @@ def comparison_table(runs: Mapping[str, Scores], failures: Mapping[str, str] | N
     return Group(*parts) if parts else Text("no jobs")
 
 
-def _comparison_of_task(task: str, runs: Mapping[str, Scores]) -> list[RenderableType]:
+def _task_and_fold(scores: Scores) -> tuple[str, str]:
+    return scores["task"], _fold(scores)
+
+
+def _comparison(task: str, fold: str, runs: Mapping[str, Scores]) -> list[RenderableType]:
     some = next(iter(runs.values()))
     # Headers are broken so that ten columns of figures fit a terminal of 80.
     paths = {
         "macro\nF1\nval": ("val", "macro_f1"),
-        "macro\nF1\ntest": ("test", "macro_f1"),
+        **({"macro\nF1\ntest": ("test", "macro_f1")} if fold == "test" else {}),
         **{header: ("test", *path) for header, path in _figures(some["test"]).items()},
     }
     ordered = sorted(runs.items(), key=lambda run: -_rounded(run[1]["val"]["macro_f1"]))
     best = {header: max(_rounded(_dig(scores, path)) for _, scores in ordered) for header, path in paths.items()}
 
-    table = _numbered_table(f"{task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent")
+    title = f"{task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent"
+    table = _numbered_table(title if fold == "test" else f"{title} on validation; the test beats were left alone")
     for header in paths:
         table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
     table.add_column("time", justify="right", no_wrap=True, vertical="bottom")
