@@ -64,12 +64,26 @@ def test_the_same_figures_as_the_runs_own_test_to_the_digit(
     own = filed(folder)
     assert scores["test"] == own["test"] == filed(tmp_path / "again")["test"]
     assert scores["val"] == own["val"]
-    same = own.keys() - {"wall_s", "epochs"}
+    same = own.keys() - {"wall_s", "epochs", "steps", "started", "config_digest"}
     assert {key: scores[key] for key in same} == {key: own[key] for key in same}
     assert scores["warning"] is None
     tables = [read_predictions(where / "predictions.parquet")[0] for where in (folder, tmp_path / "again")]
     assert tables[0].equals(tables[1])
     assert score_predictions(tmp_path / "again" / "predictions.parquet") == own["test"]
+
+
+def test_a_checkpoint_from_before_losses_and_resampling_had_settings(
+    finished: Path, cache: Path, tmp_path: Path
+) -> None:
+    checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    told = checkpoint["hyper_parameters"]
+    del told["loss"], told["class_counts"], told["about"]["config"]["loss"]
+    old = {"name": "light", "resampling": "none", "transforms": {"noise": {"sigma": 0.02}}}
+    told["about"]["config"]["augmentation"] = old
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    scores = evaluate(tmp_path / "old.ckpt", cache_dir=cache, device="cpu")
+    assert scores["test"] == filed(finished)["test"]
+    assert (scores["resampling"], scores["loss"]) == ("none", "cross_entropy")
 
 
 def test_the_command_prints_the_table_and_writes_nothing_unless_asked(finished: Path, cache: Path) -> None:

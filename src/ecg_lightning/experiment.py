@@ -309,9 +309,8 @@ def _set_epochs(trainer: pl.Trainer, cfg: DictConfig, n_train: int) -> int | Non
     should see: hence whole epochs, and whole intervals between validations. Several devices share out the same beats.
     """
     if cfg.trainer.max_epochs is not None or cfg.trainer.max_steps != -1:
-        by_hand: int | None = cfg.trainer.max_epochs
-        return by_hand
-    epochs = max(1, round(cfg.optimizer.steps / math.ceil(n_train / cfg.optimizer.batch_size)))
+        return None if cfg.trainer.max_epochs is None else int(cfg.trainer.max_epochs)
+    epochs: int = max(1, round(cfg.optimizer.steps / math.ceil(n_train / cfg.optimizer.batch_size)))
     if _validation_is_free(cfg):
         trainer.check_val_every_n_epoch = every = max(1, epochs // VALIDATIONS)
         epochs = epochs // every * every

@@ -108,6 +108,26 @@ def test_balanced_drawing_shows_every_class_equally_often(cache_dir: Path) -> No
     assert there.max() < 1.3 * there.min()
 
 
+def test_only_the_training_fold_is_resampled_and_only_to_train(cache_dir: Path) -> None:
+    resampling = {"method": "random_over"}
+    module, plain = module_of(cache_dir, resampling=resampling), module_of(cache_dir)
+    trained_on = module.datasets["train"].beats
+    assert set(trained_on.counts().values()) <= {0, max(plain.training_counts())}
+    assert module.training_counts() == list(trained_on.counts().values()) == module.drawn_counts()
+    own = {signal.tobytes() for signal in module.beats.signals[module.folds.train]}
+    assert {signal.tobytes() for signal in trained_on.signals} == own, "no beat of another fold has a part in it"
+    for fold in ("validation", "test"):
+        assert module.datasets[fold].rows.tolist() == plain.datasets[fold].rows.tolist()
+    batches = list(module.train_dataloader())
+    assert sum(len(batch.labels) for batch in batches) == len(trained_on)
+    for batch in batches:
+        np.testing.assert_array_equal(batch.signals, trained_on.signals[batch.rows])
+
+    tested = BeatDataModule(SOURCE, cache_dir=cache_dir, resampling=resampling)
+    tested.setup("test")
+    assert len(tested.datasets["train"]) == len(plain.datasets["train"])
+
+
 def test_a_nonsensical_balance_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"augmentation.balance=-1, expected 0 or more"):
         BeatDataModule(SOURCE, cache_dir=tmp_path, balance=-1)

@@ -84,6 +84,13 @@ def test_one_cycle_rises_for_the_warm_up_and_falls_to_nothing(
     assert rates[-1] < 1e-6
 
 
+def test_a_rise_of_a_single_step_is_none(
+    make_classifier: MakeClassifier, make_trainer: MakeTrainer, some_beats: pl.LightningDataModule
+) -> None:
+    rates = learning_rates(make_classifier(lr=0.01, schedule="one_cycle", warmup=1 / 12), make_trainer, some_beats)
+    assert rates == sorted(rates, reverse=True) and rates[0] == pytest.approx(0.01, rel=0.1)
+
+
 def test_a_constant_rate_is_constant(
     make_classifier: MakeClassifier, make_trainer: MakeTrainer, some_beats: pl.LightningDataModule
 ) -> None:

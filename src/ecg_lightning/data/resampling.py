@@ -80,8 +80,8 @@ class Resampling:
         is_fraction = type(self.counts) is float and 0 < self.counts <= 1
         if not (self.counts is None or is_fraction or all(type(number) is int and number >= 1 for number in numbers)):
             raise ConfigError(
-                f"resampling: counts={self.counts}, expected null, a fraction, a whole number from 1 on, or such a number "
-                "by class as {S: 5000, F: 2000}"
+                f"resampling: counts={self.counts}, expected null, a fraction, a whole number from 1 on, or such a "
+                "number by class as {S: 5000, F: 2000}"
             )
         if type(self.neighbours) is not int or self.neighbours < 1:
             raise ConfigError(f"resampling: neighbours={self.neighbours}, expected a whole number from 1 on")

@@ -180,11 +180,13 @@ class BeatClassifier(pl.LightningModule):
         optimizer = torch.optim.AdamW(groups)
         if settings["schedule"] == "constant":
             return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in groups],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=settings["warmup"],
+            total_steps=steps,
+            # A rise of exactly one step is divided by zero.
+            pct_start=0.0 if settings["warmup"] * steps == 1 else settings["warmup"],
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
