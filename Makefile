@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(RUN)/python train.py experiment=demo
 
 test: $(VENV)/installed
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/installed
 	$(RUN)/ruff check .

@@ -223,7 +223,7 @@ def test_a_fetch_that_failed_midway_is_seen_to_be_incomplete(server: Server, pub
         if path.name != "102.atr":
             (server.folder / path.name).write_bytes(path.read_bytes())
     with pytest.raises(DataError, match=r"102\.atr is not there \(HTTP 404\)"):
-        fetch("mitdb", tmp_path, url=server.url)
+        fetch("mitdb", tmp_path, url=server.url, connections=1)
     assert any("102.atr is not there" in problem for problem in check_mitdb(tmp_path / "mitdb").problems)
 
 
