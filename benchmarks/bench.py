@@ -10,6 +10,7 @@ Compare ratios, or two figures of one run: machines differ and are noisy.
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -124,6 +125,23 @@ def kaggle(folder: Path) -> Iterable[Figure]:
     size = path.stat().st_size / 1e6
     path.unlink()
     yield Figure(f"Kaggle training CSV ({size:.0f} MB) parsed", f"{seconds:.2f} s", "≤ 3 s", seconds <= 3)
+
+
+def resampling(folder: Path) -> Iterable[Figure]:
+    """SMOTE of the training fold up to the largest class: the first time, and from the cache."""
+    from ecg_lightning import experiment
+
+    experiment.build(compose(folder))  # which cuts the records
+    for method, target in (("smote", 30), ("smote_tomek", 600)):
+        settings = [f"augmentation={method}", "augmentation.resampling.counts=null"]
+        first, again = (_timed(lambda: experiment.build(compose(folder, *settings))) for _ in range(2))  # noqa: B023
+        shared = _timed(lambda: experiment.build(compose(folder)))
+        seconds = first - shared
+        yield Figure(f"{method}, the first time", f"{seconds:.1f} s", f"≤ {target} s", seconds <= target)
+        seconds = again - shared
+        yield Figure(f"{method}, from the cache", f"{seconds:.2f} s", "≤ 1 s", seconds <= 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    yield Figure("memory at its highest", f"{peak:.2f} GiB", "≤ 3 GiB", peak <= 3)
 
 
 def loader(folder: Path) -> Iterable[Figure]:
@@ -286,9 +304,11 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-PARTS = {part.__name__: part for part in (cutting, start, kaggle, loader, trainer, transforms, sweep, demo, test)}
+PARTS = {
+    part.__name__: part for part in (cutting, start, kaggle, resampling, loader, trainer, transforms, sweep, demo, test)
+}
 
-USUAL = ["cutting", "start", "kaggle", "loader", "trainer", "transforms"]
+USUAL = ["cutting", "start", "kaggle", "resampling", "loader", "trainer", "transforms"]
 
 
 def main() -> None:
