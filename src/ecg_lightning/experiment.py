@@ -187,6 +187,8 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, classifier: 
         "n": datamodule.folds.sizes(),
         "fingerprint": beats.fingerprint,
         "monitor": plain["monitor"],
+        "versions": provenance.versions(),
+        "git": provenance.git_revision(),
     }
 
 
