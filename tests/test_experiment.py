@@ -174,7 +174,7 @@ def test_the_test_fold_is_used_once_and_for_nothing_else(
     tests = []
     test = pl.Trainer.test
     monkeypatch.setattr(pl.Trainer, "test", lambda *args, **kwargs: (tests.append(1), test(*args, **kwargs))[1])
-    cfg = make_config()
+    cfg = make_config("augmentation.balance=0")  # draws each training beat once an epoch
     run(cfg)
     folds = build(cfg).datamodule.folds
     assert len(tests) == 1

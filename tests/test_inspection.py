@@ -92,7 +92,7 @@ def test_an_augmentation_is_told_by_what_it_does_and_nothing_else() -> None:
 
 def test_a_checkpoint_tells_of_the_augmentation_it_was_trained_with(runs: list[Path]) -> None:
     printed = " ".join(text_of(description_table(describe(read_checkpoint(runs[0])))).split())
-    assert "augmentation light (mixup 0.3; time_stretch spread=0.08; amplitude_scale sigma=0.1)" in printed
+    assert "augmentation light (balance 0.5; mixup 0.3; time_stretch spread=0.08; amplitude_scale sigma=0.1)" in printed
 
 
 def test_layers_are_marked_as_the_arm_froze_them(runs: list[Path]) -> None:

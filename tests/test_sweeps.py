@@ -231,7 +231,7 @@ def test_two_sweeps_do_not_work_in_one_folder(sweep: Sweep, tmp_path: Path, monk
 
     def starting_the_sweep_again(cfg: Any) -> Any:
         command = [sys.executable, "train.py", "-m", *SMALL, "hydra.sweep.dir=" + str(tmp_path / "sweep")]
-        again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
         assert again.returncode == 1
         assert "belongs to a job that is running" in again.stdout
         return run(cfg)
@@ -306,7 +306,7 @@ def test_jobs_in_processes_of_their_own_are_told_of_too(launcher: str, cache_dir
             sys.executable, "train.py", "-m", *SMALL, "monitor=val/loss,val/f2", f"hydra.sweep.dir={tmp_path}",
             f"hydra/launcher={launcher}", "trainer.max_epochs=1", *many,
         ],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
         env=os.environ | {"ECG_CACHE_DIR": str(cache_dir), "COLUMNS": "300", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 1, run.stderr

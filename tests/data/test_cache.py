@@ -194,7 +194,7 @@ def test_two_jobs_that_start_together_build_it_once(source: Counting, cache_dir:
         subprocess.Popen([sys.executable, "-c", script, *names], stdout=subprocess.PIPE, text=True)
         for names in (("one", "other"), ("other", "one"))
     ]
-    told = [job.communicate(timeout=60)[0].strip() for job in jobs]
+    told = [job.communicate(timeout=600)[0].strip() for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0]
     assert source.reads == 1
     assert told == [source.read().fingerprint] * 2
@@ -222,7 +222,7 @@ try:
 except DataError as error:
     print(error)
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True)
     assert run.stdout.startswith(f"cannot write {cache_dir}")
     assert "free some space" in run.stdout
     assert len(run.stdout.splitlines()) == 1

@@ -296,7 +296,7 @@ def test_ctrl_c_keeps_what_is_there_for_the_next_run(server: Server, published: 
         [*command, "--url", server.url, "--data-dir", str(tmp_path)], stderr=subprocess.PIPE, text=True
     )
     partial = tmp_path / "mitdb" / "100.dat.partial"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while not (partial.is_file() and partial.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -305,7 +305,7 @@ def test_ctrl_c_keeps_what_is_there_for_the_next_run(server: Server, published: 
     while "goes on from there" not in said and (line := process.stderr.readline()):
         said += line
     server.go_on.set()
-    said += process.communicate(timeout=30)[1]
+    said += process.communicate(timeout=300)[1]
 
     assert process.returncode == 130
     assert "Traceback" not in said
