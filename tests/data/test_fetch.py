@@ -293,7 +293,11 @@ def test_ctrl_c_keeps_what_is_there_for_the_next_run(server: Server, published: 
     server.stall_once["100.dat"] = 80_000
     command = [sys.executable, "-c", "from ecg_lightning.cli import main; main()", "data", "fetch", "mitdb"]
     process = subprocess.Popen(
-        [*command, "--url", server.url, "--data-dir", str(tmp_path)], stderr=subprocess.PIPE, text=True
+        [*command, "--url", server.url, "--data-dir", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts its background jobs deaf to Ctrl-C, and these tests may be in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     partial = tmp_path / "mitdb" / "100.dat.partial"
     deadline = time.monotonic() + 300
