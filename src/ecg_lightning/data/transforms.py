@@ -63,8 +63,7 @@ class AmplitudeScale:
     sigma: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma < math.inf:
-            raise ConfigError(f"amplitude_scale: sigma={self.sigma}, expected 0 or more")
+        _check_amount(f"amplitude_scale: sigma={self.sigma}", self.sigma)
 
     def __call__(self, signals: Tensor) -> Tensor:
         return signals * (1 + self.sigma * torch.randn(len(signals), 1, device=signals.device))
@@ -77,8 +76,7 @@ class Noise:
     sigma: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma < math.inf:
-            raise ConfigError(f"noise: sigma={self.sigma}, expected 0 or more")
+        _check_amount(f"noise: sigma={self.sigma}", self.sigma)
 
     def __call__(self, signals: Tensor) -> Tensor:
         noise = self.sigma * torch.randn_like(signals)
@@ -104,8 +102,7 @@ class BaselineWander:
     fs: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma < math.inf:
-            raise ConfigError(f"baseline_wander: sigma={self.sigma}, expected 0 or more")
+        _check_amount(f"baseline_wander: sigma={self.sigma}", self.sigma)
         if not 0 <= self.low <= self.high <= self.fs / 2:
             raise ConfigError(
                 f"baseline_wander: from low={self.low} to high={self.high} Hz, expected 0 ≤ low ≤ high ≤ "
@@ -131,8 +128,7 @@ class Powerline:
     fs: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma < math.inf:
-            raise ConfigError(f"powerline: sigma={self.sigma}, expected 0 or more")
+        _check_amount(f"powerline: sigma={self.sigma}", self.sigma)
         if not 0 < self.frequency <= self.fs / 2:
             raise ConfigError(
                 f"powerline: frequency={self.frequency} Hz, expected more than 0 and at most {self.fs / 2:g} Hz, "
@@ -159,8 +155,7 @@ class Shift:
     fs: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seconds < math.inf:
-            raise ConfigError(f"shift: seconds={self.seconds}, expected 0 or more")
+        _check_amount(f"shift: seconds={self.seconds}", self.seconds)
 
     def __call__(self, signals: Tensor) -> Tensor:
         n_times = signals.shape[1]
@@ -187,8 +182,7 @@ class Cutout:
     fs: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seconds < math.inf:
-            raise ConfigError(f"cutout: seconds={self.seconds}, expected 0 or more")
+        _check_amount(f"cutout: seconds={self.seconds}", self.seconds)
 
     def __call__(self, signals: Tensor) -> Tensor:
         n_times = signals.shape[1]
@@ -217,8 +211,7 @@ class Mixup:
     alpha: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha < math.inf:
-            raise ConfigError(f"mixup: alpha={self.alpha}, expected 0 or more")
+        _check_amount(f"mixup: alpha={self.alpha}", self.alpha)
 
     def __call__(self, signals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mix a batch.
@@ -240,6 +233,12 @@ class Mixup:
             g, h = above.log() - torch.empty_like(above).exponential_() / self.alpha
             share = (g - h).abs().sigmoid()
         return torch.lerp(signals[partners], signals, share), partners, share
+
+
+def _check_amount(said: str, amount: float) -> None:
+    """Refuse a strength or duration that is negative or has no bound."""
+    if not 0 <= amount < math.inf:
+        raise ConfigError(f"{said}, expected 0 or more")
 
 
 def _evenly(signals: Tensor, low: float, high: float) -> Tensor:

@@ -98,19 +98,32 @@ def read_runs(*folders: Path) -> list[Run]:
     Raises:
         DataError: a run's files cannot be read.
     """
-    from omegaconf import OmegaConf
-
     runs = []
     for file in (file for folder in folders for file in sorted(folder.glob("*/scores.json"), key=_job_number)):
-        hydra = file.parent / ".hydra"
         try:
             scores = json.loads(file.read_text())
-            config: Any = OmegaConf.to_container(OmegaConf.load(hydra / "config.yaml"), resolve=False)
-            overrides: Any = OmegaConf.to_container(OmegaConf.load(hydra / "overrides.yaml"), resolve=False)
         except (OSError, ValueError) as error:
             raise DataError(f"{file.parent} is no folder of a finished job of a sweep: {error}") from error
-        runs.append(Run(folder=file.parent, scores=scores, config=config, overrides=tuple(overrides)))
+        runs.append(read_run(file.parent, scores))
     return sorted(runs, key=lambda run: (folders.index(run.folder.parent), run.scores.get("started", "")))
+
+
+def read_run(folder: Path, scores: Scores) -> Run:
+    """The run with these scores, and with the configuration that lies in ``.hydra`` in its folder.
+
+    Raises:
+        DataError: that cannot be read.
+    """
+    from omegaconf import OmegaConf
+
+    hydra = folder / ".hydra"
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(hydra / "config.yaml"), resolve=False)
+        overrides: Any = OmegaConf.to_container(OmegaConf.load(hydra / "overrides.yaml"), resolve=False)
+        config["split"].get("fold")
+    except Exception as error:  # whatever a damaged YAML file makes the parser raise
+        raise DataError(f"{hydra} holds no configuration of a run: {error!r}; mend it, or remove it") from error
+    return Run(folder=folder, scores=scores, config=config, overrides=tuple(overrides))
 
 
 def varying_overrides(runs: Iterable[Run]) -> dict[Path, str]:

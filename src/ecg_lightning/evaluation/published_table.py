@@ -6,15 +6,14 @@ other settings another row, and a row that was published and has not been run is
 """
 
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from ecg_lightning.errors import DataError
+from ecg_lightning.evaluation.finding import UNKNOWN, find_runs
 from ecg_lightning.evaluation.pooling import FOLD, SEEDS, Result, Run, Scores, each_figure, groups, results_of_folds, sd
 from ecg_lightning.evaluation.published import PUBLISHED_CAVEAT, published_row, published_rows
 from ecg_lightning.provenance import WITHOUT_EFFECT
@@ -33,9 +32,6 @@ FROZEN = ("head_only", "last_layer")
 
 ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")
 """Settings that may differ among repetitions: where things are, and what is told on the way."""
-
-NEEDED = ("task", "model", "dataset", "source", "synthetic", "split", "seed", "fingerprint", "n", "test")
-"""What a ``scores.json`` has to say to be put into a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +176,7 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
 
 def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
-    runs, remarks = _find(Path(path) for path in paths)
+    runs, remarks = find_runs(Path(path) for path in paths)
     by_table = groups(runs, lambda run: json.dumps(_table_key(run.scores)))
     tables = [_table(of_table, remarks, only_run) for of_table in by_table]
     beside = [table for table in tables if table.scores and _compares(table.scores)]
@@ -270,149 +266,6 @@ def _flat(scores: Scores) -> dict[tuple[str, str], float | None]:
     }
     twice = ("precision", "recall", "f1", "specificity", "erratum", "per_class")
     return {("overall", figure): value for figure, value in scores.items() if figure not in twice} | by_class
-
-
-# Finding
-
-
-def _find(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs, each once, and what was left out."""
-    found: dict[str, list[Run]] = {}
-    copies, pooled, evaluations = [], [], []
-    paths = list(paths)
-    for file, wanted in {file.resolve(): (file, wanted) for path in paths for file, wanted in _files(path)}.values():
-        scores = _read(file, wanted)
-        if scores is None:
-            continue
-        if "task" not in scores:
-            pooled.append(file)
-        elif "checkpoint" in scores:
-            evaluations.append(file)
-        else:
-            run = _run(file, scores)
-            same = found.setdefault(json.dumps(scores, sort_keys=True), [])
-            at = next((at for at, known in enumerate(same) if _is_copy(run, known)), None)
-            if at is None:
-                same.append(run)
-            else:
-                # Of a run and its copy the run has more to tell: its configuration, its predictions.
-                same[at], copy = (run, same[at]) if UNKNOWN in same[at].config else (same[at], run)
-                copies.append(copy.folder)
-    runs = [run for same in found.values() for run in same]
-    if not runs:
-        where = ", ".join(map(str, paths))
-        raise DataError(f"no finished run in {where}: a run leaves scores.json in its folder; give folders of runs")
-    sweeps = {run.folder.parent for run in runs if run.folder.is_dir()}
-    remarks = [
-        f"Left out: {file} holds what several runs say together; give the runs themselves."
-        for file in pooled
-        if file.parent not in sweeps
-    ]
-    remarks += [f"Left out: {file} is an evaluation of a checkpoint, not a run." for file in evaluations]
-    if copies:
-        remarks.append(f"Counted once: {', '.join(map(str, copies))} {_are(copies)} of runs that are here already.")
-    return runs, remarks
-
-
-def _is_copy(run: Run, other: Run) -> bool:
-    """Whether two runs of equal scores, to the digit and the second, are one."""
-    return run.config == other.config or UNKNOWN in run.config or UNKNOWN in other.config
-
-
-def _are(copies: Sequence[Path]) -> str:
-    return "is a copy" if len(copies) == 1 else "are copies"
-
-
-def _files(path: Path) -> Iterator[tuple[Path, bool]]:
-    """JSON files, and whether each has to be a run's scores."""
-    if path.is_file():
-        yield path, True
-        return
-    if not path.is_dir():
-        raise DataError(f"{path} is not there; give folders of runs or sweeps")
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_naturally)
-        for name in sorted(names, key=_naturally):
-            if name.endswith(".json") and not name.startswith("."):
-                yield Path(folder, name), name == "scores.json"
-
-
-def _naturally(name: str) -> list[tuple[int, str]]:
-    """Job 10 comes after job 9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _read(file: Path, wanted: bool) -> dict[str, Any] | None:
-    """Scores of a run, or those of several together; None for other files, unless `wanted`.
-
-    Raises:
-        DataError: a file of scores that cannot be read or lacks something.
-    """
-    try:
-        content: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        if not wanted:
-            return None
-        raise DataError(f"{file} cannot be read as a run's scores: {error}; remove it or run again") from error
-    if isinstance(content, dict) and {"task", "model", "test"} <= content.keys():
-        wanted = True
-    elif isinstance(content, dict) and {"pooled", "repeated"} <= content.keys():
-        return dict(content)
-    elif not wanted:
-        return None
-    lacking = [key for key in NEEDED if key not in content] if isinstance(content, dict) else list(NEEDED)
-    if not lacking and not (isinstance(content["test"], dict) and "per_class" in content["test"]):
-        lacking = ["test.per_class"]
-    if lacking:
-        raise DataError(f"{file} holds no scores of a run: {', '.join(lacking)} not told; remove it or run again")
-    scores: dict[str, Any] = content
-    return scores
-
-
-def _run(file: Path, scores: dict[str, Any]) -> Run:
-    """The run that left a file of scores: with its configuration, or with what the scores tell of it."""
-    from omegaconf import OmegaConf
-
-    scores = {"augmentation": "none", "resampling": "none", "transfer": SCRATCH, "protocol": scores["split"], **scores}
-    hydra = file.parent / ".hydra"
-    if file.name != "scores.json" or not hydra.is_dir():
-        folder = file.parent if file.name == "scores.json" else file
-        return Run(folder=folder, scores=scores, config=_config_of(scores), overrides=())
-    try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(hydra / "config.yaml"), resolve=False)
-        overrides: Any = OmegaConf.to_container(OmegaConf.load(hydra / "overrides.yaml"), resolve=False)
-        config["split"].get("fold")
-    except Exception as error:  # whatever a damaged YAML file makes the parser raise
-        raise DataError(f"{hydra} holds no configuration of a run: {error!r}; mend it, or remove it") from error
-    return Run(folder=file.parent, scores=scores, config=config, overrides=tuple(overrides))
-
-
-UNKNOWN = "settings"
-"""Key of a configuration that was put together from ``scores.json``, which does not tell all settings."""
-
-
-def _config_of(scores: Scores) -> dict[str, Any]:
-    """What ``scores.json`` tells of the configuration, in its nesting."""
-    fold = re.search(r"fold (\d+) of (\d+)", scores["protocol"])
-    part = re.search(r"trained on (\d+) of \d+ training (\w+)", scores["protocol"])
-    named = {
-        group: {"name": scores[key]}
-        for group, key in (("task", "task"), ("dataset", "dataset"), ("source", "source"), ("loss", "loss"))
-        if scores.get(key) is not None
-    }
-    return named | {
-        "model": {"name": scores["model"], "n_parameters": scores.get("n_parameters")},
-        "augmentation": {"name": scores["augmentation"], "resampling": scores["resampling"]},
-        "transfer": {"arm": scores["transfer"]},
-        "trainer": {"precision": scores.get("precision")},
-        "monitor": scores.get("monitor"),
-        "split": {
-            "protocol": scores["split"],
-            **({"fold": int(fold[1]), "n_folds": int(fold[2])} if fold else {}),
-            **({"train_size": int(part[1]), "train_unit": part[2]} if part else {}),
-        },
-        UNKNOWN: "as far as scores.json tells",
-    }
 
 
 # Sorting
