@@ -222,5 +222,5 @@ def test_jobs_come_in_the_order_of_their_start_and_damaged_ones_are_named(make_r
     started = [make_run(seed=seed, started=f"2026-11-22T10:{20 - seed}:00.000+00:00") for seed in range(11, 14)]
     assert [run.folder for run in read_runs(tmp_path)] == folders + started[::-1]
     (folders[4] / ".hydra" / "config.yaml").unlink()
-    with pytest.raises(DataError, match="4_mi_cnet/.hydra holds no configuration of a run"):
+    with pytest.raises(DataError, match=r"4_mi_cnet/\.hydra holds no configuration of a run"):
         read_runs(tmp_path)
