@@ -307,7 +307,7 @@ def test_training_stops_early_when_validation_no_longer_improves(make_config: Ma
         (["optimizer.schedule=cosine"], "no schedule 'cosine'; choose one of one_cycle, constant"),
         (["optimizer.batch_size=0"], "batch_size=0"),
         (["source.patients=1"], "patients=1"),
-        (["split.protocol=leave_one_out"], "no split 'leave_one_out'; choose random or patient"),
+        (["split.protocol=leave_one_out"], "no split 'leave_one_out'; choose random, patient or ds1_ds2"),
         (["augmentation=light", "+augmentation.transforms.flip={}"], "no transform 'flip'; choose of time_stretch"),
         (["ckpt_path=nowhere/last.ckpt"], "ckpt_path=nowhere/last.ckpt is not there"),
         (["monitor=val/f1"], "monitor=val/f1 .* val/macro_f1, val/accuracy, val/loss"),

@@ -146,8 +146,12 @@ def _plain_config(
     if (source, split, seed) != (None, None, None):
         # Nothing is trained here; a part of the training fold may not exist in other beats.
         plain["split"] = {**trained["split"], "train_size": None}
-    if split is not None:
+    if split is not None and split != trained["split"]["protocol"]:
         plain["split"]["protocol"] = split
+        # What one protocol can be told and another cannot.
+        plain["split"].pop("shared_patient", None)
+        if split == "ds1_ds2":
+            plain["split"]["fold"] = None
     if seed is not None:
         plain["split"]["seed"] = seed
     if data_dir is None:

@@ -185,6 +185,7 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, classifier: 
         "seed": plain["seed"],
         "n_parameters": classifier.model.n_parameters,
         "n": datamodule.folds.sizes(),
+        "left_out": len(datamodule.folds.left_out),
         "fingerprint": beats.fingerprint,
         "monitor": plain["monitor"],
     }

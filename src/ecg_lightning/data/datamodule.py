@@ -15,7 +15,16 @@ from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.resampling import make_resampling, resampled
 from ecg_lightning.data.source import Source
-from ecg_lightning.data.splits import N_FOLDS, Folds, Protocol, TrainUnit, check_settings, split, without_duplicates
+from ecg_lightning.data.splits import (
+    N_FOLDS,
+    Folds,
+    Protocol,
+    SharedPatient,
+    TrainUnit,
+    check_settings,
+    split,
+    without_duplicates,
+)
 from ecg_lightning.data.transforms import Mixup, Transform, make_transforms
 from ecg_lightning.errors import ConfigError, DataError
 
@@ -174,6 +183,7 @@ class BeatDataModule(pl.LightningDataModule):
         n_folds: how many there are.
         train_size: number or fraction of the training fold to train on, or None for all.
         train_unit: what `train_size` counts: ``beats`` or ``patients``.
+        shared_patient: where ``ds1_ds2`` has the person of records 201 and 202.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
         eval_batch_size: beats a batch in validation and test.
@@ -198,6 +208,7 @@ class BeatDataModule(pl.LightningDataModule):
         n_folds: int = N_FOLDS,
         train_size: float | None = None,
         train_unit: TrainUnit = "beats",
+        shared_patient: SharedPatient = "both",
         drop_duplicates: bool = False,
         batch_size: int = 256,
         eval_batch_size: int = 2048,
@@ -220,6 +231,7 @@ class BeatDataModule(pl.LightningDataModule):
             "n_folds": n_folds,
             "train_size": train_size,
             "train_unit": train_unit,
+            "shared_patient": shared_patient,
         }
         check_settings(**self.split_settings)  # before beats are read, which may take minutes
         self.split_settings["seed"] = split_seed
