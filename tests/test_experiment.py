@@ -375,3 +375,24 @@ def test_a_finished_run_resumed_elsewhere_is_tested_again(
     again = run(make_config(f"task={cfg.task.name}", f"ckpt_path={last}"))
     assert again["test"] == scores["test"]
     assert again["val"] == scores["val"]
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_network_runs_with_all_the_context_there_is(name: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"model={name}", "context=full", "trainer.max_epochs=1", "augmentation.mixup=0.2")
+    scores = run(cfg)
+    assert scores["context"] == "0.272 s before the R peak and RR intervals"
+    told = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]
+    assert (told["length"], told["intervals"]) == (221, ["previous", "next", "local mean", "record mean"])
+
+
+def test_without_context_the_configuration_is_what_it_was(make_config: MakeConfig) -> None:
+    cfg = make_config()
+    assert "intervals" not in cfg.dataset and cfg.dataset.cut.before == 0 and "context" not in cfg
+    assert make_config("context=rr").dataset.cut == cfg.dataset.cut
+
+
+@pytest.mark.parametrize("context", ["rr", "p_wave", "full"])
+def test_kaggles_files_have_no_context(context: str, make_config: MakeConfig) -> None:
+    with pytest.raises(ConfigError, match=r"Kaggle's files hold beats from their R peak on.*source=physionet"):
+        run(make_config("source=kaggle", "~source.patients", "~source.minutes", f"context={context}"))
