@@ -393,6 +393,7 @@ def test_without_context_the_configuration_is_what_it_was(make_config: MakeConfi
 
 
 @pytest.mark.parametrize("context", ["rr", "p_wave", "full"])
-def test_kaggles_files_have_no_context(context: str, make_config: MakeConfig) -> None:
+def test_kaggles_files_have_no_context(context: str, tmp_path: Path) -> None:
+    cfg = compose(["source=kaggle", "trainer=cpu", f"context={context}"], output_dir=tmp_path, config_dir=CONF)
     with pytest.raises(ConfigError, match=r"Kaggle's files hold beats from their R peak on.*source=physionet"):
-        run(make_config("source=kaggle", "~source.patients", "~source.minutes", f"context={context}"))
+        run(cfg)
