@@ -238,3 +238,25 @@ def test_all_beats_of_a_file_are_tested(finished: Path, cache: Path, tmp_path: P
 def test_a_file_leaves_nothing_to_split(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="takes no other source, split, seed or fold"):
         evaluate(finished, csv=tmp_path / "mine.csv", split="patient")
+
+
+def test_a_run_with_rr_intervals_is_tested_to_the_digit_and_on_no_beats_without(
+    make_run: MakeRun, cache: Path, tmp_path: Path, finished: Path
+) -> None:
+    folder = make_run("context=rr")
+    scores = evaluate(folder, cache_dir=cache, device="cpu")
+    assert scores["test"] == filed(folder)["test"] and scores["context"] == "RR intervals"
+    assert filed(finished)["context"] == "none"
+    row = ",".join(["0.5"] * 187)
+    (tmp_path / "beats.csv").write_text("".join(f"{row},{label}\n" for label in range(5)))
+    with pytest.raises(ConfigError, match=r"knows beats that come with RR intervals \(previous, .*these come without"):
+        evaluate(folder, csv=tmp_path / "beats.csv", cache_dir=cache, device="cpu")
+    with pytest.raises(ConfigError, match=r"Kaggle's files hold beats from their R peak on"):
+        evaluate(folder, source="kaggle", cache_dir=cache, device="cpu")
+
+
+def test_simulated_beats_are_not_split_into_ds1_and_ds2(finished: Path, cache: Path) -> None:
+    options = ["--split", "ds1_ds2", "--cache-dir", str(cache), "--device", "cpu"]
+    printed = CliRunner().invoke(app, ["evaluate", str(finished), *options])
+    assert printed.exit_code == 2
+    assert "divides the records of MIT-BIH" in printed.stderr

@@ -307,7 +307,7 @@ def test_training_stops_early_when_validation_no_longer_improves(make_config: Ma
         (["optimizer.schedule=cosine"], "no schedule 'cosine'; choose one of one_cycle, constant"),
         (["optimizer.batch_size=0"], "batch_size=0"),
         (["source.patients=1"], "patients=1"),
-        (["split.protocol=leave_one_out"], "no split 'leave_one_out'; choose random or patient"),
+        (["split.protocol=leave_one_out"], "no split 'leave_one_out'; choose random, patient or ds1_ds2"),
         (["augmentation=light", "+augmentation.transforms.flip={}"], "no transform 'flip'; choose of time_stretch"),
         (["ckpt_path=nowhere/last.ckpt"], "ckpt_path=nowhere/last.ckpt is not there"),
         (["monitor=val/f1"], "monitor=val/f1 .* val/macro_f1, val/accuracy, val/loss"),
@@ -375,3 +375,25 @@ def test_a_finished_run_resumed_elsewhere_is_tested_again(
     again = run(make_config(f"task={cfg.task.name}", f"ckpt_path={last}"))
     assert again["test"] == scores["test"]
     assert again["val"] == scores["val"]
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_network_runs_with_all_the_context_there_is(name: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"model={name}", "context=full", "trainer.max_epochs=1", "augmentation.mixup=0.2")
+    scores = run(cfg)
+    assert scores["context"] == "0.272 s before the R peak and RR intervals"
+    told = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]
+    assert (told["length"], told["intervals"]) == (221, ["previous", "next", "local mean", "record mean"])
+
+
+def test_without_context_the_configuration_is_what_it_was(make_config: MakeConfig) -> None:
+    cfg = make_config()
+    assert "intervals" not in cfg.dataset and cfg.dataset.cut.before == 0 and "context" not in cfg
+    assert make_config("context=rr").dataset.cut == cfg.dataset.cut
+
+
+@pytest.mark.parametrize("context", ["rr", "p_wave", "full"])
+def test_kaggles_files_have_no_context(context: str, tmp_path: Path) -> None:
+    cfg = compose(["source=kaggle", "trainer=cpu", f"context={context}"], output_dir=tmp_path, config_dir=CONF)
+    with pytest.raises(ConfigError, match=r"Kaggle's files hold beats from their R peak on.*source=physionet"):
+        run(cfg)

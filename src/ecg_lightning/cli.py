@@ -139,7 +139,8 @@ def evaluate_checkpoint(
         Path | None, typer.Option(help="Test all beats of this file, in the format of the Kaggle files, instead.")
     ] = None,
     split: Annotated[
-        Literal["random", "patient"] | None, typer.Option(help="Other split (default: the one of its training).")
+        Literal["random", "patient", "ds1_ds2"] | None,
+        typer.Option(help="Other split (default: the one of its training)."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], typer.Option(help="Which beats of the split.")] = "test",

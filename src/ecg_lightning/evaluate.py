@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,8 +146,12 @@ def _plain_config(
     if (source, split, seed) != (None, None, None):
         # Nothing is trained here; a part of the training fold may not exist in other beats.
         plain["split"] = {**trained["split"], "train_size": None}
-    if split is not None:
+    if split is not None and split != trained["split"]["protocol"]:
         plain["split"]["protocol"] = split
+        # What one protocol can be told and another cannot.
+        plain["split"].pop("shared_patient", None)
+        if split == "ds1_ds2":
+            plain["split"]["fold"] = None
     if seed is not None:
         plain["split"]["seed"] = seed
     if data_dir is None:
@@ -166,6 +170,16 @@ def _check_fit(checkpoint: Checkpoint, beats: Beats) -> None:
             f"{checkpoint.path} knows beats of {wanted[0]} samples at {wanted[1]:g} Hz, these have {beats.length} at "
             f"{beats.fs:g} Hz; choose the source that it was trained with"
         )
+    names = tuple(checkpoint.hyperparameters.get("intervals") or ())
+    if names != beats.interval_names:
+        raise ConfigError(
+            f"{checkpoint.path} knows beats that {_phrase(names)}, these {_phrase(beats.interval_names)}; choose the "
+            "source that it was trained with"
+        )
+
+
+def _phrase(names: Sequence[str]) -> str:
+    return f"come with RR intervals ({', '.join(names)})" if names else "come without RR intervals"
 
 
 def _warning(checkpoint: Checkpoint, plain: Mapping[str, Any], beats: Beats) -> str | None:

@@ -85,10 +85,17 @@ def build(cfg: DictConfig) -> Experiment:
     plain["trainer"]["max_epochs"] = _set_epochs(trainer, cfg, len(datamodule.datasets["train"]))
     if source and source.about and source.about["fs"] != beats.fs:
         log.warning("%s learned from beats at %g Hz, these have %g Hz", source.path, source.about["fs"], beats.fs)
+    if source and source.hyperparameters:
+        theirs, own = (_before(config) for config in (source.about.get("config", {}), plain))
+        if theirs != own:
+            log.warning(
+                "%s learned from beats that begin %g s before their R peak, these %g s", source.path, theirs, own
+            )
     classifier = BeatClassifier(
         task=task.name,
         model=plain["model"],
         length=beats.length,
+        intervals=list(beats.interval_names) or None,
         optimizer=plain["optimizer"],
         loss={key: value for key, value in plain["loss"].items() if key != "name"},
         class_counts={"training": datamodule.training_counts(), "drawn": datamodule.drawn_counts()},
@@ -184,12 +191,25 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, classifier: 
         "precision": plain["trainer"]["precision"],
         "seed": plain["seed"],
         "n_parameters": classifier.model.n_parameters,
+        "context": _context(plain, beats),
         "n": datamodule.folds.sizes(),
+        "left_out": len(datamodule.folds.left_out),
         "fingerprint": beats.fingerprint,
         "monitor": plain["monitor"],
         "versions": provenance.versions(),
         "git": provenance.git_revision(),
     }
+
+
+def _before(plain: Mapping[str, Any]) -> float:
+    """Seconds before its R peak at which a beat begins, from a configuration or what a checkpoint keeps of one."""
+    return float(plain.get("dataset", {}).get("cut", {}).get("before", 0.0))
+
+
+def _context(plain: Mapping[str, Any], beats: Beats) -> str:
+    """What is known of a beat beside what follows its R peak."""
+    known = [f"{_before(plain):g} s before the R peak"] if _before(plain) else []
+    return " and ".join([*known, *(["RR intervals"] if beats.interval_names else [])]) or "none"
 
 
 def validation_scores(told: Mapping[str, float]) -> dict[str, float | None]:
@@ -253,11 +273,17 @@ def _check_resumed(path: str, plain: Mapping[str, Any]) -> None:
     told = read_checkpoint(path).hyperparameters
     if told is None:
         raise ConfigError(f"ckpt_path={path} holds weights alone; to start from them: transfer=… transfer.checkpoint=…")
-    now = {"task": plain["task"]["name"], "model": plain["model"], "transfer.arm": plain["transfer"]["arm"]}
+    now = {
+        "task": plain["task"]["name"],
+        "model": plain["model"],
+        "transfer.arm": plain["transfer"]["arm"],
+        "dataset.intervals": plain["dataset"].get("intervals", False),
+    }
     then = {
         "task": told["task"],
         "model": told["model"],
         "transfer.arm": (told.get("transfer") or {}).get("arm", "none"),
+        "dataset.intervals": bool(told.get("intervals")),
     }
     for key, value in now.items():
         if then[key] != value:

@@ -190,3 +190,43 @@ def test_the_file_opens_with_arrow_alone_and_says_what_it_is(make_beats: MakeBea
     assert table.column_names == ["signals", "labels", "records", "patients", "samples"]
     about = json.loads(table.schema.metadata[b"beats"])
     assert (about["classes"], about["fs"], about["origin"]["synthetic"]) == (["N", "S"], 125.0, True)
+
+
+@pytest.fixture
+def with_intervals(make_beats: MakeBeats) -> Beats:
+    beats = make_beats([4, 3], patients=2)
+    intervals = np.random.default_rng(0).uniform(0.3, 1.5, (7, 2)).astype(np.float32)
+    return dataclasses.replace(beats, intervals=intervals, interval_names=("previous", "next"))
+
+
+def test_intervals_go_with_their_beats(with_intervals: Beats, tmp_path: Path) -> None:
+    beats = with_intervals
+    beats.save(tmp_path / "beats.arrow")
+    loaded = Beats.load(tmp_path / "beats.arrow")
+    assert loaded.intervals is not None and loaded.intervals.dtype == np.float32
+    np.testing.assert_array_equal(loaded.intervals, beats.intervals)
+    assert loaded.interval_names == ("previous", "next") and loaded.fingerprint == beats.fingerprint
+    halves = [loaded.select(np.arange(3)), loaded.select(np.arange(7) >= 3)]
+    assert Beats.concatenate(halves).fingerprint == beats.fingerprint
+
+
+def test_the_fingerprint_tells_intervals_and_what_they_are(with_intervals: Beats) -> None:
+    beats = with_intervals
+    assert beats.intervals is not None
+    others = [
+        dataclasses.replace(beats, intervals=None, interval_names=()),
+        dataclasses.replace(beats, intervals=beats.intervals * np.float32(1.001)),
+        dataclasses.replace(beats, interval_names=("next", "previous")),
+    ]
+    assert len({one.fingerprint for one in [beats, *others]}) == 4
+    for other in (others[0], others[2]):
+        with pytest.raises(DataError, match="cannot be joined"):
+            Beats.concatenate([beats, other])
+
+
+def test_intervals_need_a_name_each(with_intervals: Beats) -> None:
+    for names in ((), ("previous",), ("previous", "next", "local mean")):
+        with pytest.raises(DataError, match=rf"intervals of shape \(7, 2\): expected \[beats, {len(names)}\]"):
+            dataclasses.replace(with_intervals, interval_names=names)
+    with pytest.raises(DataError, match="expected"):
+        dataclasses.replace(with_intervals, intervals=None)

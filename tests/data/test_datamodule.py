@@ -1,5 +1,6 @@
 """Batches: every beat exactly once an epoch on however many devices, and random changes to training beats only."""
 
+import dataclasses
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,8 @@ def test_the_loaders_give_the_beats_of_their_fold_with_labels_and_rows(cache_dir
     for name, loader in loaders.items():
         batches = list(loader)
         assert len(loader) == len(batches) > 1
-        signals, labels, rows = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        assert all(batch.intervals is None for batch in batches)
+        signals, labels, rows = (torch.cat(parts) for parts in list(zip(*batches, strict=True))[:3])
         assert (signals.dtype, labels.dtype, rows.dtype) == (torch.float32, torch.int64, torch.int64)
         fold = module.folds.named()[name]
         if name == "train":
@@ -360,3 +362,43 @@ def test_setting_up_again_changes_nothing_and_reads_nothing(cache_dir: Path, mon
     module.prepare_data()
     module.setup("test")
     assert module.datasets is datasets
+
+
+def test_intervals_come_with_their_beats_and_are_mixed_with_them(cache_dir: Path, tmp_path: Path) -> None:
+    source = dataclasses.replace(SOURCE, intervals=True)
+    module = BeatDataModule(source, cache_dir=cache_dir, batch_size=32, eval_batch_size=7, mixup=0.4)
+    looker = Looker()
+    trainer_of(tmp_path, max_epochs=1).fit(looker, module)
+    intervals = module.beats.intervals
+    assert intervals is not None
+    for batch in looker.seen["validation"][0]:
+        np.testing.assert_array_equal(batch.intervals, intervals[batch.rows])
+    for batch in looker.seen["train"][0]:
+        assert isinstance(batch, MixedBatch) and batch.intervals is not None
+        share = batch.share[:, None].numpy()
+        mixed = share[:, 0] < 0.99
+        partner = (batch.intervals.numpy() - share * intervals[batch.rows])[mixed] / (1 - share[mixed])
+        # The partner is the same beat as that of the signals.
+        others = (batch.signals.numpy() - share * module.beats.signals[batch.rows])[mixed] / (1 - share[mixed])
+        own = module.beats.signals[batch.rows]
+        found = np.abs(others[:, None] - own[None]).max(axis=2).argmin(axis=1)
+        np.testing.assert_allclose(partner, intervals[batch.rows][found], atol=1e-3)
+
+
+def test_resampling_balance_and_intervals_see_the_training_side_alone(cache_dir: Path) -> None:
+    source = dataclasses.replace(SOURCE, intervals=True)
+    module = BeatDataModule(source, cache_dir=cache_dir, protocol="patient", resampling={"method": "smote"})
+    module.setup()
+    beats, trained_on = module.beats, module.datasets["train"].beats
+    assert beats.patients is not None and beats.intervals is not None and trained_on.intervals is not None
+    sides = [set(beats.patients[rows]) for rows in module.folds.named().values()]
+    assert len(set().union(*sides)) == sum(map(len, sides))
+    n_own = len(module.folds.train)
+    np.testing.assert_array_equal(trained_on.intervals[:n_own], beats.intervals[module.folds.train])
+    # What lies between training beats is within their range, and the record mean within that of their records.
+    of_training = beats.intervals[module.folds.train]
+    assert (trained_on.intervals >= of_training.min(axis=0) * 0.999).all()
+    assert (trained_on.intervals <= of_training.max(axis=0) * 1.001).all()
+    for fold in ("validation", "test"):
+        dataset = module.datasets[fold]
+        np.testing.assert_array_equal(dataset[torch.arange(len(dataset))].intervals, beats.intervals[dataset.rows])

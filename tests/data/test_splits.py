@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from ecg_lightning.data.aami import AAMI_CLASSES
 from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.physionet import SAME_PERSON, PhysioNet
 from ecg_lightning.data.recording import Cut
-from ecg_lightning.data.splits import Folds, split, without_duplicates
+from ecg_lightning.data.splits import DS1, DS2, PACED, Folds, split, without_duplicates
 from ecg_lightning.data.synthetic import Synthetic
 from ecg_lightning.errors import ConfigError, DataError
 
@@ -199,7 +201,7 @@ def test_more_than_half_of_the_patients_can_be_tested_on(make_beats: MakeBeats) 
 
 
 def test_an_unknown_protocol_is_refused_with_the_choices(make_beats: MakeBeats) -> None:
-    with pytest.raises(ConfigError, match="no split 'record'; choose random or patient"):
+    with pytest.raises(ConfigError, match="no split 'record'; choose random, patient or ds1_ds2"):
         split(make_beats([50, 50]), "record")  # type: ignore[arg-type]
 
 
@@ -434,3 +436,137 @@ def test_a_class_that_the_chosen_patients_lack_is_said(make_beats: MakeBeats, ca
 def test_patients_that_are_not_told_cannot_be_counted(make_beats: MakeBeats) -> None:
     with pytest.raises(ConfigError, match="train_unit=patients: these beats do not tell their patients"):
         split(make_beats([50, 50]), "random", train_size=2, train_unit="patients")
+
+
+# DS1 and DS2
+
+
+@pytest.fixture(scope="module")
+def like_mitbih() -> Beats:
+    """Six beats of each of MIT-BIH's 48 records: N in all, S, V and F in some, Q in a few."""
+    records = np.repeat(sorted([*DS1, *DS2, *PACED]), 6)
+    number, place = np.arange(len(records)) // 6, np.arange(len(records)) % 6
+    labels = np.where((place > 0) & (place <= number % 5), place, 0)
+    patients = np.array([SAME_PERSON.get(record, record) for record in records.tolist()])
+    rng = np.random.default_rng(0)
+    return Beats(
+        signals=rng.uniform(0.01, 1, (len(records), 187)).astype(np.float32),
+        labels=labels,
+        classes=AAMI_CLASSES,
+        fs=125.0,
+        records=records,
+        patients=patients,
+        samples=np.arange(len(records)),
+    )
+
+
+def sides_of(beats: Beats, folds: Folds) -> dict[str, tuple[set[str], set[str]]]:
+    """Records and patients of each fold and of what is left out."""
+    assert beats.records is not None and beats.patients is not None
+    rows_of = folds.named() | {"left_out": folds.left_out}
+    assert sorted(np.concatenate(list(rows_of.values())).tolist()) == list(range(len(beats)))
+    return {name: (set(beats.records[rows]), set(beats.patients[rows])) for name, rows in rows_of.items()}
+
+
+def test_de_chazals_records_are_48_each_once() -> None:
+    assert (len(DS1), len(DS2), len(PACED)) == (22, 22, 4)
+    assert len({*DS1, *DS2, *PACED}) == 48
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ds1_trains_and_validates_ds2_tests_and_the_paced_do_neither(like_mitbih: Beats, seed: int) -> None:
+    folds = split(like_mitbih, "ds1_ds2", validation_fraction=0.2, seed=seed)
+    sides = sides_of(like_mitbih, folds)
+    assert sides["train"][0] | sides["validation"][0] == set(DS1)
+    assert not sides["train"][1] & sides["validation"][1]
+    assert (len(sides["train"][1]), len(sides["validation"][1])) == (18, 4)
+    assert sides["test"][0] == set(DS2)
+    assert sides["left_out"][0] == set(PACED)
+    # The exception that was published: record 201 is of DS1, 202 of DS2, and both are of one person.
+    assert (sides["train"][1] | sides["validation"][1]) & sides["test"][1] == {"201"}
+    assert folds.protocol == (
+        "ds1_ds2: 18 patients of DS1 to train, 4 to validate, 22 of DS2 to test, paced 102 104 107 217 left out "
+        f"(24 beats), 201 (DS1) and 202 (DS2) are one person, as published, seed {seed}"
+    )
+    assert set(like_mitbih.labels[folds.train]) == set(like_mitbih.labels[folds.validation]) == set(range(5))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("shared_patient", "moved", "n_test", "n_left_out", "said"),
+    [
+        ("train", {"DS1": {"201", "202"}}, 21, 24, "202 moved to DS1"),
+        ("test", {"DS2": {"201", "202"}}, 22, 24, "201 moved to DS2"),
+        ("neither", {}, 21, 36, r"201 and 202 of one person left out (12 beats)"),
+    ],
+)
+def test_no_patient_crosses_where_the_shared_one_is_on_one_side(
+    like_mitbih: Beats,
+    shared_patient: Any,
+    moved: dict[str, set[str]],
+    n_test: int,
+    n_left_out: int,
+    said: str,
+    seed: int,
+) -> None:
+    folds = split(like_mitbih, "ds1_ds2", shared_patient=shared_patient, seed=seed)
+    sides = sides_of(like_mitbih, folds)
+    patients = [sides[name][1] for name in ("train", "validation", "test")]
+    assert len(set().union(*patients)) == sum(map(len, patients))
+    shared = {"201", "202"}
+    assert sides["train"][0] | sides["validation"][0] == set(DS1) - shared | moved.get("DS1", set())
+    assert sides["test"][0] == set(DS2) - shared | moved.get("DS2", set())
+    assert len(sides["test"][1]) == n_test and len(folds.left_out) == n_left_out
+    assert said in folds.protocol
+
+
+def test_a_part_of_ds1_and_seeds_that_choose_who_validates(like_mitbih: Beats) -> None:
+    whole = [split(like_mitbih, "ds1_ds2", seed=seed) for seed in SEEDS]
+    assert same(whole[0], split(like_mitbih, "ds1_ds2", seed=0))
+    assert len({tuple(folds.validation.tolist()) for folds in whole}) > 1
+    assert len({tuple(folds.test.tolist()) for folds in whole}) == 1
+    part = split(like_mitbih, "ds1_ds2", train_size=5, train_unit="patients")
+    assert set(part.train.tolist()) < set(whole[0].train.tolist())
+    assert np.array_equal(part.left_out, whole[0].left_out)
+    assert "seed 0, trained on 5 of 20 training patients" in part.protocol
+
+
+def test_what_is_no_record_of_mit_bih_is_refused(make_beats: MakeBeats, simulated: Beats) -> None:
+    with pytest.raises(ConfigError, match=r"do not tell their records.* DS1 and DS2; use source=physionet"):
+        split(make_beats([50, 50]), "ds1_ds2")
+    with pytest.raises(ConfigError, match=r"divides the records of MIT-BIH .*mitbih-000 is none of them"):
+        split(simulated, "ds1_ds2")
+
+
+def test_records_that_are_not_there_are_named(like_mitbih: Beats, caplog: pytest.LogCaptureFixture) -> None:
+    assert like_mitbih.records is not None
+    split(like_mitbih.select(like_mitbih.records != "233"), "ds1_ds2")
+    assert "DS2 lacks 233: figures do not compare" in caplog.text
+    with pytest.raises(DataError, match="none of the records of DS1 is there"):
+        split(like_mitbih.select(np.isin(like_mitbih.records, DS2)), "ds1_ds2")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "settings", "message"),
+    [
+        ("ds1_ds2", {"fold": 1}, "fold=1: split=ds1_ds2 has one test fold, DS2"),
+        ("ds1_ds2", {"shared_patient": "ds1"}, "shared_patient=ds1 is unknown; choose both, train, test or neither"),
+        ("patient", {"shared_patient": "train"}, "shared_patient=train is a setting of split=ds1_ds2"),
+    ],
+)
+def test_settings_that_do_not_go_with_the_protocol_are_refused(
+    like_mitbih: Beats, protocol: Any, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        split(like_mitbih, protocol, **settings)
+
+
+@pytest.mark.real_data("mitdb")
+def test_the_beats_of_ds1_and_ds2_are_as_many_as_published(real_data_dir: Path) -> None:
+    beats = PhysioNet(dataset="mitbih", data_dir=real_data_dir, lead=0, recorded_fs=360, cut=Cut()).read()
+    folds = split(beats, "ds1_ds2", validation_fraction=0.2)
+    trained = np.bincount(beats.labels[np.concatenate([folds.train, folds.validation])], minlength=5)
+    # The last beat of a record has no RR interval, and a flat one no shape.
+    published = np.array([[45_866, 944, 3_788, 415, 8], [44_259, 1_837, 3_221, 388, 7]])
+    missing = published - [trained, np.bincount(beats.labels[folds.test], minlength=5)]
+    assert (missing >= 0).all() and missing.sum(axis=1).max() <= 30

@@ -14,7 +14,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from ecg_lightning.data.datamodule import Batch
+from ecg_lightning.errors import ConfigError
 from ecg_lightning.models import BeatModel, create_model, model_names
+from ecg_lightning.models.base import interval_features
 from ecg_lightning.tasks import TASKS
 from ecg_lightning.training.classifier import BeatClassifier
 
@@ -184,3 +186,41 @@ def test_it_survives_a_checkpoint(name: str, task: str, make_beats: MakeBeats, t
     loaded = BeatClassifier.load_from_checkpoint(tmp_path / "network.ckpt", weights_only=True).eval()
     with torch.no_grad():
         assert loaded(beats).equal(classifier.eval()(beats))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_takes_rr_intervals_into_its_head(name: str, make_beats: MakeBeats) -> None:
+    alone = build(name, dropout=0.0)
+    torch.manual_seed(0)
+    model = create_model(**(settings_of(name) | {"dropout": 0.0}), n_outputs=5, length=LENGTH, n_intervals=4)
+    for at, weight in alone.state_dict().items():
+        assert alone.is_head(at) or model.state_dict()[at].equal(weight), "the backbone is the same"
+    new = {at.partition(".")[0] for at in model.state_dict().keys() - alone.state_dict().keys()}
+    assert new == {"fc_intervals"} <= set(model.head_names)
+
+    beats, intervals = make_beats(6), torch.rand(6, 4) + 0.3
+    logits = model(beats, intervals)
+    assert logits.shape == (6, 5)
+    logits.sum().backward()
+    assert model.fc_intervals.weight.grad is not None and model.fc_intervals.weight.grad.any()
+    others = intervals.clone()
+    others[2, 0] /= 2
+    changed = (model.eval()(beats, others) - model(beats, intervals)).abs().amax(dim=1) > 1e-6
+    assert changed.tolist() == [False, False, True, False, False, False]
+    for given, wants in ((None, model), (intervals, alone), (intervals[:, :2], model)):
+        with pytest.raises(ConfigError, match=r"wants [04] RR intervals with each beat, [024] were given"):
+            wants(beats, given)
+
+
+def test_intervals_are_told_as_octaves_and_ratios() -> None:
+    features = interval_features(torch.tensor([[0.5, 1.0, 2.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]]))
+    assert features[:2].tolist() == [[-1, 0, 1, -1, -2, -1], [0, 0, 0, 0, 0, 0]]
+    assert features.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_takes_beats_that_begin_before_their_r_peak(name: str) -> None:
+    cut: Any = OmegaConf.load(CONF.parent / "context" / "p_wave.yaml").dataset.cut
+    assert cut.length == LENGTH + round(cut.before * 125)
+    model = create_model(**settings_of(name), n_outputs=5, length=cut.length)
+    assert model(torch.rand(2, cut.length)).shape == (2, 5)

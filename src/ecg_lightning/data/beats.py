@@ -37,6 +37,9 @@ class Beats:
         samples: ``[n] int64`` index of the R peak in its record, at the record's own rate, or None likewise.
         published_test: ``[n] bool``, True for the beats that the publisher put into a test file, or None if it
             published no such division.
+        intervals: ``[n, k] float32`` in seconds, the RR intervals around each beat, or None where they are not asked
+            for or not told (Kaggle).
+        interval_names: what these are, ``k`` phrases; empty without them.
         origin: what made these beats, in plain values: source, settings, synthetic or not.
     """
 
@@ -48,6 +51,8 @@ class Beats:
     patients: TextArray | None = None
     samples: IntArray | None = None
     published_test: BoolArray | None = None
+    intervals: FloatArray | None = None
+    interval_names: tuple[str, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -57,6 +62,9 @@ class Beats:
         for name, column in self.columns.items():
             if len(column) != n:
                 raise DataError(f"{len(column)} {name} for {n} beats: every column has one entry a beat")
+        shape = (n, 0) if self.intervals is None else self.intervals.shape
+        if shape != (n, len(self.interval_names)):
+            raise DataError(f"intervals of shape {shape}: expected [beats, {len(self.interval_names)}], one a name")
         if n and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
             raise DataError(f"labels from {self.labels.min()} to {self.labels.max()} for {len(self.classes)} classes")
 
@@ -66,7 +74,7 @@ class Beats:
     @property
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The columns beside `signals` that these beats have, by name."""
-        names = ("labels", "records", "patients", "samples", "published_test")
+        names = ("labels", "records", "patients", "samples", "published_test", "intervals")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
@@ -93,6 +101,7 @@ class Beats:
     def fingerprint(self) -> str:
         """SHA-256 (first 16 hexadecimal digits) of every value in every column: equal beats, equal fingerprint."""
         digest = hashlib.sha256(f"{FORMAT} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
+        digest.update(" ".join(self.interval_names).encode())
         digest.update(np.ascontiguousarray(self.signals).view(np.uint8).data)
         for name, column in self.columns.items():
             digest.update(name.encode())
@@ -107,11 +116,15 @@ class Beats:
         """
         import pyarrow as pa
 
-        values = pa.array(np.ascontiguousarray(self.signals).reshape(-1))
-        columns: dict[str, pa.Array] = {"signals": pa.FixedSizeListArray.from_arrays(values, self.length)}
-        for name, column in self.columns.items():
-            texts = column.dtype.kind == "U"
-            columns[name] = pa.array(column.astype(object)).dictionary_encode() if texts else pa.array(column)
+        columns: dict[str, pa.Array] = {}
+        for name, column in {"signals": self.signals, **self.columns}.items():
+            if column.ndim == 2:
+                values = pa.array(np.ascontiguousarray(column).reshape(-1))
+                columns[name] = pa.FixedSizeListArray.from_arrays(values, column.shape[1])
+            elif column.dtype.kind == "U":
+                columns[name] = pa.array(column.astype(object)).dictionary_encode()
+            else:
+                columns[name] = pa.array(column)
         about = {
             "format": FORMAT,
             "classes": self.classes,
@@ -119,6 +132,8 @@ class Beats:
             "origin": dict(self.origin),
             "fingerprint": self.fingerprint,
         }
+        if self.interval_names:
+            about["interval_names"] = self.interval_names
         text = json.dumps(about)
         metadata = {"beats": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata)
@@ -154,7 +169,13 @@ class Beats:
                     columns[name] = words[column.indices.to_numpy()]
                 else:
                     columns[name] = column.to_numpy(zero_copy_only=False)
-            beats = cls(classes=tuple(about["classes"]), fs=about["fs"], origin=about["origin"], **columns)
+            beats = cls(
+                classes=tuple(about["classes"]),
+                fs=about["fs"],
+                origin=about["origin"],
+                interval_names=tuple(about.get("interval_names", ())),
+                **columns,
+            )
         except (DataError, OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path} is no readable file of beats: {error}") from error
         if beats.fingerprint != about["fingerprint"]:
@@ -166,7 +187,8 @@ class Beats:
         """One after the other; the parts must agree in classes, sampling rate and columns."""
         first = parts[0]
         for part in parts[1:]:
-            if (part.classes, part.fs, part.columns.keys()) != (first.classes, first.fs, first.columns.keys()):
+            kinds = [(p.classes, p.fs, p.columns.keys(), p.interval_names) for p in (part, first)]
+            if kinds[0] != kinds[1]:
                 raise DataError("beats of different classes, sampling rates or columns cannot be joined")
         joined: dict[str, Any] = {
             name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns

@@ -15,8 +15,17 @@ from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.resampling import make_resampling, resampled
 from ecg_lightning.data.source import Source
-from ecg_lightning.data.splits import N_FOLDS, Folds, Protocol, TrainUnit, check_settings, split, without_duplicates
-from ecg_lightning.data.transforms import Mixup, Transform, make_transforms
+from ecg_lightning.data.splits import (
+    N_FOLDS,
+    Folds,
+    Protocol,
+    SharedPatient,
+    TrainUnit,
+    check_settings,
+    split,
+    without_duplicates,
+)
+from ecg_lightning.data.transforms import Mixup, Transform, make_transforms, transformed
 from ecg_lightning.errors import ConfigError, DataError
 
 
@@ -27,11 +36,13 @@ class Batch(NamedTuple):
         signals: ``[b, length] float32``.
         labels: ``[b] int64``.
         rows: ``[b] int64``, where the beats stand in `Beats`.
+        intervals: ``[b, k] float32`` in seconds, the RR intervals around the beats, or None where they have none.
     """
 
     signals: Tensor
     labels: Tensor
     rows: Tensor
+    intervals: Tensor | None = None
 
 
 class MixedBatch(NamedTuple):
@@ -43,6 +54,7 @@ class MixedBatch(NamedTuple):
         rows: ``[b] int64``, where the beats stand in `Beats`.
         partners: ``[b] int64``, labels of the beats that were mixed in.
         share: ``[b]``, share of the beats themselves.
+        intervals: ``[b, k] float32`` in seconds, mixed as the signals are, or None.
     """
 
     signals: Tensor
@@ -50,6 +62,7 @@ class MixedBatch(NamedTuple):
     rows: Tensor
     partners: Tensor
     share: Tensor
+    intervals: Tensor | None = None
 
 
 class BeatDataset(Dataset[Batch]):
@@ -69,7 +82,10 @@ class BeatDataset(Dataset[Batch]):
     def __getitem__(self, positions: int | Tensor) -> Batch:
         rows = self.rows.take(positions)
         signals = torch.from_numpy(self.beats.signals.take(rows, axis=0))
-        return Batch(signals, torch.as_tensor(self.beats.labels.take(rows)), torch.as_tensor(rows))
+        intervals = None
+        if self.beats.intervals is not None:
+            intervals = torch.as_tensor(self.beats.intervals.take(rows, axis=0))
+        return Batch(signals, torch.as_tensor(self.beats.labels.take(rows)), torch.as_tensor(rows), intervals)
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """What a DataLoader with an ordinary sampler calls; its `collate_fn` has nothing left to do."""
@@ -174,6 +190,7 @@ class BeatDataModule(pl.LightningDataModule):
         n_folds: how many there are.
         train_size: number or fraction of the training fold to train on, or None for all.
         train_unit: what `train_size` counts: ``beats`` or ``patients``.
+        shared_patient: where ``ds1_ds2`` has the person of records 201 and 202.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
         eval_batch_size: beats a batch in validation and test.
@@ -198,6 +215,7 @@ class BeatDataModule(pl.LightningDataModule):
         n_folds: int = N_FOLDS,
         train_size: float | None = None,
         train_unit: TrainUnit = "beats",
+        shared_patient: SharedPatient = "both",
         drop_duplicates: bool = False,
         batch_size: int = 256,
         eval_batch_size: int = 2048,
@@ -220,6 +238,7 @@ class BeatDataModule(pl.LightningDataModule):
             "n_folds": n_folds,
             "train_size": train_size,
             "train_unit": train_unit,
+            "shared_patient": shared_patient,
         }
         check_settings(**self.split_settings)  # before beats are read, which may take minutes
         self.split_settings["seed"] = split_seed
@@ -303,13 +322,13 @@ class BeatDataModule(pl.LightningDataModule):
             return batch
         trainer = self.trainer
         torch.manual_seed(_seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
-        signals = batch.signals
-        for transform in self.transforms:
-            signals = transform(signals)
+        signals, intervals = transformed(self.transforms, batch.signals, batch.intervals)
         if self.mixup is None:
-            return batch._replace(signals=signals)
+            return batch._replace(signals=signals, intervals=intervals)
         signals, partners, share = self.mixup(signals)
-        return MixedBatch(signals, batch.labels, batch.rows, batch.labels[partners], share.squeeze(1))
+        if intervals is not None:
+            intervals = torch.lerp(intervals[partners], intervals, share)
+        return MixedBatch(signals, batch.labels, batch.rows, batch.labels[partners], share.squeeze(1), intervals)
 
     def _batches_done(self) -> int:
         """Training batches of this epoch that the Trainer has behind it, in a run that it resumes as well."""

@@ -43,6 +43,7 @@ class PhysioNet(Source):
         lead: signal to read, by position in the record or by name.
         recorded_fs: sampling rate in Hz that every record must have; None takes any.
         cut: how beats are cut out.
+        intervals: whether beats come with the RR intervals around them.
     """
 
     name: ClassVar[str] = "physionet"
@@ -52,6 +53,7 @@ class PhysioNet(Source):
     lead: int | str
     recorded_fs: float | None
     cut: Cut
+    intervals: bool = False
 
     def __post_init__(self) -> None:
         if self.dataset not in FOLDERS:
@@ -78,7 +80,7 @@ class PhysioNet(Source):
         return [file for record in self.records() for file in self._files_of(record)]
 
     def settings(self) -> dict[str, Any]:
-        """Lead, rate and cutting."""
+        """Lead, rate and cutting, and intervals if they are wanted."""
         return {
             "source": self.name,
             "dataset": self.dataset,
@@ -86,12 +88,15 @@ class PhysioNet(Source):
             "recorded_fs": None if self.recorded_fs is None else float(self.recorded_fs),
             "class_map": CLASS_MAP if self.dataset == "mitbih" else "reason for admission",
             **dataclasses.asdict(self.cut),
+            **({"intervals": True} if self.intervals else {}),
         }
 
     def read(self) -> Beats:
         """Read and cut all records."""
         classes = AAMI_CLASSES if self.dataset == "mitbih" else PTB_CLASSES
-        return beats_of(self.recordings(), how=self.cut, classes=classes, origin=self.settings())
+        return beats_of(
+            self.recordings(), how=self.cut, classes=classes, origin=self.settings(), intervals=self.intervals
+        )
 
     def recordings(self) -> Iterator[Recording]:
         """Each record in turn; records of other diagnoses than the two are left out, and said so."""

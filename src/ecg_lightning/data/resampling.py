@@ -10,6 +10,9 @@ they make there, with λ in [0, 1], is ``[(1-λ)·a + λ·b, w·((1-λ)·mask_a 
   the longer one where that alone has.
 
 The same features choose the neighbours: ``k`` samples between two lengths add ``w²·k`` to their squared distance.
+
+Where beats come with RR intervals, those of a new beat lie between those of its parents as its length does,
+``(1-λ)·interval_a + λ·interval_b``; they do not choose the neighbours.
 """
 
 import dataclasses
@@ -23,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -39,7 +42,7 @@ RECIPE = 1
 """Part of every key: raise it when the same beats, settings and seed give other beats than before."""
 
 NEGLIGIBLE = 1e-6
-"""Weight of the mask where `Resampling.length_weight` is 0: the mask is needed, but moves no neighbour."""
+"""Weight of RR intervals, and of the mask where `Resampling.length_weight` is 0: needed, but to move no neighbour."""
 
 TOMEK_COMPONENTS = 16
 """Principal components in which `tomek_links` looks for pairs."""
@@ -152,17 +155,30 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
     if settings.method in ("random_over", "random_under"):
         rows = _drawn(beats.labels, targets, grows=settings.grows, seed=seed)
         signals, labels = beats.signals[rows], beats.labels[rows]
+        intervals = None if beats.intervals is None else beats.intervals[rows]
     else:
         new = list(_new_beats(beats, targets, settings, seed))
-        signals = np.concatenate([beats.signals, *(signals for signals, _ in new)])
-        labels = np.concatenate([beats.labels, *(labels for _, labels in new)])
+        signals = np.concatenate([beats.signals, *(part.signals for part in new)])
+        labels = np.concatenate([beats.labels, *(part.labels for part in new)])
+        intervals = beats.intervals
+        if intervals is not None:
+            intervals = np.concatenate([intervals, *(part.intervals for part in new)])
         del new
     if settings.method == "smote_tomek":
         linked = tomek_links(signals, labels)
         signals, labels = signals[~linked], labels[~linked]
+        intervals = None if intervals is None else intervals[~linked]
     made_by = {**settings.plain(), "seed": seed, "imbalanced-learn": version("imbalanced-learn")}
     origin = {**beats.origin, "resampling": made_by | {"of": beats.fingerprint}}
-    made = Beats(signals=signals, labels=labels, classes=beats.classes, fs=beats.fs, origin=origin)
+    made = Beats(
+        signals=signals,
+        labels=labels,
+        classes=beats.classes,
+        fs=beats.fs,
+        intervals=intervals,
+        interval_names=beats.interval_names,
+        origin=origin,
+    )
     log.info("%s: %s → %s", settings.method, _phrase(beats.counts()), _phrase(made.counts()))
     return made
 
@@ -271,14 +287,23 @@ def _drawn(labels: IntArray, targets: Mapping[int, int], *, grows: bool, seed: i
     return rows if grows else np.sort(rows)
 
 
-def _new_beats(
-    beats: Beats, targets: Mapping[int, int], settings: Resampling, seed: int
-) -> Iterator[tuple[FloatArray, IntArray]]:
-    """Signals and labels of the new beats, class by class, which keeps few features in memory."""
+class _New(NamedTuple):
+    """New beats of a class: ``[m, length]``, ``[m]`` and ``[m, k]``."""
+
+    signals: FloatArray
+    labels: IntArray
+    intervals: FloatArray
+
+
+def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, seed: int) -> Iterator[_New]:
+    """The new beats, class by class, which keeps few features in memory."""
     if not targets:
         return
     method, weight = settings.method, settings.length_weight or NEGLIGIBLE
     features = _features(beats.signals, weight)
+    n_features = features.shape[1]
+    if beats.intervals is not None:
+        features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.intervals], axis=1)
     have = np.bincount(beats.labels)
     for label, target in targets.items():
         name = beats.classes[label]
@@ -309,7 +334,11 @@ def _new_beats(
             raise
         if not len(mixed):
             raise ConfigError(no_border)
-        yield _from_features(mixed, weight, beats.signals.min(), beats.signals.max()), np.full(len(mixed), label)
+        yield _New(
+            _from_features(mixed[:, :n_features], weight, beats.signals.min(), beats.signals.max()),
+            np.full(len(mixed), label),
+            mixed[:, n_features:] / np.float32(NEGLIGIBLE),
+        )
 
 
 def _sampler(method: str, strategy: dict[int, int], neighbours: int, n_beats: int, seed: int) -> Any:

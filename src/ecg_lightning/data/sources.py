@@ -17,15 +17,25 @@ def make_source(settings: Mapping[str, Any], dataset: Mapping[str, Any], data_di
 
     Args:
         settings: ``name`` of the source and its own settings.
-        dataset: ``name`` of the dataset, ``lead``, ``recorded_fs`` and ``cut``; Kaggle's files leave no choice.
+        dataset: ``name`` of the dataset, ``lead``, ``recorded_fs``, ``cut`` and, where RR intervals are wanted,
+            ``intervals``; Kaggle's files leave no choice.
         data_dir: folder that holds ``mitdb``, ``ptbdb`` and ``heartbeat``.
 
     Raises:
-        ConfigError: there is no such source, or no such dataset in it.
+        ConfigError: there is no such source, no such dataset in it, or nothing but the beat in its files where more
+            is asked for.
     """
+    intervals = dataset.get("intervals", False)
+    if type(intervals) is not bool:
+        raise ConfigError(f"dataset.intervals={intervals}: expected true or false")
     own = {key: value for key, value in settings.items() if key != "name"}
     match settings["name"]:
         case "kaggle":
+            if intervals or dataset["cut"]["before"]:
+                raise ConfigError(
+                    "Kaggle's files hold beats from their R peak on and nothing of what was before: "
+                    "choose context=none, or source=physionet"
+                )
             return Kaggle(dataset=dataset["name"], data_dir=data_dir)
         case "physionet":
             return PhysioNet(
@@ -34,8 +44,9 @@ def make_source(settings: Mapping[str, Any], dataset: Mapping[str, Any], data_di
                 lead=dataset["lead"],
                 recorded_fs=dataset["recorded_fs"],
                 cut=Cut(**dataset["cut"]),
+                intervals=intervals,
             )
         case "synthetic":
-            return Synthetic(dataset=dataset["name"], cut=Cut(**dataset["cut"]), **own)
+            return Synthetic(dataset=dataset["name"], cut=Cut(**dataset["cut"]), intervals=intervals, **own)
         case unknown:
             raise ConfigError(f"there is no source {unknown!r}; choose physionet, kaggle or synthetic")

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,8 +15,28 @@ log = logging.getLogger(__name__)
 
 DoubleArray = npt.NDArray[np.float64]
 
-Protocol = Literal["random", "patient"]
+Protocol = Literal["random", "patient", "ds1_ds2"]
 TrainUnit = Literal["beats", "patients"]
+SharedPatient = Literal["both", "train", "test", "neither"]
+
+DS1 = (
+    "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122",
+    "124", "201", "203", "205", "207", "208", "209", "215", "220", "223", "230",
+)  # fmt: skip
+"""MIT-BIH records to train on (de Chazal, O'Dwyer & Reilly, IEEE Trans. Biomed. Eng. 51(7), 2004, section II-A)."""
+
+DS2 = (
+    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210",
+    "212", "213", "214", "219", "221", "222", "228", "231", "232", "233", "234",
+)  # fmt: skip
+"""MIT-BIH records to test on (the same)."""
+
+PACED = ("102", "104", "107", "217")
+"""MIT-BIH records of people with pacemakers, which AAMI EC57 leaves out."""
+
+SHARED = ("201", "202")
+"""MIT-BIH records of one person (Moody & Mark 2001), of which the published division trains on one and tests on the
+other."""
 
 PATIENT_CHOICES = (10, 1000)
 """Fewest and most random choices of patients among which `split` takes the one that shares out the classes best."""
@@ -34,12 +54,14 @@ class Folds:
         validation: ``[n_validation] int64``; chooses the checkpoint.
         test: ``[n_test] int64``; used once.
         protocol: one phrase that says how they were made, printed beside every figure.
+        left_out: ``[n_left_out] int64``, rows that the protocol has no use for, in none of the three.
     """
 
     train: IntArray
     validation: IntArray
     test: IntArray
     protocol: str
+    left_out: IntArray = field(default_factory=lambda: np.arange(0))
 
     def sizes(self) -> dict[str, int]:
         """Number of beats of each fold."""
@@ -61,15 +83,18 @@ def split(
     n_folds: int = N_FOLDS,
     train_size: float | None = None,
     train_unit: TrainUnit = "beats",
+    shared_patient: SharedPatient = "both",
 ) -> Folds:
     """Divide beats into train, validation and test.
 
     Args:
         beats: what to divide.
-        protocol: ``random`` divides the beats of each class; ``patient`` keeps all beats of a patient on one side.
-        test_fraction: share of the beats (or, by patient, about that share) to test on. Beats that their publisher
-            put into a test file are the test fold of ``random``, whatever this says.
-        validation_fraction: share of the rest to select on.
+        protocol: ``random`` divides the beats of each class; ``patient`` keeps all beats of a patient on one side;
+            ``ds1_ds2`` tests on the records of MIT-BIH that de Chazal et al. 2004 tested on, `DS2`, trains on theirs,
+            `DS1`, of which some patients validate, and leaves the `PACED` ones out.
+        test_fraction: share of the beats (or, by patient, about that share) to test on; ``ds1_ds2`` does not ask for
+            it. Beats that their publisher put into a test file are the test fold of ``random``, whatever this says.
+        validation_fraction: share of the rest (by patient: of the patients) to select on.
         seed: the same seed divides the same beats in the same way.
         fold: which of `n_folds` disjoint test folds, from 0, to test on in place of `test_fraction`; every beat is
             tested in exactly one of them.
@@ -77,11 +102,14 @@ def split(
         train_size: train on a part of the training fold only: a whole number of `train_unit`, or a fraction of them.
             With the same seed a smaller part is contained in every larger one.
         train_unit: ``beats``, in the same shares of each class, or whole ``patients``.
+        shared_patient: where ``ds1_ds2`` has the person of records 201 (DS1) and 202 (DS2): on ``both`` sides, as
+            published; ``train`` moves 202 to DS1, ``test`` moves 201 to DS2, ``neither`` leaves both records out.
 
     Raises:
-        ConfigError: as `check_settings`; a split by patient of beats without patients; folds of beats that bring their
-            own test file; a part larger than the training fold, or too small for its classes.
-        DataError: too few beats or patients of a class.
+        ConfigError: as `check_settings`; a split by patient of beats without patients, or by DS1 and DS2 of others than
+            those of MIT-BIH's records; folds of beats that bring their own test file; a part larger than the training
+            fold, or too small for its classes.
+        DataError: too few beats or patients of a class; no record of DS1 or of DS2.
     """
     check_settings(
         protocol,
@@ -91,9 +119,12 @@ def split(
         n_folds=n_folds,
         train_size=train_size,
         train_unit=train_unit,
+        shared_patient=shared_patient,
     )
     if protocol == "random":
         folds = _by_beat(beats, test_fraction, validation_fraction, seed, fold, n_folds)
+    elif protocol == "ds1_ds2":
+        folds = _by_record(beats, validation_fraction, seed, shared_patient)
     else:
         folds = _by_patient(beats, test_fraction, validation_fraction, seed, fold, n_folds)
     _check_classes(beats, folds)
@@ -109,6 +140,7 @@ def check_settings(
     n_folds: int,
     train_size: float | None,
     train_unit: TrainUnit,
+    shared_patient: SharedPatient = "both",
 ) -> None:
     """What can be said of the arguments of `split` before there are beats.
 
@@ -116,13 +148,19 @@ def check_settings(
         ConfigError: unknown protocol or unit, impossible fractions, folds or sizes.
     """
     if protocol not in get_args(Protocol):
-        raise ConfigError(f"there is no split {protocol!r}; choose random or patient")
+        raise ConfigError(f"there is no split {protocol!r}; choose random, patient or ds1_ds2")
     if not (0 < test_fraction < 1 and 0 < validation_fraction < 1):
         raise ConfigError(f"test_fraction={test_fraction}, validation_fraction={validation_fraction}: both in (0, 1)")
     if type(n_folds) is not int or n_folds < 2:
         raise ConfigError(f"n_folds={n_folds}: expected a whole number from 2 on")
     if fold is not None and (type(fold) is not int or not 0 <= fold < n_folds):
         raise ConfigError(f"fold={fold} of n_folds={n_folds}: expected null or a whole number from 0 to {n_folds - 1}")
+    if fold is not None and protocol == "ds1_ds2":
+        raise ConfigError(f"fold={fold}: split=ds1_ds2 has one test fold, DS2; leave it at null, or use split=patient")
+    if shared_patient not in get_args(SharedPatient):
+        raise ConfigError(f"shared_patient={shared_patient} is unknown; choose both, train, test or neither")
+    if shared_patient != "both" and protocol != "ds1_ds2":
+        raise ConfigError(f"shared_patient={shared_patient} is a setting of split=ds1_ds2; split={protocol} has none")
     if train_unit not in get_args(TrainUnit):
         raise ConfigError(f"train_unit={train_unit} is unknown; choose beats or patients")
     # A fraction of 1.0 is everything; the number 1 is one beat or patient.
@@ -221,6 +259,49 @@ def _by_patient(
         f"no patient on two sides, seed {seed}"
     )
     return Folds(train=train, validation=validation, test=test, protocol=protocol)
+
+
+def _by_record(beats: Beats, validation_fraction: float, seed: int, shared_patient: SharedPatient) -> Folds:
+    if beats.records is None or beats.patients is None:
+        raise ConfigError(
+            "these beats do not tell their records, so they cannot be split into DS1 and DS2; "
+            "use source=physionet, or split=random and know that patients stand on all sides"
+        )
+    present = set(np.unique(beats.records).tolist())
+    if others := sorted(present - {*DS1, *DS2, *PACED}):
+        raise ConfigError(
+            f"split=ds1_ds2 divides the records of MIT-BIH (task=arrhythmia source=physionet), and {others[0]} is none "
+            "of them; use split=patient"
+        )
+    sides = {"DS1": set(DS1), "DS2": set(DS2)}
+    if shared_patient in ("train", "neither"):
+        sides["DS2"].discard(SHARED[1])
+    if shared_patient in ("test", "neither"):
+        sides["DS1"].discard(SHARED[0])
+    if shared_patient in ("train", "test"):
+        sides["DS1" if shared_patient == "train" else "DS2"].update(SHARED)
+    for name, records in sides.items():
+        if absent := sorted(records - present):
+            if len(absent) == len(records):
+                raise DataError(f"none of the records of {name} is there; get them: ecg-lightning data fetch mitdb")
+            log.warning("%s lacks %s: figures do not compare with others on it", name, ", ".join(absent))
+
+    rest, test = (np.flatnonzero(np.isin(beats.records, sorted(records))) for records in sides.values())
+    left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
+    train, validation = _stratified_by_patient(rest, beats, validation_fraction, seed)
+    n_train, n_validation, n_test = (len(np.unique(beats.patients[rows])) for rows in (train, validation, test))
+    paced = np.isin(beats.records[left_out], PACED)
+    person = {
+        "both": "201 (DS1) and 202 (DS2) are one person, as published",
+        "train": "202 moved to DS1, where its person's 201 is",
+        "test": "201 moved to DS2, where its person's 202 is",
+        "neither": f"201 and 202 of one person left out ({np.count_nonzero(~paced)} beats)",
+    }[shared_patient]
+    protocol = (
+        f"ds1_ds2: {n_train} patients of DS1 to train, {n_validation} to validate, {n_test} of DS2 to test, "
+        f"paced {' '.join(PACED)} left out ({np.count_nonzero(paced)} beats), {person}, seed {seed}"
+    )
+    return Folds(train=train, validation=validation, test=test, protocol=protocol, left_out=left_out)
 
 
 def _stratified_by_patient(rows: IntArray, beats: Beats, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
@@ -352,11 +433,12 @@ def _check_classes(beats: Beats, folds: Folds) -> None:
         absent = [fold for fold, count in counts.items() if count[label] == 0]
         if not absent:
             continue
-        found = int((beats.labels == label).sum())
+        found = int(sum(count[label] for count in counts.values()))
         where = " and ".join(absent)
-        if "train" in absent or folds.protocol.startswith("random"):
+        at_random = folds.protocol.startswith("random")
+        if "train" in absent or at_random:
             owners = ""
-            if beats.patients is not None and folds.protocol.startswith("patient"):
+            if beats.patients is not None and not at_random:
                 owners = f" of {len(np.unique(beats.patients[beats.labels == label]))} patients"
             raise DataError(
                 f"class {name} has {found} beats{owners}, too few to split: none is left for {where}; "

@@ -102,6 +102,7 @@ class Synthetic(Source):
         fs: sampling rate of the recordings in Hz.
         noise: standard deviation of the white measurement noise in mV.
         seed: of all that is random.
+        intervals: whether beats come with the RR intervals around them.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -116,6 +117,7 @@ class Synthetic(Source):
     fs: float = 360.0
     noise: float = 0.03
     seed: int = 0
+    intervals: bool = False
 
     def __post_init__(self) -> None:
         if self.dataset not in CLASSES:
@@ -134,11 +136,16 @@ class Synthetic(Source):
         return []
 
     def settings(self) -> dict[str, Any]:
-        return {"source": self.name, "synthetic": True, "model": MODEL, **asdict(self)}
+        own = asdict(self)
+        if not self.intervals:
+            del own["intervals"]
+        return {"source": self.name, "synthetic": True, "model": MODEL, **own}
 
     def read(self) -> Beats:
         classes = CLASSES[self.dataset]
-        return beats_of(self.recordings(), how=self.cut, classes=classes, origin=self.settings())
+        return beats_of(
+            self.recordings(), how=self.cut, classes=classes, origin=self.settings(), intervals=self.intervals
+        )
 
     def recordings(self) -> Iterator[Recording]:
         """The continuous recordings, in mV, with their R peaks and labels, one patient after the other."""

@@ -11,7 +11,7 @@ train with, Mehari & Strodthoff, Comput. Biol. Med. 141, 2022 (arXiv 2103.12676)
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,16 @@ class TimeStretch:
             raise ConfigError(f"time_stretch: spread={self.spread}, expected 0 or more and less than 1")
 
     def __call__(self, signals: Tensor) -> Tensor:
+        return self.stretched(signals, self.factors(signals))
+
+    def factors(self, signals: Tensor) -> Tensor:
+        """By how much faster each beat is to be played, ``[b, 1]``."""
+        return 1 + self.spread * (2 * torch.rand(len(signals), 1, device=signals.device) - 1)
+
+    @staticmethod
+    def stretched(signals: Tensor, factor: Tensor) -> Tensor:
+        """Beats ``[b, length]`` played faster by `factor`, ``[b, 1]``."""
         n_times = signals.shape[1]
-        factor = 1 + self.spread * (2 * torch.rand(len(signals), 1, device=signals.device) - 1)
         source = torch.arange(n_times, device=signals.device) * factor
         left = source.floor()
         fraction = (source - left).to(signals.dtype)
@@ -275,6 +283,26 @@ TRANSFORMS: Mapping[str, type[Any]] = {
     "amplitude_scale": AmplitudeScale,
     "noise": Noise,
 }
+
+
+def transformed(
+    transforms: Iterable[Transform], signals: Tensor, intervals: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Beats after the transforms, one after the other, and their RR intervals, which last as long as the beats do.
+
+    Args:
+        transforms: what `make_transforms` made.
+        signals: ``[b, length]``.
+        intervals: ``[b, k]`` in seconds, or None. A beat played faster by a factor has intervals shorter by it, while
+            their ratios stay; no other transform touches them.
+    """
+    for transform in transforms:
+        if isinstance(transform, TimeStretch) and intervals is not None:
+            factor = transform.factors(signals)
+            signals, intervals = transform.stretched(signals, factor), intervals / factor
+        else:
+            signals = transform(signals)
+    return signals, intervals
 
 
 def make_transforms(settings: Mapping[str, Mapping[str, float] | None], *, fs: float | None = None) -> list[Transform]:

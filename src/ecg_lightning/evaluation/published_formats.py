@@ -20,7 +20,7 @@ from ecg_lightning.data.aami import AAMI_CLASSES, CLASS_MAP
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.evaluation.published import PUBLISHED_CAVEAT
 from ecg_lightning.evaluation.published_table import SCRATCH, Block, Collection, Row, RunsTable, errata, frame
-from ecg_lightning.evaluation.tables import NONE, SYNTHETIC_WARNING
+from ecg_lightning.evaluation.tables import NONE, SYNTHETIC_WARNING, context
 from ecg_lightning.files import whole_file
 
 NOT_RUN = "not run"
@@ -89,7 +89,8 @@ def title(table: RunsTable) -> str:
     scores = table.scores
     mark = " (SYNTHETIC)" if scores["synthetic"] else ""
     tested = "" if table.tested == "test" else f", scored on {table.tested} beats"
-    return f"{table.task}: {scores['dataset']} from {scores['source']}{mark}, split {scores['split']}{tested}"
+    beats = f"{scores['dataset']} from {scores['source']}{mark}{context(scores)}"
+    return f"{table.task}: {beats}, split {scores['split']}{tested}"
 
 
 def about(table: RunsTable) -> list[str]:

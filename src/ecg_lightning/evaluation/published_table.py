@@ -297,7 +297,8 @@ def _split_seed(scores: Scores) -> int:
 def _compares(scores: Scores) -> bool:
     """Whether published figures may stand beside runs on these beats."""
     real = not scores["synthetic"] and TASKS.get(scores["task"]) == scores["dataset"]
-    return real and scores["split"] == "random" and _tested(scores) == "test"
+    alone = scores.get("context", "none") == "none"
+    return real and alone and scores["split"] == "random" and _tested(scores) == "test"
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:

@@ -229,7 +229,7 @@ def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[Re
     if scores["synthetic"]:
         yield Text(SYNTHETIC_WARNING, style="bold red")
     fold = _fold(scores)
-    beats = f"{scores['dataset']} from {scores['source']}, {scores['n'][fold]:,} {fold} beats"
+    beats = f"{scores['dataset']} from {scores['source']}, {scores['n'][fold]:,} {fold} beats{context(scores)}"
     yield Text(f"Beats: {beats}, run with seed {scores['seed']}. Split {scores['protocol']}.", style="dim")
     if scores["task"] == "arrhythmia":
         yield Text(f"Classes: {CLASS_MAP}.", style="dim")
@@ -243,6 +243,8 @@ def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[Re
                 "the difference is not one between the systems.",
                 style="yellow",
             )
+        if context(scores):
+            yield Text(f"The published networks saw the beat alone, this one it{context(scores)}.", style="yellow")
         if "erratum" in published:
             yield Text(f"Published {published['erratum']}.", style="dim")
 
@@ -254,7 +256,13 @@ def _fold(scores: Scores) -> str:
 
 
 def _protocol(scores: Scores) -> str:
-    return f"{scores['dataset']} from {scores['source']}, split {scores['split']}"
+    return f"{scores['dataset']} from {scores['source']}{context(scores)}, split {scores['split']}"
+
+
+def context(scores: Scores) -> str:
+    """What was known of beats beside what follows their R peak, as the end of a phrase; runs of before tell nothing."""
+    told = scores.get("context", "none")
+    return "" if told == "none" else f" with {told}"
 
 
 def _beside(

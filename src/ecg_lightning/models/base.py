@@ -11,9 +11,25 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from ecg_lightning.errors import ConfigError
+
+INTERVAL_WIDTH = 16
+"""Units of the layer that takes RR intervals."""
+
+
+def interval_features(intervals: Tensor) -> Tensor:
+    """RR intervals ``[b, k]`` in seconds → ``[b, k · (k + 1) / 2]``: each, and each ratio of two, as logarithms.
+
+    In octaves, so that half a second is -1 and so is an interval half as long as another: numbers around 0 by their
+    nature, and nothing about them is learned from any beats.
+    """
+    octaves = intervals.clamp(min=1e-3).log2()
+    k = intervals.shape[1]
+    first, second = torch.triu_indices(k, k, offset=1, device=intervals.device)
+    return torch.cat([octaves, octaves[:, first] - octaves[:, second]], dim=1)
 
 
 class BeatModel(nn.Module, ABC):
@@ -23,6 +39,10 @@ class BeatModel(nn.Module, ABC):
     backbone gets a new one by the same call whatever the network. The output of a beat never depends on the other
     beats of its batch.
 
+    Any network can look at the RR intervals around the beat as well, without code of its own: after `take_intervals` a
+    further layer of the head, ``fc_intervals``, takes their `interval_features`, and ``fc1`` what it makes of them
+    beside the features of the beat.
+
     Args:
         width: number of features that `forward_features` yields.
         hidden: number of units of the head's first layer.
@@ -30,8 +50,12 @@ class BeatModel(nn.Module, ABC):
         dropout: probability of dropping a feature before each layer of the head.
     """
 
-    head_names: ClassVar[tuple[str, ...]] = ("fc1", "fc2")
-    """Modules that make up the head, in order; all other parameters belong to the backbone."""
+    head_names: ClassVar[tuple[str, ...]] = ("fc_intervals", "fc1", "fc2")
+    """Modules that make up the head, in order, the first only where there are intervals; all other parameters belong to
+    the backbone."""
+
+    n_intervals: int = 0
+    """RR intervals that the network wants with each beat."""
 
     def __init__(self, *, width: int, hidden: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -44,10 +68,19 @@ class BeatModel(nn.Module, ABC):
     def reset_classifier(self, n_outputs: int) -> None:
         """Give the network a newly initialised head with this many outputs, on the device where the backbone is."""
         self.n_outputs = n_outputs
-        self.fc1 = nn.Linear(self.width, self.hidden)
+        width = self.width
+        if k := self.n_intervals:
+            self.fc_intervals = nn.Linear(k * (k + 1) // 2, INTERVAL_WIDTH)
+            width += INTERVAL_WIDTH
+        self.fc1 = nn.Linear(width, self.hidden)
         self.fc2 = nn.Linear(self.hidden, n_outputs)
         if (backbone := next(self.parameters(), None)) is not None:
             self.to(backbone.device)
+
+    def take_intervals(self, n_intervals: int) -> None:
+        """Have the network want so many RR intervals with each beat; its head is initialised anew."""
+        self.n_intervals = n_intervals
+        self.reset_classifier(self.n_outputs)
 
     def freeze_backbone(self, frozen: bool = True) -> None:
         """Stop the backbone from learning, or let it learn again.
@@ -78,14 +111,22 @@ class BeatModel(nn.Module, ABC):
     def forward_features(self, signals: Tensor) -> Tensor:
         """Beats ``[b, length]`` → features ``[b, width]``."""
 
-    def forward_head(self, features: Tensor) -> Tensor:
-        """Features ``[b, width]`` → logits ``[b, n_outputs]``."""
+    def forward_head(self, features: Tensor, intervals: Tensor | None = None) -> Tensor:
+        """Features ``[b, width]`` and, where the network wants them, RR intervals → logits ``[b, n_outputs]``."""
+        n_given = 0 if intervals is None else intervals.shape[1]
+        if n_given != self.n_intervals:
+            raise ConfigError(
+                f"this network wants {self.n_intervals} RR intervals with each beat, {n_given} were given"
+            )
+        if intervals is not None:
+            features = torch.cat([features, self.fc_intervals(interval_features(intervals)).relu()], dim=1)
         logits: Tensor = self.fc2(self.head_dropout(self.fc1(self.head_dropout(features)).relu()))
         return logits
 
-    def forward(self, signals: Tensor) -> Tensor:
-        """Beats ``[b, length]`` → logits ``[b, n_outputs]``."""
-        return self.forward_head(self.forward_features(signals))
+    def forward(self, signals: Tensor, intervals: Tensor | None = None) -> Tensor:
+        """Beats ``[b, length]`` and, where the network wants them, RR intervals in seconds ``[b, n_intervals]`` →
+        logits ``[b, n_outputs]``."""
+        return self.forward_head(self.forward_features(signals), intervals)
 
     @property
     def n_parameters(self) -> int:
@@ -121,13 +162,14 @@ def model_names() -> list[str]:
     return sorted(_registered)
 
 
-def create_model(name: str, *, n_outputs: int, length: int, **settings: Any) -> BeatModel:
+def create_model(name: str, *, n_outputs: int, length: int, n_intervals: int = 0, **settings: Any) -> BeatModel:
     """Build a network with fresh weights.
 
     Args:
         name: one of `model_names`.
         n_outputs: number of logits.
         length: samples a beat.
+        n_intervals: RR intervals that come with each beat.
         settings: the network's own settings; what is not given takes the network's default.
 
     Raises:
@@ -140,6 +182,9 @@ def create_model(name: str, *, n_outputs: int, length: int, **settings: Any) -> 
     if unknown := sorted(set(settings) - own):
         raise ConfigError(f"network {name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(own))}")
     try:
-        return network(n_outputs=n_outputs, length=length, **settings)
+        model = network(n_outputs=n_outputs, length=length, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"network {name} cannot be built with {settings}: {error}") from error
+    if n_intervals:
+        model.take_intervals(n_intervals)
+    return model

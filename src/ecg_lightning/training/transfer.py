@@ -84,8 +84,10 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
     if theirs is None and (guess := guess_network(checkpoint.weights)) not in (None, name):
         hint = f"Its weights are named as those of {guess}"
     own = model.state_dict()
-    missing = sorted(own.keys() - checkpoint.weights.keys())
-    surplus = sorted(checkpoint.weights.keys() - own.keys())
+    differing = own.keys() ^ checkpoint.weights.keys()
+    if transfer.arm != "last_layer":  # the head is new, with or without RR intervals
+        differing = {weight for weight in differing if weight.partition(".")[0] != model.head_names[0]}
+    missing, surplus = sorted(differing & own.keys()), sorted(differing - own.keys())
     if missing or surplus:
         raise CheckpointError(
             f"{checkpoint.path} does not fit {name}: missing {_some(missing)}; surplus {_some(surplus)}. {hint}"
