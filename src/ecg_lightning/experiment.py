@@ -30,7 +30,7 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.sources import make_source
 from ecg_lightning.errors import ConfigError
-from ecg_lightning.evaluation.scores import score
+from ecg_lightning.evaluation.scores import score_beats
 from ecg_lightning.tasks import Task, get_task
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier
 from ecg_lightning.training.saving import WholeCheckpoints
@@ -144,7 +144,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             weights_only=True,
             verbose=False,
         )
-    rows, labels, probabilities = classifier.predictions()
+    rows, _, probabilities = classifier.predictions()
+    tested = datamodule.beats.select(rows)
 
     task = classifier.task
     scores = {
