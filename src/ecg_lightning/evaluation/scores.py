@@ -229,6 +229,21 @@ def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> 
     Raises:
         DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.
     """
+    joined, classes, positive = read_pooled(path, *others)
+    labels, probabilities = labels_and_probabilities(joined, classes)
+    scores = score(labels, probabilities, classes, positive, records=column(joined, "record"))
+    if resamples:
+        patients = column(joined, "patient")
+        scores["intervals"] = intervals(labels, probabilities, classes, patients, resamples=resamples)
+    return scores
+
+
+def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, ...], str | None]:
+    """The predictions of a run, or of all folds of a cross-validation, as one table; with classes and positive class.
+
+    Raises:
+        DataError: as `read_predictions`, or files of different classes or with a beat in common.
+    """
     import pandas as pd
 
     files = {file: read_predictions(file) for file in (path, *others)}
@@ -245,12 +260,7 @@ def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> 
         if len(twice):
             beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
             raise DataError(f"{len(twice)} beats stand in two of the {len(files)} files with {path}, such as {beat}")
-    labels, probabilities = labels_and_probabilities(joined, classes)
-    scores = score(labels, probabilities, classes, positive, records=column(joined, "record"))
-    if resamples:
-        patients = column(joined, "patient")
-        scores["intervals"] = intervals(labels, probabilities, classes, patients, resamples=resamples)
-    return scores
+    return joined, classes, positive
 
 
 def labels_and_probabilities(table: "pd.DataFrame", classes: tuple[str, ...]) -> tuple[IntArray, Probabilities]:
