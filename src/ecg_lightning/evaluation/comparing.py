@@ -158,15 +158,16 @@ def comparison_of_runs(answer: Mapping[str, Any]) -> RenderableType:
             parts.append(Text("  SYNTHETIC BEATS", style="bold red"))
     protocol = answer["first"].get("protocol")
     units = f"{answer['resamples']:,} resamples of {answer['n_resampled']:,} {answer['resampled']}"
-    notes = f"{f'Split {protocol}. ' if protocol else ''}Intervals and p by paired bootstrap, {units}; bold: 0 is outside."
+    split = f"Split {protocol}. " if protocol else ""
+    notes = f"{split}Intervals and p by paired bootstrap, {units}; bold: 0 is outside."
     if answer["resampled"] == "beats":
         notes += " Patients are not known: the true intervals are wider."
     elif answer["n_resampled"] == 1:
         notes = "All beats are of one patient: nothing can be said of others."
     mcnemar = answer["mcnemar"]
     notes += (
-        f" Called right by one alone: {mcnemar['only_first']:,} beats by 1, {mcnemar['only_second']:,} by 2 (McNemar, as "
-        f"if beats were independent: p {_p(mcnemar['p'])})."
+        f" Called right by one alone: {mcnemar['only_first']:,} beats by 1, {mcnemar['only_second']:,} by 2 "
+        f"(McNemar, as if beats were independent: p {_p(mcnemar['p'])})."
     )
     return Group(*parts, Text(), Text(notes, style="dim"))
 
@@ -221,10 +222,9 @@ def _files(path: Path) -> list[Path]:
 def _told(files: Iterable[Path]) -> dict[str, Any]:
     """What the runs of one side say of themselves, where all of them say the same; and the ``fingerprint`` of beats."""
     abouts = [read_predictions(file)[1]["about"] for file in files]
+    first, *others = abouts
     keys = ("model", "seed", "protocol", "fold", "synthetic", "fingerprint")
-    return {
-        key: abouts[0][key] for key in keys if key in abouts[0] and all(one.get(key) == abouts[0][key] for one in abouts)
-    }
+    return {key: first[key] for key in keys if key in first and all(one.get(key) == first[key] for one in others)}
 
 
 def _aligned(

@@ -54,7 +54,7 @@ def ec57(confusions: npt.NDArray[np.int64], records: TextArray | None) -> dict[s
     """The figures of V and S, in plain values; one without a denominator is None.
 
     Args:
-        confusions: ``[records, 5, 5]``, numbers of beats, a row for each true class; one matrix if there are no records.
+        confusions: ``[records, 5, 5]``, numbers of beats, a row for each true class; a single one without records.
         records: ``[records]`` their names, or None where the source does not tell.
 
     Returns:

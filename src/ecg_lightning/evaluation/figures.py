@@ -20,8 +20,8 @@ N_BINS = 15
 
 def ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any], undefined: float = 0.0) -> Numbers:
     """``part / whole``, and `undefined` where that has no denominator."""
-    part, whole = np.broadcast_arrays(part, whole)
-    return np.divide(part, whole, out=np.full(whole.shape, undefined), where=whole > 0)
+    quotient: Numbers = np.divide(part, whole, out=np.full(whole.shape, undefined), where=whole > 0)
+    return quotient
 
 
 def confusion_figures(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tuple[dict[str, Numbers], Numbers]:
@@ -40,7 +40,7 @@ def confusion_figures(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tu
     support, called = confusion.sum(axis=-1), confusion.sum(axis=-2)
     specific = n[..., None] - support - called + hits
     parts = ((hits, called), (hits, support), (2 * hits, support + called), (specific, n[..., None] - support))
-    precision, recall, f1 = (ratio(*part) for part in parts[:3])
+    precision, recall, f1 = (ratio(part, whole) for part, whole in parts[:3])
     counted, there = support + called > 0, support > 0
     macro_precision, macro_recall, macro_f1 = (np.mean(one, axis=-1, where=counted) for one in (precision, recall, f1))
     weighted_precision = (precision * support).sum(axis=-1) / n
@@ -56,7 +56,7 @@ def confusion_figures(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tu
         "balanced_accuracy": np.mean(recall, axis=-1, where=there),
         "kappa": ratio(hits.sum(axis=-1) - expected, n - expected, np.nan),
     }
-    return overall, np.stack([ratio(*part, undefined) for part in parts], axis=-2)
+    return overall, np.stack([ratio(part, whole, undefined) for part, whole in parts], axis=-2)
 
 
 def j_kappa(overall: dict[str, Numbers], per_class: Numbers, classes: tuple[str, ...]) -> Numbers:

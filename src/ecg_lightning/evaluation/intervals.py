@@ -2,8 +2,8 @@
 
 Beats of one patient are alike, so that those of another one tell more than as many of the same: a figure's uncertainty
 is that of the choice of patients. Where the source does not tell them, beats are resampled, and the intervals are
-narrower than they should be. Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentiles); Field
-& Welsh, J. R. Stat. Soc. B 69(3), 2007 (clusters).
+narrower than they should be. Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentiles);
+Field & Welsh, J. R. Stat. Soc. B 69(3), 2007 (clusters).
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def intervals(
 ) -> dict[str, Any]:
     """95 % percentile intervals of the figures of `scores.score`, by bootstrap over patients.
 
-    A figure that a resample does not define (the recall of a class of which it has no beat) is left out of its interval.
+    What a resample does not define (the recall of a class of which it has no beat) is left out of the interval.
 
     Args:
         labels: ``[n]``, indices into `classes`.
@@ -57,9 +57,9 @@ def intervals(
         seed: the same seed gives the same intervals.
 
     Returns:
-        ``resampled`` (``patients`` or ``beats``), ``n_resampled`` (how many of them there are), ``resamples``, ``level``,
-        ``seed``; and in the nesting of the scores, a list of low and high end for each figure, None if no resample
-        defines it. With a single patient nothing can be resampled: None for all.
+        ``resampled`` (``patients`` or ``beats``), ``n_resampled`` (how many of them there are), ``resamples``,
+        ``level``, ``seed``; and in the nesting of the scores, a list of low and high end for each figure, None if no
+        resample defines it. With a single patient nothing can be resampled: None for all.
     """
     drawn = resampled_figures([probabilities], labels, classes, patients, resamples=resamples, seed=seed)[0]
     n_units = len(labels) if patients is None else len(np.unique(patients))
@@ -121,9 +121,7 @@ def resampled_figures(
         weights = times[:, units]
         for one, of_answer in zip(counted, chunks, strict=True):
             of_answer.append(one.figures(times, weights))
-    return [
-        {key: np.concatenate([chunk[key] for chunk in of_answer]) for key in of_answer[0]} for of_answer in chunks
-    ]
+    return [{key: np.concatenate([chunk[key] for chunk in of_answer]) for key in of_answer[0]} for of_answer in chunks]
 
 
 def _draws(n_units: int, resamples: int, seed: int, at_once: int) -> Iterator[Numbers]:
@@ -138,7 +136,9 @@ def _draws(n_units: int, resamples: int, seed: int, at_once: int) -> Iterator[Nu
 class _Counted:
     """What one network said of the beats, counted by unit, so that a resample is a sum."""
 
-    def __init__(self, labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], units: IntArray) -> None:
+    def __init__(
+        self, labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], units: IntArray
+    ) -> None:
         k, n_units = len(classes), int(units.max()) + 1
         predicted = probabilities.argmax(axis=1)
         confidence, bins = confidence_bins(probabilities)

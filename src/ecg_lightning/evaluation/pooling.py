@@ -70,7 +70,7 @@ class Result:
 
     @cached_property
     def test(self) -> Scores:
-        """As ``test`` in ``scores.json``; of several folds, that of all their test beats together, without intervals."""
+        """As ``test`` in ``scores.json``; of several folds that of all their beats together, without intervals."""
         if len(self.runs) == 1:
             scores: Scores = self.runs[0].scores["test"]
             return scores

@@ -108,7 +108,8 @@ def score(
     if ec57.applies_to(classes):
         both = j_kappa(overall, of_class, classes)
         scores["j_kappa"] = None if np.isnan(both) else float(both)
-        names, of_record = np.unique(np.zeros(len(labels)) if records is None else records, return_inverse=True)
+        known = np.zeros(len(labels), dtype=np.str_) if records is None else records
+        names, of_record = np.unique(known, return_inverse=True)
         by_record = np.bincount(of_record * n_classes**2 + cell, minlength=len(names) * n_classes**2)
         confusions = by_record.reshape(len(names), n_classes, n_classes)
         scores["ec57"] = ec57.ec57(confusions, None if records is None else names)
@@ -265,8 +266,9 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, .
 
 def labels_and_probabilities(table: "pd.DataFrame", classes: tuple[str, ...]) -> tuple[IntArray, Probabilities]:
     """``[n]`` and ``[n, classes]`` of a table of predictions."""
-    labels = table["true"].map({name: i for i, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    return labels, table[[f"probability_{name}" for name in classes]].to_numpy()
+    labels = np.asarray(table["true"].map({name: i for i, name in enumerate(classes)}), dtype=np.int64)
+    probabilities: Probabilities = table[[f"probability_{name}" for name in classes]].to_numpy()
+    return labels, probabilities
 
 
 def column(table: "pd.DataFrame", name: str) -> TextArray | None:
@@ -314,7 +316,9 @@ def _mean(figures: Iterable[float | None]) -> float | None:
 def _reliability(is_hit: BoolArray, probabilities: Probabilities) -> tuple[list[dict[str, Any]], float]:
     """The bins that have beats, and the calibration error."""
     confidence, bins = confidence_bins(probabilities)
-    sizes, hits, confidences = (np.bincount(bins, weights, N_BINS) for weights in (None, is_hit, confidence))
+    sizes, hits, confidences = (
+        np.bincount(bins, weights, N_BINS).astype(np.float64) for weights in (None, is_hit, confidence)
+    )
     filled = [
         {
             "above": i / N_BINS,
