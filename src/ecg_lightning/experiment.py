@@ -193,7 +193,8 @@ def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
     check_classes(beats, task)
     settings = dict(plain["model"])
     name = settings.pop("name")
-    results.announce(datamodule, " ".join([f"{name}, a baseline", *(f"{key}={settings[key]}" for key in settings)]))
+    with_settings = "".join(f", {key}={value}" for key, value in settings.items())
+    results.announce(datamodule, f"{name}, a baseline{with_settings}")
 
     training = datamodule.datasets["train"]
     baseline = Baseline(name, settings, training.beats.select(training.rows), seed=cfg.seed)
