@@ -18,6 +18,7 @@ from ecg_lightning.data import fetch as fetch_module
         (["inspect"], "--json"),
         (["evaluate"], "--fold"),
         (["table"], "--only-run"),
+        (["compare"], "--json"),
         (["show"], "--beats"),
     ],
 )

@@ -231,7 +231,10 @@ def test_all_beats_of_a_file_are_tested(finished: Path, cache: Path, tmp_path: P
     answer = CliRunner().invoke(app, ["evaluate", str(finished), "--csv", str(tmp_path / "mine.csv")])
     assert answer.exit_code == 0, answer.output
     scores = evaluate(finished, csv=tmp_path / "mine.csv", output_dir=tmp_path / "out")
-    assert scores["test"] == filed(finished)["test"]
+    # A file of beats tells no patients: its intervals are of beats.
+    own = filed(finished)["test"]
+    assert (scores["test"].pop("intervals")["resampled"], own.pop("intervals")["resampled"]) == ("beats", "patients")
+    assert scores["test"] == own
     assert scores["protocol"] == "none: all beats of mine.csv"
 
 

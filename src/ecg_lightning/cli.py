@@ -203,6 +203,24 @@ def collect_table(
     show(collect(*folders, only_run=only_run), chosen, output)
 
 
+@app.command("compare")
+def compare_two_runs(
+    first: Annotated[Path, typer.Argument(help="Folder of a run, or of the folds of a cross-validation.")],
+    second: Annotated[Path, typer.Argument(help="Another one, tested on the same beats.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, with all figures.")] = False,
+) -> None:
+    """Is the one better than the other? Differences on the same test beats, with intervals and p-values."""
+    from rich.console import Console
+
+    from ecg_lightning.evaluation.comparing import compare, comparison_of_runs
+
+    answer = compare(first, second)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        Console().print(comparison_of_runs(answer))
+
+
 @app.command("show")
 def show_augmentation(
     overrides: Annotated[

@@ -17,7 +17,7 @@ from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.kaggle import beats_of_csv
 from ecg_lightning.data.splits import Folds
 from ecg_lightning.errors import CheckpointError, ConfigError
-from ecg_lightning.evaluation.scores import score
+from ecg_lightning.evaluation.scores import score_beats
 from ecg_lightning.evaluation.tables import run_table
 from ecg_lightning.experiment import about_run, check_classes, make_datamodule, quiet, validation_scores
 from ecg_lightning.tasks import Task
@@ -96,21 +96,22 @@ def evaluate(
         enable_model_summary=False,
     )
     trainer.test(classifier, dataloaders=datamodule.eval_dataloader(fold), verbose=False)
-    rows, labels, probabilities = classifier.predictions()
+    rows, _, probabilities = classifier.predictions()
+    tested = beats.select(rows)
     scores = {
-        **about_run(plain, datamodule, classifier),
+        **about_run(plain, datamodule, n_parameters=classifier.model.n_parameters),
         "checkpoint": str(checkpoint.path),
         "fold": fold,
         "warning": _warning(checkpoint, plain, beats),
         "best_epoch": checkpoint.epoch,
         "wall_s": round(time.perf_counter() - started, 2),
         "val": validation_scores(checkpoint.scores or {}),
-        "test": score(labels, probabilities, task.classes, positive=task.positive),
+        "test": score_beats(tested, probabilities, task.positive),
     }
     if output_dir is None:
         Console().print(run_table(scores))
     else:
-        results.write(output_dir, scores, beats.select(rows), probabilities, positive=task.positive)
+        results.write(output_dir, scores, tested, probabilities, positive=task.positive)
     if scores["warning"]:
         Console(stderr=True).print(f"warning: {scores['warning']}", style="yellow", highlight=False)
     return scores

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -30,8 +31,9 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.sources import make_source
 from ecg_lightning.errors import ConfigError
-from ecg_lightning.evaluation.scores import score
+from ecg_lightning.evaluation.scores import score, score_beats
 from ecg_lightning.tasks import Task, get_task
+from ecg_lightning.training.baselines import BASELINES, Baseline
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier
 from ecg_lightning.training.saving import WholeCheckpoints
 from ecg_lightning.training.transfer import Transfer, load_weights
@@ -60,12 +62,11 @@ def build(cfg: DictConfig) -> Experiment:
         CheckpointError: ``ckpt_path`` or ``transfer.checkpoint`` cannot be read or does not fit.
     """
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    if cfg.model.name in BASELINES:
+        raise ConfigError(f"model={cfg.model.name} is a baseline of scikit-learn: it has no network to build")
+    _check_choices(cfg)
     if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={cfg.ckpt_path} is not there; give the checkpoints/last.ckpt of a run to resume")
-    if cfg.tested not in FOLDS_TESTED:
-        raise ConfigError(f"tested={cfg.tested}: choose one of {', '.join(FOLDS_TESTED)}")
-    if cfg.monitor not in MONITORED:
-        raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     task = get_task(cfg.task.name)
     transfer = Transfer(**plain["transfer"])
@@ -125,6 +126,9 @@ def build(cfg: DictConfig) -> Experiment:
 def run(cfg: DictConfig) -> dict[str, Any]:
     """Fit, test once with the checkpoint that was best on validation, and file what came out.
 
+    ``model=`` may also name a baseline: it learns from the same training beats, resampled if that is asked for, and is
+    tested on the same test beats; what is set for networks alone does not reach it.
+
     Returns:
         What was written to ``scores.json``.
 
@@ -133,11 +137,14 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` is where training stopped.
     """
     quiet()
+    if cfg.model.name in BASELINES:
+        return _run_baseline(cfg)
     began, started = datetime.now(UTC), time.perf_counter()
     experiment = build(cfg)
     datamodule, classifier, trainer = experiment.datamodule, experiment.classifier, experiment.trainer
     if trainer.is_global_zero:
-        results.announce(datamodule, classifier)
+        results.announce(datamodule, f"{cfg.model.name}, {classifier.model.n_parameters:,} parameters")
+        results.announce_transfer(classifier)
     with _interruptible():
         trainer.fit(classifier, datamodule=datamodule, ckpt_path=cfg.ckpt_path, weights_only=True)
     epochs, steps = trainer.current_epoch, trainer.global_step
@@ -151,11 +158,16 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             weights_only=True,
             verbose=False,
         )
-    rows, labels, probabilities = classifier.predictions()
+    rows, _, probabilities = classifier.predictions()
+    tested = datamodule.beats.select(rows)
 
     task = classifier.task
     scores = {
-        **about_run(OmegaConf.to_container(cfg, resolve=True), datamodule, classifier),  # type: ignore[arg-type]
+        **about_run(
+            OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
+            datamodule,
+            n_parameters=classifier.model.n_parameters,
+        ),
         "fold": cfg.tested,
         "epochs": epochs,
         "steps": steps,
@@ -164,20 +176,67 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "started": began.isoformat(timespec="milliseconds"),
         "wall_s": round(time.perf_counter() - started, 2),
         "val": validation_scores(best.scores),
-        "test": score(labels, probabilities, task.classes, positive=task.positive),
+        "test": score_beats(tested, probabilities, task.positive),
     }
     if trainer.is_global_zero:
-        results.write(
-            Path(cfg.output_dir), scores, datamodule.beats.select(rows), probabilities, positive=task.positive
-        )
+        results.write(Path(cfg.output_dir), scores, tested, probabilities, positive=task.positive)
     return scores
 
 
-def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, classifier: BeatClassifier) -> dict[str, Any]:
+def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
+    """`run` of a classifier of scikit-learn: the same folds, the same files but for checkpoints and learning curves."""
+    began, started = datetime.now(UTC), time.perf_counter()
+    _check_choices(cfg)
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    for setting, chosen in (("ckpt_path", cfg.ckpt_path), ("transfer.checkpoint", cfg.transfer.checkpoint)):
+        if chosen is not None:
+            raise ConfigError(f"model={cfg.model.name} has no weights to take from {setting}={chosen}; leave it out")
+    if cfg.transfer.arm != "none":
+        raise ConfigError(f"model={cfg.model.name} has no weights to transfer; leave out transfer={cfg.transfer.arm}")
+    task = get_task(cfg.task.name)
+    datamodule = make_datamodule(plain)
+    datamodule.setup()
+    beats = datamodule.beats
+    check_classes(beats, task)
+    settings = dict(plain["model"])
+    name = settings.pop("name")
+    with_settings = "".join(f", {key}={value}" for key, value in settings.items())
+    results.announce(datamodule, f"{name}, a baseline{with_settings}")
+
+    training = datamodule.datasets["train"]
+    baseline = Baseline(name, settings, training.beats.select(training.rows), seed=cfg.seed)
+    validated, tested = (beats.select(datamodule.datasets[fold].rows) for fold in ("validation", cfg.tested))
+    on_validation = baseline.probabilities(validated.signals)
+    validation = score(validated.labels, on_validation, task.classes)
+    true = on_validation[np.arange(len(validated)), validated.labels].astype(np.float64)
+    loss = float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())
+    probabilities = baseline.probabilities(tested.signals)
+    # Nothing is changed while a baseline learns, and no loss weighs its classes: resampling is all that reaches it.
+    asked = datamodule.resampling.method if datamodule.resampling else "none"
+    scores = {
+        **about_run(plain, datamodule, n_parameters=None),
+        "augmentation": asked,
+        "loss": None,
+        "precision": None,
+        "fold": cfg.tested,
+        "epochs": None,
+        "steps": None,
+        "best_epoch": None,
+        "config_digest": provenance.config_digest(cfg),
+        "started": began.isoformat(timespec="milliseconds"),
+        "wall_s": round(time.perf_counter() - started, 2),
+        "val": {"macro_f1": validation["macro_f1"], "accuracy": validation["accuracy"], "loss": loss},
+        "test": score_beats(tested, probabilities, task.positive),
+    }
+    results.write(Path(cfg.output_dir), scores, tested, probabilities, positive=task.positive)
+    return scores
+
+
+def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, *, n_parameters: int | None) -> dict[str, Any]:
     """What ``scores.json`` says beside the scores: the settings that figures are told apart by, in plain values."""
     beats = datamodule.beats
     return {
-        "task": classifier.task.name,
+        "task": plain["task"]["name"],
         "model": plain["model"]["name"],
         "dataset": plain["dataset"]["name"],
         "source": plain["source"]["name"],
@@ -190,7 +249,7 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, classifier: 
         "transfer": plain["transfer"]["arm"],
         "precision": plain["trainer"]["precision"],
         "seed": plain["seed"],
-        "n_parameters": classifier.model.n_parameters,
+        "n_parameters": n_parameters,
         "context": _context(plain, beats),
         "n": datamodule.folds.sizes(),
         "left_out": len(datamodule.folds.left_out),
@@ -266,6 +325,14 @@ def compose(overrides: Iterable[str] = (), *, output_dir: Path | str, config_dir
 
     with initialize_config_dir(str(Path(config_dir).absolute()), version_base="1.3"):
         return hydra_compose("train", overrides=[*overrides, f"output_dir={Path(output_dir).absolute()}"])
+
+
+def _check_choices(cfg: DictConfig) -> None:
+    """Refuse what Hydra lets pass because it is no group."""
+    if cfg.tested not in FOLDS_TESTED:
+        raise ConfigError(f"tested={cfg.tested}: choose one of {', '.join(FOLDS_TESTED)}")
+    if cfg.monitor not in MONITORED:
+        raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
 
 
 def _check_resumed(path: str, plain: Mapping[str, Any]) -> None:

@@ -18,15 +18,24 @@ from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.transfer import transfer_table
 
 
-def announce(datamodule: BeatDataModule, classifier: BeatClassifier) -> None:
-    """Say what is about to be trained on what."""
+def announce(datamodule: BeatDataModule, network: str) -> None:
+    """Say what is about to be trained on what.
+
+    Args:
+        datamodule: the beats.
+        network: what learns from them, in a phrase.
+    """
     beats, folds = datamodule.beats, datamodule.folds
     sizes = "  ".join(f"{name} {size:,}" for name, size in folds.sizes().items())
     counts = "  ".join(f"{name} {count:,}" for name, count in beats.counts().items())
     origin = f"{datamodule.source.dataset} from {datamodule.source.name}"
-    print(f"network  {classifier.hparams['model']['name']}, {classifier.model.n_parameters:,} parameters")
+    print(f"network  {network}")
     print(f"beats    {origin}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
     print(f"split    {folds.protocol}: {sizes}", flush=True)
+
+
+def announce_transfer(classifier: BeatClassifier) -> None:
+    """Say where its weights come from and which of them learn, if they come from another network."""
     if origin_of_weights := classifier.hparams["about"]["origin"]:
         Console().print(transfer_table(classifier.model, classifier.transfer, origin_of_weights))
 

@@ -80,7 +80,8 @@ def by_hand(folders: list[Path], task: str) -> dict[str, Any]:
         table, _ = read_predictions(folder / "predictions.parquet")
         labels += [CLASSES[task].index(name) for name in table["true"]]
         probabilities.append(table.iloc[:, -len(CLASSES[task]) :].to_numpy())
-    return score(np.array(labels), np.concatenate(probabilities), CLASSES[task], "MI" if task == "mi" else None)
+    positive, records = ("MI" if task == "mi" else None), np.full(len(labels), "r1")
+    return score(np.array(labels), np.concatenate(probabilities), CLASSES[task], positive, records=records)
 
 
 @pytest.mark.parametrize("task", ["mi", "arrhythmia"])
@@ -89,7 +90,11 @@ def test_folds_are_scored_as_one_with_their_spread_beside_it(make_run: MakeRun, 
     pooled = pool(read_runs(tmp_path))
     (entry,) = pooled["pooled"]
     assert pooled["repeated"] == pooled["low_data"] == []
+    intervals = entry["test"].pop("intervals")
     assert entry["test"] == by_hand([folders[1], folders[2], folders[0]], task)
+    assert (intervals["resampled"], intervals["n_resampled"]) == ("patients", 3)
+    assert intervals["macro_f1"][0] <= entry["test"]["macro_f1"] <= intervals["macro_f1"][1]
+    assert entry["mean"].keys().isdisjoint({"intervals", "confusion", "reliability"})
     assert (entry["folds"], entry["n_folds"], entry["n"]) == ([0, 1, 2], 3, {"train": 901, "test": 120})
     assert "split.fold" not in " ".join(entry["overrides"])
 
@@ -177,6 +182,20 @@ def test_over_seeds_it_is_the_pooled_scores_that_vary(make_run: MakeRun, tmp_pat
     values = [by_hand(of_seed, "mi")["auroc"] for of_seed in folders.values()]
     assert [run["test"]["auroc"] for run in entry["runs"]] == values
     assert entry["sd"]["auroc"] == pytest.approx(statistics.stdev(values))
+
+
+def test_a_run_that_was_scored_before_there_were_other_figures_is_averaged_over_those_it_has(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        folder = make_run(task="arrhythmia", seed=seed)
+    scores = json.loads((folder / "scores.json").read_text())
+    for figure in ("kappa", "ec57", "j_kappa", "ece"):
+        del scores["test"][figure]
+    (folder / "scores.json").write_text(json.dumps(scores))
+    (entry,) = pool(read_runs(tmp_path))["repeated"]
+    assert "kappa" not in entry["mean"] and "ec57" not in entry["mean"]
+    assert entry["sd"]["macro_f1"] > 0
 
 
 def test_runs_of_several_sizes_make_a_curve_for_each_network_and_arm(make_run: MakeRun, tmp_path: Path) -> None:

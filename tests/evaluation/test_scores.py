@@ -7,13 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support, roc_auc_score
-from torchmetrics.functional.classification import multiclass_f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    cohen_kappa_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_f1_score
 
 from ecg_lightning.data.aami import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.errors import DataError
-from ecg_lightning.evaluation.scores import read_predictions, score, score_predictions, write_predictions
+from ecg_lightning.evaluation.scores import read_predictions, score, score_beats, score_predictions, write_predictions
 
 
 def made_up(classes: tuple[str, ...], n: int = 3000) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +55,56 @@ def test_figures_are_those_of_scikit_learn() -> None:
     assert scores["confusion"] == confusion_matrix(labels, predicted).tolist()
 
 
+def test_ranking_agreement_and_calibration_are_those_of_scikit_learn_and_torchmetrics() -> None:
+    labels, probabilities = made_up(AAMI_CLASSES)
+    predicted = probabilities.argmax(axis=1)
+    scores = score(labels, probabilities, AAMI_CLASSES)
+
+    for figure, function in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
+        expected = [function(labels == i, probabilities[:, i]) for i in range(5)]
+        assert [one[figure] for one in scores["per_class"].values()] == pytest.approx(expected, rel=1e-12)
+        assert scores[f"macro_{figure}"] == pytest.approx(np.mean(expected), rel=1e-12)
+    assert scores["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted), rel=1e-12)
+    assert scores["kappa"] == pytest.approx(cohen_kappa_score(labels, predicted), rel=1e-12)
+    weighted = precision_recall_fscore_support(labels, predicted, average="weighted")
+    assert scores["weighted_precision"] == pytest.approx(weighted[0], rel=1e-12)
+    assert scores["accuracy"] == pytest.approx(weighted[1], rel=1e-12)
+    ece = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), 5, n_bins=15, norm="l1")
+    assert scores["ece"] == pytest.approx(float(ece), rel=1e-4)
+    assert scores["brier"] == pytest.approx(((probabilities - np.eye(5)[labels]) ** 2).sum(axis=1).mean())
+    of_two, two = made_up(PTB_CLASSES)
+    assert score(of_two, two, PTB_CLASSES)["brier"] == pytest.approx(brier_score_loss(of_two, two[:, 1]), rel=1e-5)
+
+
+def test_reliability_tells_of_each_bin_how_sure_and_how_right() -> None:
+    # Half sure four times, right twice; nine tenths sure once, and wrong.
+    probabilities = np.array([[0.5, 0.3, 0.2]] * 4 + [[0.05, 0.9, 0.05]])
+    scores = score(np.array([0, 0, 1, 2, 0]), probabilities, ("N", "S", "V"))
+    half, sure = scores["reliability"]
+    assert (half["beats"], half["confidence"], half["accuracy"]) == (4, 0.5, 0.5)
+    assert (sure["beats"], sure["accuracy"]) == (1, 0.0)
+    assert sure["above"] < sure["confidence"] == 0.9 <= sure["to"]
+    assert scores["ece"] == pytest.approx(0.9 / 5)
+
+
+def test_j_kappa_is_half_kappa_and_an_eighth_of_what_s_and_v_reach() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    scores = score(labels, certain([0, 0, 0, 1, 1, 1, 2, 0], 5), AAMI_CLASSES)
+    kappa = cohen_kappa_score(labels, [0, 0, 0, 1, 1, 1, 2, 0])
+    assert scores["j_kappa"] == pytest.approx(kappa / 2 + (1 + 1 / 2 + 2 / 3 + 1) / 8)
+    assert "j_kappa" not in score(labels, certain([0] * 8, 3), ("N", "S", "V"))
+
+
+def test_what_a_fold_cannot_tell_is_none_and_not_in_the_mean() -> None:
+    labels = np.array([0, 0, 1, 1])
+    scores = score(labels, np.array([[0.8, 0.2, 0], [0.4, 0.6, 0], [0.3, 0.7, 0], [0.1, 0.9, 0]]), ("N", "S", "V"))
+    assert scores["per_class"]["V"]["auroc"] is None
+    assert scores["macro_auroc"] == 1.0
+    alone = score(np.array([1, 1]), certain([1, 1], 2), PTB_CLASSES)
+    assert (alone["kappa"], alone["macro_auroc"]) == (None, None)
+    assert json.loads(json.dumps(alone, allow_nan=False)) == alone
+
+
 def test_figures_of_a_hand_made_example() -> None:
     #  true N N N N S S V V, of which one N is called S and one V is called N.
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
@@ -60,6 +119,8 @@ def test_figures_of_a_hand_made_example() -> None:
         "specificity": pytest.approx(5 / 6),
         "support": 2,
         "predicted": 3,
+        "auroc": pytest.approx(11 / 12),  # one of six others is level with both S
+        "average_precision": pytest.approx(2 / 3),
     }
     assert scores["macro_f1"] == pytest.approx((3 / 4 + 4 / 5 + 2 / 3) / 3)
 
@@ -152,16 +213,19 @@ def beats_of(labels: np.ndarray, classes: tuple[str, ...], *, from_records: bool
     return Beats(signals=signals, labels=labels, classes=classes, fs=125.0, **origin)
 
 
+@pytest.mark.parametrize("from_records", [True, False])
 @pytest.mark.parametrize(("classes", "positive"), [(AAMI_CLASSES, None), (PTB_CLASSES, "MI")])
 def test_scores_can_be_recomputed_from_the_file_of_predictions_to_the_digit(
-    tmp_path: Path, classes: tuple[str, ...], positive: str | None
+    tmp_path: Path, classes: tuple[str, ...], positive: str | None, from_records: bool
 ) -> None:
     labels, probabilities = made_up(classes)
-    scores_json = json.dumps(score(labels, probabilities, classes, positive))
+    beats = beats_of(labels, classes, from_records=from_records)
+    scores_json = json.dumps(score_beats(beats, probabilities, positive), allow_nan=False)
 
     path = tmp_path / "run" / "predictions.parquet"
-    write_predictions(path, beats_of(labels, classes, from_records=False), probabilities, positive=positive)
+    write_predictions(path, beats, probabilities, positive=positive)
     assert json.dumps(score_predictions(path)) == scores_json
+    assert json.loads(scores_json)["intervals"]["resampled"] == ("patients" if from_records else "beats")
 
 
 def test_a_row_of_predictions_leads_back_to_its_beat(tmp_path: Path) -> None:

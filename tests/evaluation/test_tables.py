@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console, RenderableType
 
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.evaluation.scores import score_beats
 from ecg_lightning.evaluation.tables import comparison_table, run_table
 
 Make = Callable[..., dict[str, Any]]
@@ -31,6 +34,50 @@ def test_run_is_shown_by_class_in_percent_beside_the_published_figures(make_scor
     assert f"{100 * scores['test']['accuracy']:.2f}" in text
     assert "92.83" in row(text, "macro")
     assert "F1 of macro precision and recall" in text
+
+
+@pytest.mark.parametrize("task", ["arrhythmia", "mi"])
+def test_intervals_and_ec57_stand_below_in_80_columns(make_scores: Make, task: str) -> None:
+    scores = make_scores(task, noise=2.0)
+    labels = np.repeat(np.arange(len(scores["test"]["confusion"])), np.sum(scores["test"]["confusion"], axis=1))
+    rng = np.random.default_rng(0)
+    classes = tuple(scores["test"]["per_class"])
+    raw = rng.random((400, len(classes))) + 0.8 * np.eye(len(classes))[labels]
+    beats = Beats(
+        signals=np.zeros((400, 1), dtype=np.float32), labels=labels, classes=classes, fs=125.0,
+        records=np.where(np.arange(400) % 3, "232", "100"), patients=np.arange(400) % 7,
+    )  # fmt: skip
+    scores["test"] = score_beats(beats, raw / raw.sum(axis=1, keepdims=True), "MI" if task == "mi" else None)
+    text = printed(run_table(scores), width=80)
+
+    ends = scores["test"]["intervals"]["macro_f1"]
+    together = " ".join(text.split())
+    assert f"95 % intervals (7 patients): macro-F1 {100 * ends[0]:.2f}-{100 * ends[1]:.2f}" in together
+    assert f"kappa {100 * scores['test']['kappa']:.2f}" in together
+    if task == "mi":
+        assert "EC57, gross" not in text
+        return
+    sensitivity, interval, predictivity, _, rate, beats_of_s = row(text.partition("EC57, gross")[2], "S")[1:]
+    told = scores["test"]["ec57"]["S"]
+    assert sensitivity == f"{100 * told['sensitivity']:.2f}"
+    low, high = scores["test"]["intervals"]["ec57"]["S"]["sensitivity"]
+    assert interval == f"{100 * low:.2f}-{100 * high:.2f}"
+    assert predictivity == f"{100 * told['positive_predictivity']:.2f}"
+    assert (rate, beats_of_s) == (f"{100 * told['false_positive_rate']:.3f}", "80")
+    without = scores["test"]["ec57"]["without_232"]["S"]
+    assert f"{100 * without['sensitivity']:.2f}" in next(line for line in text.splitlines() if "without 232" in line)
+
+
+def test_scores_from_before_there_were_intervals_are_shown_as_they_were(make_scores: Make) -> None:
+    scores = make_scores()
+    for figure in ("ec57", "j_kappa", "kappa", "balanced_accuracy", "macro_auroc", "ece"):
+        del scores["test"][figure]
+    text = printed(run_table(scores))
+    assert "EC57, gross" not in text and "intervals" not in text and "kappa" not in text
+
+
+def test_a_baseline_has_no_epoch(make_scores: Make) -> None:
+    assert "epoch None" not in printed(run_table(make_scores(model="majority", best_epoch=None)))
 
 
 def test_caption_says_what_the_figures_depend_on(make_scores: Make) -> None:

@@ -18,6 +18,7 @@ from ecg_lightning.errors import ConfigError
 from ecg_lightning.models import BeatModel, create_model, model_names
 from ecg_lightning.models.base import interval_features
 from ecg_lightning.tasks import TASKS
+from ecg_lightning.training.baselines import BASELINES
 from ecg_lightning.training.classifier import BeatClassifier
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
@@ -38,10 +39,10 @@ def build(name: str, *, n_outputs: int = 5, **changes: Any) -> BeatModel:
     return create_model(**(settings_of(name) | changes), n_outputs=n_outputs, length=LENGTH)
 
 
-def test_networks_and_their_yaml_files_belong_together() -> None:
+def test_networks_and_baselines_and_their_yaml_files_belong_together() -> None:
     files = {file.stem for file in CONF.glob("*.yaml")}
-    assert files == set(NETWORKS)
-    assert all(settings_of(name)["name"] == name for name in NETWORKS)
+    assert files == set(NETWORKS) | set(BASELINES)
+    assert all(settings_of(name)["name"] == name for name in files)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())

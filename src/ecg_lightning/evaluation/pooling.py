@@ -70,11 +70,16 @@ class Result:
 
     @cached_property
     def test(self) -> Scores:
-        """As ``test`` in ``scores.json``; of several folds, that of all their test beats together."""
+        """As ``test`` in ``scores.json``; of several folds that of all their beats together, without intervals."""
         if len(self.runs) == 1:
             scores: Scores = self.runs[0].scores["test"]
             return scores
-        return score_predictions(*(run.folder / "predictions.parquet" for run in self.runs))
+        return score_predictions(*self.predictions, resamples=0)
+
+    @property
+    def predictions(self) -> list[Path]:
+        """The files of predictions, one for each run."""
+        return [run.folder / "predictions.parquet" for run in self.runs]
 
     @property
     def n_train(self) -> float:
@@ -185,7 +190,7 @@ def _pooled(result: Result) -> dict[str, Any]:
         "protocol": f"{result.runs[0].scores['split']}: {_folds_phrase(result)}, seed {seed}",
         "seed": seed,
         "n": {"train": result.n_train, "test": sum(run.scores["n"]["test"] for run in result.runs)},
-        "test": result.test,
+        "test": score_predictions(*result.predictions),
         "mean": each_figure(tests, fmean),
         "sd": each_figure(tests, sd),
     }
@@ -247,9 +252,15 @@ def _folds_phrase(result: Result) -> str:
 
 
 def each_figure(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:
-    """A statistic of each fraction, in the nesting of the scores; numbers of beats are left out."""
+    """A statistic of each fraction that all of them have, in the nesting of the scores.
+
+    Numbers of beats are left out, and intervals: the spread of several tests is another thing than the uncertainty of
+    one.
+    """
     figures: dict[str, Any] = {}
     for key, value in tests[0].items():
+        if key == "intervals" or not all(key in test for test in tests):
+            continue
         if isinstance(value, Mapping):
             figures[key] = each_figure([test[key] for test in tests], statistic)
         elif not isinstance(value, int | list):

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from ecg_lightning.evaluation.ec57 import ECTOPIC
 from ecg_lightning.evaluation.finding import UNKNOWN, find_runs
 from ecg_lightning.evaluation.pooling import FOLD, SEEDS, Result, Run, Scores, each_figure, groups, results_of_folds, sd
 from ecg_lightning.evaluation.published import PUBLISHED_CAVEAT, published_row, published_rows
@@ -258,13 +259,21 @@ def _note(block: Block) -> str:
 
 
 def _flat(scores: Scores) -> dict[tuple[str, str], float | None]:
-    """(``overall`` or class, figure) → its value; the figures of MI, which `score` also puts on top, once."""
+    """(``overall`` or class, figure) → its value; the figures of MI, which `score` also puts on top, once.
+
+    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
+    """
     by_class = {
         (name, figure): value
         for name, figures in scores.get("per_class", {}).items()
         for figure, value in figures.items()
     }
-    twice = ("precision", "recall", "f1", "specificity", "erratum", "per_class")
+    ec57 = scores.get("ec57", {})
+    for prefix, counted in (("ec57", ec57), ("ec57_without_232", ec57.get("without_232", {}))):
+        by_class |= {
+            (of, f"{prefix}_{figure}"): value for of in ECTOPIC for figure, value in counted.get(of, {}).items()
+        }
+    twice = ("precision", "recall", "f1", "specificity", "average_precision", "erratum", "per_class", "ec57")
     return {("overall", figure): value for figure, value in scores.items() if figure not in twice} | by_class
 
 

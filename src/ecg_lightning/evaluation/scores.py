@@ -1,15 +1,25 @@
 """Scores of a classifier on a fold, and the file of its predictions from which they can be recomputed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.beats import Beats, BoolArray, IntArray, TextArray
 from ecg_lightning.errors import DataError
+from ecg_lightning.evaluation import ec57
+from ecg_lightning.evaluation.figures import (
+    N_BINS,
+    Probabilities,
+    calibration_error,
+    confidence_bins,
+    confusion_figures,
+    j_kappa,
+    squared_errors,
+)
+from ecg_lightning.evaluation.intervals import PER_CLASS, RESAMPLES, intervals
 from ecg_lightning.files import whole_file
 
 if TYPE_CHECKING:
@@ -17,11 +27,14 @@ if TYPE_CHECKING:
 
 PREDICTIONS_FORMAT = "ecg_lightning.predictions/1"
 
-Probabilities = npt.NDArray[np.floating[Any]]
-
 
 def score(
-    labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None = None
+    labels: IntArray,
+    probabilities: Probabilities,
+    classes: tuple[str, ...],
+    positive: str | None = None,
+    *,
+    records: TextArray | None = None,
 ) -> dict[str, Any]:
     """Score predicted probabilities against the true classes.
 
@@ -30,26 +43,35 @@ def score(
     A ratio without a denominator is 0, as in scikit-learn with ``zero_division=0``. Macro figures are means over the
     classes that occur among the labels *or* among the predictions: a class that nobody has and nobody named says
     nothing, and torchmetrics, which scores validation, leaves it out likewise. Its own figures stand as 0 with
-    ``support`` and ``predicted`` 0.
+    ``support`` and ``predicted`` 0. AUROC and average precision are one class against the rest; they are None, and not
+    in their mean, where all labels are of the class or none is.
 
     Args:
         labels: ``[n]``, indices into `classes`.
         probabilities: ``[n, classes]``; for two classes ``[1 - p, p]``.
         classes: names of the classes.
         positive: the class whose detection is the question, of exactly two; adds its figures at the top level.
+        records: ``[n]``, record of each beat, for what EC57 wants of each; None where the source does not tell.
 
     Returns:
         Plain values, ready for JSON, all figures as fractions:
 
         - ``accuracy``, ``macro_precision``, ``macro_recall``, ``macro_f1`` (the mean of the classes' F1),
-          ``weighted_f1`` (weighted by support);
+          ``weighted_f1`` and ``weighted_precision`` (weighted by support; recall so weighted is the accuracy),
+          ``balanced_accuracy`` (mean recall of the classes that occur among the labels), ``kappa`` (Cohen's, None if
+          all beats are of one class and were called it);
         - ``f1_of_macro_precision_recall``: the harmonic mean of macro precision and macro recall. Papers print
           either as "macro-F1"; they differ (Opitz & Burst 2019, arXiv:1911.03347);
-        - ``per_class``: class → ``precision``, ``recall``, ``f1``, ``specificity``, ``support`` (beats that are of
-          the class), ``predicted`` (beats that were called it);
+        - ``macro_auroc``, ``macro_average_precision``;
+        - ``ece`` (of the predicted class's probability, in 15 bins of equal width) and ``brier``: see
+          `figures.calibration_error` and `figures.squared_errors`;
+        - ``per_class``: class → ``precision``, ``recall``, ``f1``, ``specificity``, ``auroc``, ``average_precision``,
+          ``support`` (beats that are of the class), ``predicted`` (beats that were called it);
         - ``confusion``: number of beats, a row for each true class, a column for each predicted one;
-        - with `positive`: its ``precision``, ``recall``, ``f1``, ``specificity``, and ``auroc``, which is None when
-          the labels are all of one class.
+        - ``reliability``: of each bin that has beats its ends ``above`` and ``to``, ``beats``, their mean
+          ``confidence`` and their ``accuracy``;
+        - with `positive`: its ``precision``, ``recall``, ``f1``, ``specificity``, ``average_precision`` and ``auroc``;
+        - with the five AAMI classes: ``j_kappa`` (see `figures.j_kappa`) and ``ec57`` (see `ec57.ec57`).
 
     Raises:
         DataError: arrays that do not fit each other or the classes, no beats, or probabilities that are not numbers.
@@ -57,46 +79,59 @@ def score(
     n_classes = len(classes)
     _check(labels, probabilities, classes, positive)
     predicted = probabilities.argmax(axis=1)
-    confusion = np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
-
-    n = confusion.sum()
-    hits = confusion.diagonal()
-    support = confusion.sum(axis=1)
-    called = confusion.sum(axis=0)
-    precision = _ratio(hits, called)
-    recall = _ratio(hits, support)
-    f1 = _ratio(2 * hits, support + called)
-    specificity = _ratio(n - support - called + hits, n - support)
-
-    counted = support + called > 0
-    macro_precision, macro_recall = float(precision[counted].mean()), float(recall[counted].mean())
-    both = macro_precision + macro_recall
-    per_class = {
+    cell = labels * n_classes + predicted
+    confusion = np.bincount(cell, minlength=n_classes**2).reshape(n_classes, n_classes)
+    overall, of_class = confusion_figures(confusion)
+    support, called = confusion.sum(axis=1), confusion.sum(axis=0)
+    per_class: dict[str, dict[str, Any]] = {
         name: {
-            "precision": float(precision[i]),
-            "recall": float(recall[i]),
-            "f1": float(f1[i]),
-            "specificity": float(specificity[i]),
+            **{figure: float(of_class[j, i]) for j, figure in enumerate(PER_CLASS)},
             "support": int(support[i]),
             "predicted": int(called[i]),
+            **_ranked(labels == i, probabilities[:, i]),
         }
         for i, name in enumerate(classes)
     }
+    bins, ece = _reliability(labels == predicted, probabilities)
     scores: dict[str, Any] = {
-        "macro_f1": float(f1[counted].mean()),
-        "accuracy": float(hits.sum() / n),
-        "macro_precision": macro_precision,
-        "macro_recall": macro_recall,
-        "f1_of_macro_precision_recall": 2 * macro_precision * macro_recall / both if both else 0.0,
-        "weighted_f1": float((f1 * support).sum() / n),
+        **{name: None if np.isnan(value) else float(value) for name, value in overall.items()},
+        "macro_auroc": _mean(one["auroc"] for one in per_class.values()),
+        "macro_average_precision": _mean(one["average_precision"] for one in per_class.values()),
+        "ece": ece,
+        "brier": float(squared_errors(labels, probabilities).mean()),
         "per_class": per_class,
         "confusion": confusion.tolist(),
+        "reliability": bins,
     }
     if positive is not None:
-        at = classes.index(positive)
-        scores |= {figure: per_class[positive][figure] for figure in ("precision", "recall", "f1", "specificity")}
-        scores["auroc"] = _auroc(labels == at, probabilities[:, at])
+        scores |= {figure: per_class[positive][figure] for figure in (*PER_CLASS, "auroc", "average_precision")}
+    if ec57.applies_to(classes):
+        both = j_kappa(overall, of_class, classes)
+        scores["j_kappa"] = None if np.isnan(both) else float(both)
+        known = np.zeros(len(labels), dtype=np.str_) if records is None else records
+        names, of_record = np.unique(known, return_inverse=True)
+        by_record = np.bincount(of_record * n_classes**2 + cell, minlength=len(names) * n_classes**2)
+        confusions = by_record.reshape(len(names), n_classes, n_classes)
+        scores["ec57"] = ec57.ec57(confusions, None if records is None else names)
     return scores
+
+
+def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None = None) -> dict[str, Any]:
+    """What a run files of its test: `score`, by record where they are known, and ``intervals`` of its figures.
+
+    Args:
+        beats: the ``n`` beats of the fold.
+        probabilities: ``[n, classes]``, in the order of `beats`.
+        positive: as in `score`.
+
+    Returns:
+        As `score`; ``intervals`` as `intervals.intervals`, over patients, or over beats where they are not known.
+
+    Raises:
+        DataError: as `score`.
+    """
+    scores = score(beats.labels, probabilities, beats.classes, positive, records=beats.records)
+    return scores | {"intervals": intervals(beats.labels, probabilities, beats.classes, beats.patients)}
 
 
 def predictions_table(beats: Beats, probabilities: Probabilities) -> "pd.DataFrame":
@@ -184,15 +219,31 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
     return table.to_pandas(), metadata
 
 
-def score_predictions(path: Path, *others: Path) -> dict[str, Any]:
-    """Recompute `score` from a file of predictions alone; equal to the run's own ``scores.json`` to the digit.
+def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Recompute `score_beats` from a file of predictions alone; equal to the run's own ``scores.json`` to the digit.
 
     Args:
         path: ``predictions.parquet`` of a run.
         others: those of the other folds of its cross-validation, to score the beats of all of them together.
+        resamples: for the intervals, see `intervals.intervals`; 0 leaves them out.
 
     Raises:
         DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.
+    """
+    joined, classes, positive = read_pooled(path, *others)
+    labels, probabilities = labels_and_probabilities(joined, classes)
+    scores = score(labels, probabilities, classes, positive, records=column(joined, "record"))
+    if resamples:
+        patients = column(joined, "patient")
+        scores["intervals"] = intervals(labels, probabilities, classes, patients, resamples=resamples)
+    return scores
+
+
+def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, ...], str | None]:
+    """The predictions of a run, or of all folds of a cross-validation, as one table; with classes and positive class.
+
+    Raises:
+        DataError: as `read_predictions`, or files of different classes or with a beat in common.
     """
     import pandas as pd
 
@@ -210,8 +261,19 @@ def score_predictions(path: Path, *others: Path) -> dict[str, Any]:
         if len(twice):
             beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
             raise DataError(f"{len(twice)} beats stand in two of the {len(files)} files with {path}, such as {beat}")
-    labels = joined["true"].map({name: i for i, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    return score(labels, joined[[f"probability_{name}" for name in classes]].to_numpy(), classes, positive)
+    return joined, classes, positive
+
+
+def labels_and_probabilities(table: "pd.DataFrame", classes: tuple[str, ...]) -> tuple[IntArray, Probabilities]:
+    """``[n]`` and ``[n, classes]`` of a table of predictions."""
+    labels = np.asarray(table["true"].map({name: i for i, name in enumerate(classes)}), dtype=np.int64)
+    probabilities: Probabilities = table[[f"probability_{name}" for name in classes]].to_numpy()
+    return labels, probabilities
+
+
+def column(table: "pd.DataFrame", name: str) -> TextArray | None:
+    """``record`` or ``patient`` of each beat of a table of predictions, or None where it is not told."""
+    return table[name].to_numpy(dtype=np.str_) if name in table else None
 
 
 def _check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:
@@ -235,13 +297,36 @@ def _check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, .
         )
 
 
-def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
-
-
-def _auroc(is_positive: npt.NDArray[np.bool_], probability: Probabilities) -> float | None:
+def _ranked(is_positive: BoolArray, probability: Probabilities) -> dict[str, float | None]:
     if is_positive.all() or not is_positive.any():
-        return None
-    from sklearn.metrics import roc_auc_score
+        return {"auroc": None, "average_precision": None}
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
-    return float(roc_auc_score(is_positive, probability))
+    return {
+        "auroc": float(roc_auc_score(is_positive, probability)),
+        "average_precision": float(average_precision_score(is_positive, probability)),
+    }
+
+
+def _mean(figures: Iterable[float | None]) -> float | None:
+    defined = [figure for figure in figures if figure is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+def _reliability(is_hit: BoolArray, probabilities: Probabilities) -> tuple[list[dict[str, Any]], float]:
+    """The bins that have beats, and the calibration error."""
+    confidence, bins = confidence_bins(probabilities)
+    sizes, hits, confidences = (
+        np.bincount(bins, weights, N_BINS).astype(np.float64) for weights in (None, is_hit, confidence)
+    )
+    filled = [
+        {
+            "above": i / N_BINS,
+            "to": (i + 1) / N_BINS,
+            "beats": int(sizes[i]),
+            "confidence": float(confidences[i] / sizes[i]),
+            "accuracy": float(hits[i] / sizes[i]),
+        }
+        for i in np.flatnonzero(sizes).tolist()
+    ]
+    return filled, float(calibration_error(hits, confidences, np.asarray(len(bins))))

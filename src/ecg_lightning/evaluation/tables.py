@@ -4,7 +4,7 @@ Everything here takes the content of ``scores.json``, or what `pooling` made of 
 prints. Marks are ASCII and the widths fit 80 columns, so that a table also reads well in a log file.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -72,8 +72,59 @@ def run_table(scores: Scores) -> RenderableType:
     more = [f"accuracy {_percent(test['accuracy'])}", f"weighted F1 {_percent(test['weighted_f1'])}", harmonic]
     if "auroc" in test:
         more += [f"specificity {_percent(test['specificity'])}", f"AUROC {_percent(test['auroc'])}"]
-    more.append(f"macro-F1 on validation {_percent(scores['val']['macro_f1'])} (epoch {scores['best_epoch']})")
-    return Group(table, Text(", ".join(more)), Text(), *_caption(scores, published))
+    # Of two classes the mean AUROC is that of either, which is there.
+    further = [key for key in FURTHER if key in test and not (key == "macro_auroc" and "auroc" in test)]
+    more += [f"{FURTHER[key]} {_percent(test[key])}" for key in further]
+    epoch = "" if scores["best_epoch"] is None else f" (epoch {scores['best_epoch']})"
+    more.append(f"macro-F1 on validation {_percent(scores['val']['macro_f1'])}{epoch}")
+    return Group(table, Text(", ".join(more)), *_intervals(test), Text(), *_ec57(test), *_caption(scores, published))
+
+
+FURTHER = {
+    "balanced_accuracy": "balanced accuracy",
+    "kappa": "kappa",
+    "j_kappa": "j-kappa",
+    "macro_auroc": "macro AUROC",
+    "ece": "calibration error",
+}
+"""Figures in the line below a run's table, where its scores have them: those filed before they were scored do not."""
+
+
+def _intervals(test: Scores) -> Iterable[RenderableType]:
+    """A paragraph of the intervals of the figures that a task is judged by."""
+    told = test.get("intervals")
+    if not told or told["macro_f1"] is None:
+        return
+    named: dict[str, tuple[str, ...]] = {"macro-F1": ("macro_f1",), "accuracy": ("accuracy",)}
+    if "auroc" in test:
+        named["AUROC"] = ("macro_auroc",)  # of two classes that of either
+    named |= {f"F1 {name}": ("per_class", name, "f1") for name in test["per_class"]}
+    found = ((name, _value(told, path)) for name, path in named.items())
+    ends = [f"{name} {_ends(one)}" for name, one in found if one]
+    units = f"{told['n_resampled']:,} {told['resampled']}"
+    by = units if told["resampled"] == "patients" else f"{units}, as patients are not known: too narrow"
+    yield Text(f"{100 * told['level']:.0f} % intervals ({by}): {', '.join(ends)}")
+
+
+def _ec57(test: Scores) -> Iterable[RenderableType]:
+    """V and S as the standard counts them, where they were."""
+    told = test.get("ec57")
+    if not told:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("EC57, gross", no_wrap=True, vertical="bottom")
+    for header in ("sensi-\ntivity", "95 %\ninterval", "+P", "95 %\ninterval", "FPR", "beats"):
+        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
+    rows = {of: (told[of], _value(test, ("intervals", "ec57", of))) for of in ("V", "S")}
+    if "without_232" in told:
+        rows["S without 232"] = (told["without_232"]["S"], None)
+    for name, (one, ends) in rows.items():
+        cells = []
+        for figure in ("sensitivity", "positive_predictivity"):
+            cells += [_percent(one[figure]), _ends(ends and ends[figure])]
+        false_positives = NONE if one["false_positive_rate"] is None else f"{100 * one['false_positive_rate']:.3f}"
+        table.add_row(name, *cells, false_positives, f"{one['tp'] + one['fn']:,}")
+    yield table
 
 
 def comparison_table(runs: Mapping[str, Scores], failures: Mapping[str, str] | None = None) -> RenderableType:
@@ -310,6 +361,18 @@ def _dig(scores: Scores, path: tuple[str, ...]) -> float | None:
     for key in path:
         value = value[key]
     return None if value is None else float(value)
+
+
+def _ends(interval: Sequence[float] | None) -> str:
+    return NONE if interval is None else "-".join(map(_percent, interval))
+
+
+def _value(scores: Scores, path: tuple[str, ...]) -> Any:
+    """What is there, or None."""
+    value: Any = scores
+    for key in path:
+        value = (value or {}).get(key)
+    return value
 
 
 def _duration(seconds: float) -> str:
