@@ -171,16 +171,16 @@ def _check_fit(checkpoint: Checkpoint, beats: Beats) -> None:
             f"{checkpoint.path} knows beats of {wanted[0]} samples at {wanted[1]:g} Hz, these have {beats.length} at "
             f"{beats.fs:g} Hz; choose the source that it was trained with"
         )
-    names = tuple(checkpoint.hyperparameters.get("intervals") or ())
-    if names != beats.interval_names:
+    names = tuple(checkpoint.hyperparameters.get("context") or ())
+    if names != beats.context_names:
         raise ConfigError(
-            f"{checkpoint.path} knows beats that {_phrase(names)}, these {_phrase(beats.interval_names)}; choose the "
+            f"{checkpoint.path} knows beats that {_phrase(names)}, these {_phrase(beats.context_names)}; choose the "
             "source that it was trained with"
         )
 
 
 def _phrase(names: Sequence[str]) -> str:
-    return f"come with RR intervals ({', '.join(names)})" if names else "come without RR intervals"
+    return f"come with ({', '.join(names)})" if names else "come without context"
 
 
 def _warning(checkpoint: Checkpoint, plain: Mapping[str, Any], beats: Beats) -> str | None:

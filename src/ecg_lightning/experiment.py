@@ -29,7 +29,7 @@ from ecg_lightning import provenance, results
 from ecg_lightning.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.data.sources import make_source
+from ecg_lightning.data.sources import make_context, make_source
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.evaluation.scores import score, score_beats
 from ecg_lightning.tasks import Task, get_task
@@ -96,7 +96,7 @@ def build(cfg: DictConfig) -> Experiment:
         task=task.name,
         model=plain["model"],
         length=beats.length,
-        intervals=list(beats.interval_names) or None,
+        context=list(beats.context_names) or None,
         optimizer=plain["optimizer"],
         loss={key: value for key, value in plain["loss"].items() if key != "name"},
         class_counts={"training": datamodule.training_counts(), "drawn": datamodule.drawn_counts()},
@@ -250,7 +250,7 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, *, n_paramet
         "precision": plain["trainer"]["precision"],
         "seed": plain["seed"],
         "n_parameters": n_parameters,
-        "context": _context(plain, beats),
+        "context": _context(plain),
         "n": datamodule.folds.sizes(),
         "left_out": len(datamodule.folds.left_out),
         "fingerprint": beats.fingerprint,
@@ -265,10 +265,12 @@ def _before(plain: Mapping[str, Any]) -> float:
     return float(plain.get("dataset", {}).get("cut", {}).get("before", 0.0))
 
 
-def _context(plain: Mapping[str, Any], beats: Beats) -> str:
+def _context(plain: Mapping[str, Any]) -> str:
     """What is known of a beat beside what follows its R peak."""
-    known = [f"{_before(plain):g} s before the R peak"] if _before(plain) else []
-    return " and ".join([*known, *(["RR intervals"] if beats.interval_names else [])]) or "none"
+    of_recording = [name for name, chosen in make_context(plain["dataset"]).chosen.items() if chosen]
+    return (
+        ", ".join([*of_recording, *([f"{_before(plain):g} s before the R peak"] if _before(plain) else [])]) or "none"
+    )
 
 
 def validation_scores(told: Mapping[str, float]) -> dict[str, float | None]:
@@ -344,13 +346,13 @@ def _check_resumed(path: str, plain: Mapping[str, Any]) -> None:
         "task": plain["task"]["name"],
         "model": plain["model"],
         "transfer.arm": plain["transfer"]["arm"],
-        "dataset.intervals": plain["dataset"].get("intervals", False),
+        "context": list(make_context(plain["dataset"]).names),
     }
     then = {
         "task": told["task"],
         "model": told["model"],
         "transfer.arm": (told.get("transfer") or {}).get("arm", "none"),
-        "dataset.intervals": bool(told.get("intervals")),
+        "context": told.get("context") or [],
     }
     for key, value in now.items():
         if then[key] != value:

@@ -47,7 +47,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
           ``n_parameters``, ``n_frozen``;
         - ``layers``: a list with ``name``, ``part`` (``backbone`` or ``head``), ``frozen``, ``n_parameters`` and
           ``shapes`` by weight;
-        - ``beats``: ``fs`` in Hz, ``length``, ``lead``, ``cut``, ``intervals`` (names of those that come with a beat);
+        - ``beats``: ``fs`` in Hz, ``length``, ``lead``, ``cut``, ``context`` (names of what comes with a beat);
         - ``data``: ``source``, ``dataset``, ``synthetic``, ``fingerprint``, ``protocol``; ``split``: its settings;
         - ``transfer``: ``arm`` and what belongs to it; ``chain``: what it started from, what that started from, …;
         - ``training``: ``epoch`` (in which it was saved), ``step``, ``max_epochs``, ``seed``, ``precision``,
@@ -216,7 +216,7 @@ def _told(checkpoint: Checkpoint) -> dict[str, Any]:
             "length": told["length"],
             "lead": data.get("lead"),
             "cut": {key: cut[key] for key in CUT if key in cut},
-            "intervals": told.get("intervals"),
+            "context": told.get("context"),
         },
         "data": {
             "source": data.get("source"),
@@ -272,8 +272,8 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "beats", f"{beats['length']} samples at {rate}{lead}"
     if beats["cut"]:
         yield "", _phrase(beats["cut"])
-    if beats["intervals"]:
-        yield "", f"RR intervals: {', '.join(beats['intervals'])}"
+    if beats["context"]:
+        yield "", f"context: {', '.join(beats['context'])}"
     if data["dataset"]:
         synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
         yield "data", f"{data['dataset']} from {data['source']}{synthetic}, fingerprint {data['fingerprint']}"

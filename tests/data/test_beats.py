@@ -193,30 +193,30 @@ def test_the_file_opens_with_arrow_alone_and_says_what_it_is(make_beats: MakeBea
 
 
 @pytest.fixture
-def with_intervals(make_beats: MakeBeats) -> Beats:
+def with_context(make_beats: MakeBeats) -> Beats:
     beats = make_beats([4, 3], patients=2)
     intervals = np.random.default_rng(0).uniform(0.3, 1.5, (7, 2)).astype(np.float32)
-    return dataclasses.replace(beats, intervals=intervals, interval_names=("previous", "next"))
+    return dataclasses.replace(beats, context=intervals, context_names=("previous", "next"))
 
 
-def test_intervals_go_with_their_beats(with_intervals: Beats, tmp_path: Path) -> None:
-    beats = with_intervals
+def test_intervals_go_with_their_beats(with_context: Beats, tmp_path: Path) -> None:
+    beats = with_context
     beats.save(tmp_path / "beats.arrow")
     loaded = Beats.load(tmp_path / "beats.arrow")
-    assert loaded.intervals is not None and loaded.intervals.dtype == np.float32
-    np.testing.assert_array_equal(loaded.intervals, beats.intervals)
-    assert loaded.interval_names == ("previous", "next") and loaded.fingerprint == beats.fingerprint
+    assert loaded.context is not None and loaded.context.dtype == np.float32
+    np.testing.assert_array_equal(loaded.context, beats.context)
+    assert loaded.context_names == ("previous", "next") and loaded.fingerprint == beats.fingerprint
     halves = [loaded.select(np.arange(3)), loaded.select(np.arange(7) >= 3)]
     assert Beats.concatenate(halves).fingerprint == beats.fingerprint
 
 
-def test_the_fingerprint_tells_intervals_and_what_they_are(with_intervals: Beats) -> None:
-    beats = with_intervals
-    assert beats.intervals is not None
+def test_the_fingerprint_tells_intervals_and_what_they_are(with_context: Beats) -> None:
+    beats = with_context
+    assert beats.context is not None
     others = [
-        dataclasses.replace(beats, intervals=None, interval_names=()),
-        dataclasses.replace(beats, intervals=beats.intervals * np.float32(1.001)),
-        dataclasses.replace(beats, interval_names=("next", "previous")),
+        dataclasses.replace(beats, context=None, context_names=()),
+        dataclasses.replace(beats, context=beats.context * np.float32(1.001)),
+        dataclasses.replace(beats, context_names=("next", "previous")),
     ]
     assert len({one.fingerprint for one in [beats, *others]}) == 4
     for other in (others[0], others[2]):
@@ -224,9 +224,9 @@ def test_the_fingerprint_tells_intervals_and_what_they_are(with_intervals: Beats
             Beats.concatenate([beats, other])
 
 
-def test_intervals_need_a_name_each(with_intervals: Beats) -> None:
+def test_intervals_need_a_name_each(with_context: Beats) -> None:
     for names in ((), ("previous",), ("previous", "next", "local mean")):
         with pytest.raises(DataError, match=rf"intervals of shape \(7, 2\): expected \[beats, {len(names)}\]"):
-            dataclasses.replace(with_intervals, interval_names=names)
+            dataclasses.replace(with_context, context_names=names)
     with pytest.raises(DataError, match="expected"):
-        dataclasses.replace(with_intervals, intervals=None)
+        dataclasses.replace(with_context, context=None)

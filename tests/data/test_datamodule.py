@@ -155,7 +155,7 @@ def test_the_loaders_give_the_beats_of_their_fold_with_labels_and_rows(cache_dir
     for name, loader in loaders.items():
         batches = list(loader)
         assert len(loader) == len(batches) > 1
-        assert all(batch.intervals is None for batch in batches)
+        assert all(batch.context is None for batch in batches)
         signals, labels, rows = (torch.cat(parts) for parts in list(zip(*batches, strict=True))[:3])
         assert (signals.dtype, labels.dtype, rows.dtype) == (torch.float32, torch.int64, torch.int64)
         fold = module.folds.named()[name]
@@ -369,15 +369,15 @@ def test_intervals_come_with_their_beats_and_are_mixed_with_them(cache_dir: Path
     module = BeatDataModule(source, cache_dir=cache_dir, batch_size=32, eval_batch_size=7, mixup=0.4)
     looker = Looker()
     trainer_of(tmp_path, max_epochs=1).fit(looker, module)
-    intervals = module.beats.intervals
+    intervals = module.beats.context
     assert intervals is not None
     for batch in looker.seen["validation"][0]:
-        np.testing.assert_array_equal(batch.intervals, intervals[batch.rows])
+        np.testing.assert_array_equal(batch.context, intervals[batch.rows])
     for batch in looker.seen["train"][0]:
-        assert isinstance(batch, MixedBatch) and batch.intervals is not None
+        assert isinstance(batch, MixedBatch) and batch.context is not None
         share = batch.share[:, None].numpy()
         mixed = share[:, 0] < 0.99
-        partner = (batch.intervals.numpy() - share * intervals[batch.rows])[mixed] / (1 - share[mixed])
+        partner = (batch.context.numpy() - share * intervals[batch.rows])[mixed] / (1 - share[mixed])
         # The partner is the same beat as that of the signals.
         others = (batch.signals.numpy() - share * module.beats.signals[batch.rows])[mixed] / (1 - share[mixed])
         own = module.beats.signals[batch.rows]
@@ -390,15 +390,15 @@ def test_resampling_balance_and_intervals_see_the_training_side_alone(cache_dir:
     module = BeatDataModule(source, cache_dir=cache_dir, protocol="patient", resampling={"method": "smote"})
     module.setup()
     beats, trained_on = module.beats, module.datasets["train"].beats
-    assert beats.patients is not None and beats.intervals is not None and trained_on.intervals is not None
+    assert beats.patients is not None and beats.context is not None and trained_on.context is not None
     sides = [set(beats.patients[rows]) for rows in module.folds.named().values()]
     assert len(set().union(*sides)) == sum(map(len, sides))
     n_own = len(module.folds.train)
-    np.testing.assert_array_equal(trained_on.intervals[:n_own], beats.intervals[module.folds.train])
+    np.testing.assert_array_equal(trained_on.context[:n_own], beats.context[module.folds.train])
     # What lies between training beats is within their range, and the record mean within that of their records.
-    of_training = beats.intervals[module.folds.train]
-    assert (trained_on.intervals >= of_training.min(axis=0) * 0.999).all()
-    assert (trained_on.intervals <= of_training.max(axis=0) * 1.001).all()
+    of_training = beats.context[module.folds.train]
+    assert (trained_on.context >= of_training.min(axis=0) * 0.999).all()
+    assert (trained_on.context <= of_training.max(axis=0) * 1.001).all()
     for fold in ("validation", "test"):
         dataset = module.datasets[fold]
-        np.testing.assert_array_equal(dataset[torch.arange(len(dataset))].intervals, beats.intervals[dataset.rows])
+        np.testing.assert_array_equal(dataset[torch.arange(len(dataset))].context, beats.context[dataset.rows])

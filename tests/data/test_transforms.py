@@ -19,7 +19,6 @@ from ecg_lightning.data.transforms import (
     Transform,
     beat_lengths,
     make_transforms,
-    transformed,
 )
 from ecg_lightning.errors import ConfigError
 
@@ -342,27 +341,3 @@ def test_settings_that_make_no_sense_are_refused_by_name(settings: dict[str, dic
 def test_mixup_refuses_what_is_no_parameter_of_a_beta_distribution() -> None:
     with pytest.raises(ConfigError, match=r"mixup: alpha=-0\.1"):
         Mixup(alpha=-0.1)
-
-
-def test_a_stretched_beat_has_stretched_intervals_of_the_same_ratio(signals: Tensor) -> None:
-    intervals = torch.tensor([[0.6, 1.2, 0.9]]).repeat(len(signals), 1)
-    torch.manual_seed(0)
-    stretched, own = transformed([TimeStretch(spread=0.3), Noise(sigma=0.0)], signals, intervals)
-    torch.manual_seed(0)
-    assert stretched.equal(TimeStretch(spread=0.3)(signals)), "with intervals as without"
-    assert own is not None
-    by = own[:, :1] / intervals[:, :1]
-    torch.testing.assert_close(own, by * intervals)
-    assert by.unique().numel() == len(by)
-    # As long as the beat that it is: lengths are whole samples.
-    inside_window = (by * beat_lengths(signals) < signals.shape[1] - 1).squeeze(1)
-    assert inside_window.any()
-    expected = (by * (beat_lengths(signals) - 1))[inside_window]
-    assert ((beat_lengths(stretched)[inside_window] - 1 - expected).abs() <= 1).all()
-
-
-def test_other_transforms_leave_intervals_alone(signals: Tensor) -> None:
-    intervals = torch.rand(len(signals), 4)
-    _, own = transformed([one for one in ALL if not isinstance(one, TimeStretch)], signals, intervals)
-    assert own is not None and own.equal(intervals)
-    assert transformed(ALL, signals)[1] is None

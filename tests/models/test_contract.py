@@ -193,17 +193,17 @@ def test_it_survives_a_checkpoint(name: str, task: str, make_beats: MakeBeats, t
 def test_every_network_takes_rr_intervals_into_its_head(name: str, make_beats: MakeBeats) -> None:
     alone = build(name, dropout=0.0)
     torch.manual_seed(0)
-    model = create_model(**(settings_of(name) | {"dropout": 0.0}), n_outputs=5, length=LENGTH, n_intervals=4)
+    model = create_model(**(settings_of(name) | {"dropout": 0.0}), n_outputs=5, length=LENGTH, n_context=4)
     for at, weight in alone.state_dict().items():
         assert alone.is_head(at) or model.state_dict()[at].equal(weight), "the backbone is the same"
     new = {at.partition(".")[0] for at in model.state_dict().keys() - alone.state_dict().keys()}
-    assert new == {"fc_intervals"} <= set(model.head_names)
+    assert new == {"fc_context"} <= set(model.head_names)
 
     beats, intervals = make_beats(6), torch.rand(6, 4) + 0.3
     logits = model(beats, intervals)
     assert logits.shape == (6, 5)
     logits.sum().backward()
-    assert model.fc_intervals.weight.grad is not None and model.fc_intervals.weight.grad.any()
+    assert model.fc_context.weight.grad is not None and model.fc_context.weight.grad.any()
     others = intervals.clone()
     others[2, 0] /= 2
     changed = (model.eval()(beats, others) - model(beats, intervals)).abs().amax(dim=1) > 1e-6

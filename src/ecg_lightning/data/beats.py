@@ -37,9 +37,9 @@ class Beats:
         samples: ``[n] int64`` index of the R peak in its record, at the record's own rate, or None likewise.
         published_test: ``[n] bool``, True for the beats that the publisher put into a test file, or None if it
             published no such division.
-        intervals: ``[n, k] float32`` in seconds, the RR intervals around each beat, or None where they are not asked
-            for or not told (Kaggle).
-        interval_names: what these are, ``k`` phrases; empty without them.
+        context: ``[n, k] float32``, what the recording tells of each beat beyond its samples (see
+            `ecg_lightning.data.context`), or None where it is not asked for or not told (Kaggle).
+        context_names: what these numbers are, ``k`` phrases; empty without them.
         origin: what made these beats, in plain values: source, settings, synthetic or not.
     """
 
@@ -51,8 +51,8 @@ class Beats:
     patients: TextArray | None = None
     samples: IntArray | None = None
     published_test: BoolArray | None = None
-    intervals: FloatArray | None = None
-    interval_names: tuple[str, ...] = ()
+    context: FloatArray | None = None
+    context_names: tuple[str, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,9 +62,9 @@ class Beats:
         for name, column in self.columns.items():
             if len(column) != n:
                 raise DataError(f"{len(column)} {name} for {n} beats: every column has one entry a beat")
-        shape = (n, 0) if self.intervals is None else self.intervals.shape
-        if shape != (n, len(self.interval_names)):
-            raise DataError(f"intervals of shape {shape}: expected [beats, {len(self.interval_names)}], one a name")
+        shape = (n, 0) if self.context is None else self.context.shape
+        if shape != (n, len(self.context_names)):
+            raise DataError(f"context of shape {shape}: expected [beats, {len(self.context_names)}], one a name")
         if n and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
             raise DataError(f"labels from {self.labels.min()} to {self.labels.max()} for {len(self.classes)} classes")
 
@@ -74,7 +74,7 @@ class Beats:
     @property
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The columns beside `signals` that these beats have, by name."""
-        names = ("labels", "records", "patients", "samples", "published_test", "intervals")
+        names = ("labels", "records", "patients", "samples", "published_test", "context")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
@@ -101,7 +101,7 @@ class Beats:
     def fingerprint(self) -> str:
         """SHA-256 (first 16 hexadecimal digits) of every value in every column: equal beats, equal fingerprint."""
         digest = hashlib.sha256(f"{FORMAT} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
-        digest.update(" ".join(self.interval_names).encode())
+        digest.update(" ".join(self.context_names).encode())
         digest.update(np.ascontiguousarray(self.signals).view(np.uint8).data)
         for name, column in self.columns.items():
             digest.update(name.encode())
@@ -132,8 +132,8 @@ class Beats:
             "origin": dict(self.origin),
             "fingerprint": self.fingerprint,
         }
-        if self.interval_names:
-            about["interval_names"] = self.interval_names
+        if self.context_names:
+            about["context_names"] = self.context_names
         text = json.dumps(about)
         metadata = {"beats": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata)
@@ -173,7 +173,7 @@ class Beats:
                 classes=tuple(about["classes"]),
                 fs=about["fs"],
                 origin=about["origin"],
-                interval_names=tuple(about.get("interval_names", ())),
+                context_names=tuple(about.get("context_names", ())),
                 **columns,
             )
         except (DataError, OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
@@ -187,7 +187,7 @@ class Beats:
         """One after the other; the parts must agree in classes, sampling rate and columns."""
         first = parts[0]
         for part in parts[1:]:
-            kinds = [(p.classes, p.fs, p.columns.keys(), p.interval_names) for p in (part, first)]
+            kinds = [(p.classes, p.fs, p.columns.keys(), p.context_names) for p in (part, first)]
             if kinds[0] != kinds[1]:
                 raise DataError("beats of different classes, sampling rates or columns cannot be joined")
         joined: dict[str, Any] = {

@@ -25,7 +25,7 @@ from ecg_lightning.data.splits import (
     split,
     without_duplicates,
 )
-from ecg_lightning.data.transforms import Mixup, Transform, make_transforms, transformed
+from ecg_lightning.data.transforms import Mixup, Transform, make_transforms
 from ecg_lightning.errors import ConfigError, DataError
 
 
@@ -36,13 +36,13 @@ class Batch(NamedTuple):
         signals: ``[b, length] float32``.
         labels: ``[b] int64``.
         rows: ``[b] int64``, where the beats stand in `Beats`.
-        intervals: ``[b, k] float32`` in seconds, the RR intervals around the beats, or None where they have none.
+        context: ``[b, k] float32``, what is known of the beats beyond their samples, or None.
     """
 
     signals: Tensor
     labels: Tensor
     rows: Tensor
-    intervals: Tensor | None = None
+    context: Tensor | None = None
 
 
 class MixedBatch(NamedTuple):
@@ -54,7 +54,7 @@ class MixedBatch(NamedTuple):
         rows: ``[b] int64``, where the beats stand in `Beats`.
         partners: ``[b] int64``, labels of the beats that were mixed in.
         share: ``[b]``, share of the beats themselves.
-        intervals: ``[b, k] float32`` in seconds, mixed as the signals are, or None.
+        context: ``[b, k] float32``, mixed as the signals are, or None.
     """
 
     signals: Tensor
@@ -62,7 +62,7 @@ class MixedBatch(NamedTuple):
     rows: Tensor
     partners: Tensor
     share: Tensor
-    intervals: Tensor | None = None
+    context: Tensor | None = None
 
 
 class BeatDataset(Dataset[Batch]):
@@ -82,10 +82,10 @@ class BeatDataset(Dataset[Batch]):
     def __getitem__(self, positions: int | Tensor) -> Batch:
         rows = self.rows.take(positions)
         signals = torch.from_numpy(self.beats.signals.take(rows, axis=0))
-        intervals = None
-        if self.beats.intervals is not None:
-            intervals = torch.as_tensor(self.beats.intervals.take(rows, axis=0))
-        return Batch(signals, torch.as_tensor(self.beats.labels.take(rows)), torch.as_tensor(rows), intervals)
+        context = None
+        if self.beats.context is not None:
+            context = torch.as_tensor(self.beats.context.take(rows, axis=0))
+        return Batch(signals, torch.as_tensor(self.beats.labels.take(rows)), torch.as_tensor(rows), context)
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """What a DataLoader with an ordinary sampler calls; its `collate_fn` has nothing left to do."""
@@ -322,13 +322,15 @@ class BeatDataModule(pl.LightningDataModule):
             return batch
         trainer = self.trainer
         torch.manual_seed(_seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
-        signals, intervals = transformed(self.transforms, batch.signals, batch.intervals)
+        signals, context = batch.signals, batch.context
+        for transform in self.transforms:
+            signals = transform(signals)
         if self.mixup is None:
-            return batch._replace(signals=signals, intervals=intervals)
+            return batch._replace(signals=signals)
         signals, partners, share = self.mixup(signals)
-        if intervals is not None:
-            intervals = torch.lerp(intervals[partners], intervals, share)
-        return MixedBatch(signals, batch.labels, batch.rows, batch.labels[partners], share.squeeze(1), intervals)
+        if context is not None:
+            context = torch.lerp(context[partners], context, share)
+        return MixedBatch(signals, batch.labels, batch.rows, batch.labels[partners], share.squeeze(1), context)
 
     def _batches_done(self) -> int:
         """Training batches of this epoch that the Trainer has behind it, in a run that it resumes as well."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ecg_lightning.data.aami import AAMI_CLASSES, CLASS_MAP, NON_CLASS_SYMBOLS, PTB_CLASSES, SYMBOL_TO_LABEL
 from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.recording import Cut, Recording, beats_of, resample
 from ecg_lightning.data.source import Source
 from ecg_lightning.errors import ConfigError, DataError
@@ -43,7 +44,7 @@ class PhysioNet(Source):
         lead: signal to read, by position in the record or by name.
         recorded_fs: sampling rate in Hz that every record must have; None takes any.
         cut: how beats are cut out.
-        intervals: whether beats come with the RR intervals around them.
+        context: what comes with each beat.
     """
 
     name: ClassVar[str] = "physionet"
@@ -53,7 +54,7 @@ class PhysioNet(Source):
     lead: int | str
     recorded_fs: float | None
     cut: Cut
-    intervals: bool = False
+    context: Context = NO_CONTEXT
 
     def __post_init__(self) -> None:
         if self.dataset not in FOLDERS:
@@ -80,7 +81,7 @@ class PhysioNet(Source):
         return [file for record in self.records() for file in self._files_of(record)]
 
     def settings(self) -> dict[str, Any]:
-        """Lead, rate and cutting, and intervals if they are wanted."""
+        """Lead, rate and cutting, and context if any is wanted."""
         return {
             "source": self.name,
             "dataset": self.dataset,
@@ -88,15 +89,13 @@ class PhysioNet(Source):
             "recorded_fs": None if self.recorded_fs is None else float(self.recorded_fs),
             "class_map": CLASS_MAP if self.dataset == "mitbih" else "reason for admission",
             **dataclasses.asdict(self.cut),
-            **({"intervals": True} if self.intervals else {}),
+            **({"context": self.context.chosen} if self.context.names else {}),
         }
 
     def read(self) -> Beats:
         """Read and cut all records."""
         classes = AAMI_CLASSES if self.dataset == "mitbih" else PTB_CLASSES
-        return beats_of(
-            self.recordings(), how=self.cut, classes=classes, origin=self.settings(), intervals=self.intervals
-        )
+        return beats_of(self.recordings(), how=self.cut, classes=classes, origin=self.settings(), context=self.context)
 
     def recordings(self) -> Iterator[Recording]:
         """Each record in turn; records of other diagnoses than the two are left out, and said so."""

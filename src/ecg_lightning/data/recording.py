@@ -15,18 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
+from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.errors import ConfigError, DataError
 
 Scaling = Literal["beat", "record", "none"]
-
-INTERVALS = ("previous", "next", "local mean", "record mean")
-"""What `rr_intervals` tells of a beat, after de Chazal, O'Dwyer & Reilly, IEEE Trans. Biomed. Eng. 51(7), 2004."""
-
-LOCAL_INTERVALS = 10
-"""RR intervals in a local mean, half of them before the beat's R peak."""
-
-SHORTEST, LONGEST = 0.2, 3.0
-"""Seconds within which RR intervals are held: longer ones are mostly gaps, where flutter, say, has no beats."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -123,38 +115,15 @@ def cut(recording: Recording, how: Cut) -> tuple[FloatArray, IntArray]:
     return signals[positions], positions
 
 
-def rr_intervals(peaks: IntArray, fs: float) -> FloatArray:
-    """The `INTERVALS` around every beat but the last, in seconds.
-
-    Args:
-        peaks: ``[b]`` R peaks, ascending; annotations that are no beats are not among them.
-        fs: their sampling rate in Hz.
-
-    Returns:
-        ``[b - 1, 4] float32``: the interval from the R peak before and to the one after, the mean of the ten around the
-        beat (five before its R peak, five after; near an end of the recording of those there are), and the mean of
-        the recording. The first beat has none before, and its local mean in place of it.
-    """
-    between = np.clip(np.diff(peaks) / fs, SHORTEST, LONGEST)
-    n = len(between)
-    first = np.maximum(np.arange(n) - LOCAL_INTERVALS // 2, 0)
-    last = np.minimum(np.arange(n) + LOCAL_INTERVALS // 2, n)
-    until = np.concatenate([[0.0], np.cumsum(between)])
-    local = (until[last] - until[first]) / (last - first)
-    previous = np.concatenate([local[:1], between[:-1]])
-    of_record = np.full(n, until[-1] / max(n, 1))
-    return np.stack([previous, between, local, of_record], axis=1).astype(np.float32)
-
-
 def beats_of(
     recordings: Iterable[Recording],
     *,
     how: Cut,
     classes: tuple[str, ...],
     origin: dict[str, Any],
-    intervals: bool = False,
+    context: Context = NO_CONTEXT,
 ) -> Beats:
-    """Cut all recordings and join their beats, with their `rr_intervals` if wanted.
+    """Cut all recordings and join their beats, with as much of their context as is wanted.
 
     Raises:
         DataError: no recording held a beat.
@@ -163,6 +132,8 @@ def beats_of(
     for recording in recordings:
         signals, positions = cut(recording, how)
         n = len(positions)
+        resampled = resample(recording.signal, recording.fs, how.fs) if context.likeness else recording.signal
+        around = context.of(recording.peaks, recording.fs, resampled, how.fs)
         parts.append(
             Beats(
                 signals=signals,
@@ -172,8 +143,8 @@ def beats_of(
                 records=np.full(n, recording.record),
                 patients=np.full(n, recording.patient),
                 samples=recording.peaks[positions],
-                intervals=rr_intervals(recording.peaks, recording.fs)[positions] if intervals else None,
-                interval_names=INTERVALS if intervals else (),
+                context=None if around is None else around[positions],
+                context_names=context.names,
                 origin=origin,
             )
         )

@@ -11,8 +11,8 @@ they make there, with λ in [0, 1], is ``[(1-λ)·a + λ·b, w·((1-λ)·mask_a 
 
 The same features choose the neighbours: ``k`` samples between two lengths add ``w²·k`` to their squared distance.
 
-Where beats come with RR intervals, those of a new beat lie between those of its parents as its length does,
-``(1-λ)·interval_a + λ·interval_b``; they do not choose the neighbours.
+Where beats come with context, that of a new beat lies between those of its parents as its length does,
+``(1-λ)·context_a + λ·context_b``; it does not choose the neighbours.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ RECIPE = 1
 """Part of every key: raise it when the same beats, settings and seed give other beats than before."""
 
 NEGLIGIBLE = 1e-6
-"""Weight of RR intervals, and of the mask where `Resampling.length_weight` is 0: needed, but to move no neighbour."""
+"""Weight of context, and of the mask where `Resampling.length_weight` is 0: needed, but to move no neighbour."""
 
 TOMEK_COMPONENTS = 16
 """Principal components in which `tomek_links` looks for pairs."""
@@ -155,19 +155,19 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
     if settings.method in ("random_over", "random_under"):
         rows = _drawn(beats.labels, targets, grows=settings.grows, seed=seed)
         signals, labels = beats.signals[rows], beats.labels[rows]
-        intervals = None if beats.intervals is None else beats.intervals[rows]
+        context = None if beats.context is None else beats.context[rows]
     else:
         new = list(_new_beats(beats, targets, settings, seed))
         signals = np.concatenate([beats.signals, *(part.signals for part in new)])
         labels = np.concatenate([beats.labels, *(part.labels for part in new)])
-        intervals = beats.intervals
-        if intervals is not None:
-            intervals = np.concatenate([intervals, *(part.intervals for part in new)])
+        context = beats.context
+        if context is not None:
+            context = np.concatenate([context, *(part.context for part in new)])
         del new
     if settings.method == "smote_tomek":
         linked = tomek_links(signals, labels)
         signals, labels = signals[~linked], labels[~linked]
-        intervals = None if intervals is None else intervals[~linked]
+        context = None if context is None else context[~linked]
     made_by = {**settings.plain(), "seed": seed, "imbalanced-learn": version("imbalanced-learn")}
     origin = {**beats.origin, "resampling": made_by | {"of": beats.fingerprint}}
     made = Beats(
@@ -175,8 +175,8 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
         labels=labels,
         classes=beats.classes,
         fs=beats.fs,
-        intervals=intervals,
-        interval_names=beats.interval_names,
+        context=context,
+        context_names=beats.context_names,
         origin=origin,
     )
     log.info("%s: %s → %s", settings.method, _phrase(beats.counts()), _phrase(made.counts()))
@@ -292,7 +292,7 @@ class _New(NamedTuple):
 
     signals: FloatArray
     labels: IntArray
-    intervals: FloatArray
+    context: FloatArray
 
 
 def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, seed: int) -> Iterator[_New]:
@@ -302,8 +302,8 @@ def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, s
     method, weight = settings.method, settings.length_weight or NEGLIGIBLE
     features = _features(beats.signals, weight)
     n_features = features.shape[1]
-    if beats.intervals is not None:
-        features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.intervals], axis=1)
+    if beats.context is not None:
+        features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.context], axis=1)
     have = np.bincount(beats.labels)
     for label, target in targets.items():
         name = beats.classes[label]

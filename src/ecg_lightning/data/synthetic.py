@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from ecg_lightning.data.aami import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.recording import Cut, Recording, beats_of
 from ecg_lightning.data.source import Source
 from ecg_lightning.errors import ConfigError
@@ -102,7 +103,7 @@ class Synthetic(Source):
         fs: sampling rate of the recordings in Hz.
         noise: standard deviation of the white measurement noise in mV.
         seed: of all that is random.
-        intervals: whether beats come with the RR intervals around them.
+        context: what comes with each beat.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -117,7 +118,7 @@ class Synthetic(Source):
     fs: float = 360.0
     noise: float = 0.03
     seed: int = 0
-    intervals: bool = False
+    context: Context = NO_CONTEXT
 
     def __post_init__(self) -> None:
         if self.dataset not in CLASSES:
@@ -137,15 +138,13 @@ class Synthetic(Source):
 
     def settings(self) -> dict[str, Any]:
         own = asdict(self)
-        if not self.intervals:
-            del own["intervals"]
+        if not self.context.names:
+            del own["context"]
         return {"source": self.name, "synthetic": True, "model": MODEL, **own}
 
     def read(self) -> Beats:
         classes = CLASSES[self.dataset]
-        return beats_of(
-            self.recordings(), how=self.cut, classes=classes, origin=self.settings(), intervals=self.intervals
-        )
+        return beats_of(self.recordings(), how=self.cut, classes=classes, origin=self.settings(), context=self.context)
 
     def recordings(self) -> Iterator[Recording]:
         """The continuous recordings, in mV, with their R peaks and labels, one patient after the other."""

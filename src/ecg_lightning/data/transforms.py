@@ -11,7 +11,7 @@ train with, Mehari & Strodthoff, Comput. Biol. Med. 141, 2022 (arXiv 2103.12676)
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,16 +45,8 @@ class TimeStretch:
             raise ConfigError(f"time_stretch: spread={self.spread}, expected 0 or more and less than 1")
 
     def __call__(self, signals: Tensor) -> Tensor:
-        return self.stretched(signals, self.factors(signals))
-
-    def factors(self, signals: Tensor) -> Tensor:
-        """By how much faster each beat is to be played, ``[b, 1]``."""
-        return 1 + self.spread * (2 * torch.rand(len(signals), 1, device=signals.device) - 1)
-
-    @staticmethod
-    def stretched(signals: Tensor, factor: Tensor) -> Tensor:
-        """Beats ``[b, length]`` played faster by `factor`, ``[b, 1]``."""
         n_times = signals.shape[1]
+        factor = 1 + self.spread * (2 * torch.rand(len(signals), 1, device=signals.device) - 1)
         source = torch.arange(n_times, device=signals.device) * factor
         left = source.floor()
         fraction = (source - left).to(signals.dtype)
@@ -176,6 +168,28 @@ class Shift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModalityDropout:
+    """Blank beats at random, so that what is known of them beside their samples must do.
+
+    A network that sees both soon heeds the samples alone, in which it finds the patients that it trains on (Neverova et
+    al., IEEE Trans. Pattern Anal. Mach. Intell. 38(8), 2016, section 4.3). Without context nothing is left of a blanked
+    beat but how frequent the classes are.
+
+    Attributes:
+        probability: of blanking a beat.
+    """
+
+    probability: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ConfigError(f"modality_dropout: probability={self.probability}, expected 0 to 1")
+
+    def __call__(self, signals: Tensor) -> Tensor:
+        return signals * (torch.rand(len(signals), 1, device=signals.device) >= self.probability)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cutout:
     """Replace a stretch of each beat, whose place is drawn, by a straight line between the samples beside it.
 
@@ -275,6 +289,7 @@ def _pad(signals: Tensor, within: Tensor) -> Tensor:
 
 
 TRANSFORMS: Mapping[str, type[Any]] = {
+    "modality_dropout": ModalityDropout,
     "time_stretch": TimeStretch,
     "shift": Shift,
     "cutout": Cutout,
@@ -283,26 +298,6 @@ TRANSFORMS: Mapping[str, type[Any]] = {
     "amplitude_scale": AmplitudeScale,
     "noise": Noise,
 }
-
-
-def transformed(
-    transforms: Iterable[Transform], signals: Tensor, intervals: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Beats after the transforms, one after the other, and their RR intervals, which last as long as the beats do.
-
-    Args:
-        transforms: what `make_transforms` made.
-        signals: ``[b, length]``.
-        intervals: ``[b, k]`` in seconds, or None. A beat played faster by a factor has intervals shorter by it, while
-            their ratios stay; no other transform touches them.
-    """
-    for transform in transforms:
-        if isinstance(transform, TimeStretch) and intervals is not None:
-            factor = transform.factors(signals)
-            signals, intervals = transform.stretched(signals, factor), intervals / factor
-        else:
-            signals = transform(signals)
-    return signals, intervals
 
 
 def make_transforms(settings: Mapping[str, Mapping[str, float] | None], *, fs: float | None = None) -> list[Transform]:

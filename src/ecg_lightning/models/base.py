@@ -16,20 +16,8 @@ from torch import Tensor, nn
 
 from ecg_lightning.errors import ConfigError
 
-INTERVAL_WIDTH = 16
-"""Units of the layer that takes RR intervals."""
-
-
-def interval_features(intervals: Tensor) -> Tensor:
-    """RR intervals ``[b, k]`` in seconds → ``[b, k · (k + 1) / 2]``: each, and each ratio of two, as logarithms.
-
-    In octaves, so that half a second is -1 and so is an interval half as long as another: numbers around 0 by their
-    nature, and nothing about them is learned from any beats.
-    """
-    octaves = intervals.clamp(min=1e-3).log2()
-    k = intervals.shape[1]
-    first, second = torch.triu_indices(k, k, offset=1, device=intervals.device)
-    return torch.cat([octaves, octaves[:, first] - octaves[:, second]], dim=1)
+CONTEXT_WIDTH = 16
+"""Units of the layer that takes what is known of a beat beside its samples."""
 
 
 class BeatModel(nn.Module, ABC):
@@ -39,9 +27,9 @@ class BeatModel(nn.Module, ABC):
     backbone gets a new one by the same call whatever the network. The output of a beat never depends on the other
     beats of its batch.
 
-    Any network can look at the RR intervals around the beat as well, without code of its own: after `take_intervals` a
-    further layer of the head, ``fc_intervals``, takes their `interval_features`, and ``fc1`` what it makes of them
-    beside the features of the beat.
+    Any network can heed what else is known of the beat (`ecg_lightning.data.context`), without code of its own: after
+    `take_context` a further layer of the head, ``fc_context``, takes it, and ``fc1`` what that makes of it beside the
+    features of the beat.
 
     Args:
         width: number of features that `forward_features` yields.
@@ -50,12 +38,12 @@ class BeatModel(nn.Module, ABC):
         dropout: probability of dropping a feature before each layer of the head.
     """
 
-    head_names: ClassVar[tuple[str, ...]] = ("fc_intervals", "fc1", "fc2")
-    """Modules that make up the head, in order, the first only where there are intervals; all other parameters belong to
+    head_names: ClassVar[tuple[str, ...]] = ("fc_context", "fc1", "fc2")
+    """Modules that make up the head, in order, the first only where there is context; all other parameters belong to
     the backbone."""
 
-    n_intervals: int = 0
-    """RR intervals that the network wants with each beat."""
+    n_context: int = 0
+    """Numbers of context that the network wants with each beat."""
 
     def __init__(self, *, width: int, hidden: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -69,17 +57,17 @@ class BeatModel(nn.Module, ABC):
         """Give the network a newly initialised head with this many outputs, on the device where the backbone is."""
         self.n_outputs = n_outputs
         width = self.width
-        if k := self.n_intervals:
-            self.fc_intervals = nn.Linear(k * (k + 1) // 2, INTERVAL_WIDTH)
-            width += INTERVAL_WIDTH
+        if k := self.n_context:
+            self.fc_context = nn.Linear(k, CONTEXT_WIDTH)
+            width += CONTEXT_WIDTH
         self.fc1 = nn.Linear(width, self.hidden)
         self.fc2 = nn.Linear(self.hidden, n_outputs)
         if (backbone := next(self.parameters(), None)) is not None:
             self.to(backbone.device)
 
-    def take_intervals(self, n_intervals: int) -> None:
-        """Have the network want so many RR intervals with each beat; its head is initialised anew."""
-        self.n_intervals = n_intervals
+    def take_context(self, n_context: int) -> None:
+        """Have the network want so many numbers of context with each beat; its head is initialised anew."""
+        self.n_context = n_context
         self.reset_classifier(self.n_outputs)
 
     def freeze_backbone(self, frozen: bool = True) -> None:
@@ -111,22 +99,22 @@ class BeatModel(nn.Module, ABC):
     def forward_features(self, signals: Tensor) -> Tensor:
         """Beats ``[b, length]`` → features ``[b, width]``."""
 
-    def forward_head(self, features: Tensor, intervals: Tensor | None = None) -> Tensor:
-        """Features ``[b, width]`` and, where the network wants them, RR intervals → logits ``[b, n_outputs]``."""
-        n_given = 0 if intervals is None else intervals.shape[1]
-        if n_given != self.n_intervals:
+    def forward_head(self, features: Tensor, context: Tensor | None = None) -> Tensor:
+        """Features ``[b, width]`` and, where the network wants it, context ``[b, n_context]`` → ``[b, n_outputs]``."""
+        n_given = 0 if context is None else context.shape[1]
+        if n_given != self.n_context:
             raise ConfigError(
-                f"this network wants {self.n_intervals} RR intervals with each beat, {n_given} were given"
+                f"this network wants {self.n_context} numbers of context with each beat, {n_given} were given"
             )
-        if intervals is not None:
-            features = torch.cat([features, self.fc_intervals(interval_features(intervals)).relu()], dim=1)
+        if context is not None:
+            features = torch.cat([features, self.fc_context(context).relu()], dim=1)
         logits: Tensor = self.fc2(self.head_dropout(self.fc1(self.head_dropout(features)).relu()))
         return logits
 
-    def forward(self, signals: Tensor, intervals: Tensor | None = None) -> Tensor:
-        """Beats ``[b, length]`` and, where the network wants them, RR intervals in seconds ``[b, n_intervals]`` →
-        logits ``[b, n_outputs]``."""
-        return self.forward_head(self.forward_features(signals), intervals)
+    def forward(self, signals: Tensor, context: Tensor | None = None) -> Tensor:
+        """Beats ``[b, length]`` and, where the network wants it, context ``[b, n_context]`` → logits
+        ``[b, n_outputs]``."""
+        return self.forward_head(self.forward_features(signals), context)
 
     @property
     def n_parameters(self) -> int:
@@ -162,14 +150,14 @@ def model_names() -> list[str]:
     return sorted(_registered)
 
 
-def create_model(name: str, *, n_outputs: int, length: int, n_intervals: int = 0, **settings: Any) -> BeatModel:
+def create_model(name: str, *, n_outputs: int, length: int, n_context: int = 0, **settings: Any) -> BeatModel:
     """Build a network with fresh weights.
 
     Args:
         name: one of `model_names`.
         n_outputs: number of logits.
         length: samples a beat.
-        n_intervals: RR intervals that come with each beat.
+        n_context: numbers of context that come with each beat.
         settings: the network's own settings; what is not given takes the network's default.
 
     Raises:
@@ -185,6 +173,6 @@ def create_model(name: str, *, n_outputs: int, length: int, n_intervals: int = 0
         model = network(n_outputs=n_outputs, length=length, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"network {name} cannot be built with {settings}: {error}") from error
-    if n_intervals:
-        model.take_intervals(n_intervals)
+    if n_context:
+        model.take_context(n_context)
     return model
