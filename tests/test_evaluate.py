@@ -243,16 +243,16 @@ def test_a_file_leaves_nothing_to_split(finished: Path, tmp_path: Path) -> None:
         evaluate(finished, csv=tmp_path / "mine.csv", split="patient")
 
 
-def test_a_run_with_rr_intervals_is_tested_to_the_digit_and_on_no_beats_without(
+def test_a_run_with_rhythm_is_tested_to_the_digit_and_on_no_beats_without(
     make_run: MakeRun, cache: Path, tmp_path: Path, finished: Path
 ) -> None:
     folder = make_run("context=rr")
     scores = evaluate(folder, cache_dir=cache, device="cpu")
-    assert scores["test"] == filed(folder)["test"] and scores["context"] == "RR intervals"
+    assert scores["test"] == filed(folder)["test"] and scores["context"] == "rhythm"
     assert filed(finished)["context"] == "none"
     row = ",".join(["0.5"] * 187)
     (tmp_path / "beats.csv").write_text("".join(f"{row},{label}\n" for label in range(5)))
-    with pytest.raises(ConfigError, match=r"knows beats that come with RR intervals \(previous, .*these come without"):
+    with pytest.raises(ConfigError, match=r"knows beats that come with \(previous RR .*these come without"):
         evaluate(folder, csv=tmp_path / "beats.csv", cache_dir=cache, device="cpu")
     with pytest.raises(ConfigError, match=r"Kaggle's files hold beats from their R peak on"):
         evaluate(folder, source="kaggle", cache_dir=cache, device="cpu")

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from ecg_lightning import experiment
+from ecg_lightning.data.context import LIKENESS, RHYTHM
 from ecg_lightning.errors import ConfigError
 from ecg_lightning.evaluation.published import published_row
 from ecg_lightning.evaluation.scores import read_predictions, score_predictions
@@ -381,14 +382,14 @@ def test_a_finished_run_resumed_elsewhere_is_tested_again(
 def test_every_network_runs_with_all_the_context_there_is(name: str, make_config: MakeConfig) -> None:
     cfg = make_config(f"model={name}", "context=full", "trainer.max_epochs=1", "augmentation.mixup=0.2")
     scores = run(cfg)
-    assert scores["context"] == "0.272 s before the R peak and RR intervals"
+    assert scores["context"] == "rhythm, likeness, 0.272 s before the R peak"
     told = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]
-    assert (told["length"], told["intervals"]) == (221, ["previous", "next", "local mean", "record mean"])
+    assert (told["length"], told["context"]) == (221, [*RHYTHM, *LIKENESS])
 
 
 def test_without_context_the_configuration_is_what_it_was(make_config: MakeConfig) -> None:
     cfg = make_config()
-    assert "intervals" not in cfg.dataset and cfg.dataset.cut.before == 0 and "context" not in cfg
+    assert "context" not in cfg.dataset and cfg.dataset.cut.before == 0 and "context" not in cfg
     assert make_config("context=rr").dataset.cut == cfg.dataset.cut
 
 

@@ -267,10 +267,10 @@ def _before(plain: Mapping[str, Any]) -> float:
 
 def _context(plain: Mapping[str, Any]) -> str:
     """What is known of a beat beside what follows its R peak."""
-    of_recording = [name for name, chosen in make_context(plain["dataset"]).chosen.items() if chosen]
-    return (
-        ", ".join([*of_recording, *([f"{_before(plain):g} s before the R peak"] if _before(plain) else [])]) or "none"
-    )
+    known = [name for name, chosen in make_context(plain["dataset"]).chosen.items() if chosen]
+    if _before(plain):
+        known.append(f"{_before(plain):g} s before the R peak")
+    return ", ".join(known) or "none"
 
 
 def validation_scores(told: Mapping[str, float]) -> dict[str, float | None]:

@@ -195,11 +195,11 @@ def test_the_file_opens_with_arrow_alone_and_says_what_it_is(make_beats: MakeBea
 @pytest.fixture
 def with_context(make_beats: MakeBeats) -> Beats:
     beats = make_beats([4, 3], patients=2)
-    intervals = np.random.default_rng(0).uniform(0.3, 1.5, (7, 2)).astype(np.float32)
-    return dataclasses.replace(beats, context=intervals, context_names=("previous", "next"))
+    context = np.random.default_rng(0).uniform(0.3, 1.5, (7, 2)).astype(np.float32)
+    return dataclasses.replace(beats, context=context, context_names=("previous", "next"))
 
 
-def test_intervals_go_with_their_beats(with_context: Beats, tmp_path: Path) -> None:
+def test_context_goes_with_their_beats(with_context: Beats, tmp_path: Path) -> None:
     beats = with_context
     beats.save(tmp_path / "beats.arrow")
     loaded = Beats.load(tmp_path / "beats.arrow")
@@ -210,7 +210,7 @@ def test_intervals_go_with_their_beats(with_context: Beats, tmp_path: Path) -> N
     assert Beats.concatenate(halves).fingerprint == beats.fingerprint
 
 
-def test_the_fingerprint_tells_intervals_and_what_they_are(with_context: Beats) -> None:
+def test_the_fingerprint_tells_context_and_what_they_are(with_context: Beats) -> None:
     beats = with_context
     assert beats.context is not None
     others = [
@@ -224,9 +224,9 @@ def test_the_fingerprint_tells_intervals_and_what_they_are(with_context: Beats) 
             Beats.concatenate([beats, other])
 
 
-def test_intervals_need_a_name_each(with_context: Beats) -> None:
+def test_context_needs_a_name_for_each_number(with_context: Beats) -> None:
     for names in ((), ("previous",), ("previous", "next", "local mean")):
-        with pytest.raises(DataError, match=rf"intervals of shape \(7, 2\): expected \[beats, {len(names)}\]"):
+        with pytest.raises(DataError, match=rf"context of shape \(7, 2\): expected \[beats, {len(names)}\]"):
             dataclasses.replace(with_context, context_names=names)
     with pytest.raises(DataError, match="expected"):
         dataclasses.replace(with_context, context=None)

@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from ecg_lightning.data.aami import AAMI_CLASSES
-from ecg_lightning.data.recording import INTERVALS, Cut, Recording, beats_of, cut, resample, rr_intervals
+from ecg_lightning.data.context import RHYTHM, Context, rhythm
+from ecg_lightning.data.recording import Cut, Recording, beats_of, cut, resample
 from ecg_lightning.errors import ConfigError, DataError
 
 
@@ -158,44 +159,15 @@ def test_a_whole_number_is_the_same_setting_with_and_without_a_point() -> None:
     assert repr(whole) == repr(point)
 
 
-# RR intervals
-
-
-def test_intervals_of_a_premature_beat_are_short_before_and_long_after() -> None:
-    # At 100 Hz a beat a second, but for the one at 7.6 s and the pause after it.
-    peaks = np.array([0, 100, 200, 300, 400, 500, 600, 660, 800, 900, 1000, 1100, 1200])
-    intervals = rr_intervals(peaks, 100.0)
-    assert (intervals.shape, intervals.dtype) == ((12, 4), np.float32)
-    assert INTERVALS == ("previous", "next", "local mean", "record mean")
-    np.testing.assert_allclose(intervals[7, :2], [0.6, 1.4], rtol=1e-6)
-    np.testing.assert_allclose(intervals[8, :2], [1.4, 1.0], rtol=1e-6)
-    # Ten intervals around: from the R peak five before to that five after, 2 s to 12 s.
-    np.testing.assert_allclose(intervals[7, 2], (peaks[12] - peaks[2]) / 100 / 10, rtol=1e-6)
-    np.testing.assert_allclose(intervals[:, 3], 1.0, rtol=1e-6)
-
-
-def test_near_an_end_the_local_mean_is_of_the_intervals_there_are_and_stands_in_for_the_one_before() -> None:
-    intervals = rr_intervals(np.array([0, 100, 180, 300]), 100.0)
-    np.testing.assert_allclose(intervals[0], [1.0, 1.0, 1.0, 1.0], rtol=1e-6)  # mean of 1.0, 0.8, 1.2
-    np.testing.assert_allclose(intervals[2], [0.8, 1.2, 1.0, 1.0], rtol=1e-6)
-    np.testing.assert_allclose(rr_intervals(np.array([50, 120]), 100.0), [[0.7] * 4], rtol=1e-6)
-    assert rr_intervals(np.array([50]), 100.0).shape == rr_intervals(np.array([], np.int64), 100.0).shape == (0, 4)
-
-
-def test_gaps_and_r_peaks_on_top_of_each_other_are_held_within_bounds() -> None:
-    intervals = rr_intervals(np.array([0, 0, 100, 9000, 9100]), 100.0)
-    assert intervals[:, 1].tolist() == pytest.approx([0.2, 1.0, 3.0, 1.0])
-    assert (intervals >= np.float32(0.2)).all() and (intervals <= 3).all()
-
-
-def test_intervals_stay_with_their_beats_where_others_are_left_out() -> None:
+def test_context_stays_with_its_beats_where_others_are_left_out() -> None:
     signal = np.arange(2000) / 1000
     signal[195:300] = -2.0  # the lead is off: no beat at 200, but an R peak all the same
     recording = recording_of(signal, [100, 200, 260, 460, 1500])
-    beats = beats_of([recording, recording], how=Cut(), classes=AAMI_CLASSES, origin={}, intervals=True)
-    assert beats.intervals is not None and beats.interval_names == INTERVALS
-    np.testing.assert_allclose(beats.intervals[1, :2], [60 / 125, 200 / 125], rtol=1e-6)
-    np.testing.assert_array_equal(beats.intervals[:3], beats.intervals[3:])
+    context = Context(rhythm=True)
+    beats = beats_of([recording, recording], how=Cut(), classes=AAMI_CLASSES, origin={}, context=context)
+    assert beats.context is not None and beats.context_names == context.names == RHYTHM
+    np.testing.assert_array_equal(beats.context[:3], rhythm(recording.peaks, 125.0)[[0, 2, 3]])
+    np.testing.assert_array_equal(beats.context[:3], beats.context[3:])
     without = beats_of([recording, recording], how=Cut(), classes=AAMI_CLASSES, origin={})
-    assert without.intervals is None and without.interval_names == ()
+    assert without.context is None and without.context_names == ()
     np.testing.assert_array_equal(without.signals, beats.signals)

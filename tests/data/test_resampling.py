@@ -395,29 +395,29 @@ def test_new_beats_of_real_classes_are_as_long_as_real_ones(real_data_dir: Path)
         assert of_class.mean() == pytest.approx(real.mean(), rel=0.04)
 
 
-def test_intervals_of_new_beats_lie_where_the_beats_do_and_choose_no_neighbours() -> None:
+def test_context_of_new_beats_lies_where_the_beats_do_and_chooses_no_neighbours() -> None:
     beats = of_levels([0.2, 0.4, 0.6], [40, 50, 60])
     level = np.array([0.2, 0.4, 0.6, *[0.01] * 20])
-    intervals = np.stack([2 * level, 1 - level], axis=1).astype(np.float32)
-    with_context = dataclasses.replace(beats, context=intervals, context_names=("previous", "next"))
+    context = np.stack([2 * level, 1 - level], axis=1).astype(np.float32)
+    with_context = dataclasses.replace(beats, context=context, context_names=("previous", "next"))
     for settings in (Resampling(method="smote"), Resampling(method="smote", length_weight=0.0)):
         plain, made = (resample(one, settings, seed=0) for one in (beats, with_context))
         np.testing.assert_allclose(made.signals, plain.signals, atol=1e-6)
         assert made.context is not None and made.context_names == ("previous", "next")
-        np.testing.assert_array_equal(made.context[:23], intervals)
+        np.testing.assert_array_equal(made.context[:23], context)
         np.testing.assert_allclose(made.context[23:, 0], 2 * made.signals[23:, 0], rtol=1e-3)
         np.testing.assert_allclose(made.context[23:, 1], 1 - made.signals[23:, 0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", ["random_over", "random_under", "smote_tomek"])
-def test_beats_that_are_kept_or_repeated_keep_their_intervals(method: str) -> None:
+def test_beats_that_are_kept_or_repeated_keep_their_context(method: str) -> None:
     beats = fold([60, 20])
-    intervals = np.abs(beats.signals[:, :3]) + np.float32(0.5)
-    with_context = dataclasses.replace(beats, context=intervals, context_names=("a", "b", "c"))
+    context = np.abs(beats.signals[:, :3]) + np.float32(0.5)
+    with_context = dataclasses.replace(beats, context=context, context_names=("a", "b", "c"))
     made = resample(with_context, Resampling(method=method), seed=0)
     assert made.context is not None and len(made.context) == len(made) != len(beats)
     own = {signal.tobytes(): row for row, signal in enumerate(beats.signals)}
     rows = [(at, own[signal.tobytes()]) for at, signal in enumerate(made.signals) if signal.tobytes() in own]
     assert len(rows) >= 20
     for at, row in rows:
-        np.testing.assert_array_equal(made.context[at], intervals[row])
+        np.testing.assert_array_equal(made.context[at], context[row])

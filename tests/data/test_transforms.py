@@ -12,6 +12,7 @@ from ecg_lightning.data.transforms import (
     BaselineWander,
     Cutout,
     Mixup,
+    ModalityDropout,
     Noise,
     Powerline,
     Shift,
@@ -31,7 +32,7 @@ LENGTH_KEEPING = [
     Powerline(sigma=0.1, frequency=50, fs=125),
     Cutout(seconds=0.1, fs=125),
 ]
-ALL = [TimeStretch(spread=0.2), Shift(seconds=0.04, fs=125), *LENGTH_KEEPING]
+ALL = [TimeStretch(spread=0.2), Shift(seconds=0.04, fs=125), ModalityDropout(probability=0.5), *LENGTH_KEEPING]
 NEUTRAL = [
     TimeStretch(spread=0),
     AmplitudeScale(sigma=0),
@@ -40,6 +41,7 @@ NEUTRAL = [
     Powerline(sigma=0, fs=125),
     Shift(seconds=0, fs=125),
     Cutout(seconds=0, fs=125),
+    ModalityDropout(probability=0),
 ]
 
 
@@ -341,3 +343,13 @@ def test_settings_that_make_no_sense_are_refused_by_name(settings: dict[str, dic
 def test_mixup_refuses_what_is_no_parameter_of_a_beta_distribution() -> None:
     with pytest.raises(ConfigError, match=r"mixup: alpha=-0\.1"):
         Mixup(alpha=-0.1)
+
+
+def test_modality_dropout_blanks_as_many_beats_as_it_says_and_leaves_the_others() -> None:
+    signals = torch.rand(4000, 20) + 0.1
+    blanked = ModalityDropout(probability=0.3)(signals)
+    gone = (blanked == 0).all(dim=1)
+    assert gone.float().mean() == pytest.approx(0.3, abs=0.03)
+    assert blanked[~gone].equal(signals[~gone])
+    with pytest.raises(ConfigError, match=r"modality_dropout: probability=1\.5, expected 0 to 1"):
+        ModalityDropout(probability=1.5)

@@ -219,7 +219,7 @@ def test_the_table_says_what_is_loaded_and_what_learns() -> None:
 
 
 @pytest.mark.parametrize(("theirs", "own"), [(0, 4), (4, 0), (4, 2)])
-def test_a_backbone_moves_between_networks_with_and_without_rr_intervals(theirs: int, own: int) -> None:
+def test_a_backbone_moves_between_networks_with_and_without_context(theirs: int, own: int) -> None:
     checkpoint = pretrained("cnet", n_context=theirs)
     model = create_model("cnet", n_outputs=1, length=187, n_context=own)
     for arm in ("head_only", "finetune"):

@@ -289,7 +289,6 @@ def _pad(signals: Tensor, within: Tensor) -> Tensor:
 
 
 TRANSFORMS: Mapping[str, type[Any]] = {
-    "modality_dropout": ModalityDropout,
     "time_stretch": TimeStretch,
     "shift": Shift,
     "cutout": Cutout,
@@ -297,6 +296,7 @@ TRANSFORMS: Mapping[str, type[Any]] = {
     "powerline": Powerline,
     "amplitude_scale": AmplitudeScale,
     "noise": Noise,
+    "modality_dropout": ModalityDropout,
 }
 
 

@@ -1,0 +1,114 @@
+"""What a recording tells of its beats: an early beat is early beside its neighbours, an odd one is unlike them."""
+
+import numpy as np
+import pytest
+
+from ecg_lightning.data.context import LIKENESS, RHYTHM, Context, likeness, rhythm
+from ecg_lightning.errors import ConfigError
+
+FS = 125.0
+AT = {name: column for column, name in enumerate(RHYTHM)}
+LIKE = {name: column for column, name in enumerate(LIKENESS)}
+REGULAR = np.arange(0, 60 * 100, 100)
+EARLY = REGULAR.copy()
+EARLY[30] -= 40  # at 0.6 of the RR interval, with a full pause after it
+ROUND = np.exp(-((np.arange(-12, 13) / 3.0) ** 2))
+"""Of a wave."""
+
+
+def recording(peaks: np.ndarray, odd: int | None = None) -> np.ndarray:
+    """P wave and QRS complex at each peak; that of the odd beat is upside down and follows no P wave."""
+    signal = np.zeros(peaks[-1] + 200, dtype=np.float32)
+    for number, peak in enumerate(peaks):
+        if peak < 40:
+            continue
+        if number != odd:
+            signal[peak - 32 : peak - 7] += 0.2 * ROUND
+        signal[peak - 12 : peak + 13] += -ROUND if number == odd else ROUND
+    return signal
+
+
+def test_a_regular_rhythm_lies_at_zero() -> None:
+    told = rhythm(REGULAR, 100.0)
+    assert (told.shape, told.dtype) == ((59, 8), np.float32)
+    irregularity = AT["irregularity"]
+    np.testing.assert_allclose(np.delete(told, irregularity, axis=1), 0, atol=1e-6)
+    assert (told[:, irregularity] < -1).all(), "as regular as can be"
+
+
+def test_a_premature_beat_is_told_by_the_intervals_before_and_after_it() -> None:
+    told = rhythm(EARLY, 100.0)[30]
+    assert told[AT["previous RR to local"]] == pytest.approx(4 * np.log2(0.6))
+    assert told[AT["previous RR to the record's"]] == pytest.approx(4 * np.log2(0.6))
+    assert told[AT["next RR to local"]] == pytest.approx(4 * np.log2(1.4))
+    assert told[AT["local RR to the record's"]] == 0, "a median: one early beat does not move it"
+    assert told[AT["previous RR beyond irregularity"]] < -0.99 < 0.99 < told[AT["next RR beyond irregularity"]]
+
+
+def test_the_same_prematurity_says_less_in_an_irregular_rhythm() -> None:
+    rng = np.random.default_rng(0)
+    fibrillation = np.cumsum(np.r_[0, rng.uniform(50, 150, 59)]).astype(np.int64)
+    fibrillation[30:] += round(fibrillation[29] + 60) - fibrillation[30]
+    told, regular = (rhythm(peaks, 100.0)[30] for peaks in (fibrillation, EARLY))
+    beyond = AT["previous RR beyond irregularity"]
+    assert regular[beyond] < 2 * told[beyond] < 0
+    assert told[AT["irregularity"]] > 0 > regular[AT["irregularity"]]
+
+
+def test_a_run_of_fast_beats_is_fast_against_its_record() -> None:
+    run = np.cumsum(np.r_[np.full(40, 100), np.full(30, 50), np.full(60, 100)])
+    told = rhythm(run, 100.0)[58]
+    assert told[AT["previous RR to local"]] == 0
+    assert told[AT["local RR to the record's"]] == pytest.approx(-4)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_the_heart_rate_itself_is_not_told(scale: float) -> None:
+    slower, own = rhythm((EARLY * scale).astype(np.int64), 100.0), rhythm(EARLY, 100.0)
+    np.testing.assert_allclose(slower[:, :4], own[:, :4], atol=1e-5)
+
+
+def test_gaps_beats_on_top_of_each_other_and_short_recordings_are_finite() -> None:
+    for peaks in ([0, 0, 100, 9000, 9100], [0, 100, 180], [50, 120]):
+        told = rhythm(np.array(peaks), 100.0)
+        assert told.shape == (len(peaks) - 1, 8) and np.isfinite(told).all()
+    for none in ([50], []):
+        assert rhythm(np.array(none, dtype=np.int64), 100.0).shape == (0, 8)
+
+
+def test_an_odd_beat_is_unlike_its_neighbours_and_they_are_like_each_other() -> None:
+    told = likeness(recording(REGULAR, odd=30), REGULAR, FS)
+    assert (told.shape, told.dtype) == ((60, 6), np.float32)
+    np.testing.assert_allclose(told[20:29, [LIKE["correlation"], LIKE["correlation of the QRS complex"]]], 1, atol=1e-3)
+    np.testing.assert_allclose(told[20:29, 3:], 0, atol=1e-3)
+    odd = told[30]
+    assert odd[LIKE["correlation"]] < 0 and odd[LIKE["correlation of the QRS complex"]] < -0.9
+    assert odd[LIKE["difference of the QRS complex"]] > 1
+
+
+def test_likeness_does_not_depend_on_the_height_of_the_lead() -> None:
+    signal = recording(REGULAR, odd=30)
+    np.testing.assert_allclose(likeness(3 * signal + 1, REGULAR, FS), likeness(signal, REGULAR, FS), atol=1e-4)
+
+
+def test_a_flat_lead_and_beats_at_the_ends_are_finite() -> None:
+    assert np.isfinite(likeness(np.zeros(300, np.float32), np.array([0, 150, 299]), FS)).all()
+
+
+def test_chosen_parts_stand_side_by_side_for_all_beats_but_the_last() -> None:
+    signal = recording(EARLY)
+    both = Context(rhythm=True, likeness=True)
+    told = both.of(EARLY, FS, signal, FS)
+    assert told is not None and told.shape == (59, len(both.names)) and both.names == (*RHYTHM, *LIKENESS)
+    np.testing.assert_array_equal(told[:, :8], rhythm(EARLY, FS))
+    np.testing.assert_array_equal(told[:, 8:], likeness(signal, EARLY, FS)[:-1])
+    assert Context().of(EARLY, FS, signal, FS) is None and Context().names == ()
+    # R peaks at the rate of the record, a signal resampled from it.
+    told_twice = both.of(2 * EARLY, 2 * FS, signal, FS)
+    assert told_twice is not None
+    np.testing.assert_array_equal(told_twice[:, 8:], told[:, 8:])
+
+
+def test_other_choices_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.context\.rhythm=often: expected true or false"):
+        Context(rhythm="often")  # type: ignore[arg-type]
