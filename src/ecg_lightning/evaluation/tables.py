@@ -173,7 +173,7 @@ def _comparison(task: str, fold: str, runs: Mapping[str, Scores]) -> list[Render
             value = _dig(scores, path)
             is_best = len(ordered) > 1 and value is not None and _rounded(value) == best[header]
             cells.append(Text(_percent(value), style="bold green" if is_best else ""))
-        table.add_row(str(number), scores["model"], *cells, _duration(scores["wall_s"]))
+        table.add_row(str(number), _broken(scores["model"]), *cells, _duration(scores["wall_s"]))
         # Names of jobs are too long for a column: a line of their own keeps them whole.
         mark = (" SYNTHETIC BEATS", "bold red") if scores["synthetic"] else ""
         legend.append(Text.assemble((f"{number:3d} ", "bold"), name, mark))
@@ -257,7 +257,7 @@ def _spread_table(
         table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
     legend: list[RenderableType] = []
     for number, entry in enumerate(entries, start=1):
-        lead, style = [str(number), entry["model"]], "bold"
+        lead, style = [str(number), _broken(entry["model"])], "bold"
         named = rows(entry)
         for name, scores in named.items():
             cells = [_percent(_dig(scores, path)) for path in paths.values()]
@@ -349,6 +349,11 @@ def _numbered_table(title: str) -> Table:
     table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
     table.add_column("model", no_wrap=True, vertical="bottom")
     return table
+
+
+def _broken(name: str) -> str:
+    """``logistic_regression`` in two lines, or the figures beside it would be cut."""
+    return name.replace("_", "_\n") if len(name) > 8 else name
 
 
 def _rounded(fraction: float | None) -> float:
