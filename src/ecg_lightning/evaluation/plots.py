@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.errors import DataError
 from ecg_lightning.evaluation.published import published_for_run
+from ecg_lightning.evaluation.wording import conditions
 from ecg_lightning.files import whole_file
 
 if TYPE_CHECKING:
@@ -117,10 +118,11 @@ def per_class_picture(scores: Scores, path: Path) -> None:
     _save(figure, path)
 
 
-def learning_curves_picture(metrics: Path, path: Path) -> None:
+def learning_curves_picture(scores: Scores, metrics: Path, path: Path) -> None:
     """Draw loss and macro-F1 over the epochs, and mark the epoch of the best macro-F1 on validation.
 
     Args:
+        scores: content of ``scores.json``.
         metrics: ``metrics.csv`` of Lightning's CSVLogger; of its sparse rows the last value of each epoch counts.
         path: destination, a PNG.
 
@@ -165,6 +167,7 @@ def learning_curves_picture(metrics: Path, path: Path) -> None:
         axes.grid(color="#e5e5e5")
         axes.legend(edgecolor="none", framealpha=0.9)
         _tidy(axes)
+    _title(figure, "Training and validation", scores)
     _save(figure, path)
 
 
@@ -418,10 +421,10 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _title(figure: "Figure", title: str, scores: Scores) -> None:
-    about = f"{scores['model']} on {scores['dataset']}, split {scores['split']}, seed {scores['seed']}"
-    figure.suptitle(f"{title}\n{about}", fontsize=11)
-    if scores["synthetic"]:
-        figure.suptitle(f"{title}: SYNTHETIC BEATS\n{about}", fontsize=11, color=VERMILION)
+    about = f"{scores['model']} on {scores['dataset']}, seed {scores['seed']}, {conditions(scores)}"
+    told = "\n".join(textwrap.wrap(about, int(13 * figure.get_figwidth())))
+    mark, color = (": SYNTHETIC BEATS", VERMILION) if scores["synthetic"] else ("", "black")
+    figure.suptitle(f"{title}{mark}\n{told}", fontsize=10, color=color)
 
 
 def _tidy(axes: "Axes") -> None:

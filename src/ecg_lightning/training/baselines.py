@@ -1,6 +1,7 @@
 """What a network has to beat: classifiers of scikit-learn, trained and tested on the same folds by the same command.
 
-They see what a network sees: the samples of a beat and, with ``context=rr`` or ``full``, the features of its RR intervals.
+They see what a network sees: the samples of a beat and, with ``context=rr`` or ``full``, the features of its RR
+intervals.
 """
 
 import inspect
@@ -111,7 +112,7 @@ class Baseline:
 
 
 def _samples_and_intervals(beats: Beats) -> FloatArray:
-    """``[n, length]``; where they have ``k`` RR intervals ``[n, length + k · (k + 1) / 2]``, as networks are given them."""
+    """``[n, length]``; with ``k`` RR intervals ``[n, length + k · (k + 1) / 2]``, as networks are given them."""
     if beats.intervals is None:
         return beats.signals
     features: FloatArray = interval_features(torch.tensor(beats.intervals)).numpy()
