@@ -1,7 +1,7 @@
 """What a table of collected runs shows, whatever its format: columns, lines of cells, title and notes.
 
-There are two kinds. Where published rows stand beside ours (beats split at random, seen alone) it has their figures, and
-rows by resampling. Everywhere else it has those by which patients apart are judged, and rows by what was known of a beat.
+There are two kinds. Where published rows stand beside ours (beats split at random, seen alone) it has their figures,
+and rows by resampling. Everywhere else it has the figures by which patients apart are judged, and rows by context.
 """
 
 import itertools
@@ -27,8 +27,8 @@ OVERALL_PUBLISHED_NOTE = (
 )
 EC57_NOTE = (
     "macro-F1: mean of the classes' F1. EC57: sensitivity (Se), positive predictivity (+P) and their F1 of V and S, "
-    "gross; F or Q called V, and Q called S, are no mistakes. Balanced accuracy: mean recall. κ: Cohen's; jκ: with Se and "
-    "+P of S and V."
+    "gross; F or Q called V, and Q called S, are no mistakes. Balanced accuracy: mean recall. κ: Cohen's; jκ: with Se "
+    "and +P of S and V."
 )
 ARMS_NOTE = (
     "Published pretrained row: backbone frozen. head_only: new head; last_layer: the head's first layer kept and "

@@ -242,7 +242,7 @@ def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def _sweep_protocol(entry: Mapping[str, Any]) -> str:
     folds = f", {len(entry['folds'])} of {entry['n_folds']} folds pooled" if entry["folds"] else ""
-    return f"{entry['dataset']} from {entry['source']}, split {entry['split']}{folds}"
+    return f"{entry['dataset']} from {entry['source']}, {conditions(entry, parts=False)}{folds}"
 
 
 def _mark_sizes(axes: "Axes", sizes: Sequence[float]) -> None:
