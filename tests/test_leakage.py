@@ -69,12 +69,10 @@ def test_no_patient_crosses_by_any_protocol_unless_it_says_so(protocol: Protocol
         assert_nobody_crosses(beats, split(beats, protocol, seed=seed, **settings))
 
 
-@pytest.mark.real_data("mitdb", "ptbdb")
-@pytest.mark.parametrize("dataset", ["mitbih", "ptbdb"])
-def test_no_patient_crosses_among_those_who_were_recorded(dataset: Any, real_data_dir: Path) -> None:
-    fs = {"mitbih": 360, "ptbdb": 1000}[dataset]
-    beats = PhysioNet(dataset=dataset, data_dir=real_data_dir, lead=0, recorded_fs=fs, cut=Cut()).read()
-    for protocol in get_args(Protocol) if dataset == "mitbih" else ("random", "patient"):
+@pytest.mark.real_data("mitdb")
+def test_no_patient_crosses_among_those_who_were_recorded(real_data_dir: Path) -> None:
+    beats = PhysioNet(dataset="mitbih", data_dir=real_data_dir, lead=0, recorded_fs=360, cut=Cut()).read()
+    for protocol in get_args(Protocol):
         for settings in RULES[protocol]:
             assert_nobody_crosses(beats, split(beats, protocol, **settings))
 

@@ -568,5 +568,5 @@ def test_the_beats_of_ds1_and_ds2_are_as_many_as_published(real_data_dir: Path) 
     trained = np.bincount(beats.labels[np.concatenate([folds.train, folds.validation])], minlength=5)
     published = np.array([[45_866, 944, 3_788, 415, 8], [44_259, 1_837, 3_221, 388, 7]])
     missing = published - [trained, np.bincount(beats.labels[folds.test], minlength=5)]
-    # The last beat of each of the 22 records has no RR interval to say where it ends: one is S on each side, the others N.
+    # The last beat of each of the 22 records has no RR interval to end it: one is S on each side, the others are N.
     assert missing.tolist() == [[21, 1, 0, 0, 0], [21, 1, 0, 0, 0]]

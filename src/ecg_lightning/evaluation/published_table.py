@@ -184,7 +184,7 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
     Args:
         paths: folders of runs, of sweeps, or of such folders, at any depth; or files with the content of a
             ``scores.json`` under another name.
-        only_run: leave out the published rows that have not been run.
+        only_run: leave out the published rows that have not been run, and what others published.
 
     Returns:
         A `pandas.DataFrame`; all figures are fractions with all their digits. Columns:
