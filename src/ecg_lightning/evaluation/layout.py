@@ -277,9 +277,9 @@ def percent(fraction: float | None) -> str:
 
 
 def best(table: RunsTable, column: Column) -> str | None:
-    """The best of our figures as printed; None with fewer than two rows, of which neither is best."""
+    """The best of our figures as printed; None with fewer than two rows, or where none is better than another."""
     values = [value for row in table.rows if (value := column.of(row.mean)) is not None]
-    return percent(max(values)) if values and len(table.rows) > 1 else None
+    return percent(max(values)) if len(table.rows) > 1 and len({*map(percent, values)}) > 1 else None
 
 
 # Lines of cells, as they are printed

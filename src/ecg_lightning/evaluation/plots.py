@@ -93,7 +93,11 @@ def per_class_picture(scores: Scores, path: Path) -> None:
     figure = _figure(2.2 + 0.9 * len(names), 3.6)
     axes = figure.subplots()
     bars = axes.bar(names, own, width=0.62, color=[BLUE] * (len(names) - 1) + [GREY], label="this run")
-    axes.bar_label(bars, [f"{value:.1f}" for value in own], label_type="center", color="white", fontsize=10)
+    for bar, value in zip(bars, own, strict=True):
+        fits = value > 8
+        at = (bar.get_x() + bar.get_width() / 2, value / 2 if fits else value + 1)
+        va, color = ("center", "white") if fits else ("bottom", "black")
+        axes.annotate(f"{value:.1f}", at, ha="center", va=va, color=color, fontsize=10)
     published = published_for_run(scores)
     if published:
         theirs = {name: entry["f1"] for name, entry in published["per_class"].items()}
