@@ -228,8 +228,16 @@ def test_a_split_by_patient_tests_on_patients_it_has_not_seen(make_config: MakeC
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")))
 def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> None:
-    cfg = make_config(f"experiment={name}", "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
+    # Simulated patients are none of de Chazal's.
+    divided = ["split=patient"] * (name == "inter_patient")
+    cfg = make_config(f"experiment={name}", *divided, "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
     assert run(cfg)["epochs"] == 1
+
+
+def test_the_inter_patient_experiments_ask_what_they_say(make_config: MakeConfig) -> None:
+    arrhythmia, infarction = (make_config(f"experiment={name}") for name in ("inter_patient", "inter_patient_mi"))
+    assert (arrhythmia.task.name, arrhythmia.split.protocol, arrhythmia.tested) == ("arrhythmia", "ds1_ds2", "test")
+    assert (infarction.task.name, infarction.split.protocol, infarction.split.n_folds) == ("mi", "patient", 5)
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "debug").glob("*.yaml")))

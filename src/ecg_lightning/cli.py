@@ -192,10 +192,13 @@ def collect_table(
         Path | None, typer.Option(help="File to write: .md, .csv, .tex or .txt (default: print).")
     ] = None,
     only_run: Annotated[
-        bool, typer.Option("--only-run", help="Leave out the published rows that have not been run.")
+        bool,
+        typer.Option(
+            "--only-run", help="Leave out the published rows that have not been run, and what others published."
+        ),
     ] = False,
 ) -> None:
-    """Collect runs into the published table: mean ± deviation over seeds, the published figures beside."""
+    """Collect runs into tables: mean ± deviation over seeds, folds pooled, contexts, baselines, published figures."""
     from ecg_lightning.evaluation.published_formats import choose_format, show
     from ecg_lightning.evaluation.published_table import collect
 

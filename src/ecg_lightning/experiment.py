@@ -206,11 +206,11 @@ def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
     training = datamodule.datasets["train"]
     baseline = Baseline(name, settings, training.beats.select(training.rows), seed=cfg.seed)
     validated, tested = (beats.select(datamodule.datasets[fold].rows) for fold in ("validation", cfg.tested))
-    on_validation = baseline.probabilities(validated.signals)
+    on_validation = baseline.probabilities(validated)
     validation = score(validated.labels, on_validation, task.classes)
     true = on_validation[np.arange(len(validated)), validated.labels].astype(np.float64)
     loss = float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())
-    probabilities = baseline.probabilities(tested.signals)
+    probabilities = baseline.probabilities(tested)
     # Nothing is changed while a baseline learns, and no loss weighs its classes: resampling is all that reaches it.
     asked = datamodule.resampling.method if datamodule.resampling else "none"
     scores = {

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ecg_lightning.checkpoint import Checkpoint, guess_network
 from ecg_lightning.errors import CheckpointError, ConfigError
-from ecg_lightning.evaluation.tables import SYNTHETIC_WARNING
+from ecg_lightning.evaluation.wording import SYNTHETIC_WARNING
 from ecg_lightning.models import BeatModel
 from ecg_lightning.tasks import get_task
 from ecg_lightning.training.transfer import Transfer

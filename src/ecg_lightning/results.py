@@ -64,7 +64,7 @@ def write(
     plots.confusion_picture(scores, folder / "confusion.png")
     plots.per_class_picture(scores, folder / "per_class.png")
     if (folder / "metrics.csv").exists():
-        plots.learning_curves_picture(folder / "metrics.csv", folder / "learning_curves.png")
+        plots.learning_curves_picture(scores, folder / "metrics.csv", folder / "learning_curves.png")
     with whole_file(folder / "scores.json") as partial:
         partial.write_text(json.dumps(scores, indent=2) + "\n")
     console = Console()

@@ -65,7 +65,7 @@ def test_a_class_without_beats_is_drawn_too(tmp_path: Path, make_scores: Make) -
     assert size_of_png(tmp_path / "confusion.png")[0] > 400
 
 
-def test_learning_curves_come_from_the_sparse_table_of_the_csv_logger(tmp_path: Path) -> None:
+def test_learning_curves_come_from_the_sparse_table_of_the_csv_logger(tmp_path: Path, make_scores: Make) -> None:
     metrics = tmp_path / "metrics.csv"
     metrics.write_text(
         "epoch,step,lr,train/loss,val/loss,val/macro_f1,test/macro_f1\n"
@@ -73,23 +73,25 @@ def test_learning_curves_come_from_the_sparse_table_of_the_csv_logger(tmp_path: 
         "1,150,.001,,,,\n1,199,,,.4,.8,\n1,199,,.5,,,\n"
         "2,200,,,,,.7\n"
     )
-    learning_curves_picture(metrics, tmp_path / "curves.png")
+    learning_curves_picture(make_scores(), metrics, tmp_path / "curves.png")
     both, _ = size_of_png(tmp_path / "curves.png")
 
     metrics.write_text("epoch,step,train/loss\n0,99,.7\n")
-    learning_curves_picture(metrics, tmp_path / "loss.png")
+    learning_curves_picture(make_scores(), metrics, tmp_path / "loss.png")
     loss_only, _ = size_of_png(tmp_path / "loss.png")
     assert loss_only < 0.6 * both
 
 
 @pytest.mark.parametrize("content", ["", "epoch,step,lr\n0,1,.1\n", "epoch,step,val/loss\n0,1,\n"])
-def test_metrics_without_an_epoch_are_refused_and_leave_nothing(tmp_path: Path, content: str) -> None:
+def test_metrics_without_an_epoch_are_refused_and_leave_nothing(
+    tmp_path: Path, make_scores: Make, content: str
+) -> None:
     metrics = tmp_path / "metrics.csv"
     metrics.write_text(content)
     with pytest.raises(DataError, match=r"metrics\.csv"):
-        learning_curves_picture(metrics, tmp_path / "curves.png")
+        learning_curves_picture(make_scores(), metrics, tmp_path / "curves.png")
     with pytest.raises(DataError, match=r"nowhere\.csv"):
-        learning_curves_picture(tmp_path / "nowhere.csv", tmp_path / "curves.png")
+        learning_curves_picture(make_scores(), tmp_path / "nowhere.csv", tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
 
 

@@ -17,9 +17,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ecg_lightning.cli import app
+from ecg_lightning.data.aami import CLASS_MAP
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.errors import ConfigError, DataError
 from ecg_lightning.evaluation import score_predictions, write_predictions
+from ecg_lightning.evaluation.layout import ELSEWHERE_CAVEAT
 from ecg_lightning.evaluation.published import PUBLISHED_CAVEAT, published_row
 from ecg_lightning.evaluation.published_formats import FORMATS, choose_format, markdown, plain, terminal
 from ecg_lightning.evaluation.published_table import collect, frame, published_table
@@ -244,7 +246,7 @@ def test_folds_are_scored_as_one_and_missing_ones_are_named(tmp_path: Path, leav
         chance = rng.random(40)
         beats = Beats(
             signals=np.ones((40, 3), dtype=np.float32), labels=labels, classes=("normal", "MI"), fs=125.0,
-            records=np.full(40, "r"), patients=np.full(40, "p"), samples=np.arange(40) + 40 * fold,
+            records=np.full(40, "r"), patients=np.arange(40).astype(str), samples=np.arange(40) + 40 * fold,
         )  # fmt: skip
         write_predictions(folder / "predictions.parquet", beats, np.stack([1 - chance, chance], axis=1), positive="MI")
         folders.append(folder)
@@ -252,7 +254,11 @@ def test_folds_are_scored_as_one_and_missing_ones_are_named(tmp_path: Path, leav
     (row,) = figure(frame(collection), "f1", "MI").to_dict("records")
     pooled = score_predictions(*(folder / "predictions.parquet" for folder in folders))
     assert row["value"] == pooled["f1"] and (row["n_seeds"], row["folds"]) == (1, "0, 2 of 3")
-    assert "3 folds WITHOUT 1" in " ".join(plain(collection).split())
+    assert [row["low"], row["high"]] == pooled["intervals"]["per_class"]["MI"]["f1"]
+    text = " ".join(markdown(collection).split())
+    assert "3 folds WITHOUT 1" in text and "95 % interval over 40 patients" in text
+    low, high = pooled["intervals"]["per_class"]["MI"]["auroc"]
+    assert f"{100 * pooled['auroc']:.2f} ({100 * low:.2f}–{100 * high:.2f})" in text
 
 
 def test_csv_comes_back_from_pandas_to_the_digit(tmp_path: Path, leave: Leave) -> None:
@@ -370,3 +376,114 @@ def test_the_command_writes_what_the_ending_says(tmp_path: Path, leave: Leave) -
     with pytest.raises(ConfigError, match=r"table.xlsx does not say its format"):
         choose_format(None, Path("table.xlsx"))
     assert choose_format("latex", Path("table.xlsx")) == "latex"
+
+
+# Other protocols
+
+
+DS1_DS2 = (
+    "ds1_ds2: 18 patients of DS1 to train, 4 to validate, 22 of DS2 to test, paced 102 left out (9 beats), seed {}"
+)
+WITH_RR = {"context": "RR intervals", "fingerprint": "of beats with intervals"}
+
+
+@pytest.fixture
+def apart(leave: Leave) -> None:
+    """Runs on DS1 and DS2: three seeds of cnet alone and with context, two baselines alone, one with context."""
+
+    def on_ds1_ds2(name: str, seed: int = 0, **entries: Any) -> None:
+        leave(
+            name, seed=seed, split="ds1_ds2", protocol=DS1_DS2.format(seed), left_out=9, **{"context": "none"} | entries
+        )
+
+    for seed in range(3):
+        on_ds1_ds2(f"alone{seed}", seed, noise=1.5 + seed / 10)
+        on_ds1_ds2(f"context{seed}", seed, noise=1.1 + seed / 10, **WITH_RR)
+    baseline = {"n_parameters": None, "epochs": None}
+    on_ds1_ds2("boosting", model="gradient_boosting", noise=1.3, **baseline)
+    on_ds1_ds2("regression", model="logistic_regression", noise=1.7, **baseline)
+    on_ds1_ds2("regression_context", model="logistic_regression", noise=1.6, **baseline, **WITH_RR)
+
+
+def test_contexts_and_baselines_are_rows_of_one_table(tmp_path: Path, apart: None) -> None:
+    collection = collect(tmp_path)
+    (table,) = collection.tables
+    assert [(block.context, block.network) for block in table.blocks] == [
+        ("none", "cnet"),
+        ("none", "gradient_boosting"),
+        ("none", "logistic_regression"),
+        ("RR intervals", "cnet"),
+        ("RR intervals", "logistic_regression"),
+    ]
+    rows = figure(frame(collection)).query("status == 'run'")
+    assert rows["fingerprint"].tolist() == 3 * ["0123456789abcdef"] + 2 * ["of beats with intervals"]
+    assert set(rows["left_out"]) == {9} and set(rows["class_map"]) == {CLASS_MAP}
+    assert rows["n_seeds"].tolist() == [3, 1, 1, 3, 1] and rows["sd"].notna().tolist() == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert collection.remarks == ()
+
+
+def test_figures_of_ec57_stand_in_the_columns_that_name_them(tmp_path: Path, apart: None) -> None:
+    text = markdown(collect(tmp_path, only_run=True))
+    (header,) = (line for line in text.splitlines() if "EC57 V +P" in line)
+    (row,) = re.findall(
+        r"^\| RR intervals \| logistic.*$", text.partition(header)[2].partition("\n\n")[0], re.MULTILINE
+    )
+    shown = dict(zip(*([cell.strip() for cell in line.split("|")[1:-1]] for line in (header, row)), strict=True))
+    names = {"Se": "sensitivity", "+P": "positive_predictivity", "F1": "f1"}
+    for of in ("V", "S"):
+        for short, name in names.items():
+            value = told(tmp_path / "regression_context", "ec57", of, name)
+            assert shown[f"EC57 {of} {short}"].strip("*") == f"{100 * value:.2f}"
+
+
+def test_a_network_that_does_not_beat_the_baselines_is_told_so(tmp_path: Path, apart: None) -> None:
+    mean = figure(published_table(tmp_path, only_run=True)).set_index(["context", "network"])["value"]
+    alone, boosting = mean["none", "cnet"], mean["none", "gradient_boosting"]
+    assert alone < boosting < mean["RR intervals", "cnet"]
+    sentences = re.findall(r"^- (.*does not beat.*)$", markdown(collect(tmp_path)), re.MULTILINE)
+    against = f"{100 * alone:.2f} against {100 * boosting:.2f} of gradient\\_boosting"
+    assert sentences == [f"cnet, context none does not beat the baselines: macro-F1 {against}."]
+
+
+def test_what_others_printed_stands_below_in_every_format(tmp_path: Path, apart: None, leave: Leave) -> None:
+    others = frame(collect(tmp_path)).query("status == 'published elsewhere'")
+    assert set(others["network"]) == {"Niu 2020", "Guo 2018", "Wang 2021", "Mondéjar 2019"}
+    assert others.query("network == 'Niu 2020' and `class` == 'S'")["published"].tolist() == [0.766]
+    text = markdown(collect(tmp_path))
+    assert "Niu 2020" in text and "*76.60*" in text and ELSEWHERE_CAVEAT in text
+    assert r"\textit{76.60}" in FORMATS["latex"](collect(tmp_path))
+    assert "Niu" not in markdown(collect(tmp_path, only_run=True))
+    for entries in ({"synthetic": True}, {"fold": "validation"}):
+        leave(f"{entries}", split="ds1_ds2", protocol=DS1_DS2.format(0), noise=1.9, **entries)
+    others = [bool(table.elsewhere) for table in collect(tmp_path).tables]
+    assert sorted(others) == [False, False, True]
+
+
+def test_other_recordings_are_not_taken_for_another_context(tmp_path: Path, apart: None, leave: Leave) -> None:
+    leave("other", split="ds1_ds2", protocol=DS1_DS2.format(0), context="none", fingerprint="of other recordings")
+    assert len(collect(tmp_path).tables) == 3
+
+
+def test_tables_of_other_protocols_are_whole_in_80_columns_and_in_latex(tmp_path: Path, apart: None) -> None:
+    collection = collect(tmp_path)
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(terminal(collection))
+    text = capture.get()
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    assert "context: RR intervals" in text and "published elsewhere" in text and "± sd" in text
+    code = FORMATS["latex"](collection)
+    for columns, body in re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end\{tabular\}", code, re.S):
+        for line in (line for line in body.splitlines() if line.endswith(r"\\")):
+            spanned = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", line))
+            assert len(re.findall(r"(?<!\\)&", line)) + 1 + spanned == len(columns), line
+    blocks = [block.splitlines() for block in markdown(collection).split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 3
+    for block in blocks:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1, block[0]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,17 @@ def some_beats(n: int = 300) -> Beats:
     return Beats(signals=signals.astype(np.float32), labels=labels, classes=AAMI_CLASSES, fs=125.0)
 
 
+def with_intervals(beats: Beats) -> Beats:
+    """The same beats with two RR intervals, of which the first is shorter the higher the class."""
+    previous = 0.9 - 0.2 * beats.labels + 0.05 * np.random.default_rng(3).random(len(beats))
+    intervals = np.stack([previous, np.full(len(beats), 0.8)], axis=1).astype(np.float32)
+    return replace(beats, intervals=intervals, interval_names=("previous", "next"))
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_probabilities_are_of_all_classes_and_zero_for_those_never_seen(name: str) -> None:
     beats = some_beats()
-    probabilities = Baseline(name, QUICK.get(name, {}), beats, seed=0).probabilities(beats.signals)
+    probabilities = Baseline(name, QUICK.get(name, {}), beats, seed=0).probabilities(beats)
     assert probabilities.shape == (300, 5)
     assert (probabilities[:, 3:] == 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
@@ -48,18 +56,43 @@ def test_probabilities_are_of_all_classes_and_zero_for_those_never_seen(name: st
 def test_majority_says_how_frequent_the_classes_are() -> None:
     beats = some_beats()
     shares = np.bincount(beats.labels, minlength=5) / 300
-    np.testing.assert_allclose(Baseline("majority", {}, beats, seed=0).probabilities(beats.signals)[7], shares)
+    np.testing.assert_allclose(Baseline("majority", {}, beats, seed=0).probabilities(beats)[7], shares)
 
 
 def test_beat_length_sees_nothing_but_the_length() -> None:
     beats = some_beats()
     baseline = Baseline("beat_length", QUICK["beat_length"], beats, seed=0)
     others = np.where(beats.signals != 0, np.random.default_rng(1).random(beats.signals.shape) + 0.1, 0)
-    told = baseline.probabilities(beats.signals)
-    np.testing.assert_array_equal(baseline.probabilities(others.astype(np.float32)), told)
+    told = baseline.probabilities(beats)
+    np.testing.assert_array_equal(baseline.probabilities(replace(beats, signals=others.astype(np.float32))), told)
+    np.testing.assert_array_equal(baseline.probabilities(with_intervals(beats)), told)
     cut = beats.signals.copy()
     cut[:, 20:] = 0
-    assert (baseline.probabilities(cut).argmax(axis=1) == 0).all()
+    assert (baseline.probabilities(replace(beats, signals=cut)).argmax(axis=1) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "gradient_boosting"])
+def test_what_learns_sees_the_rhythm_where_beats_come_with_it(name: str) -> None:
+    """Beats that look alike, of which the interval before tells the class."""
+    beats = replace(some_beats(), signals=np.random.default_rng(2).random((300, 40)).astype(np.float32))
+    early = with_intervals(beats)
+    train, test = (early.select(np.arange(300) % 2 == side) for side in (0, 1))
+
+    def hits(train: Beats, test: Beats) -> float:
+        baseline = Baseline(name, QUICK.get(name, {}), train, seed=0)
+        return float((baseline.probabilities(test).argmax(axis=1) == test.labels).mean())
+
+    blind = [replace(side, intervals=None, interval_names=()) for side in (train, test)]
+    assert hits(train, test) > 0.8 > hits(*blind)
+
+
+def test_the_length_of_a_beat_counts_its_samples_before_the_padding() -> None:
+    beats = some_beats()
+    alone = beats.select(np.arange(4))
+    alone.signals[0] = 0
+    alone.signals[1, 7:] = 0
+    lengths = Baseline("beat_length", QUICK["beat_length"], beats, seed=0).seen(alone)
+    assert lengths[:, 0].tolist() == [0, 7, *(20 + 5 * alone.labels[2:])]
 
 
 def test_settings_that_do_not_exist_or_make_no_sense_are_named() -> None:

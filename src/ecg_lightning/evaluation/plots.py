@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.errors import DataError
 from ecg_lightning.evaluation.published import published_for_run
+from ecg_lightning.evaluation.wording import conditions
 from ecg_lightning.files import whole_file
 
 if TYPE_CHECKING:
@@ -92,7 +93,11 @@ def per_class_picture(scores: Scores, path: Path) -> None:
     figure = _figure(2.2 + 0.9 * len(names), 3.6)
     axes = figure.subplots()
     bars = axes.bar(names, own, width=0.62, color=[BLUE] * (len(names) - 1) + [GREY], label="this run")
-    axes.bar_label(bars, [f"{value:.1f}" for value in own], label_type="center", color="white", fontsize=10)
+    for bar, value in zip(bars, own, strict=True):
+        fits = value > 8
+        at = (bar.get_x() + bar.get_width() / 2, value / 2 if fits else value + 1)
+        va, color = ("center", "white") if fits else ("bottom", "black")
+        axes.annotate(f"{value:.1f}", at, ha="center", va=va, color=color, fontsize=10)
     published = published_for_run(scores)
     if published:
         theirs = {name: entry["f1"] for name, entry in published["per_class"].items()}
@@ -117,10 +122,11 @@ def per_class_picture(scores: Scores, path: Path) -> None:
     _save(figure, path)
 
 
-def learning_curves_picture(metrics: Path, path: Path) -> None:
+def learning_curves_picture(scores: Scores, metrics: Path, path: Path) -> None:
     """Draw loss and macro-F1 over the epochs, and mark the epoch of the best macro-F1 on validation.
 
     Args:
+        scores: content of ``scores.json``.
         metrics: ``metrics.csv`` of Lightning's CSVLogger; of its sparse rows the last value of each epoch counts.
         path: destination, a PNG.
 
@@ -165,6 +171,7 @@ def learning_curves_picture(metrics: Path, path: Path) -> None:
         axes.grid(color="#e5e5e5")
         axes.legend(edgecolor="none", framealpha=0.9)
         _tidy(axes)
+    _title(figure, "Training and validation", scores)
     _save(figure, path)
 
 
@@ -239,7 +246,7 @@ def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def _sweep_protocol(entry: Mapping[str, Any]) -> str:
     folds = f", {len(entry['folds'])} of {entry['n_folds']} folds pooled" if entry["folds"] else ""
-    return f"{entry['dataset']} from {entry['source']}, split {entry['split']}{folds}"
+    return f"{entry['dataset']} from {entry['source']}, {conditions(entry, parts=False)}{folds}"
 
 
 def _mark_sizes(axes: "Axes", sizes: Sequence[float]) -> None:
@@ -418,10 +425,10 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _title(figure: "Figure", title: str, scores: Scores) -> None:
-    about = f"{scores['model']} on {scores['dataset']}, split {scores['split']}, seed {scores['seed']}"
-    figure.suptitle(f"{title}\n{about}", fontsize=11)
-    if scores["synthetic"]:
-        figure.suptitle(f"{title}: SYNTHETIC BEATS\n{about}", fontsize=11, color=VERMILION)
+    about = f"{scores['model']} on {scores['dataset']}, seed {scores['seed']}, {conditions(scores)}"
+    told = "\n".join(textwrap.wrap(about, int(13 * figure.get_figwidth())))
+    mark, color = (": SYNTHETIC BEATS", VERMILION) if scores["synthetic"] else ("", "black")
+    figure.suptitle(f"{title}{mark}\n{told}", fontsize=10, color=color)
 
 
 def _tidy(axes: "Axes") -> None:

@@ -25,7 +25,10 @@ FOLD = ("split.fold",)
 SEEDS = ("seed", "split.seed")
 SIZE = ("split.train_size",)
 
-ABOUT = ("task", "model", "dataset", "source", "synthetic", "split", "augmentation", "resampling", "transfer")
+ABOUT = (
+    *("task", "model", "dataset", "source", "synthetic", "split", "left_out", "context"),
+    *("augmentation", "resampling", "transfer"),
+)
 """What `pool` repeats of the ``scores.json`` of runs that have it in common."""
 
 
@@ -75,6 +78,15 @@ class Result:
             scores: Scores = self.runs[0].scores["test"]
             return scores
         return score_predictions(*self.predictions, resamples=0)
+
+    @cached_property
+    def intervals(self) -> Scores:
+        """Of the figures of `test`, over the patients of all its beats; empty where a run of before filed none."""
+        if len(self.runs) == 1:
+            filed: Scores = self.runs[0].scores["test"].get("intervals", {})
+            return filed
+        pooled: Scores = score_predictions(*self.predictions)["intervals"]
+        return pooled
 
     @property
     def predictions(self) -> list[Path]:
@@ -236,7 +248,7 @@ def _name(scores: Scores) -> str:
 def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:
     """What the results have in common."""
     first = results[0].runs[0]
-    about = {key: first.scores[key] for key in ABOUT}
+    about = {key: first.scores[key] for key in ABOUT if key in first.scores}
     # Of results with different folds the fewest: what is printed beside a figure must not promise more than there was.
     folds = min((result.folds for result in results), key=len)
     return about | {

@@ -5,10 +5,13 @@ of one patient stand in both of its MI folds. ``published.csv`` holds them as pr
 
 The printed "overall F1" is the mean of the classes' F1 in all eight rows, to the last digit, so it compares with
 ``macro_f1``; the harmonic mean of the printed overall precision and recall is up to .21 points higher.
+
+``published_elsewhere.csv`` holds what others printed where patients were kept apart, in percent too.
 """
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -62,6 +65,40 @@ def published_row(task: str, network: str, resampling: str, pretrained: bool = F
     if abs(harmonic - row["f1"]) > 1e-4:
         row["erratum"] = f"F1 {100 * row['f1']:.2f} as printed; its own precision and recall give {100 * harmonic:.2f}"
     return row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """What others printed of beats that were divided by the same protocol: a mark to hold figures against.
+
+    Attributes:
+        who: authors and year.
+        figures: fractions, in the nesting of ``test`` in ``scores.json``.
+        note: how to take them, or where they are; may be empty.
+    """
+
+    who: str
+    figures: Mapping[str, Any]
+    note: str
+
+
+def published_elsewhere(task: str, split: str) -> tuple[Elsewhere, ...]:
+    """What was published for a task with patients apart; nothing for other protocols."""
+    text = files("ecg_lightning.evaluation").joinpath("published_elsewhere.csv").read_text(encoding="utf-8")
+    rows = []
+    for line in csv.DictReader(text.splitlines()):
+        about = [line.pop(key) for key in ("task", "split", "who", "note")]
+        if about[:2] == [task, split]:
+            figures: dict[str, Any] = {}
+            for path, printed in line.items():
+                *outer, last = path.split(".")
+                at = figures
+                for key in outer if printed else ():
+                    at = at.setdefault(key, {})
+                if printed:
+                    at[last] = round(float(printed) / 100, 12)
+            rows.append(Elsewhere(who=about[2], figures=figures, note=about[3]))
+    return tuple(rows)
 
 
 def published_rows() -> list[tuple[str, str]]:

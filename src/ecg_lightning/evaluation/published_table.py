@@ -1,8 +1,10 @@
-"""The published table run again: runs and sweeps, from wherever they are, collected into its rows.
+"""Runs and sweeps, from wherever they are, collected into tables: the published one run again, and those of other
+protocols.
 
-A row is a network with one resampling of its training beats and, for infarction, one start of its weights. Its figures
-are means over seeds. What does not belong together is kept apart: other beats, protocols or folds make another table,
-other settings another row, and a row that was published and has not been run is there without figures.
+A row is a network with one context of its beats, one resampling of those it trained on and one start of its weights.
+Its figures are means over seeds. What does not belong together is kept apart: other beats, protocols or folds make
+another table, other settings another row, and a row that was published and has not been run is there without figures.
+Contexts share a table but on beats split at random, where the published rows saw the beat alone.
 """
 
 import json
@@ -16,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 from ecg_lightning.evaluation.ec57 import ECTOPIC
 from ecg_lightning.evaluation.finding import UNKNOWN, find_runs
 from ecg_lightning.evaluation.pooling import FOLD, SEEDS, Result, Run, Scores, each_figure, groups, results_of_folds, sd
-from ecg_lightning.evaluation.published import PUBLISHED_CAVEAT, published_row, published_rows
+from ecg_lightning.evaluation.published import (
+    PUBLISHED_CAVEAT,
+    Elsewhere,
+    published_elsewhere,
+    published_row,
+    published_rows,
+)
+from ecg_lightning.evaluation.wording import ALONE, CLASSES
 from ecg_lightning.provenance import WITHOUT_EFFECT
 
 if TYPE_CHECKING:
@@ -52,6 +61,17 @@ class Row:
     sd: Mapping[str, Any]
 
     @property
+    def is_baseline(self) -> bool:
+        """Whether it is no network: a classifier of scikit-learn says so by having no number of parameters."""
+        scores = self.results[0].runs[0].scores
+        return "n_parameters" in scores and scores["n_parameters"] is None
+
+    @property
+    def intervals(self) -> Mapping[str, Any]:
+        """95 % intervals, of folds over the patients of all; empty with several seeds, whose deviation says more."""
+        return self.results[0].intervals if len(self.results) == 1 else {}
+
+    @property
     def runs(self) -> list[Run]:
         """All its runs; of a cross-validation, one for each seed and fold."""
         return [run for result in self.results for run in result.runs]
@@ -81,10 +101,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """All rows of one network, resampling and start, with what was published for it.
+    """All rows of one network, context, resampling and start, with what was published for it.
 
     Attributes:
         network: its name.
+        context: what was known of a beat beside what follows its R peak, ``none`` if nothing.
         resampling: of the training beats, ``none`` if there was none.
         arm: of transfer: ``none`` from scratch, else how it was started from weights of another task.
         rows: empty if it was published and has not been run.
@@ -92,6 +113,7 @@ class Block:
     """
 
     network: str
+    context: str = ALONE
     resampling: str
     arm: str
     rows: tuple[Row, ...] = ()
@@ -105,12 +127,19 @@ class RunsTable:
     Attributes:
         task: ``arrhythmia`` or ``mi``.
         scores: ``scores.json`` of one of its runs, for what they have in common; None if nothing has been run.
-        blocks: its rows, in the published order.
+        blocks: its rows, by context, then in the published order.
+        elsewhere: what others printed of the same protocol.
     """
 
     task: str
     scores: Scores | None
     blocks: tuple[Block, ...]
+    elsewhere: tuple[Elsewhere, ...] = ()
+
+    @property
+    def as_published(self) -> bool:
+        """Whether it has the shape of the published table: beats at random, seen alone."""
+        return self.scores is None or _as_published(self.scores)
 
     @property
     def rows(self) -> list[Row]:
@@ -155,17 +184,21 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
     Args:
         paths: folders of runs, of sweeps, or of such folders, at any depth; or files with the content of a
             ``scores.json`` under another name.
-        only_run: leave out the published rows that have not been run.
+        only_run: leave out the published rows that have not been run, and what others published.
 
     Returns:
         A `pandas.DataFrame`; all figures are fractions with all their digits. Columns:
 
-        - of the table: ``task``, ``dataset``, ``source``, ``synthetic``, ``fingerprint``, ``split``, ``protocol``,
-          ``tested`` (``test`` or ``validation`` beats). Only lines in which they are equal compare;
-        - of the row: ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what tells it
-          from its like), ``augmentation``, ``loss``, and ``status``: ``run`` or ``not run``;
+        - of the table: ``task``, ``dataset``, ``source``, ``synthetic``, ``split``, ``protocol``, ``class_map``,
+          ``left_out`` (beats that the protocol has no use for), ``tested`` (``test`` or ``validation`` beats). Only
+          lines in which they are equal compare;
+        - of the row: ``context`` (what was known of a beat beside what follows its R peak), ``fingerprint`` of the
+          beats, ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what tells it
+          from its like), ``augmentation``, ``loss``, and ``status``: ``run``, ``not run``, or ``published elsewhere``
+          by the authors that ``network`` names;
         - of the figure: ``class`` (``overall`` or a class), ``figure`` (named as by `score`), ``value`` (mean over the
-          seeds; of a cross-validation, over its pooled folds), ``sd`` (of a sample; missing with one seed),
+          seeds; of a cross-validation, over its pooled folds), ``sd`` (of a sample; missing with one seed), ``low`` and
+          ``high`` (95 % interval over patients; missing with several seeds),
           ``published``, ``published_note`` (how to take it);
         - where it comes from: ``n_seeds``, ``seeds``, ``folds``, ``epochs``, ``steps``, ``runs`` (folders).
 
@@ -178,13 +211,13 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
 def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
     runs, remarks = find_runs(Path(path) for path in paths)
-    by_table = groups(runs, lambda run: json.dumps(_table_key(run.scores)))
+    by_table = [part for alike in groups(runs, lambda run: _table_key(run.scores)) for part in _of_equal_beats(alike)]
     tables = [_table(of_table, remarks, only_run) for of_table in by_table]
     beside = [table for table in tables if table.scores and _compares(table.scores)]
     if not only_run and beside:
         unrun = [task for task in TASKS if task not in {table.task for table in beside}]
         tables += [RunsTable(task=task, scores=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
-    elif not only_run:
+    elif not only_run and any(table.as_published for table in tables):
         beats = "real test beats of mitbih and ptbdb, split=random"
         remarks.append(f"No row of the published table has been run: it is of {beats}.")
     tables.sort(key=_table_order)
@@ -198,32 +231,45 @@ def frame(collection: Collection) -> "pd.DataFrame":
     lines = []
     for table in collection.tables:
         scores = table.scores or {}
-        about_table: dict[str, Any] = {"task": table.task}
-        about_table |= {key: scores.get(key) for key in ("dataset", "source", "synthetic", "fingerprint", "split")}
+        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASSES.get(table.task)}
+        about_table |= {key: scores.get(key) for key in ("dataset", "source", "synthetic", "split", "left_out")}
         about_table |= {"protocol": table.protocol or None, "tested": table.tested if table.scores else None}
         for block in table.blocks:
             about_block = {"network": block.network, "resampling": block.resampling, "transfer": block.arm}
+            about_block["context"] = block.context
             theirs = _flat(block.published or {})
             for row in block.rows or (None,):
                 ours = _flat(row.mean) if row else dict.fromkeys(theirs)
-                spread = _flat(row.sd) if row else {}
+                spread, ends = (_flat(row.sd), _flat(row.intervals)) if row else ({}, {})
                 where = _whereabouts(row) if row else {"status": "not run"}
                 lines += [
                     {
                         **about_table, **about_block, **where, "class": name, "figure": figure, "value": value,
-                        "sd": spread.get((name, figure)), "published": theirs.get((name, figure)),
+                        "sd": spread.get((name, figure)), **_ends(ends.get((name, figure))),
+                        "published": theirs.get((name, figure)),
                         "published_note": _note(block) if (name, figure) in theirs else None,
                     }
                     for (name, figure), value in ours.items()
                 ]  # fmt: skip
+        lines += [
+            {
+                **about_table, "network": one.who, "status": "published elsewhere", "class": name, "figure": figure,
+                "published": value, "published_note": one.note or None,
+            }
+            for one in table.elsewhere
+            for (name, figure), value in _flat(one.figures, twice=()).items()
+        ]  # fmt: skip
     tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(FRAME_COLUMNS))
-    return tidy.astype(dict.fromkeys(("value", "sd", "published"), "float64") | {"n_seeds": "Int64"})
+    return tidy.astype(
+        dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
+        | {"n_seeds": "Int64", "left_out": "Int64"}
+    )
 
 
 FRAME_COLUMNS = (
-    *("task", "dataset", "source", "synthetic", "fingerprint", "split", "protocol", "tested"),
-    *("network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
-    *("class", "figure", "value", "sd", "n_seeds", "published", "published_note"),
+    *("task", "dataset", "source", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
+    *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
+    *("class", "figure", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
     *("seeds", "folds", "epochs", "steps", "runs"),
 )
 """Of `frame`, as `published_table` says."""
@@ -242,6 +288,7 @@ def _whereabouts(row: Row) -> dict[str, Any]:
     folds = sorted({fold for result in row.results for fold in result.folds})
     return {
         "status": "run",
+        "fingerprint": row.about("fingerprint"),
         "settings": row.settings or None,
         "augmentation": row.about("augmentation"),
         "loss": row.about("loss") or None,
@@ -258,8 +305,17 @@ def _note(block: Block) -> str:
     return " ".join([PUBLISHED_CAVEAT, *errata([block])])
 
 
-def _flat(scores: Scores) -> dict[tuple[str, str], float | None]:
-    """(``overall`` or class, figure) → its value; the figures of MI, which `score` also puts on top, once.
+def _ends(interval: Sequence[float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}
+
+
+TWICE = ("precision", "recall", "f1", "specificity", "average_precision")
+"""Figures of MI that `score` also puts on top."""
+
+
+def _flat(scores: Scores, twice: Sequence[str] = TWICE) -> dict[tuple[str, str], Any]:
+    """(``overall`` or class, figure) → its value, those of MI once: what stands on top, without `twice`.
 
     Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
     """
@@ -273,16 +329,38 @@ def _flat(scores: Scores) -> dict[tuple[str, str], float | None]:
         by_class |= {
             (of, f"{prefix}_{figure}"): value for of in ECTOPIC for figure, value in counted.get(of, {}).items()
         }
-    twice = ("precision", "recall", "f1", "specificity", "average_precision", "erratum", "per_class", "ec57")
-    return {("overall", figure): value for figure, value in scores.items() if figure not in twice} | by_class
+    nested = ("erratum", "per_class", "ec57", *twice)
+    return {("overall", figure): value for figure, value in scores.items() if figure not in nested} | by_class
 
 
 # Sorting
 
 
-def _table_key(scores: Scores) -> list[Any]:
-    told = [scores[key] for key in ("task", "dataset", "source", "synthetic", "fingerprint", "split")]
-    return [*told, _protocol(scores), _tested(scores), list(scores["test"]["per_class"])]
+def _table_key(scores: Scores) -> str:
+    told = [scores[key] for key in ("task", "dataset", "source", "synthetic", "split")]
+    classes = list(scores["test"]["per_class"])
+    return json.dumps([*told, _protocol(scores), _tested(scores), classes, _as_published(scores)])
+
+
+def _of_equal_beats(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs as one table; as one for each fingerprint, where it is not the context alone that makes beats differ."""
+    by_context = groups({(_context(run.scores), run.scores["fingerprint"]): run for run in runs}.values(), _context_of)
+    if all(len(prints) == 1 for prints in by_context):
+        return [list(runs)]
+    return groups(runs, lambda run: str(run.scores["fingerprint"]))
+
+
+def _context(scores: Scores) -> str:
+    context: str = scores.get("context", ALONE)
+    return context
+
+
+def _context_of(run: Run) -> str:
+    return _context(run.scores)
+
+
+def _as_published(scores: Scores) -> bool:
+    return bool(scores["split"] == "random" and _context(scores) == ALONE)
 
 
 def _protocol(scores: Scores) -> str:
@@ -305,9 +383,13 @@ def _split_seed(scores: Scores) -> int:
 
 def _compares(scores: Scores) -> bool:
     """Whether published figures may stand beside runs on these beats."""
-    real = not scores["synthetic"] and TASKS.get(scores["task"]) == scores["dataset"]
-    alone = scores.get("context", "none") == "none"
-    return real and alone and scores["split"] == "random" and _tested(scores) == "test"
+    return _is_real(scores) and _as_published(scores)
+
+
+def _is_real(scores: Scores) -> bool:
+    """Whether test beats of people were scored."""
+    of_people = not scores["synthetic"] and TASKS.get(scores["task"]) == scores["dataset"]
+    return of_people and _tested(scores) == "test"
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
@@ -320,24 +402,32 @@ def _table(runs: Sequence[Run], remarks: list[str], only_run: bool) -> RunsTable
     scores = runs[0].scores
     blocks = []
     for alike in groups(runs, lambda run: json.dumps(_block_key(run))):
-        network, resampling, arm, whole = _block_key(alike[0])
+        network, context, resampling, arm, whole = _block_key(alike[0])
         published = None
         if whole and _compares(scores) and arm in (SCRATCH, *FROZEN):
             published = published_row(scores["task"], network, resampling, pretrained=arm != SCRATCH)
         cells = [cell for same in groups(alike, lambda run: _settings_key(run)) for cell in _apart(same, remarks)]
         rows = [_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True)]
-        blocks.append(Block(network=network, resampling=resampling, arm=arm, rows=tuple(rows), published=published))
+        cells_of = {"network": network, "context": context, "resampling": resampling, "arm": arm}
+        blocks.append(Block(**cells_of, rows=tuple(rows), published=published))
     if _compares(scores) and not only_run:
         run = {(block.network, block.resampling, block.arm) for block in blocks if block.published}
         blocks += _not_run(scores["task"], run)
     blocks.sort(key=_block_order)
-    return RunsTable(task=scores["task"], scores=scores, blocks=tuple(blocks))
+    elsewhere = () if only_run else _elsewhere(scores)
+    return RunsTable(task=scores["task"], scores=scores, blocks=tuple(blocks), elsewhere=elsewhere)
 
 
-def _block_key(run: Run) -> tuple[str, str, str, bool]:
-    """Network, resampling, arm, and whether all training beats were used, as they were for what is published."""
+def _elsewhere(scores: Scores) -> tuple[Elsewhere, ...]:
+    """What others printed of the same question."""
+    return published_elsewhere(scores["task"], scores["split"]) if _is_real(scores) else ()
+
+
+def _block_key(run: Run) -> tuple[str, str, str, str, bool]:
+    """Network, context, resampling, arm, and whether all training beats were used, as for what is published."""
     scores = run.scores
-    return scores["model"], scores["resampling"], scores["transfer"], run.config["split"].get("train_size") is None
+    whole = run.config["split"].get("train_size") is None
+    return scores["model"], _context(scores), scores["resampling"], scores["transfer"], whole
 
 
 def _settings_key(run: Run) -> str:
@@ -355,15 +445,15 @@ def _not_run(task: str, run: set[tuple[str, str, str]]) -> list[Block]:
     return blocks
 
 
-def _block_order(block: Block) -> tuple[int, str, int, str, int, str]:
-    """As published: by resampling, then by network; what was not published after it."""
+def _block_order(block: Block) -> tuple[int | str, ...]:
+    """By context, then as published: by resampling, then by network; what was not published after it."""
     networks, resamplings = (list(dict.fromkeys(names)) for names in zip(*published_rows(), strict=True))
     arms = (SCRATCH, *FROZEN)
     place = [
         (known.index(name) if name in known else len(known), name)
         for known, name in ((resamplings, block.resampling), (networks, block.network), (arms, block.arm))
     ]
-    return (*place[0], *place[1], *place[2])
+    return (len(block.context) if block.context != ALONE else 0, block.context, *place[0], *place[1], *place[2])
 
 
 def _apart(runs: Sequence[Run], remarks: list[str]) -> list[Sequence[Run]]:

@@ -12,13 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ecg_lightning.data.aami import CLASS_MAP
 from ecg_lightning.evaluation.published import FIGURES, PUBLISHED_CAVEAT, published_for_run
+from ecg_lightning.evaluation.wording import CLASSES, SYNTHETIC_WARNING, conditions, context
 
 Scores = Mapping[str, Any]
 
 NONE = "-"
-SYNTHETIC_WARNING = "SYNTHETIC BEATS: these figures say that the machinery works, and nothing about patients."
 
 
 def run_table(scores: Scores) -> RenderableType:
@@ -173,7 +172,7 @@ def _comparison(task: str, fold: str, runs: Mapping[str, Scores]) -> list[Render
             value = _dig(scores, path)
             is_best = len(ordered) > 1 and value is not None and _rounded(value) == best[header]
             cells.append(Text(_percent(value), style="bold green" if is_best else ""))
-        table.add_row(str(number), scores["model"], *cells, _duration(scores["wall_s"]))
+        table.add_row(str(number), _broken(scores["model"]), *cells, _duration(scores["wall_s"]))
         # Names of jobs are too long for a column: a line of their own keeps them whole.
         mark = (" SYNTHETIC BEATS", "bold red") if scores["synthetic"] else ""
         legend.append(Text.assemble((f"{number:3d} ", "bold"), name, mark))
@@ -183,12 +182,15 @@ def _comparison(task: str, fold: str, runs: Mapping[str, Scores]) -> list[Render
     if "auroc" in some["test"]:
         note += " Precision, recall, F1 and specificity are of MI."
     parts.append(Text(note, style="dim"))
-    protocols = list(dict.fromkeys(_protocol(scores) for scores in runs.values()))
+    protocols = list(
+        dict.fromkeys(
+            f"{scores['dataset']} from {scores['source']}, {conditions(scores, parts=False)}"
+            for scores in runs.values()
+        )
+    )
     parts.append(Text(f"Beats: {'; '.join(protocols)}.", style="dim"))
     if len(protocols) > 1:
         parts.append(Text("Figures on different data or splits do not compare.", style="yellow"))
-    if task == "arrhythmia":
-        parts.append(Text(f"Classes: {CLASS_MAP}.", style="dim"))
     if any(scores["synthetic"] for scores in runs.values()):
         parts.append(Text(SYNTHETIC_WARNING, style="bold red"))
     return [*parts, Text()]
@@ -252,12 +254,12 @@ def _spread_table(
     some = next(iter(rows(entries[0]).values()))
     paths: dict[str, tuple[str, ...]] = {"macro\nF1": ("macro_f1",), **_figures(some)}
     table = _numbered_table(title)
-    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=True, vertical="bottom")
     for header in paths:
         table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
     legend: list[RenderableType] = []
     for number, entry in enumerate(entries, start=1):
-        lead, style = [str(number), entry["model"]], "bold"
+        lead, style = [str(number), _broken(entry["model"])], "bold"
         named = rows(entry)
         for name, scores in named.items():
             cells = [_percent(_dig(scores, path)) for path in paths.values()]
@@ -272,7 +274,9 @@ def _spread_table(
         if missing:
             line.append(f" without fold {', '.join(map(str, missing))} of {entry['n_folds']}", "yellow")
         legend.append(line)
-    protocols = dict.fromkeys(f"{entry['dataset']} from {entry['source']}, split {entry['split']}" for entry in entries)
+    protocols = dict.fromkeys(
+        f"{entry['dataset']} from {entry['source']}, {conditions(entry, parts=False)}" for entry in entries
+    )
     return [table, *legend, Text(), Text(f"Beats: {'; '.join(protocols)}.", style="dim")]
 
 
@@ -282,8 +286,7 @@ def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[Re
     fold = _fold(scores)
     beats = f"{scores['dataset']} from {scores['source']}, {scores['n'][fold]:,} {fold} beats{context(scores)}"
     yield Text(f"Beats: {beats}, run with seed {scores['seed']}. Split {scores['protocol']}.", style="dim")
-    if scores["task"] == "arrhythmia":
-        yield Text(f"Classes: {CLASS_MAP}.", style="dim")
+    yield Text(f"Classes: {CLASSES[scores['task']]}.", style="dim")
     if published:
         pretrained = "" if scores.get("transfer", "none") == "none" else ", from pretrained weights"
         row = f"{scores['model']}, resampling {scores['resampling']}{pretrained}"
@@ -308,12 +311,6 @@ def _fold(scores: Scores) -> str:
 
 def _protocol(scores: Scores) -> str:
     return f"{scores['dataset']} from {scores['source']}{context(scores)}, split {scores['split']}"
-
-
-def context(scores: Scores) -> str:
-    """What was known of beats beside what follows their R peak, as the end of a phrase; runs of before tell nothing."""
-    told = scores.get("context", "none")
-    return "" if told == "none" else f" with {told}"
 
 
 def _beside(
@@ -343,12 +340,17 @@ def _numbered_table(title: str) -> Table:
         title_style="bold",
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         pad_edge=False,
     )
     table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
     table.add_column("model", no_wrap=True, vertical="bottom")
     return table
+
+
+def _broken(name: str) -> str:
+    """``logistic_regression`` in two lines, or the figures beside it would be cut."""
+    return name.replace("_", "_\n") if len(name) > 8 else name
 
 
 def _rounded(fraction: float | None) -> float:

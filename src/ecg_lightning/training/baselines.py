@@ -1,4 +1,8 @@
-"""What a network has to beat: classifiers of scikit-learn, trained and tested on the same folds by the same command."""
+"""What a network has to beat: classifiers of scikit-learn, trained and tested on the same folds by the same command.
+
+They see what a network sees: the samples of a beat and, with ``context=rr`` or ``full``, the features of its RR
+intervals.
+"""
 
 import inspect
 import logging
@@ -7,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.errors import ConfigError
+from ecg_lightning.models.base import interval_features
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -30,15 +36,12 @@ def beat_length(seed: int, *, max_iter: int = 100) -> "ClassifierMixin":
     That is about 1.2 RR intervals: what can be told from it is told by the heart rate, not by the shape of the beat.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer
 
-    trees = HistGradientBoostingClassifier(max_iter=max_iter, early_stopping=False, random_state=seed)
-    return make_pipeline(FunctionTransformer(_lengths), trees)
+    return HistGradientBoostingClassifier(max_iter=max_iter, early_stopping=False, random_state=seed)
 
 
 def logistic_regression(seed: int, *, C: float = 1.0, max_iter: int = 300) -> "ClassifierMixin":  # noqa: N803
-    """Multinomial, on standardised samples; `C` as in scikit-learn, the inverse of the penalty."""
+    """Multinomial, on standardised samples and intervals; `C` as in scikit-learn, the inverse of the penalty."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -47,15 +50,26 @@ def logistic_regression(seed: int, *, C: float = 1.0, max_iter: int = 300) -> "C
 
 
 def gradient_boosting(
-    seed: int, *, max_iter: int = 200, learning_rate: float = 0.1, max_leaf_nodes: int = 31
+    seed: int,
+    *,
+    max_iter: int = 300,
+    learning_rate: float = 0.1,
+    max_leaf_nodes: int = 31,
+    max_features: float = 0.2,
+    l2_regularization: float = 1.0,
 ) -> "ClassifierMixin":
-    """Boosted trees on the samples (Ke et al., LightGBM, NeurIPS 2017, as scikit-learn has it)."""
+    """Boosted trees on samples and intervals (Ke et al., LightGBM, NeurIPS 2017, as scikit-learn has it).
+
+    Validation chooses nothing here: `max_iter` trees for each class, whatever the beats.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
         max_iter=max_iter,
         learning_rate=learning_rate,
         max_leaf_nodes=max_leaf_nodes,
+        max_features=max_features,
+        l2_regularization=l2_regularization,
         early_stopping=False,  # it would choose on a random part of the training beats, whose patients it has seen
         random_state=seed,
     )
@@ -87,27 +101,36 @@ class Baseline:
             has = f"it has {', '.join(sorted(own))}" if own else "it has none"
             raise ConfigError(f"baseline {name} has no setting {', '.join(unknown)}; {has}")
         self.n_classes = len(beats.classes)
+        self.seen = _length if make is beat_length else _samples_and_intervals
         self.classifier: Any = make(seed, **settings)
         with warnings.catch_warnings(record=True) as advice:
             warnings.simplefilter("always")
             try:
-                self.classifier.fit(beats.signals, beats.labels)
+                self.classifier.fit(self.seen(beats), beats.labels)
             except ValueError as error:
                 reason = " ".join(str(error).split())
                 raise ConfigError(f"baseline {name} cannot learn from {len(beats)} beats: {reason}") from error
         if any("converge" in str(one.message).lower() for one in advice):
             log.warning("%s has not converged; a larger model.max_iter lets it", name)
 
-    def probabilities(self, signals: FloatArray) -> FloatArray:
-        """``[n, length]`` → ``[n, classes]``; 0 for classes that it has never seen."""
+    def probabilities(self, beats: Beats) -> FloatArray:
+        """``[n, classes]``; 0 for classes that it has never seen."""
         known: IntArray = self.classifier.classes_
-        probabilities = np.zeros((len(signals), self.n_classes), dtype=np.float32)
-        if len(signals):
-            probabilities[:, known] = self.classifier.predict_proba(signals)
+        probabilities = np.zeros((len(beats), self.n_classes), dtype=np.float32)
+        if len(beats):
+            probabilities[:, known] = self.classifier.predict_proba(self.seen(beats))
         return probabilities
 
 
-def _lengths(signals: FloatArray) -> FloatArray:
-    """``[n, length]`` → ``[n, 1]``, samples before the zeros at the end."""
-    lengths = signals.shape[1] - (signals[:, ::-1] != 0).argmax(axis=1)
-    return np.where(signals.any(axis=1), lengths, 0)[:, None].astype(np.float32)
+def _samples_and_intervals(beats: Beats) -> FloatArray:
+    """``[n, length]``; with ``k`` RR intervals ``[n, length + k · (k + 1) / 2]``, as networks are given them."""
+    if beats.intervals is None:
+        return beats.signals
+    features: FloatArray = interval_features(torch.tensor(beats.intervals)).numpy()
+    return np.hstack([beats.signals, features])
+
+
+def _length(beats: Beats) -> FloatArray:
+    """``[n, 1]``, samples before the zeros at the end."""
+    lengths = beats.length - (beats.signals[:, ::-1] != 0).argmax(axis=1)
+    return np.where(beats.signals.any(axis=1), lengths, 0)[:, None].astype(np.float32)
