@@ -31,7 +31,7 @@ SHARED_SAID = "201 (DS1) and 202 (DS2) are one person, as published"
 
 
 def like_mitbih(seed: int = 0) -> Beats:
-    """Thirty beats of each of MIT-BIH's 48 records with their RR intervals: N in all, the other classes in most."""
+    """Thirty beats of each of MIT-BIH's 48 records with context: N in all, the other classes in most."""
     records = np.repeat(sorted([*DS1, *DS2, *PACED]), 30)
     number, place = np.arange(len(records)) // 30, np.arange(len(records)) % 6
     rng = np.random.default_rng(seed)
@@ -43,8 +43,8 @@ def like_mitbih(seed: int = 0) -> Beats:
         records=records,
         patients=np.array([SAME_PERSON.get(record, record) for record in records.tolist()]),
         samples=np.arange(len(records)),
-        intervals=rng.uniform(0.4, 1.2, (len(records), 2)).astype(np.float32),
-        interval_names=("previous", "next"),
+        context=rng.uniform(0.4, 1.2, (len(records), 2)).astype(np.float32),
+        context_names=("previous", "next"),
     )
 
 
@@ -87,11 +87,11 @@ def with_others_replaced(beats: Beats, folds: Folds) -> Beats:
     others = np.setdiff1d(np.arange(len(beats)), folds.train)
     changed = like_mitbih(seed=1)
     rng = np.random.default_rng(2)
-    signals, labels, intervals = changed.signals, beats.labels.copy(), changed.intervals
-    assert beats.intervals is not None and intervals is not None
-    signals[folds.train], intervals[folds.train] = beats.signals[folds.train], beats.intervals[folds.train]
+    signals, labels, context = changed.signals, beats.labels.copy(), changed.context
+    assert beats.context is not None and context is not None
+    signals[folds.train], context[folds.train] = beats.signals[folds.train], beats.context[folds.train]
     labels[others] = rng.integers(5, size=len(others))
-    return replace(beats, signals=signals, labels=labels, intervals=intervals)
+    return replace(beats, signals=signals, labels=labels, context=context)
 
 
 @pytest.fixture

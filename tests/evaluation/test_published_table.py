@@ -384,7 +384,7 @@ def test_the_command_writes_what_the_ending_says(tmp_path: Path, leave: Leave) -
 DS1_DS2 = (
     "ds1_ds2: 18 patients of DS1 to train, 4 to validate, 22 of DS2 to test, paced 102 left out (9 beats), seed {}"
 )
-WITH_RR = {"context": "RR intervals", "fingerprint": "of beats with intervals"}
+WITH_RHYTHM = {"context": "rhythm", "fingerprint": "of beats with context"}
 
 
 @pytest.fixture
@@ -398,11 +398,11 @@ def apart(leave: Leave) -> None:
 
     for seed in range(3):
         on_ds1_ds2(f"alone{seed}", seed, noise=1.5 + seed / 10)
-        on_ds1_ds2(f"context{seed}", seed, noise=1.1 + seed / 10, **WITH_RR)
+        on_ds1_ds2(f"context{seed}", seed, noise=1.1 + seed / 10, **WITH_RHYTHM)
     baseline = {"n_parameters": None, "epochs": None}
     on_ds1_ds2("boosting", model="gradient_boosting", noise=1.3, **baseline)
     on_ds1_ds2("regression", model="logistic_regression", noise=1.7, **baseline)
-    on_ds1_ds2("regression_context", model="logistic_regression", noise=1.6, **baseline, **WITH_RR)
+    on_ds1_ds2("regression_context", model="logistic_regression", noise=1.6, **baseline, **WITH_RHYTHM)
 
 
 def test_contexts_and_baselines_are_rows_of_one_table(tmp_path: Path, apart: None) -> None:
@@ -412,11 +412,11 @@ def test_contexts_and_baselines_are_rows_of_one_table(tmp_path: Path, apart: Non
         ("none", "cnet"),
         ("none", "gradient_boosting"),
         ("none", "logistic_regression"),
-        ("RR intervals", "cnet"),
-        ("RR intervals", "logistic_regression"),
+        ("rhythm", "cnet"),
+        ("rhythm", "logistic_regression"),
     ]
     rows = figure(frame(collection)).query("status == 'run'")
-    assert rows["fingerprint"].tolist() == 3 * ["0123456789abcdef"] + 2 * ["of beats with intervals"]
+    assert rows["fingerprint"].tolist() == 3 * ["0123456789abcdef"] + 2 * ["of beats with context"]
     assert set(rows["left_out"]) == {9} and set(rows["class_map"]) == {CLASS_MAP}
     assert rows["n_seeds"].tolist() == [3, 1, 1, 3, 1] and rows["sd"].notna().tolist() == [
         True,
@@ -431,9 +431,7 @@ def test_contexts_and_baselines_are_rows_of_one_table(tmp_path: Path, apart: Non
 def test_figures_of_ec57_stand_in_the_columns_that_name_them(tmp_path: Path, apart: None) -> None:
     text = markdown(collect(tmp_path, only_run=True))
     (header,) = (line for line in text.splitlines() if "EC57 V +P" in line)
-    (row,) = re.findall(
-        r"^\| RR intervals \| logistic.*$", text.partition(header)[2].partition("\n\n")[0], re.MULTILINE
-    )
+    (row,) = re.findall(r"^\| rhythm \| logistic.*$", text.partition(header)[2].partition("\n\n")[0], re.MULTILINE)
     shown = dict(zip(*([cell.strip() for cell in line.split("|")[1:-1]] for line in (header, row)), strict=True))
     names = {"Se": "sensitivity", "+P": "positive_predictivity", "F1": "f1"}
     for of in ("V", "S"):
@@ -445,7 +443,7 @@ def test_figures_of_ec57_stand_in_the_columns_that_name_them(tmp_path: Path, apa
 def test_a_network_that_does_not_beat_the_baselines_is_told_so(tmp_path: Path, apart: None) -> None:
     mean = figure(published_table(tmp_path, only_run=True)).set_index(["context", "network"])["value"]
     alone, boosting = mean["none", "cnet"], mean["none", "gradient_boosting"]
-    assert alone < boosting < mean["RR intervals", "cnet"]
+    assert alone < boosting < mean["rhythm", "cnet"]
     sentences = re.findall(r"^- (.*does not beat.*)$", markdown(collect(tmp_path)), re.MULTILINE)
     against = f"{100 * alone:.2f} against {100 * boosting:.2f} of gradient\\_boosting"
     assert sentences == [f"cnet, context none does not beat the baselines: macro-F1 {against}."]
@@ -477,7 +475,7 @@ def test_tables_of_other_protocols_are_whole_in_80_columns_and_in_latex(tmp_path
         console.print(terminal(collection))
     text = capture.get()
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
-    assert "context: RR intervals" in text and "published elsewhere" in text and "± sd" in text
+    assert "context: rhythm" in text and "published elsewhere" in text and "± sd" in text
     code = FORMATS["latex"](collection)
     for columns, body in re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end\{tabular\}", code, re.S):
         for line in (line for line in body.splitlines() if line.endswith(r"\\")):

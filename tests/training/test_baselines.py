@@ -35,11 +35,11 @@ def some_beats(n: int = 300) -> Beats:
     return Beats(signals=signals.astype(np.float32), labels=labels, classes=AAMI_CLASSES, fs=125.0)
 
 
-def with_intervals(beats: Beats) -> Beats:
-    """The same beats with two RR intervals, of which the first is shorter the higher the class."""
+def with_context(beats: Beats) -> Beats:
+    """The same beats with two numbers of context, of which the first is shorter the higher the class."""
     previous = 0.9 - 0.2 * beats.labels + 0.05 * np.random.default_rng(3).random(len(beats))
-    intervals = np.stack([previous, np.full(len(beats), 0.8)], axis=1).astype(np.float32)
-    return replace(beats, intervals=intervals, interval_names=("previous", "next"))
+    context = np.stack([previous, np.full(len(beats), 0.8)], axis=1).astype(np.float32)
+    return replace(beats, context=context, context_names=("previous", "next"))
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -65,7 +65,7 @@ def test_beat_length_sees_nothing_but_the_length() -> None:
     others = np.where(beats.signals != 0, np.random.default_rng(1).random(beats.signals.shape) + 0.1, 0)
     told = baseline.probabilities(beats)
     np.testing.assert_array_equal(baseline.probabilities(replace(beats, signals=others.astype(np.float32))), told)
-    np.testing.assert_array_equal(baseline.probabilities(with_intervals(beats)), told)
+    np.testing.assert_array_equal(baseline.probabilities(with_context(beats)), told)
     cut = beats.signals.copy()
     cut[:, 20:] = 0
     assert (baseline.probabilities(replace(beats, signals=cut)).argmax(axis=1) == 0).all()
@@ -75,14 +75,14 @@ def test_beat_length_sees_nothing_but_the_length() -> None:
 def test_what_learns_sees_the_rhythm_where_beats_come_with_it(name: str) -> None:
     """Beats that look alike, of which the interval before tells the class."""
     beats = replace(some_beats(), signals=np.random.default_rng(2).random((300, 40)).astype(np.float32))
-    early = with_intervals(beats)
+    early = with_context(beats)
     train, test = (early.select(np.arange(300) % 2 == side) for side in (0, 1))
 
     def hits(train: Beats, test: Beats) -> float:
         baseline = Baseline(name, QUICK.get(name, {}), train, seed=0)
         return float((baseline.probabilities(test).argmax(axis=1) == test.labels).mean())
 
-    blind = [replace(side, intervals=None, interval_names=()) for side in (train, test)]
+    blind = [replace(side, context=None, context_names=()) for side in (train, test)]
     assert hits(train, test) > 0.8 > hits(*blind)
 
 

@@ -280,7 +280,10 @@ class BeatDataModule(pl.LightningDataModule):
         """Serve these beats, divided in this way and not resampled, in place of those of the source."""
         self.beats, self.folds = beats, folds
         self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
-        self.transforms = make_transforms(self.transform_settings, fs=beats.fs)
+        settings = dict(self.transform_settings)
+        if beats.context is None:
+            settings.pop("modality_dropout", None)  # nothing would be left of a beat
+        self.transforms = make_transforms(settings, fs=beats.fs)
 
     def training_counts(self) -> list[int]:
         """How many beats of each class are trained on, once resampled."""

@@ -172,8 +172,8 @@ class ModalityDropout:
     """Blank beats at random, so that what is known of them beside their samples must do.
 
     A network that sees both soon heeds the samples alone, in which it finds the patients that it trains on (Neverova et
-    al., IEEE Trans. Pattern Anal. Mach. Intell. 38(8), 2016, section 4.3). Without context nothing is left of a blanked
-    beat but how frequent the classes are.
+    al., IEEE Trans. Pattern Anal. Mach. Intell. 38(8), 2016, section 4.3). Beats without context are never
+    blanked, since nothing would be left of them: the datamodule then leaves this transform out.
 
     Attributes:
         probability: of blanking a beat.

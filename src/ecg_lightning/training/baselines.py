@@ -1,7 +1,6 @@
 """What a network has to beat: classifiers of scikit-learn, trained and tested on the same folds by the same command.
 
-They see what a network sees: the samples of a beat and, with ``context=rr`` or ``full``, the features of its RR
-intervals.
+They see what a network sees: the samples of a beat and its context, where it comes with any.
 """
 
 import inspect
@@ -11,11 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.errors import ConfigError
-from ecg_lightning.models.base import interval_features
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -101,7 +98,7 @@ class Baseline:
             has = f"it has {', '.join(sorted(own))}" if own else "it has none"
             raise ConfigError(f"baseline {name} has no setting {', '.join(unknown)}; {has}")
         self.n_classes = len(beats.classes)
-        self.seen = _length if make is beat_length else _samples_and_intervals
+        self.seen = _length if make is beat_length else _samples_and_context
         self.classifier: Any = make(seed, **settings)
         with warnings.catch_warnings(record=True) as advice:
             warnings.simplefilter("always")
@@ -122,12 +119,9 @@ class Baseline:
         return probabilities
 
 
-def _samples_and_intervals(beats: Beats) -> FloatArray:
-    """``[n, length]``; with ``k`` RR intervals ``[n, length + k · (k + 1) / 2]``, as networks are given them."""
-    if beats.intervals is None:
-        return beats.signals
-    features: FloatArray = interval_features(torch.tensor(beats.intervals)).numpy()
-    return np.hstack([beats.signals, features])
+def _samples_and_context(beats: Beats) -> FloatArray:
+    """``[n, length]``; with ``k`` numbers of context ``[n, length + k]``."""
+    return beats.signals if beats.context is None else np.hstack([beats.signals, beats.context])
 
 
 def _length(beats: Beats) -> FloatArray:

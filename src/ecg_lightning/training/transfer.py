@@ -85,7 +85,7 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
         hint = f"Its weights are named as those of {guess}"
     own = model.state_dict()
     differing = own.keys() ^ checkpoint.weights.keys()
-    if transfer.arm != "last_layer":  # the head is new, with or without RR intervals
+    if transfer.arm != "last_layer":  # the head is new, with or without context
         differing = {weight for weight in differing if weight.partition(".")[0] != model.head_names[0]}
     missing, surplus = sorted(differing & own.keys()), sorted(differing - own.keys())
     if missing or surplus:
