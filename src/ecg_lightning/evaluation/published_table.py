@@ -120,12 +120,12 @@ class RunsTable:
     @property
     def tested(self) -> str:
         """The beats that were scored: ``test``, or ``validation`` where a choice was made among settings."""
-        return _tested(self.scores) if self.scores else "test"
+        return tested_of(self.scores) if self.scores else "test"
 
     @property
     def protocol(self) -> str:
         """How the beats were divided, whatever the seed."""
-        return _protocol(self.scores) if self.scores else ""
+        return protocol_of(self.scores) if self.scores else ""
 
     @property
     def n_test(self) -> list[int]:
@@ -179,7 +179,7 @@ def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
     runs, remarks = find_runs(Path(path) for path in paths)
     by_table = groups(runs, lambda run: json.dumps(_table_key(run.scores)))
-    tables = [_table(of_table, remarks, only_run) for of_table in by_table]
+    tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
     beside = [table for table in tables if table.scores and _compares(table.scores)]
     if not only_run and beside:
         unrun = [task for task in TASKS if task not in {table.task for table in beside}]
@@ -282,10 +282,10 @@ def _flat(scores: Scores) -> dict[tuple[str, str], float | None]:
 
 def _table_key(scores: Scores) -> list[Any]:
     told = [scores[key] for key in ("task", "dataset", "source", "synthetic", "fingerprint", "split")]
-    return [*told, _protocol(scores), _tested(scores), list(scores["test"]["per_class"])]
+    return [*told, protocol_of(scores), tested_of(scores), list(scores["test"]["per_class"])]
 
 
-def _protocol(scores: Scores) -> str:
+def protocol_of(scores: Scores) -> str:
     """The protocol without what the seed, the fold and the size of the training part change in its wording."""
     protocol = re.sub(r", seed \d+$", "", str(scores["protocol"]).partition(", trained on ")[0])
     protocol, n = re.subn(r"fold \d+ of (\d+) \(counted from 0\)", r"each of \1 folds", protocol)
@@ -293,7 +293,8 @@ def _protocol(scores: Scores) -> str:
     return re.sub(r"\d+ patients to train, \d+ to validate, \d+ to test, ", "", protocol) if n else protocol
 
 
-def _tested(scores: Scores) -> str:
+def tested_of(scores: Scores) -> str:
+    """The beats that were scored: ``test`` or ``validation``."""
     tested: str = scores.get("fold", "test")
     return tested
 
@@ -307,7 +308,7 @@ def _compares(scores: Scores) -> bool:
     """Whether published figures may stand beside runs on these beats."""
     real = not scores["synthetic"] and TASKS.get(scores["task"]) == scores["dataset"]
     alone = scores.get("context", "none") == "none"
-    return real and alone and scores["split"] == "random" and _tested(scores) == "test"
+    return real and alone and scores["split"] == "random" and tested_of(scores) == "test"
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
@@ -316,7 +317,17 @@ def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
     return scores["synthetic"], table.tested != "test", scores["split"] != "random", task, table.task
 
 
-def _table(runs: Sequence[Run], remarks: list[str], only_run: bool) -> RunsTable:
+def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> RunsTable:
+    """Runs that may be compared, as a table.
+
+    Args:
+        runs: of one task, on beats divided in the same way.
+        remarks: to which a sentence is added for what is kept apart.
+        only_run: leave out the published rows that have not been run.
+
+    Raises:
+        DataError: a fold is there twice.
+    """
     scores = runs[0].scores
     blocks = []
     for alike in groups(runs, lambda run: json.dumps(_block_key(run))):
