@@ -1,7 +1,7 @@
 """Explaining a finished run from its folder: mistakes, saliency and embedding of the beats that it was tested on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Explanation:
         fs: sampling rate of the beats in Hz.
         length: samples a beat, padding included.
         before: seconds before its R peak at which a beat begins.
+        rr_factor: about how many RR intervals after its R peak it ends.
         scaling: what beats were scaled to [0, 1] by, ``beat`` or ``record``, or ``none`` (mV).
         synthetic: whether a simulation made the beats.
         mistakes: None where the beats cannot be had.
@@ -46,6 +47,7 @@ class Explanation:
     fs: float = 0.0
     length: int = 0
     before: float = 0.0
+    rr_factor: float = 1.2
     scaling: str = "beat"
     synthetic: bool = False
     mistakes: Mistakes | None = None
@@ -81,39 +83,40 @@ def explain_run(
     folder = Path(folder).expanduser()
     try:
         table, metadata = read_predictions(folder / "predictions.parquet")
-        beats = tested_beats(folder, metadata["about"], data_dir=data_dir, cache_dir=cache_dir)
+        beats = beats_of_run(folder, metadata["about"], data_dir=data_dir, cache_dir=cache_dir)
         labels, probabilities = labels_and_probabilities(table, tuple(metadata["classes"]))
         if not np.array_equal(labels, beats.labels):
             raise DataError(f"{folder} tested other beats than its configuration divides off")
-    except (EcgLightningError, KeyError, TypeError) as error:
+    except (EcgLightningError, KeyError, TypeError, ValueError) as error:
         return Explanation(remarks=(f"No beats can be shown: {_reason(error)}.",))
     cut = beats.origin.get("cut", beats.origin)
-    shown = {
-        "classes": beats.classes,
-        "fs": beats.fs,
-        "length": beats.length,
-        "before": float(cut.get("before", 0.0)),
-        "scaling": str(cut.get("scaling", "beat")),
-        "synthetic": beats.synthetic,
-        "mistakes": find_mistakes(beats, probabilities),
-    }
+    found = Explanation(
+        classes=beats.classes,
+        fs=beats.fs,
+        length=beats.length,
+        before=float(cut.get("before", 0.0)),
+        rr_factor=float(cut.get("rr_factor", 1.2)),
+        scaling=str(cut.get("scaling", "beat")),
+        synthetic=beats.synthetic,
+        mistakes=find_mistakes(beats, probabilities),
+    )
     name = metadata["about"].get("model")
     if name in BASELINES:
-        return Explanation(**shown, remarks=(f"{name} is a baseline without a network: no saliency, no embedding.",))
+        return replace(found, remarks=(f"{name} is a baseline without a network: no saliency, no embedding.",))
     try:
         checkpoint = read_checkpoint(folder)
         classifier = BeatClassifier.from_checkpoint(checkpoint)
         check_fit(checkpoint, beats)
     except EcgLightningError as error:
-        return Explanation(**shown, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
-    return Explanation(
-        **shown,
+        return replace(found, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
+    return replace(
+        found,
         saliency=explain_beats(classifier.model, classifier.task, beats, probabilities, seed=seed),
         embedding=embed(classifier.model, beats, seed=seed) if embedding else None,
     )
 
 
-def tested_beats(
+def beats_of_run(
     folder: Path, about: Mapping[str, Any], *, data_dir: Path | None = None, cache_dir: Path | None = None
 ) -> Beats:
     """The beats that a run was tested on, in the order of its predictions.
@@ -162,6 +165,6 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 def _reason(error: Exception) -> str:
     """An error in one sentence, without the full stop."""
-    if isinstance(error, KeyError | TypeError):
-        return f"its configuration lacks or garbles {error}"
+    if not isinstance(error, EcgLightningError):
+        return f"what it tells of itself lacks or garbles {error}"
     return " ".join(str(error).split()).removesuffix(".")

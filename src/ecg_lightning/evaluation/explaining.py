@@ -28,7 +28,7 @@ MOST_OF_RECORD = 2
 N_TYPICAL = 3
 """Beats of each class whose saliency is shown."""
 
-STEPS = 128
+STEPS = 256
 """Points on the path of integrated gradients: of networks of ReLUs and maxima, whose gradients jump, many."""
 
 FRESH_STEPS = 32
@@ -334,7 +334,7 @@ def _rate_of_records(beats: Beats) -> float | None:
     return None if rate is None else float(rate)
 
 
-def _plain(values: npt.NDArray[np.floating]) -> list[float]:  # type: ignore[type-arg]
+def _plain(values: npt.NDArray[np.floating]) -> list[float]:
     return [float(value) for value in values]
 
 
@@ -411,7 +411,7 @@ def typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
     Where the source tells no records, the `n` nearest to the mean of all.
     """
     if beats.records is None:
-        return rows[_by_distance(beats.signals[rows])[:n]].tolist()
+        return [int(row) for row in rows[_by_distance(beats.signals[rows])[:n]]]
     counted = Counter(beats.records[rows].tolist())
     chosen = []
     for record, _ in sorted(counted.items(), key=lambda one: (-one[1], one[0]))[:n]:
@@ -542,7 +542,7 @@ def _logit_of(task: Task, logits: Tensor, name: str) -> Tensor:
     return logits[:, 0] if name == task.positive else -logits[:, 0]
 
 
-def rank_correlation(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float | None:  # type: ignore[type-arg]
+def rank_correlation(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float | None:
     """Spearman's, of absolute values; None where either has none but equal ones."""
     from scipy.stats import rankdata
 
@@ -570,23 +570,21 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _saliency_verdict(correlation: float | None, partial: float | None, classes: Sequence[ClassSaliency]) -> str:
     if correlation is None:
         return "No beat was recognised whose saliency could be held against fresh weights."
-    without = (
-        ""
-        if partial is None
-        else f"; without what both owe to the beat's distance from its baseline, by which both are multiplied, it is "
-        f"{partial:.2f}"
-    )
+    figure = f"rank correlation {correlation:.2f}, mean of the classes"
+    if correlation >= HARDLY and partial is not None and partial < HARDLY:
+        return (
+            f"Much of what stands out in these pictures does so with fresh weights as well ({figure}): they hardly "
+            "depend on what the network has learned, but on where a beat is far from its baseline, by which the method "
+            f"multiplies. What is left without that does differ (partial correlation {partial:.2f})."
+        )
     if correlation >= HARDLY:
         return (
-            "These pictures hardly depend on what the network has learned: with fresh weights they come out alike, and "
-            f"show the beat more than the network (rank correlation {correlation:.2f}, mean of the classes{without})."
+            "These pictures hardly depend on what the network has learned: with fresh weights they come out alike "
+            f"({figure}). They show the beat more than the network."
         )
     alike = [one.name for one in classes if one.rank_correlation is not None and one.rank_correlation >= HARDLY]
     but = f"; those of {', '.join(alike)} come out alike" if alike else ""
-    return (
-        "These pictures depend on what the network has learned: with fresh weights they differ "
-        f"(rank correlation {correlation:.2f}, mean of the classes{without}){but}."
-    )
+    return f"These pictures depend on what the network has learned: with fresh weights they differ ({figure}){but}."
 
 
 # --------------------------------------------------------------------------------------------------------- embedding
