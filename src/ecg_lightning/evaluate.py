@@ -111,7 +111,7 @@ def evaluate(
     if output_dir is None:
         Console().print(run_table(scores))
     else:
-        results.write(output_dir, scores, tested, probabilities, positive=task.positive)
+        results.write(output_dir, scores, tested, probabilities, positive=task.positive, report="full")
     if scores["warning"]:
         Console(stderr=True).print(f"warning: {scores['warning']}", style="yellow", highlight=False)
     return scores

@@ -174,7 +174,10 @@ def panel(
         at = x.at(mark.at, x0, x1)
         is_right = at > (x0 + x1) / 2
         parts.append(rule(at, y0, at, y1, "mark"))
-        parts.append(text(at + (-5 if is_right else 5), y1 + 9, mark.name, "label", "end" if is_right else "start"))
+        # Where no line is.
+        near = [place(min(line.points, key=lambda point: abs(point[0] - mark.at)))[1] for line in lines if line.points]
+        to = y0 - 8 if any(one < y1 + 26 for one in near) else y1 + 9
+        parts.append(text(at + (-5 if is_right else 5), to, mark.name, "label", "end" if is_right else "start"))
     for line in lines:
         parts.append(f'<g class="{escape(line.look)}">')
         for point, bar in zip(line.points, line.bars, strict=False):

@@ -15,6 +15,8 @@ from ecg_lightning.evaluation.scores import score_predictions
 
 Scores = Mapping[str, Any]
 
+MINUS = "−"
+
 NONE = Markup('<span class="none">–</span>')
 
 
@@ -57,10 +59,12 @@ class Figures:
         """A number as it is; a count with commas between its thousands."""
         return self._data(place, lambda value: f"{value:,}" if digits is None else f"{value:.{digits}f}")
 
-    def ends(self, place: str, digits: int = 1, *, scale: float = 100, between: str = "–") -> Markup:
-        """The interval of a figure: ``90.1–96.0``."""
-        if self.interval(place) is None:
+    def ends(self, place: str, digits: int = 1, *, scale: float = 100) -> Markup:
+        """The interval of a figure: ``90.1–96.0``, or ``−0.2 to 0.1``."""
+        ends = self.interval(place)
+        if ends is None:
             return NONE
+        between = " to " if ends[0] < 0 else "–"
         low, high = (
             self._data(f"{_interval_place(place)}.{end}", lambda value: f"{scale * value:.{digits}f}") for end in (0, 1)
         )
@@ -76,7 +80,7 @@ class Figures:
 
 def data(words: str, value: float, place: str, origin: str = "figure") -> Markup:
     """A number with its digits and its place."""
-    return Markup(f'<data value="{value!r}" data-{origin}="{escape(place)}">{escape(words)}</data>')
+    return Markup(f'<data value="{value!r}" data-{origin}="{escape(place)}">{escape(words.replace("-", MINUS))}</data>')
 
 
 def _interval_place(place: str) -> str:

@@ -42,12 +42,13 @@ RECORDS_DRAWN = 32
 """Records whose mistakes are drawn, those with most of them."""
 
 
-def run_report(path: Path | str, *, baselines: Sequence[Path | str] = ()) -> str:
+def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedding: bool = True) -> str:
     """The page.
 
     Args:
         path: the run's folder, or a file with the content of its ``scores.json``.
         baselines: runs on the same test beats that it has to beat.
+        embedding: whether to lay out test beats, which takes longer than all the rest.
 
     Returns:
         HTML, in one piece.
@@ -70,11 +71,13 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = ()) -> str
     whose = answers.whose(table, classes) if table is not None else {}
     data = DATASETS.get(scores["dataset"], scores["dataset"])
     fold = scores.get("fold", "test")
+    of_beats = _beats_parts(folder, embedding) if table is not None else []
     parts = {"records": _records(figures, table, classes), "learning": _learning(folder / "metrics.csv", scores)}
     contents = [
         ("verdict", "Verdict"), ("run", "What was run"), ("figures", "Figures"), ("confusion", "Confusion"),
         ("curves", "Precision and recall"), ("calibration", "Calibration"), ("records", "Records"),
-        ("training", "Training"), ("provenance", "To do it again"),
+        ("training", "Training"), *((part["id"], part["title"]) for part in of_beats),
+        ("provenance", "To do it again"),
     ]  # fmt: skip
     return render(
         "run.html",
@@ -108,12 +111,32 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = ()) -> str
         calibration=_calibration(figures),
         **parts["records"],
         **parts["learning"],
-        beats_parts=[],
+        beats_parts=of_beats,
         command=None if overrides is None else " ".join(["python train.py", *overrides]),
         provenance=_provenance(figures, folder),
         origin=f"From {file.name}{' and predictions.parquet' if table is not None else ''} of the run. Every number "
         "is one of scores.json, where it can be looked up under the name that its element carries.",
     )
+
+
+def _beats_parts(folder: Path, embedding: bool) -> list[dict[str, Any]]:
+    """The sections that need the beats, and the network."""
+    # Both pull in the whole of training.
+    from ecg_lightning.explain import explain_run
+    from ecg_lightning.report import beats
+
+    found = explain_run(folder, embedding=embedding)
+    parts = []
+    for name, title, drawn in (
+        ("mistakes", "Its most confident mistakes", found.mistakes and beats.mistakes(found.mistakes, found)),
+        ("saliency", "What it looks at", found.saliency and beats.saliency(found.saliency, found)),
+        ("embedding", "How it sees the test beats", found.embedding and beats.embedding(found.embedding, found)),
+    ):
+        if drawn:
+            parts.append({"id": name, "title": title, "html": drawn})
+    if found.remarks:
+        parts.append({"id": "beats", "title": "Beats that cannot be shown", "html": beats.remarks(found)})
+    return parts
 
 
 # What was run
@@ -125,7 +148,9 @@ def _about(f: Figures) -> list[tuple[str, Any]]:
         ("train", "train"), ("validation", "validate"), ("test", "test")
     ) if f.value(f"n.{name}") is not None)  # fmt: skip
     data = DATASETS.get(scores["dataset"], scores["dataset"])
-    said: list[tuple[str, Any]] = [("beats", Markup("{} from {}: {}").format(data, SOURCES.get(scores["source"], scores["source"]), sizes))]
+    said: list[tuple[str, Any]] = [
+        ("beats", Markup("{} from {}: {}").format(data, SOURCES.get(scores["source"], scores["source"]), sizes))
+    ]
     said.append(("split", _spaced(str(scores.get("protocol", scores["split"])))))
     if scores.get("left_out"):
         said.append(("left out", Markup("{} beats, on no side").format(f.number("left_out"))))
@@ -324,9 +349,7 @@ def _confusion(f: Figures) -> list[list[tuple[float, str]]]:
 def _mistakes(f: Figures, classes: tuple[str, ...]) -> list[tuple[str, str, str, str]]:
     """True class, what it was called, where that is counted, and its share of the class; the commonest first."""
     confusion = f.value("test.confusion")
-    cells = [
-        (count, i, j) for i, row in enumerate(confusion or []) for j, count in enumerate(row) if i != j and count
-    ]
+    cells = [(count, i, j) for i, row in enumerate(confusion or []) for j, count in enumerate(row) if i != j and count]
     cells.sort(key=lambda cell: (-cell[0], cell[1:]))
     return [
         (classes[i], classes[j], f"test.confusion.{i}.{j}", _share(count / sum(confusion[i])))
@@ -343,9 +366,7 @@ def _share(share: float) -> str:
 # Charts
 
 
-def _precision_recall(
-    f: Figures, table: "pd.DataFrame | None", classes: tuple[str, ...]
-) -> list[tuple[str, Markup]]:
+def _precision_recall(f: Figures, table: "pd.DataFrame | None", classes: tuple[str, ...]) -> list[tuple[str, Markup]]:
     if table is None:
         return []
     curves = answers.precision_recall(table, classes)
@@ -503,8 +524,10 @@ def _records(f: Figures, table: "pd.DataFrame | None", classes: tuple[str, ...])
     note += "."
     if rest:
         left_out = sum(one.total for one in rest)
-        note += f" Not drawn: {len(rest)} records with {left_out:,} such beats." if left_out else (
-            f" {len(rest)} records have none."
+        note += (
+            f" Not drawn: {len(rest)} records with {left_out:,} such beats."
+            if left_out
+            else (f" {len(rest)} {'record has' if len(rest) == 1 else 'records have'} none.")
         )
     told["records_note"] = note
     return told
@@ -551,19 +574,11 @@ def _learning(metrics: Path, scores: Scores) -> dict[str, Any]:
         )  # fmt: skip
         y = charts.Axis(name=label, low=low - margin, high=high + margin, ticks=charts.nice_ticks(low, high))
         marks = [charts.Mark(at=best, name=f"epoch {best} chosen")] if best else []
+        said = [f"{line.name}: last {line.points[-1][1]:.3g}" for line in lines]
+        said += [f"epoch {best} was chosen"] if best else []
         told["learning_charts"].append(
-            Markup("<h3>{}</h3>{}").format(
-                label,
-                charts.panel(
-                    lines,
-                    title=f"{label} over the epochs",
-                    description="; ".join(f"{line.name}: last {line.points[-1][1]:.3g}" for line in lines)
-                    + (f"; epoch {best} was chosen" if best else ""),
-                    x=x,
-                    y=y,
-                    right=62,
-                    marks=marks,
-                ),
+            charts.panel(
+                lines, title=f"{label} over the epochs", description="; ".join(said), x=x, y=y, right=62, marks=marks
             )
         )
     if told["learning_charts"]:

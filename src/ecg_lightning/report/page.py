@@ -1,5 +1,6 @@
 """Templates and the style sheet, as pages."""
 
+import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -19,7 +20,9 @@ def render(template: str, **content: Any) -> str:
         template: its name in ``templates``.
         content: what the template asks for; what is no `Markup` is escaped.
     """
-    return _environment().get_template(template).render(style=_style(), version=_version(), **content)
+    page = _environment().get_template(template).render(style=_style(), version=_version(), **content)
+    # A number and its sign stay on one line.
+    return re.sub(r"(?<=[\d>]) %", "\u202f%", page)
 
 
 @cache
@@ -37,7 +40,10 @@ def _environment() -> "Environment":
 
 @cache
 def _style() -> Markup:
-    return Markup(files("ecg_lightning.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
+    from ecg_lightning.report.beats import STYLE
+
+    # The page has the last word on how its parts are set.
+    return Markup(STYLE + files("ecg_lightning.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
 
 
 @cache

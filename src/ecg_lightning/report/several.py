@@ -21,7 +21,7 @@ from ecg_lightning.evaluation.published_table import Row, RunsTable, protocol_of
 from ecg_lightning.evaluation.scores import score_predictions
 from ecg_lightning.evaluation.tables import duration
 from ecg_lightning.report import charts
-from ecg_lightning.report.numbers import NONE, Figures, Scores, completed, data
+from ecg_lightning.report.numbers import MINUS, NONE, Figures, Scores, completed, data
 from ecg_lightning.report.one import DATASETS, SOURCES
 from ecg_lightning.report.page import render
 from ecg_lightning.report.verdict import against_baselines
@@ -186,7 +186,7 @@ def _entries(table: RunsTable) -> list[Entry]:
     for block, row in pairs:
         parts = [block.network]
         context = row.runs[0].scores.get("context", "none")
-        parts += [f"with {context}"] if context != "none" else []
+        parts += [_short(context)] if context != "none" else []
         parts += [block.resampling] if block.resampling != "none" else []
         parts += [block.arm] if block.arm != "none" else []
         # How context is set is told by its words.
@@ -197,6 +197,12 @@ def _entries(table: RunsTable) -> list[Entry]:
         whole = name if names.count(name) == 1 else f"{name}, {row.runs[0].folder.name}"
         entries.append(Entry(row=row, name=whole, network=block.network))
     return entries
+
+
+def _short(context: str) -> str:
+    """``0.272 s before the R peak and RR intervals`` as ``from −272 ms, RR``."""
+    words = re.sub(r"([\d.]+) s before the R peak", lambda told: f"from {MINUS}{1000 * float(told[1]):.0f} ms", context)
+    return words.replace(" and ", ", ").replace("RR intervals", "RR")
 
 
 def _verdict(
@@ -210,16 +216,24 @@ def _verdict(
     if first.is_baseline:
         lead = Markup("There are baselines alone. ") + lead
     others = [entry for entry in entries if entry is not first and not entry.is_baseline and entry.name in answers]
-    sure, unsure = [], []
+    better, worse, unsure = [], [], []
     for entry in others:
         one = answers[entry.name]["differences"]["macro_f1"]
-        apart = one["interval"] and not one["interval"][0] <= 0 <= one["interval"][1]
-        (sure if apart else unsure).append(entry.name if not apart or one["difference"] > 0 else f"{entry.name} (which is better)")
+        if not one["interval"] or one["interval"][0] <= 0 <= one["interval"][1]:
+            unsure.append(entry.name)
+        else:
+            (better if one["difference"] > 0 else worse).append(entry.name)
     sentences = [lead]
-    if sure:
-        sentences.append(Markup("It differs surely from {}.").format(_and(sure)))
+    if better:
+        sentences.append(Markup("It is surely better than {}.").format(_and(better)))
+    if worse:
+        sentences.append(
+            Markup("Surely better than it, on these test beats, {}: {}.").format(
+                "is" if len(worse) == 1 else "are", _and(worse)
+            )
+        )
     if unsure:
-        sentences.append(Markup("Between it and {} these beats do not decide.").format(_and(unsure)))
+        sentences.append(Markup("Whether it is better than {} these beats do not say.").format(_and(unsure)))
     told, plain = _baselines(first, entries, answers)
     return [*sentences, *told], plain
 
@@ -241,7 +255,9 @@ def _baselines(
         else:
             answer = _compared(entry, [strongest])[0].get(strongest.name)
         if answer is None:
-            plain.append(Markup("{} was not tested on the beats of the baseline {}.").format(entry.name, strongest.name))
+            plain.append(
+                Markup("{} was not tested on the beats of the baseline {}.").format(entry.name, strongest.name)
+            )
             continue
         sentences = against_baselines(entry.name, [answer])
         beats = answer["differences"]["macro_f1"]["interval"] and answer["differences"]["macro_f1"]["interval"][0] > 0
@@ -313,21 +329,24 @@ def _columns(scores: Scores) -> list[tuple[str, list[tuple[str, str, int]]]]:
 def _grids(scores: Scores, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     grids = []
     for name, columns in _columns(scores):
-        there = [
-            column for column in columns if any(e.figures.value(f"test.{column[1]}") is not None for e in entries)
-        ]
+        there = [column for column in columns if any(e.figures.value(f"test.{column[1]}") is not None for e in entries)]
         if not there:
             continue
         tops = {}
         for _, place, scale in there:
             values = [value for e in entries if (value := e.figures.value(f"test.{place}")) is not None]
-            tops[place] = _rounded(max(values), scale) if len(entries) > 1 else None
+            # Where all are equal none is best.
+            tops[place] = (
+                _rounded(max(values), scale) if _rounded(min(values), scale) < _rounded(max(values), scale) else None
+            )
         rows = []
         for entry in entries:
             cells = []
             for _, place, scale in there:
                 value = entry.figures.value(f"test.{place}")
-                shown = entry.figures.percent(f"test.{place}") if scale == 100 else entry.figures.number(f"test.{place}", 3)
+                shown = (
+                    entry.figures.percent(f"test.{place}") if scale == 100 else entry.figures.number(f"test.{place}", 3)
+                )
                 cells.append(
                     {
                         "figure": shown,
@@ -395,7 +414,9 @@ def _differences(first: Entry, answers: Mapping[str, Mapping[str, Any]]) -> dict
                 spread = f"{_signed(ends[0], 1)} to {_signed(ends[1], 1)}"
             cells.append(
                 {
-                    "figure": data(_signed(one["difference"], 2), one["difference"], f"difference: {'.'.join(path)}", "computed"),
+                    "figure": data(
+                        _signed(one["difference"], 2), one["difference"], f"difference: {'.'.join(path)}", "computed"
+                    ),
                     "spread": spread,
                     "best": bool(ends) and not ends[0] <= 0 <= ends[1],
                 }
@@ -416,7 +437,7 @@ def _differences(first: Entry, answers: Mapping[str, Mapping[str, Any]]) -> dict
 
 
 def _signed(value: float, digits: int) -> str:
-    return f"{100 * value:+.{digits}f}".replace("-", "−")
+    return f"{100 * value:{'+' if round(100 * value, digits) else ''}.{digits}f}".replace("-", MINUS)
 
 
 # Charts
@@ -433,7 +454,12 @@ def _chart(entries: Sequence[Entry]) -> Markup:
     said = "; ".join(f"{entry.name} {100 * row.value:.1f}" for entry, row in zip(entries, rows, strict=True))
     left = 16 + 5.7 * max(len(row.name) for row in rows)
     return charts.dots(
-        rows, title="Macro-F1 of the runs", description=f"In percent: {said}.", x="macro-F1, %", left=left, row_height=22
+        rows,
+        title="Macro-F1 of the runs",
+        description=f"In percent: {said}.",
+        x="macro-F1, %",
+        left=left,
+        row_height=22,
     )
 
 
@@ -487,7 +513,11 @@ def _low_data_charts(runs: Sequence[Run]) -> list[tuple[Markup, str]]:
             height=250,
             right=90,
         )
-        note = f"{shown[0]['task']}: mean of {many} seeds, bars: standard deviation." if seeds != [1] else f"{task}: one seed."
+        note = (
+            f"{shown[0]['task']}: mean of {many} seeds, bars: standard deviation."
+            if seeds != [1]
+            else f"{task}: one seed."
+        )
         drawn.append((chart, note))
     return drawn
 
@@ -516,7 +546,9 @@ def _line(run: Run, output: Path) -> dict[str, Any]:
     return {
         "name": run.folder.name,
         "about": " ".join(run.overrides) or scores["model"],
-        "link": Path(relpath(own, output.parent)).as_posix() if own.is_file() and own.resolve() != output.resolve() else None,
+        "link": Path(relpath(own, output.parent)).as_posix()
+        if own.is_file() and own.resolve() != output.resolve()
+        else None,
         "seed": scores["seed"],
         "train": f.number("n.train"),
         "test": f.number(f"n.{scores.get('fold', 'test')}"),

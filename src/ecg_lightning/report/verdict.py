@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from ecg_lightning.evaluation.published import published_for_run
 from ecg_lightning.report.answers import Whose
-from ecg_lightning.report.numbers import Figures
+from ecg_lightning.report.numbers import MINUS, Figures
 
 WELL, HARDLY = 0.9, 0.5
 """F1 from which a class is told well, and below which it is hardly told."""
@@ -55,7 +55,9 @@ def verdict(figures: Figures, baselines: Sequence[Mapping[str, Any]] | None = No
 def _arrhythmia(figures: Figures) -> list[Markup]:
     test = figures.scores["test"]
     there = {name: one for name, one in test["per_class"].items() if one["support"]}
-    lead = Markup("{} calls {} % of {} beats right; its macro-F1, the mean over {} classes, is <strong>{} %</strong>{}.")
+    lead = Markup(
+        "{} calls {} % of {} beats right; its macro-F1, the mean over {} classes, is <strong>{} %</strong>{}."
+    )
     sentences = [
         lead.format(
             figures.scores["model"],
@@ -66,39 +68,48 @@ def _arrhythmia(figures: Figures) -> list[Markup]:
             _sure(figures, "test.macro_f1"),
         )
     ]
-    well = [name for name, one in there.items() if one["f1"] >= WELL]
-    weakest = min(there, key=lambda name: there[name]["f1"])
-    if well and weakest not in well:
-        told = Markup("It tells {} well (F1 {} or more).").format(_listed(well), f"{100 * WELL:.0f} %")
-        sentences.append(told)
+    # What few beats say of a class is no verdict; `warnings` tells of it.
+    enough = {name: one for name, one in there.items() if one["support"] >= FEW_BEATS} or there
+    well = [name for name, one in enough.items() if one["f1"] >= WELL]
+    weakest = min(enough, key=lambda name: enough[name]["f1"])
+    if well and len(well) < len(enough):
+        sentences.append(Markup("It tells {} well (F1 of {} % or more).").format(_listed(well), f"{100 * WELL:.0f}"))
     elif not well:
         sentences.append(Markup("It tells no class well: none has an F1 of {} %.").format(f"{100 * WELL:.0f}"))
-    return [*sentences, *_weakness(figures, weakest, there)]
+    failed = [name for name, one in enough.items() if one["f1"] < HARDLY]
+    return [*sentences, *(_weakness(figures, name, enough) for name in failed or [weakest])]
 
 
-def _weakness(figures: Figures, weakest: str, there: Mapping[str, Any]) -> list[Markup]:
-    place = f"test.per_class.{weakest}"
-    words, f1 = LONG.get(weakest, weakest), there[weakest]["f1"]
-    if not there[weakest]["recall"]:
-        return [Markup("It finds <strong>none</strong> of the {}.").format(words)]
-    opening = "It is worst at" if f1 >= HARDLY else "It fails at"
-    if f1 >= WELL:
-        opening = "It tells every class well; least so"
-    sentence = Markup("{} {}: it finds {} % of them, and {} % of what it calls {} is {}.").format(
-        opening, words, figures.percent(f"{place}.recall", 1), figures.percent(f"{place}.precision", 1), weakest, weakest
+def _weakness(figures: Figures, name: str, enough: Mapping[str, Any]) -> Markup:
+    """What it misses of a class, and what it takes it for."""
+    place, words, f1 = f"test.per_class.{name}", LONG.get(name, name), enough[name]["f1"]
+    if not enough[name]["recall"]:
+        return Markup("It finds <strong>none</strong> of {} {}.").format(figures.number(f"{place}.support"), words)
+    opening = "It tells every class well, least so" if f1 >= WELL else "It is weakest at"
+    if f1 < HARDLY:
+        opening = "It <strong>fails</strong> at"
+    sentence = Markup("{} {}: it finds {} % of them, and {} % of what it calls {} is {}").format(
+        Markup(opening),
+        words,
+        figures.percent(f"{place}.recall", 1),
+        figures.percent(f"{place}.precision", 1),
+        name,
+        name,
     )
     confusion, classes = figures.value("test.confusion"), list(figures.value("test.per_class"))
-    if not confusion or f1 >= WELL:
-        return [sentence]
-    at = classes.index(weakest)
-    missed = {name: count for i, (name, count) in enumerate(zip(classes, confusion[at], strict=True)) if i != at}
-    mostly = max(missed, key=lambda name: missed[name])
-    if missed[mostly]:
-        where = f"test.confusion.{at}.{classes.index(mostly)}"
-        sentence += Markup(" Of those it misses, {} of {} it calls {}.").format(
-            figures.number(where), f"{sum(missed.values()):,}", mostly
-        )
-    return [sentence]
+    at = classes.index(name)
+    missed = (
+        {other: count for i, (other, count) in enumerate(zip(classes, confusion[at], strict=True)) if i != at}
+        if confusion
+        else {}
+    )
+    mostly = max(missed, key=lambda other: missed[other], default=None)
+    if f1 >= WELL or mostly is None or not missed[mostly]:
+        return sentence + "."
+    where = f"test.confusion.{at}.{classes.index(mostly)}"
+    return sentence + Markup("; of {} missed it calls {} {}.").format(
+        f"{sum(missed.values()):,}", figures.number(where), mostly
+    )
 
 
 def _infarction(figures: Figures) -> list[Markup]:
@@ -188,7 +199,7 @@ def against_baselines(model: str, answers: Sequence[Mapping[str, Any]], figure: 
     for answer in answers:
         name, one = answer["second"].get("model", "a baseline"), answer["differences"][figure]
         ends = f" ({100 * one['interval'][0]:+.1f} to {100 * one['interval'][1]:+.1f})" if one["interval"] else ""
-        difference = f"{100 * one['difference']:+.1f}{ends}".replace("-", "−")
+        difference = f"{100 * one['difference']:+.1f}{ends}".replace("-", MINUS)
         if one["interval"] and one["interval"][0] > 0:
             beaten.append(Markup("{} by {}").format(name, difference))
         elif one["difference"] <= 0:
@@ -227,33 +238,44 @@ def warnings(figures: Figures, whose: Mapping[str, Whose]) -> list[Markup]:
         bins = test["reliability"]
         said = sum(one["beats"] * one["confidence"] for one in bins) / sum(one["beats"] for one in bins)
         found.append(
-            Markup("Its probabilities are too {}: on average it gives {} % to what it says, and is right in {} %.").format(
+            Markup(
+                "Its probabilities are too {}: on average it gives {} % to what it says, and is right in {} %."
+            ).format(
                 "high" if said > test["accuracy"] else "low", f"{100 * said:.1f}", figures.percent("test.accuracy", 1)
             )
         )
     about = figures.value("test.intervals")
     if about and about["resampled"] == "beats":
         found.append(
-            Markup("Patients are not known here, so intervals are over beats, as if these were independent: too narrow.")
+            Markup(
+                "Patients are not known here, so intervals are over beats, as if these were independent: too narrow."
+            )
         )
     elif about and about["n_resampled"] == 1:
-        found.append(Markup("All test beats are of one patient: nothing can be said of others, and there are no intervals."))
+        found.append(
+            Markup("All test beats are of one patient: nothing can be said of others, and there are no intervals.")
+        )
     return found
 
 
 def _few(name: str, beats: int, of_whom: Whose | None) -> list[Markup]:
     if beats == 0:
         return [Markup("There is no test beat of class {}: nothing is known of it.").format(name)]
-    parts = []
-    if beats < FEW_BEATS:
-        parts.append(f"{beats:,} test beat{'s' * (beats > 1)}")
-    if of_whom and of_whom.patients < FEW_PATIENTS:
-        parts.append(f"beats of {of_whom.patients} patient{'s' * (of_whom.patients > 1)}")
-    if of_whom and of_whom.share >= MOST and of_whom.patients > 1:
-        parts.append(f"{100 * of_whom.share:.0f} % of its {beats:,} test beats from record {of_whom.most}")
-    if not parts:
-        return []
-    return [Markup("Class {} has {}: its figures hang on few.").format(name, " and ".join(["only " + parts[0], *parts[1:]]))]
+    few_patients = of_whom is not None and of_whom.patients < FEW_PATIENTS
+    if beats < FEW_BEATS or few_patients:
+        whose = f" of {of_whom.patients} patient{'s' * (of_whom.patients > 1)}" if of_whom else ""
+        return [
+            Markup("Class {} has only {} test beat{}{}: its figures may be chance.").format(
+                name, f"{beats:,}", "s" * (beats > 1), whose
+            )
+        ]
+    if of_whom and of_whom.share >= MOST:
+        return [
+            Markup(
+                "{} % of the {} test beats of class {} are of record {}: its figures are largely those of one heart."
+            ).format(f"{100 * of_whom.share:.0f}", f"{beats:,}", name, of_whom.most)
+        ]
+    return []
 
 
 def _without_232(figures: Figures) -> list[Markup]:

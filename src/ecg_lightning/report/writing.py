@@ -10,7 +10,11 @@ REPORT = "report.html"
 
 
 def write_report(
-    paths: Sequence[Path | str], output: Path | None = None, *, baselines: Sequence[Path | str] = ()
+    paths: Sequence[Path | str],
+    output: Path | None = None,
+    *,
+    baselines: Sequence[Path | str] = (),
+    embedding: bool = True,
 ) -> Path:
     """Write the report of a run, or that of several.
 
@@ -19,6 +23,7 @@ def write_report(
         output: the page; by default ``report.html`` in the folder that was given, and in the current folder where it
             was several.
         baselines: runs on the same test beats that a single run has to beat; several find theirs among them.
+        embedding: of a single run, whether to lay out its test beats, which takes longer than all the rest.
 
     Returns:
         Where it is.
@@ -31,14 +36,16 @@ def write_report(
     from ecg_lightning.report.several import runs_report
 
     folders = [Path(path) for path in paths]
-    # Of an absolute path: `whole_file` makes the folder it is told.
     if output is None:
         only = folders[0] if len(folders) == 1 else Path()
         output = only.with_suffix(".html") if only.is_file() else only / REPORT
     is_run = len(folders) == 1 and (folders[0].is_file() or (folders[0] / "scores.json").is_file())
     if baselines and not is_run:
         raise ConfigError("baselines are for the report of one run; among several, give them as runs like the others")
-    page = run_report(folders[0], baselines=baselines) if is_run else runs_report(folders, output=output)
+    if is_run:
+        page = run_report(folders[0], baselines=baselines, embedding=embedding)
+    else:
+        page = runs_report(folders, output=output)
     with whole_file(output) as partial:
         partial.write_text(page, encoding="utf-8")
     return output
