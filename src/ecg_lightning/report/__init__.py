@@ -1,4 +1,4 @@
-"""``report.html``: one page that says how good a network is, how sure that is, and where it fails; of one run or several.
+"""``report.html``: how good a network is, how sure that is, and where it fails; of one run, or of several.
 
 A page is a single file without scripts, that opens from disk and asks for nothing from anywhere.
 """

@@ -48,7 +48,8 @@ STYLE = """
 .beat-verdict { font-weight: 600; }
 .beat-shares { margin: .3rem 0 .15rem; }
 .beat-rr { width: 100%; border-collapse: collapse; font-size: .8rem; }
-.beat-rr td, .beat-rr th { padding: .1rem .3rem; text-align: right; font-weight: 400; border-top: 1px solid var(--line); }
+.beat-rr td, .beat-rr th { padding: .1rem .3rem; text-align: right; font-weight: 400;
+  border-top: 1px solid var(--line); }
 .beat-rr th:first-child, .beat-rr td:first-child { text-align: left; }
 .beat-rr thead th { color: var(--muted); border-top: 0; }
 .beat-legend { display: flex; flex-wrap: wrap; gap: .15rem .9rem; margin: .35rem 0 0; padding: 0; list-style: none;

@@ -1,8 +1,8 @@
 """Charts as inline SVG: small, sharp in print, and without a colour of their own.
 
-Colours are classes (``c0`` … ``c4`` for the classes of a task, ``accent``, ``quiet``) whose meaning ``style.css`` gives for
-light, dark and print. Each chart has a title and a description for those who do not see it, and is drawn 340 units wide,
-which is the width of a phone: what can be read there can be read anywhere.
+Colours are classes (``c0`` … ``c4`` for the classes of a task, ``accent``, ``quiet``) whose meaning ``style.css`` gives
+for light, dark and print. Each chart has a title and a description for those who do not see it, and is drawn 340 units
+wide, which is the width of a phone: what can be read there can be read anywhere.
 """
 
 import hashlib
@@ -190,17 +190,17 @@ def panel(
             parts += [_dot(*place(point)) for point in line.points]
         parts.append("</g>")
     ends = [(place(line.points[-1]), line.name) for line in lines if line.name and line.points]
-    for (at, _), (height_of, name) in zip(sorted(ends, key=lambda end: end[0][1]), _apart(ends), strict=True):
+    for at, beside, name in _apart(ends):
         inside = right < 40
-        parts.append(text(at[0] + (0 if inside else 6), height_of + 3.5, name, "label", "end" if inside else "start"))
+        parts.append(text(at + (0 if inside else 6), beside + 3.5, name, "label", "end" if inside else "start"))
     return drawing(title, description, parts, height=height, width=width)
 
 
-def _apart(ends: Sequence[tuple[Point, str]], least: float = 13) -> list[tuple[float, str]]:
-    """Heights for names near the ends of their lines, with room between them."""
-    placed: list[tuple[float, str]] = []
-    for (_, height), name in sorted(ends, key=lambda end: end[0][1]):
-        placed.append((max(height, placed[-1][0] + least) if placed else height, name))
+def _apart(ends: Sequence[tuple[Point, str]], least: float = 13) -> list[tuple[float, float, str]]:
+    """Places for names near the ends of their lines, with room between them."""
+    placed: list[tuple[float, float, str]] = []
+    for (x, y), name in sorted(ends, key=lambda end: end[0][1]):
+        placed.append((x, max(y, placed[-1][1] + least) if placed else y, name))
     return placed
 
 

@@ -1,7 +1,7 @@
 """Figures of ``scores.json`` as a page prints them: each number carries its place and all its digits with it.
 
-``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``: what is read off a page can be looked up in the file,
-and a test does so for every number.
+``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``: what is read off a page can be looked up in the
+file, and a test does so for every number.
 """
 
 from collections.abc import Mapping, Sequence

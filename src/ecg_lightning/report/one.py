@@ -1,12 +1,11 @@
 """The report of one run, from what lies in its folder."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ecg_lightning.data.aami import AAMI_SYMBOLS, CLASS_MAP
 from ecg_lightning.errors import DataError
@@ -144,13 +143,14 @@ def _beats_parts(folder: Path, embedding: bool) -> list[dict[str, Any]]:
 
 def _about(f: Figures) -> list[tuple[str, Any]]:
     scores = f.scores
-    sizes = Markup(", ").join(Markup("{} to {}").format(f.number(f"n.{name}"), verb) for name, verb in (
-        ("train", "train"), ("validation", "validate"), ("test", "test")
-    ) if f.value(f"n.{name}") is not None)  # fmt: skip
-    data = DATASETS.get(scores["dataset"], scores["dataset"])
-    said: list[tuple[str, Any]] = [
-        ("beats", Markup("{} from {}: {}").format(data, SOURCES.get(scores["source"], scores["source"]), sizes))
-    ]
+    folds = {"train": "train", "validation": "validate", "test": "test"}
+    sizes = Markup(", ").join(
+        Markup("{} to {}").format(f.number(f"n.{fold}"), verb)
+        for fold, verb in folds.items()
+        if f.value(f"n.{fold}") is not None
+    )
+    data, source = DATASETS.get(scores["dataset"], scores["dataset"]), SOURCES.get(scores["source"], scores["source"])
+    said: list[tuple[str, Any]] = [("beats", Markup("{} from {}: {}").format(data, source, sizes))]
     said.append(("split", _spaced(str(scores.get("protocol", scores["split"])))))
     if scores.get("left_out"):
         said.append(("left out", Markup("{} beats, on no side").format(f.number("left_out"))))
@@ -560,7 +560,7 @@ def _learning(metrics: Path, scores: Scores) -> dict[str, Any]:
                 continue
             curve = scale * epochs[column].dropna()
             # Lightning counts epochs from 0, scores.json and people from 1.
-            points = [(int(epoch) + 1, float(value)) for epoch, value in curve.items()]
+            points = [(float(epoch) + 1, float(value)) for epoch, value in zip(curve.index, curve, strict=True)]
             lines.append(charts.Line(points=points, name=named, look=look, dots=len(points) < 12))
         if not lines:
             continue

@@ -9,6 +9,7 @@ from os.path import relpath
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -25,6 +26,7 @@ from ecg_lightning.report.numbers import MINUS, NONE, Figures, Scores, completed
 from ecg_lightning.report.one import DATASETS, SOURCES
 from ecg_lightning.report.page import render
 from ecg_lightning.report.verdict import against_baselines
+from ecg_lightning.report.writing import REPORT
 
 BASELINES = ("majority", "beat_length", "logistic_regression", "gradient_boosting")
 """Of `training.baselines`, which is not imported for their names alone."""
@@ -54,7 +56,7 @@ class Entry:
 
     @cached_property
     def figures(self) -> Figures:
-        """Of a single run those of its ``scores.json``; of several, pooled or averaged here, with intervals if pooled."""
+        """Of a single run those of its ``scores.json``; of several, pooled (with intervals) or averaged here."""
         results = self.row.results
         if len(results) > 1:
             return Figures({"test": self.row.mean}, ["test"], f"mean of {len(results)} seeds: ")
@@ -132,7 +134,7 @@ def _key(scores: Scores) -> list[Any]:
 
 def _title(runs: Sequence[Run]) -> str:
     networks = list(dict.fromkeys(run.scores["model"] for run in runs if run.scores["model"] not in BASELINES))
-    datasets = dict.fromkeys(DATASETS.get(run.scores["dataset"], run.scores["dataset"]) for run in runs)
+    datasets = dict.fromkeys(str(DATASETS.get(run.scores["dataset"], run.scores["dataset"])) for run in runs)
     named = networks if 0 < len(networks) < 5 else [f"{len(networks)} networks"] if networks else ["Baselines"]
     return f"{_and(named)} on {_and(list(datasets))}"
 
@@ -156,12 +158,14 @@ def _group(number: int, table: RunsTable) -> dict[str, Any]:
     source = SOURCES.get(scores["source"], scores["source"])
     mark = " (SYNTHETIC)" if scores["synthetic"] else ""
     tested = "" if table.tested == "test" else f", scored on {table.tested}"
-    note = f"{' to '.join(f'{n:,}' for n in table.n_test)} {table.tested} beats. Split {table.protocol.replace(':', ': ')}."
+    sizes = " to ".join(f"{n:,}" for n in table.n_test)
+    note = f"{sizes} {table.tested} beats. Split {table.protocol}."
     if scores["task"] == "arrhythmia":
         note += f" Classes: {CLASS_MAP}."
     if table.tested != "test":
         note += " These beats also chose the checkpoint: figures to choose by, not to report."
     several = any(len(entry.row.results) > 1 for entry in entries)
+    spread = "standard deviation over seeds, or 95 % interval" if several else "95 % interval"
     missing = [entry.name for entry in entries if entry.row.missing_folds]
     if missing:
         remarks.append(f"Folds are missing of {_and(missing)}.")
@@ -172,7 +176,7 @@ def _group(number: int, table: RunsTable) -> dict[str, Any]:
         "plain": plain,
         "note": note,
         "chart": _chart(entries),
-        "chart_note": f"Macro-F1 with {'standard deviation over seeds, or ' * several}95 % interval; baselines in grey.",
+        "chart_note": f"Macro-F1 with {spread}; baselines in grey.",
         "grids": _grids(scores, entries),
         "differences": _differences(first, answers),
         "remarks": remarks,
@@ -216,7 +220,9 @@ def _verdict(
     if first.is_baseline:
         lead = Markup("There are baselines alone. ") + lead
     others = [entry for entry in entries if entry is not first and not entry.is_baseline and entry.name in answers]
-    better, worse, unsure = [], [], []
+    better: list[str] = []
+    worse: list[str] = []
+    unsure: list[str] = []
     for entry in others:
         one = answers[entry.name]["differences"]["macro_f1"]
         if not one["interval"] or one["interval"][0] <= 0 <= one["interval"][1]:
@@ -250,14 +256,10 @@ def _baselines(
     told: list[Markup] = []
     plain: list[Markup] = []
     for entry in networks:
-        if entry is first:
-            answer = answers.get(strongest.name)
-        else:
-            answer = _compared(entry, [strongest])[0].get(strongest.name)
+        answer = (answers if entry is first else _compared(entry, [strongest])[0]).get(strongest.name)
         if answer is None:
-            plain.append(
-                Markup("{} was not tested on the beats of the baseline {}.").format(entry.name, strongest.name)
-            )
+            said = Markup("{} was not tested on the beats of the baseline {}.")
+            plain.append(said.format(entry.name, strongest.name))
             continue
         sentences = against_baselines(entry.name, [answer])
         beats = answer["differences"]["macro_f1"]["interval"] and answer["differences"]["macro_f1"]["interval"][0] > 0
@@ -400,7 +402,7 @@ def _differences(first: Entry, answers: Mapping[str, Mapping[str, Any]]) -> dict
         wanted += [(f"F1 {name}", ("per_class", name, "f1")) for name in classes]
     rows = []
     for name, answer in answers.items():
-        cells = []
+        cells: list[dict[str, Any]] = []
         for _, path in wanted:
             one: Any = answer["differences"]
             for key in path:
@@ -408,16 +410,11 @@ def _differences(first: Entry, answers: Mapping[str, Mapping[str, Any]]) -> dict
             if one is None:
                 cells.append({"figure": NONE, "spread": None, "best": False})
                 continue
-            ends = one["interval"]
-            spread = None
-            if ends:
-                spread = f"{_signed(ends[0], 1)} to {_signed(ends[1], 1)}"
+            ends, place = one["interval"], f"difference: {'.'.join(path)}"
             cells.append(
                 {
-                    "figure": data(
-                        _signed(one["difference"], 2), one["difference"], f"difference: {'.'.join(path)}", "computed"
-                    ),
-                    "spread": spread,
+                    "figure": data(_signed(one["difference"], 2), one["difference"], place, "computed"),
+                    "spread": f"{_signed(ends[0], 1)} to {_signed(ends[1], 1)}" if ends else None,
                     "best": bool(ends) and not ends[0] <= 0 <= ends[1],
                 }
             )
@@ -542,13 +539,12 @@ def _size(runs: Mapping[str, Run], point: Mapping[str, Any], unit: str) -> float
 
 def _line(run: Run, output: Path) -> dict[str, Any]:
     scores, f = run.scores, Figures(run.scores, prefix=f"{run.folder.name}: ")
-    own = run.folder / "report.html"
+    own = run.folder / REPORT
+    is_there = own.is_file() and own.resolve() != output.resolve()
     return {
         "name": run.folder.name,
         "about": " ".join(run.overrides) or scores["model"],
-        "link": Path(relpath(own, output.parent)).as_posix()
-        if own.is_file() and own.resolve() != output.resolve()
-        else None,
+        "link": quote(Path(relpath(own, output.parent)).as_posix()) if is_there else None,
         "seed": scores["seed"],
         "train": f.number("n.train"),
         "test": f.number(f"n.{scores.get('fold', 'test')}"),
