@@ -48,7 +48,8 @@ STYLE = """
 .beat-verdict { font-weight: 600; }
 .beat-shares { margin: .3rem 0 .15rem; }
 .beat-rr { width: 100%; border-collapse: collapse; font-size: .8rem; }
-.beat-rr td, .beat-rr th { padding: .1rem .3rem; text-align: right; font-weight: 400; border-top: 1px solid var(--line); }
+.beat-rr td, .beat-rr th { padding: .1rem .3rem; text-align: right; font-weight: 400;
+  border-top: 1px solid var(--line); }
 .beat-rr th:first-child, .beat-rr td:first-child { text-align: left; }
 .beat-rr thead th { color: var(--muted); border-top: 0; }
 .beat-legend { display: flex; flex-wrap: wrap; gap: .15rem .9rem; margin: .35rem 0 0; padding: 0; list-style: none;
@@ -120,9 +121,10 @@ def saliency(found: Saliency, about: Explanation) -> Markup:
     parts = [
         Markup('<p class="beat-verdict">{}</p>').format(found.verdict),
         _note(
-            "Integrated gradients of the class's logit against a flat line at the height of the beat's median. The "
-            "wider the trace, the more a part matters, each picture by its own scale; coloured, and bars up: it speaks "
-            "for the class; black, and bars down: against it.",
+            "Integrated gradients of the class's logit against a flat line at the height of the beat's median; above "
+            "each picture the logit of that line and of the beat. The wider the trace, the more a part matters, each "
+            "picture by its own scale. In colour, and areas up: it speaks for the class; in that of the letters, and "
+            "areas down: against it.",
             "Below each: the same with fresh weights, which have learned nothing; what looks the same in both says "
             "nothing of the network.",
             f"The parts add up to the logit but for at most {_percent(found.error)} %.",
@@ -286,8 +288,9 @@ def _scatter(
             dots, colours[name]
         )
         if colours[name] != "var(--muted)":
-            # At a beat of the group, the one nearest to its middle: the middle itself may be another group's.
-            x, y = own[np.abs(own - np.median(own, axis=0)).sum(axis=1).argmin()]
+            # Where it is densest: its middle may be another group's, or nobody's.
+            distances = np.hypot(*(own[:, None] - own[None]).transpose(2, 0, 1))
+            x, y = own[(distances < PLOT / 16).sum(axis=1).argmax()]
             labels += Markup('<text class="beat-label" x="{}" y="{}" text-anchor="middle">{}</text>').format(
                 _number(min(max(x, 20), PLOT - 20)), _number(min(max(y + 6, 16), PLOT - 5)), name
             )
