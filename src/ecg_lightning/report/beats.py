@@ -92,11 +92,21 @@ def mistakes(found: Mistakes, about: Explanation) -> Markup:
     if not found.n:
         return Markup('<p class="beat-verdict">None of {} beats was mistaken.</p>').format(f"{found.n_beats:,}")
     kinds = ", ".join(f"{true} called {called} {n:,}" for true, called, n in found.pairs)
+    shown = (
+        "All are shown."
+        if len(found.shown) == found.n
+        else f"Shown are {len(found.shown)} of those that the network was surest of, taking turns among kinds of "
+        "mistakes and among records."
+    )
     parts = [
-        Markup(
-            "<p>{} of {} beats ({} %) were mistaken: {}. Shown are {} of those the network was surest of, taking "
-            "turns among kinds of mistakes and among records.</p>"
-        ).format(f"{found.n:,}", f"{found.n_beats:,}", _percent(found.n / found.n_beats), kinds, len(found.shown)),
+        Markup("<p>{} of {} beats ({} %) {} mistaken: {}. {}</p>").format(
+            f"{found.n:,}",
+            f"{found.n_beats:,}",
+            _percent(found.n / found.n_beats),
+            "was" if found.n == 1 else "were",
+            kinds,
+            shown,
+        ),
         Markup('<div class="beat-grid">{}</div>').format(Markup("").join(_mistake(one, about) for one in found.shown)),
         _note(
             "ECG paper as at 25 mm/s: a large square is 200 ms.",
@@ -121,9 +131,10 @@ def saliency(found: Saliency, about: Explanation) -> Markup:
     parts = [
         Markup('<p class="beat-verdict">{}</p>').format(found.verdict),
         _note(
-            "Integrated gradients of the class's logit against a flat line at the height of the beat's median. The "
-            "wider the trace, the more a part matters, each picture by its own scale; coloured, and bars up: it speaks "
-            "for the class; black, and bars down: against it.",
+            "Integrated gradients of the class's logit against a flat line at the height of the beat's median; above "
+            "each picture the logit of that line and of the beat. The wider the trace, the more a part matters, each "
+            "picture by its own scale. In colour, and areas up: it speaks for the class; in that of the letters, and "
+            "areas down: against it.",
             "Below each: the same with fresh weights, which have learned nothing; what looks the same in both says "
             "nothing of the network.",
             f"The parts add up to the logit but for at most {_percent(found.error)} %.",
@@ -227,8 +238,8 @@ def _class_saliency(one: ClassSaliency, about: Explanation) -> Markup:
     text = f"{one.n_correct:,} recognised; shown are those nearest to the mean of their {of}."
     if one.rank_correlation is not None and one.partial_correlation is not None:
         text += (
-            f" Rank correlation with fresh weights {one.rank_correlation:.2f}, without what both owe to the beat's "
-            f"height {one.partial_correlation:.2f}."
+            f" Rank correlation with fresh weights {_signed(f'{one.rank_correlation:.2f}')}, without what both owe to "
+            f"the beat's height {_signed(f'{one.partial_correlation:.2f}')}."
         )
     cards = Markup("").join(_saliency(beat, about) for beat in one.beats)
     return title + _note(text) + Markup('<div class="saliency-grid">{}</div>').format(cards)
@@ -254,8 +265,8 @@ def _saliency(one: BeatSaliency, about: Explanation) -> Markup:
         for share in one.intervals
     )
     intervals = Markup(
-        '<table class="beat-rr"><thead><tr><th>RR interval</th><th>s</th><th>regular</th><th>share of logit</th></tr>'
-        "</thead><tbody>{}</tbody></table>"
+        '<table class="beat-rr"><thead><tr><th>RR interval</th><th>s</th><th>if regular</th>'
+        "<th>share of logit</th></tr></thead><tbody>{}</tbody></table>"
     ).format(rows)
     return Markup(
         '<figure class="beat-card"><figcaption class="beat-title"><span class="beat-sub">{}: {} % {}; logit {} → {}'
@@ -287,8 +298,9 @@ def _scatter(
             dots, colours[name]
         )
         if colours[name] != "var(--muted)":
-            # At a beat of the group, the one nearest to its middle: the middle itself may be another group's.
-            x, y = own[np.abs(own - np.median(own, axis=0)).sum(axis=1).argmin()]
+            # Where it is densest: its middle may be another group's, or nobody's.
+            distances = np.hypot(*(own[:, None] - own[None]).transpose(2, 0, 1))
+            x, y = own[(distances < PLOT / 16).sum(axis=1).argmax()]
             labels += Markup('<text class="beat-label" x="{}" y="{}" text-anchor="middle">{}</text>').format(
                 _number(min(max(x, 20), PLOT - 20)), _number(min(max(y + 6, 16), PLOT - 5)), name
             )
@@ -472,5 +484,5 @@ def _number(value: float) -> str:
 
 
 def _signed(text: str) -> str:
-    """With a minus instead of a hyphen."""
-    return text.replace("-", "−")
+    """With a minus instead of a hyphen, and nothing before a zero."""
+    return "0" + text[2:] if text.startswith(("-0", "+0")) and not text.strip("+-0.") else text.replace("-", "−")
