@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
 
 from ecg_lightning.data.aami import AAMI_SYMBOLS, CLASS_MAP
@@ -514,21 +515,16 @@ def _records(f: Figures, table: "pd.DataFrame | None", classes: tuple[str, ...])
             told["record_charts"].append(
                 charts.bars(part, title=title, description=said, longest=longest, left=min(left, 110))
             )
+    if not total:
+        told["records_note"] = f"In none of {len(errors)} records is a beat called wrong."
+        return told
     note = f"Beats called wrong in each record, by what they are; the record with most of them first. {total:,} in all"
-    top = 0
-    for count, one in enumerate(errors, start=1):
-        top += one.total
-        if 2 * top >= total:
-            note += f", half of them in {count} of {len(errors)} records"
-            break
-    note += "."
-    if rest:
-        left_out = sum(one.total for one in rest)
-        note += (
-            f" Not drawn: {len(rest)} records with {left_out:,} such beats."
-            if left_out
-            else (f" {len(rest)} {'record has' if len(rest) == 1 else 'records have'} none.")
-        )
+    upto = np.cumsum([one.total for one in errors])
+    note += f", half of them in {int((2 * upto < total).sum()) + 1} of {len(errors)} records."
+    if left_out := sum(one.total for one in rest):
+        note += f" Not drawn: {len(rest)} records with {left_out:,} such beats."
+    elif rest:
+        note += f" {len(rest)} {'record has' if len(rest) == 1 else 'records have'} none."
     told["records_note"] = note
     return told
 
