@@ -190,17 +190,22 @@ def panel(
             parts += [_dot(*place(point)) for point in line.points]
         parts.append("</g>")
     ends = [(place(line.points[-1]), line.name) for line in lines if line.name and line.points]
-    for at, beside, name in _apart(ends):
+    for at, beside, name in _apart(ends, lowest=y0 - 3):
         inside = right < 40
         parts.append(text(at + (0 if inside else 6), beside + 3.5, name, "label", "end" if inside else "start"))
     return drawing(title, description, parts, height=height, width=width)
 
 
-def _apart(ends: Sequence[tuple[Point, str]], least: float = 13) -> list[tuple[float, float, str]]:
-    """Places for names near the ends of their lines, with room between them."""
+def _apart(ends: Sequence[tuple[Point, str]], *, lowest: float, least: float = 13) -> list[tuple[float, float, str]]:
+    """Places for names near the ends of their lines, with room between them and above the axis."""
     placed: list[tuple[float, float, str]] = []
     for (x, y), name in sorted(ends, key=lambda end: end[0][1]):
         placed.append((x, max(y, placed[-1][1] + least) if placed else y, name))
+    for i in range(len(placed) - 1, -1, -1):
+        x, y, name = placed[i]
+        lowest = min(y, lowest)
+        placed[i] = (x, lowest, name)
+        lowest -= least
     return placed
 
 
