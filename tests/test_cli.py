@@ -19,6 +19,7 @@ from ecg_lightning.data import fetch as fetch_module
         (["evaluate"], "--fold"),
         (["table"], "--only-run"),
         (["compare"], "--json"),
+        (["report"], "--baseline"),
         (["show"], "--beats"),
     ],
 )

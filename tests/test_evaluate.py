@@ -21,7 +21,14 @@ from ecg_lightning.experiment import build, compose, run
 from ecg_lightning.models import create_model, model_names
 
 CONF = Path(__file__).parents[1] / "conf"
-SMALL = ["source=synthetic", "source.patients=8", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
+SMALL = [
+    "source=synthetic",
+    "source.patients=8",
+    "source.minutes=1",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "report=none",
+]
 
 MakeRun = Callable[..., Path]
 

@@ -34,7 +34,14 @@ def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
     cache = tmp_path_factory.mktemp("cache")
 
     def make(*overrides: str, output_dir: Path | None = None) -> Any:
-        small = ["source=synthetic", "source.patients=6", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
+        small = [
+            "source=synthetic",
+            "source.patients=6",
+            "source.minutes=1",
+            "trainer=cpu",
+            "trainer.max_epochs=2",
+            "report=none",
+        ]
         folder = output_dir or tmp_path_factory.mktemp("run")
         return compose([*small, f"cache_dir={cache}", *overrides], output_dir=folder, config_dir=CONF)
 
@@ -44,7 +51,7 @@ def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
 @pytest.fixture(scope="module", params=list(TASKS))
 def finished(request: pytest.FixtureRequest, make_config: MakeConfig) -> tuple[Any, Scores]:
     """One run of each task: its configuration and what `run` returned."""
-    cfg = make_config(f"task={request.param}")
+    cfg = make_config(f"task={request.param}", "report=full")
     return cfg, run(cfg)
 
 
@@ -60,6 +67,7 @@ def test_what_a_run_leaves(finished: tuple[Any, Scores]) -> None:
         "confusion.png",
         "per_class.png",
         "learning_curves.png",
+        "report.html",
     }
     assert not [name for name in left if "partial" in name or name.endswith(".tmp")]
 

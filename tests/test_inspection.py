@@ -23,7 +23,14 @@ from ecg_lightning.inspection import (
 from ecg_lightning.models import create_model
 
 CONF = Path(__file__).parents[1] / "conf"
-SMALL = ["source=synthetic", "source.patients=6", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
+SMALL = [
+    "source=synthetic",
+    "source.patients=6",
+    "source.minutes=1",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "report=none",
+]
 
 
 @pytest.fixture(scope="module")

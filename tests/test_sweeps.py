@@ -29,7 +29,7 @@ from ecg_lightning.provenance import config_digest
 from ecg_lightning.training.classifier import BeatClassifier
 
 ROOT = Path(__file__).parents[1]
-SMALL = [
+SMALL = ["report=none",
     "source=synthetic", "source.patients=6", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=3",
     "optimizer.batch_size=32", "model=bigru", "model.width=16", "monitor=val/loss", "mode=min",
 ]  # fmt: skip

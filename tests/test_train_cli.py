@@ -21,7 +21,7 @@ from ecg_lightning.experiment import build, compose
 from ecg_lightning.training.classifier import BeatClassifier
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["source=synthetic", "source.patients=6", "source.minutes=1"]
+SMALL = ["source=synthetic", "source.patients=6", "source.minutes=1", "report=none"]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 Finished = subprocess.CompletedProcess[str]

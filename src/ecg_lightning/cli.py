@@ -224,6 +224,35 @@ def compare_two_runs(
         Console().print(comparison_of_runs(answer))
 
 
+@app.command("report")
+def report_runs(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A run's folder; or folders of runs, of sweeps, or of such folders, for one page that compares them.",
+            metavar="DIR",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The page (default: report.html in DIR, or here if there is more than one DIR)."
+        ),
+    ] = None,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(help="A run on the same test beats that a single run has to beat; may be given more than once."),
+    ] = None,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Of a single run: no layout of its test beats, which takes longest.")
+    ] = False,
+) -> None:
+    """Write the report of a run, or one that compares several: a page that opens without network."""
+    from ecg_lightning.report import write_report
+
+    typer.echo(write_report(folders, output, baselines=baseline or (), embedding=not brief))
+
+
 @app.command("show")
 def show_augmentation(
     overrides: Annotated[

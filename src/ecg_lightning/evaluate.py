@@ -71,7 +71,7 @@ def evaluate(
     if not trained:
         raise CheckpointError(f"{checkpoint.path} does not tell the data it was trained with; predict with it instead")
     try:
-        plain = _plain_config(trained, source, split, seed, data_dir, cache_dir)
+        plain = plain_config(trained, source, split, seed, data_dir, cache_dir)
         datamodule = make_datamodule(plain)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or garbles {error}") from error
@@ -84,7 +84,7 @@ def evaluate(
     datamodule.setup()
     beats = datamodule.beats
     check_classes(beats, task)
-    _check_fit(checkpoint, beats)
+    check_fit(checkpoint, beats)
 
     trainer = pl.Trainer(
         accelerator=device,
@@ -111,7 +111,7 @@ def evaluate(
     if output_dir is None:
         Console().print(run_table(scores))
     else:
-        results.write(output_dir, scores, tested, probabilities, positive=task.positive)
+        results.write(output_dir, scores, tested, probabilities, positive=task.positive, report="full")
     if scores["warning"]:
         Console(stderr=True).print(f"warning: {scores['warning']}", style="yellow", highlight=False)
     return scores
@@ -127,15 +127,27 @@ def _use_file(datamodule: BeatDataModule, csv: Path, task: Task) -> None:
     datamodule.use(beats, Folds(train=nothing, validation=nothing, test=everything, protocol=protocol))
 
 
-def _plain_config(
+def plain_config(
     trained: Mapping[str, Any],
-    source: str | None,
-    split: str | None,
-    seed: int | None,
-    data_dir: Path | None,
-    cache_dir: Path | None,
+    source: str | None = None,
+    split: str | None = None,
+    seed: int | None = None,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """The configuration of the run, with what is asked for in place of what it had."""
+    """The configuration of a run, such as its checkpoint keeps, with what is asked for in place of what it had.
+
+    Args:
+        trained: the configuration, interpolations resolved.
+        source: other source, or None for the run's.
+        split: other protocol, or None.
+        seed: other seed of the split, or None.
+        data_dir: where the data are; None: where the run had them, else ``ECG_DATA_DIR``, else ``data``.
+        cache_dir: where beats are kept once read; None: ``ECG_CACHE_DIR``, else the user's cache.
+
+    Raises:
+        KeyError, TypeError: it lacks or garbles something.
+    """
     plain = dict(trained)
     augmentation = plain["augmentation"]
     if isinstance(augmentation["resampling"], str):  # written before resampling and loss had settings of their own
@@ -163,7 +175,12 @@ def _plain_config(
     return {**plain, "data_dir": str(data_dir), "cache_dir": str(cache_dir)}
 
 
-def _check_fit(checkpoint: Checkpoint, beats: Beats) -> None:
+def check_fit(checkpoint: Checkpoint, beats: Beats) -> None:
+    """Refuse beats of another length, rate or other RR intervals than a network learned from.
+
+    Raises:
+        ConfigError: they differ.
+    """
     assert checkpoint.hyperparameters is not None
     wanted = (checkpoint.hyperparameters["length"], checkpoint.about.get("fs", beats.fs))
     if wanted != (beats.length, beats.fs):

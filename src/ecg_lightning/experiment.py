@@ -179,7 +179,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "test": score_beats(tested, probabilities, task.positive),
     }
     if trainer.is_global_zero:
-        results.write(Path(cfg.output_dir), scores, tested, probabilities, positive=task.positive)
+        results.write(Path(cfg.output_dir), scores, tested, probabilities, positive=task.positive, report=cfg.report)
     return scores
 
 
@@ -228,7 +228,7 @@ def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
         "val": {"macro_f1": validation["macro_f1"], "accuracy": validation["accuracy"], "loss": loss},
         "test": score_beats(tested, probabilities, task.positive),
     }
-    results.write(Path(cfg.output_dir), scores, tested, probabilities, positive=task.positive)
+    results.write(Path(cfg.output_dir), scores, tested, probabilities, positive=task.positive, report=cfg.report)
     return scores
 
 
@@ -333,6 +333,8 @@ def _check_choices(cfg: DictConfig) -> None:
     """Refuse what Hydra lets pass because it is no group."""
     if cfg.tested not in FOLDS_TESTED:
         raise ConfigError(f"tested={cfg.tested}: choose one of {', '.join(FOLDS_TESTED)}")
+    if cfg.report not in results.REPORTS:
+        raise ConfigError(f"report={cfg.report}: choose one of {', '.join(results.REPORTS)}")
     if cfg.monitor not in MONITORED:
         raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
 

@@ -30,6 +30,7 @@ WITHOUT_EFFECT = (
     "data_dir",
     "cache_dir",
     "logger",
+    "report",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
     "callbacks.progress",

@@ -1,6 +1,7 @@
 """What a run leaves in its folder, and what it says on the terminal."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from ecg_lightning.evaluation.tables import run_table
 from ecg_lightning.files import whole_file
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.transfer import transfer_table
+
+log = logging.getLogger(__name__)
+
+REPORTS = ("full", "brief", "none")
+"""How much of a report a run writes: ``brief`` leaves out the layout of its test beats."""
 
 
 def announce(datamodule: BeatDataModule, network: str) -> None:
@@ -47,10 +53,12 @@ def write(
     probabilities: npt.NDArray[np.float32],
     *,
     positive: str | None,
+    report: str,
 ) -> None:
     """File a finished run and print its table.
 
-    Writes ``predictions.parquet``, the pictures and, last, ``scores.json``: a folder that has it is complete.
+    Writes ``predictions.parquet``, the pictures and then ``scores.json``: a folder that has it is complete. What goes
+    wrong with ``report.html``, which is made from these, is said and no more.
 
     Args:
         folder: the run's folder.
@@ -58,6 +66,7 @@ def write(
         beats: the test beats.
         probabilities: ``[n, classes]``, what the network said of them.
         positive: the class of interest of a binary task.
+        report: one of `REPORTS`.
     """
     about = {key: value for key, value in scores.items() if key not in ("val", "test")}
     write_predictions(folder / "predictions.parquet", beats, probabilities, positive=positive, about=about)
@@ -69,4 +78,19 @@ def write(
         partial.write_text(json.dumps(scores, indent=2) + "\n")
     console = Console()
     console.print(run_table(scores))
+    if report != "none":
+        _write_report(folder, embedding=report == "full")
     console.print(f"Results in {folder}", soft_wrap=True)
+
+
+def _write_report(folder: Path, *, embedding: bool) -> None:
+    from ecg_lightning.report import REPORT, write_report
+
+    (folder / REPORT).unlink(missing_ok=True)  # of what was here before
+    try:
+        write_report([folder], embedding=embedding)
+    except Exception as error:  # the run is whole: whatever it is, it is no reason to fail
+        log.warning(
+            "no report of this run (%s: %s); its scores are filed, and `ecg-lightning report %s` tries again",
+            type(error).__name__, error, folder,
+        )  # fmt: skip

@@ -110,7 +110,14 @@ def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
     cache = tmp_path_factory.mktemp("cache")
 
     def make(*overrides: str, output_dir: Path) -> Any:
-        small = ["source=synthetic", "source.patients=6", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=1"]
+        small = [
+            "source=synthetic",
+            "source.patients=6",
+            "source.minutes=1",
+            "trainer=cpu",
+            "trainer.max_epochs=1",
+            "report=none",
+        ]
         return compose([*small, f"cache_dir={cache}", *overrides], output_dir=output_dir, config_dir=CONF)
 
     return make

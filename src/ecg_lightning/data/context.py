@@ -26,9 +26,9 @@ RHYTHM = (
 """What `rhythm` tells, in order."""
 
 LIKENESS = (
-    "correlation",
-    "correlation of the P wave",
-    "correlation of the QRS complex",
+    "missing correlation",
+    "missing correlation of the P wave",
+    "missing correlation of the QRS complex",
     "difference of the P wave",
     "difference of the QRS complex",
     "difference of ST segment and T wave",
@@ -143,7 +143,8 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
 def likeness(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
     """The `LIKENESS` of every beat to the typical one around it, which is the median of a hundred.
 
-    Each beat is scaled to [0, 1] first. Correlations are Pearson's; differences are the mean absolute one, five times.
+    Each beat is scaled to [0, 1] first. What is missing of a correlation is 1 less Pearson's; differences are the mean
+    absolute one, five times.
 
     Args:
         signal: ``[t]``.
@@ -151,7 +152,7 @@ def likeness(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
         fs: its sampling rate in Hz.
 
     Returns:
-        ``[b, 6] float32``; a part of a beat that is flat correlates with nothing, 0.
+        ``[b, 6] float32``; 0 where a beat is as the typical one; a flat part correlates with nothing, 1.
     """
     offsets = np.arange(round(BEAT_FROM * fs), round(BEAT_TO * fs))
     beats = signal[np.clip(peaks[:, None] + offsets, 0, len(signal) - 1)]
@@ -164,9 +165,9 @@ def likeness(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
 
     qrs = slice(*np.searchsorted(offsets, (round(QRS_FROM * fs), round(QRS_TO * fs))))
     p_wave, rest = slice(0, qrs.start), slice(qrs.stop, None)
-    correlations = [_correlation(beats[:, part], typical[:, part]) for part in (slice(None), p_wave, qrs)]
+    missing = [1 - _correlation(beats[:, part], typical[:, part]) for part in (slice(None), p_wave, qrs)]
     differences = [5 * np.abs(beats[:, part] - typical[:, part]).mean(axis=1) for part in (p_wave, qrs, rest)]
-    return np.stack([*correlations, *differences], axis=1).astype(np.float32)
+    return np.stack([*missing, *differences], axis=1).astype(np.float32)
 
 
 def _windows(values: npt.NDArray[np.float64], before: int, after: int) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ Both answered the same beats, so that what makes these easy or hard is the same 
 far surer than the two intervals side by side make one think.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 SIDES = ("first", "second")
 
 
-def compare(first: Path | str, second: Path | str, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+Side = Path | str | Sequence[Path]
+"""A run's folder or its ``predictions.parquet``, a folder that holds the runs of all folds, or files of predictions."""
+
+
+def compare(first: Side, second: Side, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
     """Differences between two runs that were tested on the same beats, by paired bootstrap over patients.
 
     Each resample of the patients (of the beats, where patients are not known) scores both runs, and the differences of
@@ -33,7 +37,7 @@ def compare(first: Path | str, second: Path | str, *, resamples: int = RESAMPLES
 
     Args:
         first: a run's folder or its ``predictions.parquet``, or a folder that holds the runs of all folds of a
-            cross-validation.
+            cross-validation; or the files of predictions of all folds.
         second: another one.
         resamples: how many.
         seed: the same seed gives the same intervals.
@@ -54,8 +58,11 @@ def compare(first: Path | str, second: Path | str, *, resamples: int = RESAMPLES
     """
     from scipy.stats import binomtest
 
-    paths = [Path(first), Path(second)]
-    files = [_files(path) for path in paths]
+    files = [_files(Path(side)) if isinstance(side, Path | str) else list(side) for side in (first, second)]
+    paths = [
+        Path(side) if isinstance(side, Path | str) else of_side[0].parent
+        for side, of_side in zip((first, second), files, strict=True)
+    ]
     (one, classes, positive), (other, other_classes, _) = (read_pooled(*of_side) for of_side in files)
     told = [_told(of_side) for of_side in files]
     if classes != other_classes:

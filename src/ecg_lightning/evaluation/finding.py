@@ -95,6 +95,22 @@ def _naturally(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
+def read_scores(file: Path) -> dict[str, Any]:
+    """The scores of a run or of an evaluation, with what older versions left unsaid.
+
+    Raises:
+        DataError: the file is absent, cannot be read, or is none of a run.
+    """
+    scores = _read(file, wanted=True)
+    if scores is None or "task" not in scores:
+        raise DataError(f"{file} holds what several runs say together, no scores of a run; give the runs themselves")
+    return UNSAID | {"protocol": scores["split"]} | scores
+
+
+UNSAID = {"augmentation": "none", "resampling": "none", "transfer": "none"}
+"""What runs had before there was a choice, and a word for it in their scores."""
+
+
 def _read(file: Path, wanted: bool) -> dict[str, Any] | None:
     """Scores of a run, or those of several together; None for other files, unless `wanted`.
 
@@ -124,7 +140,7 @@ def _read(file: Path, wanted: bool) -> dict[str, Any] | None:
 
 def _run(file: Path, scores: dict[str, Any]) -> Run:
     """The run that left a file of scores: with its configuration, or with what the scores tell of it."""
-    scores = {"augmentation": "none", "resampling": "none", "transfer": "none", "protocol": scores["split"], **scores}
+    scores = UNSAID | {"protocol": scores["split"]} | scores
     if file.name == "scores.json" and (file.parent / ".hydra").is_dir():
         return read_run(file.parent, scores)
     folder = file.parent if file.name == "scores.json" else file

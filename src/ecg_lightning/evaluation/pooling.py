@@ -168,15 +168,32 @@ def pool(runs: Iterable[Run]) -> dict[str, Any]:
     Raises:
         DataError: a fold or a beat is there twice, or predictions cannot be read.
     """
-    results = [result for group in groups(runs, lambda run: run.same_but(*FOLD)) for result in results_of_folds(group)]
-    cells = groups(results, lambda result: result.runs[0].same_but(*FOLD, *SEEDS) + str(bool(result.folds)))
-    lines = groups(cells, lambda cell: cell[0].runs[0].same_but(*FOLD, *SEEDS, *SIZE) + str(bool(cell[0].folds)))
-    curves = [line for line in lines if len({str(_size(cell)) for cell in line}) > 1]
+    results = _results(runs)
+    cells = _cells(results)
     return {
         "pooled": [_pooled(result) for result in results if len(result.runs) > 1],
         "repeated": [_repeated(cell) for cell in cells if len(cell) > 1],
-        "low_data": _curves(curves),
+        "low_data": _low_data(cells),
     }
+
+
+def low_data(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """The third of the lists of `pool`, alone."""
+    return _low_data(_cells(_results(runs)))
+
+
+def _results(runs: Iterable[Run]) -> list[Result]:
+    return [result for group in groups(runs, lambda run: run.same_but(*FOLD)) for result in results_of_folds(group)]
+
+
+def _cells(results: Sequence[Result]) -> list[list[Result]]:
+    """Results that differ in their seed alone, together."""
+    return groups(results, lambda result: result.runs[0].same_but(*FOLD, *SEEDS) + str(bool(result.folds)))
+
+
+def _low_data(cells: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
+    lines = groups(cells, lambda cell: cell[0].runs[0].same_but(*FOLD, *SEEDS, *SIZE) + str(bool(cell[0].folds)))
+    return _curves([line for line in lines if len({str(_size(cell)) for cell in line}) > 1])
 
 
 def results_of_folds(runs: Sequence[Run]) -> list[Result]:

@@ -149,12 +149,12 @@ class RunsTable:
     @property
     def tested(self) -> str:
         """The beats that were scored: ``test``, or ``validation`` where a choice was made among settings."""
-        return _tested(self.scores) if self.scores else "test"
+        return tested_of(self.scores) if self.scores else "test"
 
     @property
     def protocol(self) -> str:
         """How the beats were divided, whatever the seed."""
-        return _protocol(self.scores) if self.scores else ""
+        return protocol_of(self.scores) if self.scores else ""
 
     @property
     def n_test(self) -> list[int]:
@@ -212,7 +212,7 @@ def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
     runs, remarks = find_runs(Path(path) for path in paths)
     by_table = [part for alike in groups(runs, lambda run: _table_key(run.scores)) for part in _of_equal_beats(alike)]
-    tables = [_table(of_table, remarks, only_run) for of_table in by_table]
+    tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
     beside = [table for table in tables if table.scores and _compares(table.scores)]
     if not only_run and beside:
         unrun = [task for task in TASKS if task not in {table.task for table in beside}]
@@ -339,7 +339,7 @@ def _flat(scores: Scores, twice: Sequence[str] = TWICE) -> dict[tuple[str, str],
 def _table_key(scores: Scores) -> str:
     told = [scores[key] for key in ("task", "dataset", "source", "synthetic", "split")]
     classes = list(scores["test"]["per_class"])
-    return json.dumps([*told, _protocol(scores), _tested(scores), classes, _as_published(scores)])
+    return json.dumps([*told, protocol_of(scores), tested_of(scores), classes, _as_published(scores)])
 
 
 def _of_equal_beats(runs: Sequence[Run]) -> list[list[Run]]:
@@ -363,7 +363,7 @@ def _as_published(scores: Scores) -> bool:
     return bool(scores["split"] == "random" and _context(scores) == ALONE)
 
 
-def _protocol(scores: Scores) -> str:
+def protocol_of(scores: Scores) -> str:
     """The protocol without what the seed, the fold and the size of the training part change in its wording."""
     protocol = re.sub(r", seed \d+$", "", str(scores["protocol"]).partition(", trained on ")[0])
     protocol, n = re.subn(r"fold \d+ of (\d+) \(counted from 0\)", r"each of \1 folds", protocol)
@@ -371,7 +371,8 @@ def _protocol(scores: Scores) -> str:
     return re.sub(r"\d+ patients to train, \d+ to validate, \d+ to test, ", "", protocol) if n else protocol
 
 
-def _tested(scores: Scores) -> str:
+def tested_of(scores: Scores) -> str:
+    """The beats that were scored: ``test`` or ``validation``."""
     tested: str = scores.get("fold", "test")
     return tested
 
@@ -389,7 +390,7 @@ def _compares(scores: Scores) -> bool:
 def _is_real(scores: Scores) -> bool:
     """Whether test beats of people were scored."""
     of_people = not scores["synthetic"] and TASKS.get(scores["task"]) == scores["dataset"]
-    return of_people and _tested(scores) == "test"
+    return of_people and tested_of(scores) == "test"
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
@@ -398,7 +399,17 @@ def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
     return scores["synthetic"], table.tested != "test", scores["split"] != "random", task, table.task
 
 
-def _table(runs: Sequence[Run], remarks: list[str], only_run: bool) -> RunsTable:
+def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> RunsTable:
+    """Runs that may be compared, as a table.
+
+    Args:
+        runs: of one task, on beats divided in the same way.
+        remarks: to which a sentence is added for what is kept apart.
+        only_run: leave out the published rows that have not been run.
+
+    Raises:
+        DataError: a fold is there twice.
+    """
     scores = runs[0].scores
     blocks = []
     for alike in groups(runs, lambda run: json.dumps(_block_key(run))):

@@ -172,7 +172,7 @@ def _comparison(task: str, fold: str, runs: Mapping[str, Scores]) -> list[Render
             value = _dig(scores, path)
             is_best = len(ordered) > 1 and value is not None and _rounded(value) == best[header]
             cells.append(Text(_percent(value), style="bold green" if is_best else ""))
-        table.add_row(str(number), _broken(scores["model"]), *cells, _duration(scores["wall_s"]))
+        table.add_row(str(number), _broken(scores["model"]), *cells, duration(scores["wall_s"]))
         # Names of jobs are too long for a column: a line of their own keeps them whole.
         mark = (" SYNTHETIC BEATS", "bold red") if scores["synthetic"] else ""
         legend.append(Text.assemble((f"{number:3d} ", "bold"), name, mark))
@@ -377,7 +377,8 @@ def _value(scores: Scores, path: tuple[str, ...]) -> Any:
     return value
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as ``1h02m``, ``3m07s`` or ``9s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
