@@ -199,6 +199,14 @@ def test_a_single_run_is_held_against_baselines(make_run: MakeRun, read_page: Re
     assert f"cnet does not beat the baseline gradient_boosting: {100 * difference:+.1f}".replace("-", "−") in text
 
 
+def test_infarction_is_told_by_its_auroc(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:
+    folders = [make_run("net", task="mi", skill=0.2), make_run("length", task="mi", model="beat_length", skill=0.6)]
+    page = read_page(runs_report(folders, output=tmp_path / "report.html"))
+    auroc = scores_of(folders[0])["test"]["macro_auroc"]
+    assert f"Best on validation is cnet: AUROC {100 * auroc:.1f} %" in page.text
+    assert "cnet does not beat the baseline beat_length" in page.text and "points of AUROC" in page.text
+
+
 def test_several_runs_stand_in_one_table(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:
     good, fair = make_run("good", skill=0.9), make_run("fair", model="seq", skill=0.4)
     baseline = make_run("baseline", model="gradient_boosting", skill=0.7)
@@ -273,7 +281,7 @@ def test_what_does_not_compare_stands_apart(make_run: MakeRun, read_page: ReadPa
     headings = re.findall(r"MIT-BIH from PhysioNet, split (\w+)", page.text)
     assert set(headings) == {"random", "patient"}
     # What is seen of a beat changes the fingerprint and not the question: the same beats, in one table.
-    assert "cnet, RR minus …" in page.text
+    assert "cnet + RR minus …" in page.text
 
 
 def test_fewer_training_beats_make_a_curve(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ecg_lightning.errors import DataError
 from ecg_lightning.evaluation.scores import score_predictions
-from ecg_lightning.provenance import without
+from ecg_lightning.provenance import WITHOUT_EFFECT, without
 
 Scores = Mapping[str, Any]
 
@@ -56,8 +56,8 @@ class Run:
         return fold
 
     def same_but(self, *settings: str) -> str:
-        """Equal for runs on the same beats whose configurations differ in nothing but these settings."""
-        kept = without(self.config, settings)
+        """Equal for runs on the same beats whose configurations differ in nothing of effect but these settings."""
+        kept = without(self.config, (*WITHOUT_EFFECT, *settings))
         return json.dumps([kept, self.scores["fingerprint"]], sort_keys=True, default=str)
 
     def overrides_but(self, *settings: str) -> list[str]:

@@ -25,7 +25,7 @@ from ecg_lightning.report import charts
 from ecg_lightning.report.numbers import MINUS, NONE, Figures, Scores, completed, data
 from ecg_lightning.report.one import DATASETS, SOURCES
 from ecg_lightning.report.page import render
-from ecg_lightning.report.verdict import against_baselines
+from ecg_lightning.report.verdict import against_baselines, deciding
 from ecg_lightning.report.writing import REPORT
 
 BASELINES = ("majority", "beat_length", "logistic_regression", "gradient_boosting")
@@ -176,7 +176,7 @@ def _group(number: int, table: RunsTable) -> dict[str, Any]:
         "plain": plain,
         "note": note,
         "chart": _chart(entries),
-        "chart_note": f"Macro-F1 with {spread}; baselines in grey.",
+        "chart_note": f"Macro-F1 with {spread}{'; baselines in grey' * (0 < len(networks) < len(entries))}.",
         "grids": _grids(scores, entries),
         "differences": _differences(first, answers),
         "remarks": remarks,
@@ -195,26 +195,28 @@ def _entries(table: RunsTable) -> list[Entry]:
         parts += [block.arm] if block.arm != "none" else []
         # How context is set is told by its words.
         told = [part for part in row.settings.split(", ") if part and not part.startswith("dataset.")]
-        names.append(", ".join([*parts, *told]))
+        names.append(" + ".join([*parts, *told]))
     entries = []
     for (block, row), name in zip(pairs, names, strict=True):
-        whole = name if names.count(name) == 1 else f"{name}, {row.runs[0].folder.name}"
+        whole = name if names.count(name) == 1 else f"{name} ({row.runs[0].folder.name})"
         entries.append(Entry(row=row, name=whole, network=block.network))
     return entries
 
 
 def _short(context: str) -> str:
-    """``rhythm, 0.272 s before the R peak`` as ``rhythm, from −272 ms``."""
-    return re.sub(r"([\d.]+) s before the R peak", lambda told: f"from {MINUS}{1000 * float(told[1]):.0f} ms", context)
+    """``rhythm, 0.272 s before the R peak`` as ``rhythm + from −272 ms``."""
+    words = re.sub(r"([\d.]+) s before the R peak", lambda told: f"from {MINUS}{1000 * float(told[1]):.0f} ms", context)
+    return words.replace(", ", " + ")
 
 
 def _verdict(
     first: Entry, entries: Sequence[Entry], answers: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Markup], list[Markup]]:
     f = first.figures
-    spread = _spread(first, "test.macro_f1")
-    lead = Markup("Best on validation is {}: macro-F1 <strong>{} %</strong>{} on the test beats.").format(
-        first.name, f.percent("test.macro_f1", 1), Markup(" ({})").format(spread) if spread else ""
+    figure, words = deciding(f.scores)
+    spread = _spread(first, f"test.{figure}")
+    lead = Markup("Best on validation is {}: {} <strong>{} %</strong>{} on the test beats.").format(
+        first.name, words, f.percent(f"test.{figure}", 1), Markup(" ({})").format(spread) if spread else ""
     )
     if first.is_baseline:
         lead = Markup("There are baselines alone. ") + lead
@@ -223,7 +225,7 @@ def _verdict(
     worse: list[str] = []
     unsure: list[str] = []
     for entry in others:
-        one = answers[entry.name]["differences"]["macro_f1"]
+        one = answers[entry.name]["differences"][figure]
         if not one["interval"] or one["interval"][0] <= 0 <= one["interval"][1]:
             unsure.append(entry.name)
         else:
@@ -251,7 +253,8 @@ def _baselines(
     networks = [entry for entry in entries if not entry.is_baseline]
     if not baselines or not networks:
         return [], []
-    strongest = max(baselines, key=lambda entry: entry.figures.value("test.macro_f1"))
+    figure = deciding(first.figures.scores)
+    strongest = max(baselines, key=lambda entry: entry.figures.value(f"test.{figure[0]}") or 0.0)
     told: list[Markup] = []
     plain: list[Markup] = []
     for entry in networks:
@@ -260,9 +263,9 @@ def _baselines(
             said = Markup("{} was not tested on the beats of the baseline {}.")
             plain.append(said.format(entry.name, strongest.name))
             continue
-        sentences = against_baselines(entry.name, [answer])
-        beats = answer["differences"]["macro_f1"]["interval"] and answer["differences"]["macro_f1"]["interval"][0] > 0
-        (told if beats else plain).extend(sentences)
+        sentences = against_baselines(entry.name, [answer], figure)
+        ends = answer["differences"][figure[0]]["interval"]
+        (told if ends and ends[0] > 0 else plain).extend(sentences)
     if told:
         told = [Markup("The strongest baseline is {}. ").format(strongest.name) + Markup(" ").join(told)]
     return told, plain
@@ -271,6 +274,7 @@ def _baselines(
 def _compared(first: Entry, others: Iterable[Entry]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """`compare` of a row with each of the others, by a seed that both have; and why some could not be."""
     answers, remarks = {}, []
+    without = []
     for other in others:
         pair = _same_split(first.row, other.row)
         if pair is None:
@@ -278,12 +282,14 @@ def _compared(first: Entry, others: Iterable[Entry]) -> tuple[dict[str, dict[str
             continue
         files = [result.predictions for result in pair]
         if not all(file.is_file() for side in files for file in side):
-            remarks.append(f"No difference between {first.name} and {other.name}: predictions are missing.")
+            without.append(other.name)
             continue
         try:
             answers[other.name] = compare(*files)
         except DataError as error:
             remarks.append(f"No difference between {first.name} and {other.name}: {error}.")
+    if without:
+        remarks.append(f"No difference between {first.name} and {_and(without)}: predictions are missing.")
     return answers, remarks
 
 

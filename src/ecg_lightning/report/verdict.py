@@ -49,7 +49,16 @@ def verdict(figures: Figures, baselines: Sequence[Mapping[str, Any]] | None = No
     sentences = [*(_infarction(figures) if binary else _arrhythmia(figures)), _people(scores)]
     if published := published_for_run(scores):
         sentences += _beside(figures, published)
-    return sentences + (against_baselines(scores["model"], baselines) if baselines is not None else [])
+    return sentences + (
+        against_baselines(scores["model"], baselines, deciding(scores)) if baselines is not None else []
+    )
+
+
+def deciding(scores: Mapping[str, Any]) -> tuple[str, str]:
+    """What a network is told better by, with its name: AUROC of two classes (of either the same), else macro-F1."""
+    test = scores["test"]
+    binary = len(test["per_class"]) == 2 and test.get("macro_auroc") is not None
+    return ("macro_auroc", "AUROC") if binary else ("macro_f1", "macro-F1")
 
 
 def _arrhythmia(figures: Figures) -> list[Markup]:
@@ -187,35 +196,35 @@ def _beside(figures: Figures, published: Mapping[str, Any]) -> list[Markup]:
     ]
 
 
-def against_baselines(model: str, answers: Sequence[Mapping[str, Any]], figure: str = "macro_f1") -> list[Markup]:
+def against_baselines(model: str, answers: Sequence[Mapping[str, Any]], figure: tuple[str, str]) -> list[Markup]:
     """A sentence on the baselines that a network beats, and one on each that it does not surely beat.
 
     Args:
         model: the network.
         answers: what `comparing.compare` said of it and of each baseline.
-        figure: what decides.
+        figure: what decides, and its name.
     """
     beaten, sentences = [], []
     for answer in answers:
-        name, one = answer["second"].get("model", "a baseline"), answer["differences"][figure]
+        name, one = answer["second"].get("model", "a baseline"), answer["differences"][figure[0]]
         ends = f" ({100 * one['interval'][0]:+.1f} to {100 * one['interval'][1]:+.1f})" if one["interval"] else ""
         difference = f"{100 * one['difference']:+.1f}{ends}".replace("-", MINUS)
         if one["interval"] and one["interval"][0] > 0:
             beaten.append(Markup("{} by {}").format(name, difference))
         elif one["difference"] <= 0:
             sentences.append(
-                Markup("<strong>{} does not beat the baseline {}</strong>: {} points of macro-F1.").format(
-                    model, name, difference
+                Markup("<strong>{} does not beat the baseline {}</strong>: {} points of {}.").format(
+                    model, name, difference, figure[1]
                 )
             )
         else:
             sentences.append(
-                Markup("<strong>{} does not surely beat the baseline {}</strong>: {} points of macro-F1.").format(
-                    model, name, difference
+                Markup("<strong>{} does not surely beat the baseline {}</strong>: {} points of {}.").format(
+                    model, name, difference, figure[1]
                 )
             )
     if beaten:
-        sentences.insert(0, Markup("{} beats {} points of macro-F1.").format(model, Markup(", ").join(beaten)))
+        sentences.insert(0, Markup("{} beats {} points of {}.").format(model, Markup(", ").join(beaten), figure[1]))
     return sentences
 
 
