@@ -66,7 +66,7 @@ def test_a_run_explains_itself_from_its_folder(finished: Path, explain: Explain)
         assert one.beat.seconds == row["sample"] / 360
     assert found.saliency and any(of_class.beats for of_class in found.saliency.classes)
     for shown in (shown for of_class in found.saliency.classes for shown in of_class.beats):
-        assert shown.beat.true == shown.beat.predicted and len(shown.context) == 21
+        assert shown.beat.true == shown.beat.predicted and len(shown.context) == 14
         assert abs(shown.error) < 0.02 * abs(shown.logit - shown.baseline) + 1e-3
     assert found.embedding and found.embedding.n_beats == len(table)
     assert json.loads(json.dumps(dataclasses.asdict(found)))["length"] == 221

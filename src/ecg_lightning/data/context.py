@@ -14,20 +14,14 @@ from ecg_lightning.data.beats import FloatArray, IntArray
 from ecg_lightning.errors import ConfigError
 
 RHYTHM = (
+    "previous RR to local mean",
+    "next RR to local mean",
+    "previous RR to the record's mean",
+    "local mean to the record's",
     "irregularity",
-    *(
-        name
-        for average in ("median", "mean")
-        for name in (
-            f"previous RR to local {average}",
-            f"next RR to local {average}",
-            f"previous RR to the record's {average}",
-            f"local {average} to the record's",
-            f"previous RR from local {average}, beside irregularity",
-            f"next RR from local {average}, beside irregularity",
-            f"previous RR from the record's {average}, beside irregularity",
-        )
-    ),
+    "previous RR from local mean, beside irregularity",
+    "next RR from local mean, beside irregularity",
+    "previous RR from the record's mean, beside irregularity",
 )
 """What `rhythm` tells, in order."""
 
@@ -115,16 +109,16 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
     """The `RHYTHM` of every beat but the last, which has no next RR interval.
 
     Logarithms of ratios of RR intervals, after de Chazal, O'Dwyer & Reilly, IEEE Trans. Biomed. Eng. 51(7), 2004; and
-    how far an interval is from the usual one beside the spread of its neighbours, since in atrial fibrillation an early
-    beat means little. The usual interval is a median, which some early beats do not move, and a mean, which long pauses
-    move where early beats are the greater part.
+    how far an interval is from the mean beside the spread of its neighbours, since in atrial fibrillation an early beat
+    means little. Means, not medians: where early beats are the greater part, as in bigeminy and sick sinus syndrome,
+    the pauses after them still make the mean longer than what is early.
 
     Args:
         peaks: ``[b]`` R peaks, ascending; annotations that are no beats are not among them.
         fs: their sampling rate in Hz.
 
     Returns:
-        ``[b - 1, 15] float32``. The first beat has its next RR interval for the previous one, which is not known.
+        ``[b - 1, 8] float32``. The first beat has its next RR interval for the previous one, which is not known.
     """
     after = np.clip(np.diff(peaks) / fs, SHORTEST, LONGEST)
     if not len(after):
@@ -133,14 +127,16 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
     around = _windows(before, LOCAL_INTERVALS, LOCAL_INTERVALS)
     steps = np.abs(np.diff(before, append=before[-1:]))
     spread = np.nanmedian(_windows(steps, LOCAL_INTERVALS, LOCAL_INTERVALS - 1), axis=1)
+    local, record = np.nanmean(around, axis=1), before.mean()
     # Scaled so that each lies about between -1 and 1: quarters of an octave, and irregularity about its usual value.
-    columns = [(np.log2((spread + RESOLUTION) / np.nanmedian(around, axis=1)) + 4.5) / 1.5]
-    for average in (np.nanmedian, np.nanmean):
-        local, record = average(around, axis=1), average(before)
-        ratios = (before / local, after / local, before / record, local / record)
-        distances = (before - local, after - local, before - record)
-        columns += [4 * np.log2(ratio) for ratio in ratios]
-        columns += [np.tanh(distance / (spread + DOUBT) / 4) for distance in distances]
+    ratios = (before / local, after / local, before / record, local / record)
+    irregularity = (np.log2((spread + RESOLUTION) / np.nanmedian(around, axis=1)) + 4.5) / 1.5
+    distances = (before - local, after - local, before - record)
+    columns = (
+        *(4 * np.log2(ratio) for ratio in ratios),
+        irregularity,
+        *(np.tanh(distance / (spread + DOUBT) / 4) for distance in distances),
+    )
     return np.stack(columns, axis=1).astype(np.float32)
 
 
