@@ -60,7 +60,7 @@ def test_beats_are_early_beside_their_pauses_even_where_most_are() -> None:
     pauses = np.cumsum(np.tile([60, 60, 60, 200], 30))
     told = rhythm(pauses, 100.0)
     early = 50  # its previous RR interval is a short one
-    assert told[early][AT["previous RR to the record's mean"]] == pytest.approx(4 * np.log2(60 / 95), abs=0.05)
+    assert told[early][AT["previous RR to the record's mean"]] == pytest.approx(4 * np.log2(60 / 95), abs=0.1)
 
 
 def test_a_run_of_fast_beats_is_fast_against_its_record() -> None:
