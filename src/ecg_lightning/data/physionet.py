@@ -89,7 +89,7 @@ class PhysioNet(Source):
             "recorded_fs": None if self.recorded_fs is None else float(self.recorded_fs),
             "class_map": CLASS_MAP if self.dataset == "mitbih" else "reason for admission",
             **dataclasses.asdict(self.cut),
-            **({"context": self.context.chosen} if self.context.names else {}),
+            **({"context": list(self.context.names)} if self.context.names else {}),
         }
 
     def read(self) -> Beats:

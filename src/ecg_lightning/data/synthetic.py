@@ -138,8 +138,9 @@ class Synthetic(Source):
 
     def settings(self) -> dict[str, Any]:
         own = asdict(self)
-        if not self.context.names:
-            del own["context"]
+        del own["context"]
+        if self.context.names:
+            own["context"] = list(self.context.names)
         return {"source": self.name, "synthetic": True, "model": MODEL, **own}
 
     def read(self) -> Beats:
