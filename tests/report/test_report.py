@@ -281,7 +281,7 @@ def test_what_does_not_compare_stands_apart(make_run: MakeRun, read_page: ReadPa
     headings = re.findall(r"MIT-BIH from PhysioNet, split (\w+)", page.text)
     assert set(headings) == {"random", "patient"}
     # What is seen of a beat changes the fingerprint and not the question: the same beats, in one table.
-    assert "cnet + RR minus …" in page.text
+    assert "cnet + rhythm minus …" in page.text
 
 
 def test_fewer_training_beats_make_a_curve(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:
