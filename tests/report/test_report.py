@@ -164,6 +164,13 @@ def test_a_run_of_an_older_version_gets_what_it_lacks_from_its_predictions(
     assert "This run left no learning curves" in bare.text
 
 
+def test_a_single_epoch_is_said_to_make_no_curve(make_run: MakeRun, read_page: ReadPage) -> None:
+    folder = make_run("one")
+    (folder / "metrics.csv").write_text("epoch,step,train/loss,val/loss,val/macro_f1\n0,99,,0.9,0.4\n0,99,1.0,,\n")
+    page = read_page(run_report(folder))
+    assert "an epoch alone makes no curve" in page.text and "chosen by macro-F1 on validation" not in page.text
+
+
 def test_predictions_of_another_run_are_refused(make_run: MakeRun) -> None:
     folder, other = make_run("one"), make_run("two", skill=0.2)
     scores = scores_of(folder)

@@ -547,6 +547,9 @@ def _learning(metrics: Path, scores: Scores) -> dict[str, Any]:
         epochs = table.groupby("epoch").last()
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{metrics} is no readable table of metrics: {error}") from error
+    if len(epochs) == 1:
+        told["learning_note"] = "This run saw its training beats once: an epoch alone makes no curve."
+        return told
     best = scores.get("best_epoch")
     for name, label, scale in (("loss", "loss", 1), ("macro_f1", "macro-F1, %", 100)):
         lines = []
