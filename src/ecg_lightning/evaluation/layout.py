@@ -261,7 +261,8 @@ def _legend(table: RunsTable, block: Block, row: Row) -> str:
     for unit in ("epochs", "steps"):
         if counts := [run.scores[unit] for run in row.runs if run.scores.get(unit) is not None]:
             fewest, most = f"{min(counts):,}", f"{max(counts):,}"
-            parts.append(f"{fewest} {unit}" if fewest == most else f"{fewest} to {most} {unit}")
+            named = unit if max(counts) > 1 else unit.removesuffix("s")
+            parts.append(f"{fewest} {named}" if fewest == most else f"{fewest} to {most} {named}")
     folders = [run.folder for run in row.runs]
     parents = {folder.parent for folder in folders}
     if len(folders) > 2 and len(parents) == 1:
