@@ -77,7 +77,8 @@ def interval(values: Numbers) -> list[float] | None:
     """Low and high end of the middle 95 % of what resamples gave; None if none gave anything."""
     defined = values[~np.isnan(values)]
     tail = (1 - LEVEL) / 2
-    return [float(end) for end in np.quantile(defined, (tail, 1 - tail))] if len(defined) else None
+    # The last bits of a sum depend on how many threads share it; the same predictions have the same intervals.
+    return [round(float(end), 12) for end in np.quantile(defined, (tail, 1 - tail))] if len(defined) else None
 
 
 def nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
