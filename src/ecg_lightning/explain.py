@@ -11,14 +11,9 @@ from ecg_lightning.checkpoint import read_checkpoint
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.errors import DataError, EcgLightningError
 from ecg_lightning.evaluate import check_fit, plain_config
-from ecg_lightning.evaluation.explaining import (
-    Embedding,
-    Mistakes,
-    Saliency,
-    embed,
-    explain_beats,
-    find_mistakes,
-)
+from ecg_lightning.evaluation.embedding import Embedding, embed
+from ecg_lightning.evaluation.mistakes import Mistakes, find_mistakes
+from ecg_lightning.evaluation.saliency import Saliency, explain_beats
 from ecg_lightning.evaluation.scores import labels_and_probabilities, read_predictions
 from ecg_lightning.experiment import make_datamodule
 from ecg_lightning.training.baselines import BASELINES

@@ -13,16 +13,10 @@ from torch import Tensor
 from ecg_lightning.data.aami import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.errors import DataError
-from ecg_lightning.evaluation import explaining
-from ecg_lightning.evaluation.explaining import (
-    drawn_by_class,
-    embed,
-    explain_beats,
-    find_mistakes,
-    integrated_gradients,
-    rank_correlation,
-    with_fresh_weights,
-)
+from ecg_lightning.evaluation import saliency
+from ecg_lightning.evaluation.embedding import drawn_by_class, embed
+from ecg_lightning.evaluation.mistakes import find_mistakes
+from ecg_lightning.evaluation.saliency import explain_beats, integrated_gradients, rank_correlation, with_fresh_weights
 from ecg_lightning.models import BeatModel, create_model, model_names
 from ecg_lightning.tasks import get_task
 
@@ -179,8 +173,8 @@ def test_weights_that_make_no_difference_are_said_to_make_none(
     taught: tuple[BeatModel, Beats], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, beats = taught
-    monkeypatch.setattr(explaining, "with_fresh_weights", lambda model, seed: model)
-    monkeypatch.setattr(explaining, "FRESH_STEPS", explaining.STEPS)
+    monkeypatch.setattr(saliency, "with_fresh_weights", lambda model, seed: model)
+    monkeypatch.setattr(saliency, "FRESH_STEPS", saliency.STEPS)
     found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
     assert found.rank_correlation == pytest.approx(1)
     assert found.partial_correlation == pytest.approx(1)

@@ -10,7 +10,9 @@ import torch
 
 from ecg_lightning.data.aami import AAMI_CLASSES
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.evaluation.explaining import embed, explain_beats, find_mistakes
+from ecg_lightning.evaluation.embedding import embed
+from ecg_lightning.evaluation.mistakes import find_mistakes
+from ecg_lightning.evaluation.saliency import explain_beats
 from ecg_lightning.explain import Explanation
 from ecg_lightning.models import create_model
 from ecg_lightning.report import beats as pictures

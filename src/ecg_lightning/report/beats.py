@@ -19,15 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ecg_lightning.evaluation.explaining import (
-    BeatSaliency,
-    ClassSaliency,
-    Embedding,
-    Mistake,
-    Mistakes,
-    Saliency,
-    ShownBeat,
-)
+from ecg_lightning.evaluation.embedding import Embedding
+from ecg_lightning.evaluation.mistakes import Mistake, Mistakes, ShownBeat
+from ecg_lightning.evaluation.saliency import BeatSaliency, ClassSaliency, Saliency
 from ecg_lightning.explain import Explanation
 
 STYLE = """
