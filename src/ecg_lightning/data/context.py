@@ -2,7 +2,7 @@
 
 A supraventricular beat comes early and looks like the others, a ventricular one comes early and does not. Both are told
 against the same recording, as numbers without a unit that lie around 0 in sinus rhythm; no label and no other patient
-has a part in them.
+has a part in them. Beats to come do: this is for a whole recording, not for a monitor at the bedside.
 """
 
 from dataclasses import dataclass
