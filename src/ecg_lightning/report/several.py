@@ -263,7 +263,9 @@ def _baselines(
             said = Markup("{} was not tested on the beats of the baseline {}.")
             plain.append(said.format(entry.name, strongest.name))
             continue
-        sentences = against_baselines(entry.name, [answer], figure)
+        # By the name that it has on this page, which tells what it saw.
+        named = {**answer, "second": {**answer["second"], "model": strongest.name}}
+        sentences = against_baselines(entry.name, [named], figure)
         ends = answer["differences"][figure[0]]["interval"]
         (told if ends and ends[0] > 0 else plain).extend(sentences)
     if told:
