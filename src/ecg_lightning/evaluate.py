@@ -176,7 +176,7 @@ def plain_config(
 
 
 def check_fit(checkpoint: Checkpoint, beats: Beats) -> None:
-    """Refuse beats of another length, rate or other RR intervals than a network learned from.
+    """Refuse beats of another length, rate or other context than a network learned from.
 
     Raises:
         ConfigError: they differ.

@@ -20,8 +20,6 @@ FEW = 100
 
 NEIGHBOURS = 10
 
-Numbers = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:

@@ -11,13 +11,11 @@ import torch
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.transforms import beat_lengths
 from ecg_lightning.errors import DataError
-from ecg_lightning.evaluation.figures import Probabilities
+from ecg_lightning.evaluation.figures import Numbers, Probabilities
 
 N_MISTAKES = 12
 MOST_OF_RECORD = 2
 """Mistakes of one record that are shown while there are others to show."""
-
-Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

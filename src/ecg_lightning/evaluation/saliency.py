@@ -35,8 +35,6 @@ N_FRESH = 3
 HARDLY = 0.5
 """Mean rank correlation with the saliency under fresh weights from which on a picture is said to say little."""
 
-Numbers = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ContextShare:
