@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from ecg_lightning.job import interruptible, run_job
+from ecg_lightning.cli.train import interruptible, run_job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

@@ -43,18 +43,19 @@ def overrides() -> list[str]:
 
 
 def compose(folder: Path, *more: str) -> "DictConfig":  # noqa: F821
-    from ecg_lightning import experiment
+    from ecg_lightning.pipeline.config import compose
 
     settings = [*overrides(), f"cache_dir={folder / 'cache'}", "trainer=cpu", *more]
-    return experiment.compose(settings, output_dir=folder / "run", config_dir=ROOT / "conf")
+    return compose(settings, output_dir=folder / "run", config_dir=ROOT / "conf")
 
 
 def cutting(folder: Path) -> Iterable[Figure]:
     """Records to beats, the first time."""
-    from ecg_lightning import experiment
+    from ecg_lightning.pipeline.build import build
+    from ecg_lightning.pipeline.config import compose
 
     started = time.perf_counter()
-    experiment.build(compose(folder))
+    build(compose(folder))
     seconds = time.perf_counter() - started
     yield Figure("first start: records read, cut and cached", f"{seconds:.1f} s", "≤ 20 s", seconds <= 20)
 
@@ -77,7 +78,8 @@ def start_child(folder: Path) -> None:
     born = time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - _start_of_process())
     import pyarrow  # noqa: F401  # with what loading the cache imports
 
-    from ecg_lightning import experiment
+    from ecg_lightning.pipeline.build import build
+    from ecg_lightning.pipeline.config import compose, quiet
 
     cfg = compose(folder, "trainer.max_steps=1", "+trainer.limit_val_batches=0", "+trainer.enable_checkpointing=false")
     cfg.callbacks = {}
@@ -94,8 +96,8 @@ def start_child(folder: Path) -> None:
         seconds += time.perf_counter() - before
 
     BeatDataModule.setup = timed_setup  # type: ignore[method-assign]
-    experiment.quiet()
-    parts = experiment.build(cfg)
+    quiet()
+    parts = build(cfg)
     parts.trainer.fit(parts.classifier, datamodule=parts.datamodule)
     print(imported - born, seconds, time.time() - born)
 
@@ -109,7 +111,7 @@ def kaggle(folder: Path) -> Iterable[Figure]:
     """The arrhythmia training CSV in the published size and format: 87,554 rows of 188 numbers, 411 MB."""
     import numpy as np
 
-    from ecg_lightning.data.kaggle import LENGTH, read_csv
+    from ecg_lightning.data.databases.kaggle import LENGTH, read_csv
 
     path = folder / "mitbih_train.csv"
     rng = np.random.default_rng(0)
@@ -129,13 +131,14 @@ def kaggle(folder: Path) -> Iterable[Figure]:
 
 def resampling(folder: Path) -> Iterable[Figure]:
     """SMOTE of the training fold up to the largest class: the first time, and from the cache."""
-    from ecg_lightning import experiment
+    from ecg_lightning.pipeline.build import build
+    from ecg_lightning.pipeline.config import compose
 
-    experiment.build(compose(folder))  # which cuts the records
+    build(compose(folder))  # which cuts the records
     for method, target in (("smote", 30), ("smote_tomek", 600)):
         settings = [f"augmentation={method}", "augmentation.resampling.counts=null"]
-        first, again = (_timed(lambda: experiment.build(compose(folder, *settings))) for _ in range(2))  # noqa: B023
-        shared = _timed(lambda: experiment.build(compose(folder)))
+        first, again = (_timed(lambda: build(compose(folder, *settings))) for _ in range(2))  # noqa: B023
+        shared = _timed(lambda: build(compose(folder)))
         seconds = first - shared
         yield Figure(f"{method}, the first time", f"{seconds:.1f} s", f"≤ {target} s", seconds <= target)
         seconds = again - shared
@@ -146,9 +149,10 @@ def resampling(folder: Path) -> Iterable[Figure]:
 
 def loader(folder: Path) -> Iterable[Figure]:
     """Batches of 256 from the datamodule alone."""
-    from ecg_lightning import experiment
+    from ecg_lightning.pipeline.build import build
+    from ecg_lightning.pipeline.config import compose
 
-    datamodule = experiment.build(compose(folder)).datamodule
+    datamodule = build(compose(folder)).datamodule
     rates = []
     for _ in range(5):
         beats = 0
@@ -165,9 +169,10 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
     import torch
     from pytorch_lightning.callbacks import Callback
 
-    from ecg_lightning import experiment
+    from ecg_lightning.pipeline.build import build
+    from ecg_lightning.pipeline.config import compose, quiet
 
-    experiment.quiet()
+    quiet()
 
     class Clock(Callback):
         """Times the training batches of each epoch, with whatever the Trainer does between them."""
@@ -186,14 +191,14 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
     limits += ["trainer.max_epochs=1", "+trainer.enable_checkpointing=false", "trainer.enable_progress_bar=false"]
 
     def under_trainer() -> float:
-        parts = experiment.build(compose(folder, *limits))
+        parts = build(compose(folder, *limits))
         clock = Clock()
         parts.trainer.callbacks.append(clock)
         parts.trainer.fit(parts.classifier, datamodule=parts.datamodule)
         return clock.seconds[0]
 
     def bare() -> float:
-        parts = experiment.build(compose(folder, *limits))
+        parts = build(compose(folder, *limits))
         network, task, data = parts.classifier.model, parts.classifier.task, parts.datamodule
         loss_of = parts.classifier.loss
         average = [parameter.detach().clone() for parameter in network.parameters()]
@@ -230,9 +235,10 @@ def transforms(folder: Path, batches: int = 20, pairs: int = 5) -> Iterable[Figu
     """All transforms and mixup beside the training (cnet) of the same batches, in turn."""
     import torch
 
-    from ecg_lightning import experiment
+    from ecg_lightning.pipeline.build import build
+    from ecg_lightning.pipeline.config import compose
 
-    parts = experiment.build(compose(folder, "augmentation=strong", "augmentation.mixup=0.2"))
+    parts = build(compose(folder, "augmentation=strong", "augmentation.mixup=0.2"))
     network, task, data = parts.classifier.model, parts.classifier.task, parts.datamodule
     loss_of = parts.classifier.loss
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)

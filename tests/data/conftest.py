@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import wfdb
 
-from ecg_lightning.data.aami import AAMI_CLASSES
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.recording import Cut, Recording
-from ecg_lightning.data.synthetic import Synthetic
+from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.data.recording import Recording
+from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.errors import DataError
 
 MakeBeats = Callable[..., Beats]
 

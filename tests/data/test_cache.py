@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.cache import cache_key, cached_beats
-from ecg_lightning.data.physionet import PhysioNet
-from ecg_lightning.data.recording import Cut
-from ecg_lightning.data.source import Source
-from ecg_lightning.data.synthetic import Synthetic
-from ecg_lightning.errors import DataError
+from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.databases.physionet import PhysioNet
+from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.windows import Cut
 
 SYNTHETIC = Synthetic(dataset="mitbih", cut=Cut(), patients=2, minutes=0.5)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.context import LIKENESS, RHYTHM, Context, likeness, rhythm
-from ecg_lightning.errors import ConfigError
 
 FS = 125.0
 AT = {name: column for column, name in enumerate(RHYTHM)}

@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.utils.data import BatchSampler as TorchBatchSampler
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
+from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset, MixedBatch
 from ecg_lightning.data.context import Context
-from ecg_lightning.data.datamodule import Batch, BatchSampler, BeatDataModule, BeatDataset, MixedBatch
-from ecg_lightning.data.recording import Cut
-from ecg_lightning.data.synthetic import Synthetic
-from ecg_lightning.errors import ConfigError, DataError
+from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.windows import Cut
 
 SOURCE = Synthetic(dataset="mitbih", cut=Cut(), patients=3, minutes=1)
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecg_lightning.data.aami import AAMI_CLASSES
+from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
-from ecg_lightning.data.kaggle import read_csv
+from ecg_lightning.data.databases.kaggle import read_csv
+from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.resampling import Resampling, make_resampling, resample, resampled, tomek_links
-from ecg_lightning.errors import ConfigError, DataError
 
 OVER = ("smote", "borderline_smote", "adasyn", "random_over")
 LENGTH = 60

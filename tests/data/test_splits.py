@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecg_lightning.data.aami import AAMI_CLASSES
+from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.physionet import SAME_PERSON, PhysioNet
-from ecg_lightning.data.recording import Cut
+from ecg_lightning.data.databases.physionet import SAME_PERSON, PhysioNet
+from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.splits import DS1, DS2, PACED, Folds, split, without_duplicates
-from ecg_lightning.data.synthetic import Synthetic
-from ecg_lightning.errors import ConfigError, DataError
+from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
 

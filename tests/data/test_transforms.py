@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.transforms import (
     TRANSFORMS,
     AmplitudeScale,
@@ -21,7 +22,6 @@ from ecg_lightning.data.transforms import (
     beat_lengths,
     make_transforms,
 )
-from ecg_lightning.errors import ConfigError
 
 LENGTHS = torch.tensor([60, 120, 150, 186, 187])
 

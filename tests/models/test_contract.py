@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from ecg_lightning.data.datamodule import Batch
-from ecg_lightning.errors import ConfigError
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.data.batches import Batch
 from ecg_lightning.models import BeatModel, create_model, model_names
-from ecg_lightning.tasks import TASKS
 from ecg_lightning.training.baselines import BASELINES
 from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.tasks import TASKS
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 LENGTH = 187

@@ -9,10 +9,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from ecg_lightning.errors import ConfigError
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.models import BeatModel, create_model, model_names, register
-from ecg_lightning.models.base import _registered
 from ecg_lightning.models.layers import Conv1d, as_images, frame, mean_and_max, signal_mask
+from ecg_lightning.models.registry import _registered
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.evaluation.scores import score_beats, write_predictions
+from ecg_lightning.metrics.scoring import score_beats
+from ecg_lightning.runs.predictions import write_predictions
 
 CLASSES = {"arrhythmia": ("N", "S", "V", "F", "Q"), "mi": ("normal", "MI")}
 SHARES = {"arrhythmia": (0.6, 0.15, 0.15, 0.07, 0.03), "mi": (0.3, 0.7)}

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from ecg_lightning.data.aami import AAMI_CLASSES
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.evaluation.embedding import embed
-from ecg_lightning.evaluation.mistakes import find_mistakes
-from ecg_lightning.evaluation.saliency import explain_beats
-from ecg_lightning.explain import Explanation
+from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.explain.embedding import embed
+from ecg_lightning.explain.mistakes import find_mistakes
+from ecg_lightning.explain.saliency import explain_beats
 from ecg_lightning.models import create_model
+from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report import beats as pictures
-from ecg_lightning.tasks import get_task
+from ecg_lightning.training.tasks import get_task
 
 HOSTILE = '<script>"a" & b</script>'
 

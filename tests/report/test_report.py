@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ecg_lightning import results
-from ecg_lightning.cli import app
+from ecg_lightning.cli.main import app
+from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.provenance import without
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.errors import ConfigError, DataError
-from ecg_lightning.evaluation import score_predictions
-from ecg_lightning.evaluation.comparing import compare
-from ecg_lightning.evaluation.scores import score_beats
-from ecg_lightning.provenance import without
+from ecg_lightning.metrics.scoring import score_beats
+from ecg_lightning.pipeline import results
 from ecg_lightning.report import run_report, runs_report, write_report
 from ecg_lightning.report.charts import nice_ticks
+from ecg_lightning.runs.compare import compare
+from ecg_lightning.runs.predictions import score_predictions
 
 MakeRun = Callable[..., Path]
 ReadPage = Callable[[Path | str], Any]
@@ -339,7 +339,7 @@ def test_a_report_that_fails_loses_no_run(
 
 
 def test_the_setting_changes_no_digest() -> None:
-    from ecg_lightning.provenance import WITHOUT_EFFECT
+    from ecg_lightning.core.provenance import WITHOUT_EFFECT
 
     assert without({"report": "none", "seed": 0}, WITHOUT_EFFECT) == {"seed": 0}
 

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from ecg_lightning.data.datamodule import Batch
+from ecg_lightning.data.batches import Batch
 from ecg_lightning.training.classifier import BeatClassifier
 
 LENGTH = 187

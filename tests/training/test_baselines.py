@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecg_lightning.data.aami import AAMI_CLASSES
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.errors import ConfigError
-from ecg_lightning.evaluation.comparing import compare
-from ecg_lightning.evaluation.pooling import pool, read_runs
-from ecg_lightning.evaluation.published_table import published_table
-from ecg_lightning.evaluation.scores import read_predictions, score_predictions
-from ecg_lightning.experiment import build, compose, run
+from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.pipeline.build import build
+from ecg_lightning.pipeline.config import compose
+from ecg_lightning.pipeline.train import train
+from ecg_lightning.runs.aggregate import pool, read_runs
+from ecg_lightning.runs.collect import published_table
+from ecg_lightning.runs.compare import compare
+from ecg_lightning.runs.predictions import read_predictions, score_predictions
 from ecg_lightning.training.baselines import BASELINES, Baseline
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -128,7 +130,7 @@ def test_a_baseline_is_tested_on_the_beats_of_a_network_and_leaves_its_files(
     task: str, make_config: MakeConfig, tmp_path: Path
 ) -> None:
     for model in ("cnet", "beat_length"):
-        scores = run(make_config(f"task={task}", f"model={model}", "split=patient", output_dir=tmp_path / model))
+        scores = train(make_config(f"task={task}", f"model={model}", "split=patient", output_dir=tmp_path / model))
     folder = tmp_path / "beat_length"
     assert {file.name for file in folder.iterdir()} == {
         "scores.json", "predictions.parquet", "confusion.png", "per_class.png",
@@ -152,7 +154,7 @@ def test_folds_of_a_baseline_are_pooled_as_those_of_a_network(make_config: MakeC
     for fold in range(2):
         overrides = ["model=majority", "split=patient", "split.n_folds=2", f"split.fold={fold}"]
         cfg = make_config(*overrides, output_dir=tmp_path / str(fold))
-        run(cfg)
+        train(cfg)
         (tmp_path / str(fold) / ".hydra").mkdir()
         (tmp_path / str(fold) / ".hydra" / "overrides.yaml").write_text(json.dumps(overrides))
         from omegaconf import OmegaConf
@@ -167,10 +169,10 @@ def test_folds_of_a_baseline_are_pooled_as_those_of_a_network(make_config: MakeC
 
 
 def test_the_validation_fold_can_be_scored_and_resampling_reaches_it(make_config: MakeConfig, tmp_path: Path) -> None:
-    plain = run(make_config("model=majority", "tested=validation", output_dir=tmp_path / "plain"))
+    plain = train(make_config("model=majority", "tested=validation", output_dir=tmp_path / "plain"))
     assert plain["fold"] == "validation" and plain["val"]["macro_f1"] == plain["test"]["macro_f1"]
     alike = ["augmentation=random_over", "augmentation.resampling.counts=null"]
-    scores = run(make_config("model=majority", *alike, output_dir=tmp_path / "alike"))
+    scores = train(make_config("model=majority", *alike, output_dir=tmp_path / "alike"))
     table, _ = read_predictions(tmp_path / "alike" / "predictions.parquet")
     np.testing.assert_allclose(table["probability_F"], 0.2, atol=1e-3)
     assert scores["resampling"] == scores["augmentation"] == "random_over"
@@ -189,7 +191,7 @@ def test_what_makes_no_sense_of_a_baseline_is_refused(
     overrides: list[str], told: str, make_config: MakeConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=told):
-        run(make_config("model=majority", *overrides, output_dir=tmp_path))
+        train(make_config("model=majority", *overrides, output_dir=tmp_path))
     assert not (tmp_path / "scores.json").exists()
 
 

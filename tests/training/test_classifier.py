@@ -10,10 +10,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from ecg_lightning.checkpoint import CHECKPOINT_KEY, FORMAT
-from ecg_lightning.errors import ConfigError
-from ecg_lightning.tasks import TASKS, get_task
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT
 from ecg_lightning.training.classifier import BeatClassifier, Predictions
+from ecg_lightning.training.tasks import TASKS, get_task
 
 MakeClassifier = Callable[..., BeatClassifier]
 MakeTrainer = Callable[..., pl.Trainer]

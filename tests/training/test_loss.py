@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from ecg_lightning.data.datamodule import MixedBatch
-from ecg_lightning.errors import ConfigError
-from ecg_lightning.tasks import TASKS
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.data.batches import MixedBatch
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.loss import BeatLoss, LossSettings
+from ecg_lightning.training.tasks import TASKS
 
 COUNTS = [900, 90, 9, 0, 1]
 

@@ -11,12 +11,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ecg_lightning.checkpoint import Checkpoint, read_checkpoint
-from ecg_lightning.errors import CheckpointError, ConfigError
+from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.models import BeatModel, create_model, model_names
-from ecg_lightning.training.averaging import ExponentialAverage
+from ecg_lightning.report.transfer import transfer_table
+from ecg_lightning.training.callbacks.averaging import ExponentialAverage
+from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
-from ecg_lightning.training.transfer import ARMS, Transfer, load_weights, transfer_table
+from ecg_lightning.training.transfer import ARMS, Transfer, load_weights
 
 Make = Callable[..., Any]
 OPTIMIZER = {"lr": 0.01, "weight_decay": 0.1, "schedule": "constant", "warmup": 0.2}

@@ -12,8 +12,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ecg_lightning.errors import DataError
-from ecg_lightning.files import whole_file
+from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import DataError
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -138,7 +138,7 @@ class Beats:
         metadata = {"beats": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata)
 
-        with whole_file(path) as partial, pa.ipc.new_file(str(partial), batch.schema) as writer:
+        with atomic_write(path) as partial, pa.ipc.new_file(str(partial), batch.schema) as writer:
             writer.write_batch(batch)
 
     @classmethod

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.source import Source
-from ecg_lightning.errors import DataError
+from ecg_lightning.data.databases.base import Source
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import FloatArray, IntArray
-from ecg_lightning.errors import ConfigError
 
 RHYTHM = (
     "previous RR to local mean",

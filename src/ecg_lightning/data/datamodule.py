@@ -1,20 +1,21 @@
 """`BeatDataModule`: from a source to batches, each gathered from memory by one index operation."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset, MixedBatch, seed_of
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.cache import cached_beats
+from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.resampling import make_resampling, resampled
-from ecg_lightning.data.source import Source
 from ecg_lightning.data.splits import (
     N_FOLDS,
     Folds,
@@ -26,154 +27,6 @@ from ecg_lightning.data.splits import (
     without_duplicates,
 )
 from ecg_lightning.data.transforms import Mixup, Transform, make_transforms
-from ecg_lightning.errors import ConfigError, DataError
-
-
-class Batch(NamedTuple):
-    """Some beats.
-
-    Attributes:
-        signals: ``[b, length] float32``.
-        labels: ``[b] int64``.
-        rows: ``[b] int64``, where the beats stand in `Beats`.
-        context: ``[b, k] float32``, what is known of the beats beyond their samples, or None.
-    """
-
-    signals: Tensor
-    labels: Tensor
-    rows: Tensor
-    context: Tensor | None = None
-
-
-class MixedBatch(NamedTuple):
-    """Some beats into which others were mixed.
-
-    Attributes:
-        signals: ``[b, length] float32``, of the mixtures.
-        labels: ``[b] int64``.
-        rows: ``[b] int64``, where the beats stand in `Beats`.
-        partners: ``[b] int64``, labels of the beats that were mixed in.
-        share: ``[b]``, share of the beats themselves.
-        context: ``[b, k] float32``, mixed as the signals are, or None.
-    """
-
-    signals: Tensor
-    labels: Tensor
-    rows: Tensor
-    partners: Tensor
-    share: Tensor
-    context: Tensor | None = None
-
-
-class BeatDataset(Dataset[Batch]):
-    """A fold of beats; an index is one position or, far faster, many.
-
-    Signals stay where `Beats` has them, memory-mapped, so that the jobs of a sweep share one copy. Batches are gathered
-    by numpy: torch would share out each small gather among its threads, which costs more than the gather itself.
-    """
-
-    def __init__(self, beats: Beats, rows: IntArray) -> None:
-        self.beats = beats
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, positions: int | Tensor) -> Batch:
-        rows = self.rows.take(positions)
-        signals = torch.from_numpy(self.beats.signals.take(rows, axis=0))
-        context = None
-        if self.beats.context is not None:
-            context = torch.as_tensor(self.beats.context.take(rows, axis=0))
-        return Batch(signals, torch.as_tensor(self.beats.labels.take(rows)), torch.as_tensor(rows), context)
-
-    def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """What a DataLoader with an ordinary sampler calls; its `collate_fn` has nothing left to do."""
-        return self[torch.as_tensor(positions)]
-
-
-class BatchSampler(Sampler[Tensor]):
-    """Positions of the beats of each batch, shared out among ranks so that each beat is seen exactly once an epoch.
-
-    PyTorch's ``DistributedSampler`` repeats beats to make the ranks' shares equal, which trains on them twice and, in
-    validation, counts them twice. Here each global batch of ``batch_size · n_ranks`` beats is dealt out to the ranks,
-    and a last one too small for every rank joins the one before, so that all ranks take the same number of steps.
-
-    Args:
-        n_beats: length of the dataset.
-        batch_size: beats a batch on each rank.
-        seed: the order of an epoch follows from seed and epoch; None keeps the beats in order.
-        rank: which share.
-        n_ranks: how many shares.
-        reshuffle: False keeps the order of the first epoch.
-        first: asked when an epoch begins for the number of its first batch, which is not 0 where a run is resumed.
-        weights: ``[n_beats]``, how often each beat is drawn in proportion, with replacement; None takes each once.
-
-    Raises:
-        DataError: there are fewer beats than ranks.
-    """
-
-    def __init__(
-        self,
-        n_beats: int,
-        batch_size: int,
-        *,
-        seed: int | None,
-        rank: int = 0,
-        n_ranks: int = 1,
-        reshuffle: bool = True,
-        first: Callable[[], int] = int,
-        weights: Tensor | None = None,
-    ) -> None:
-        if n_beats < n_ranks:
-            raise DataError(
-                f"{n_beats} beats cannot be shared out among {n_ranks} devices; use more data or fewer devices"
-            )
-        self.n_beats = n_beats
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.n_ranks = n_ranks
-        self.reshuffle = reshuffle
-        self.epoch = 0
-        self.first = first
-        self.cumulated = None if weights is None else weights.double().cumsum(0)
-
-    @property
-    def sampler(self) -> Self:
-        """Where the Trainer looks for `set_epoch`: torch's own batch samplers keep the order in a sampler of theirs."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer before each epoch."""
-        self.epoch = epoch if self.reshuffle else 0
-
-    def __len__(self) -> int:
-        full, left_over = divmod(self.n_beats, self.batch_size * self.n_ranks)
-        return max(full + (left_over >= self.n_ranks), 1)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.seed is None:
-            order = torch.arange(self.n_beats)
-        else:
-            generator = torch.Generator().manual_seed(_seed_of(self.seed, self.epoch))
-            order = self._draw(generator)
-        step = self.batch_size * self.n_ranks
-        for number in range(self.first(), len(self)):
-            end = self.n_beats if number == len(self) - 1 else (number + 1) * step
-            yield order[number * step : end][self.rank :: self.n_ranks]
-
-    def _draw(self, generator: torch.Generator) -> Tensor:
-        if self.cumulated is None:
-            return torch.randperm(self.n_beats, generator=generator)
-        # torch.multinomial would draw as well, of at most 2**24 beats.
-        draws = torch.rand(self.n_beats, generator=generator, dtype=torch.float64) * self.cumulated[-1]
-        return torch.searchsorted(self.cumulated, draws).clamp(max=self.n_beats - 1)
-
-
-def _seed_of(*numbers: int) -> int:
-    """A seed that depends on each of the numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 class BeatDataModule(pl.LightningDataModule):
@@ -324,7 +177,7 @@ class BeatDataModule(pl.LightningDataModule):
         if self.trainer is None or not self.trainer.training:
             return batch
         trainer = self.trainer
-        torch.manual_seed(_seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
+        torch.manual_seed(seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
         signals, context = batch.signals, batch.context
         for transform in self.transforms:
             signals = transform(signals)

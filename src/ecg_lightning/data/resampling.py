@@ -30,9 +30,9 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.cache import load_or_build
-from ecg_lightning.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

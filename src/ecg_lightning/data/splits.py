@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, IntArray
-from ecg_lightning.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 

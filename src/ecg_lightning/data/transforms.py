@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecg_lightning.errors import ConfigError
+from ecg_lightning.core.errors import ConfigError
 
 Transform = Callable[[Tensor], Tensor]
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ecg_lightning.models.base import BeatModel, register
+from ecg_lightning.models.contract import BeatModel
 from ecg_lightning.models.layers import check_frames, frame, mean_and_max, signal_mask
+from ecg_lightning.models.registry import register
 
 
 class BiRNN(BeatModel):

@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecg_lightning.errors import ConfigError
-from ecg_lightning.models.base import BeatModel, register
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.models.contract import BeatModel
 from ecg_lightning.models.layers import Conv1d, as_images
+from ecg_lightning.models.registry import register
 
 
 class ResidualBlock(nn.Module):

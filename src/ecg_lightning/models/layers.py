@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecg_lightning.errors import ConfigError
+from ecg_lightning.core.errors import ConfigError
 
 
 class Conv1d(nn.Conv1d):

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecg_lightning.models.base import BeatModel, register
+from ecg_lightning.models.contract import BeatModel
 from ecg_lightning.models.layers import Conv1d, check_frames, frame, signal_mask
+from ecg_lightning.models.registry import register
 
 
 class Attention(nn.Module):

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ecg_lightning.evaluation.embedding import Embedding
-from ecg_lightning.evaluation.mistakes import Mistake, Mistakes, ShownBeat
-from ecg_lightning.evaluation.saliency import BeatSaliency, ClassSaliency, Saliency
-from ecg_lightning.explain import Explanation
+from ecg_lightning.explain.embedding import Embedding
+from ecg_lightning.explain.mistakes import Mistake, Mistakes, ShownBeat
+from ecg_lightning.explain.saliency import BeatSaliency, ClassSaliency, Saliency
+from ecg_lightning.pipeline.explain import Explanation
 
 STYLE = """
 .beat-grid, .saliency-grid, .scatter-grid { display: grid; gap: 1.1rem 1.4rem; margin: .8rem 0; }

@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ecg_lightning.errors import DataError
-from ecg_lightning.evaluation.scores import score_predictions
+from ecg_lightning.core.errors import DataError
+from ecg_lightning.runs.predictions import score_predictions
 
 Scores = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ecg_lightning.evaluation.published import published_for_run
-from ecg_lightning.report.answers import Whose
+from ecg_lightning.report.analysis import Whose
 from ecg_lightning.report.numbers import MINUS, Figures
+from ecg_lightning.runs.published import published_for_run
 
 WELL, HARDLY = 0.9, 0.5
 """F1 from which a class is told well, and below which it is hardly told."""

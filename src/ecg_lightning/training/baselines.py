@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
-from ecg_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin

@@ -10,13 +10,13 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.utilities import dim_zero_cat
 
-from ecg_lightning.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint
+from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.data.batches import Batch, MixedBatch
 from ecg_lightning.data.beats import FloatArray, IntArray
-from ecg_lightning.data.datamodule import Batch, MixedBatch
-from ecg_lightning.errors import CheckpointError, ConfigError
 from ecg_lightning.models import create_model
-from ecg_lightning.tasks import get_task
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint
 from ecg_lightning.training.loss import BeatLoss, LossSettings
+from ecg_lightning.training.tasks import get_task
 from ecg_lightning.training.transfer import Transfer
 
 MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")
@@ -159,7 +159,7 @@ class BeatClassifier(pl.LightningModule):
         self.log_dict(self.val_scores, batch_size=len(batch.labels))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep what is said of each beat; `test_predictions` scores nothing, see `ecg_lightning.evaluation`."""
+        """Keep what is said of each beat; `test_predictions` scores nothing, see `ecg_lightning.metrics`."""
         logits = self(batch.signals, batch.context)
         self.test_predictions.update(batch.rows, batch.labels, self.task.probabilities(logits))
 

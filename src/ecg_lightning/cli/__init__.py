@@ -1,0 +1,1 @@
+"""Entry points: `ecg-lightning …` and `python train.py …`."""

@@ -1,0 +1,272 @@
+"""`ecg-lightning …`: everything that starts from data or from a checkpoint; training starts from a config (`train.py`).
+
+Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
+"""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from ecg_lightning.core.errors import EcgLightningError
+
+
+class _Commands(TyperGroup):
+    """Says what went wrong in one sentence and ends with the exit code that tells it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EcgLightningError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as interrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from interrupt
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="ECG heartbeat classification: get and check the data, use and inspect what an experiment left.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Get the recordings, and check what is there.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", envvar="ECG_DATA_DIR", help="Folder that holds mitdb/, ptbdb/ and heartbeat/.")
+]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="ecg-lightning")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ecg-lightning {importlib.metadata.version('ecg-lightning')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@data.command("fetch")
+def fetch_data(
+    dataset: Annotated[
+        Literal["mitdb", "ptbdb", "heartbeat"],
+        typer.Argument(
+            help="mitdb: MIT-BIH Arrhythmia (about 100 MB). ptbdb: PTB Diagnostic ECG (about 1.7 GB). "
+            "heartbeat: the beats of Kaggle's shayanfazeli/heartbeat (about 580 MB)."
+        ),
+    ],
+    data_dir: DataDir = Path("data"),
+    url: Annotated[
+        str | None, typer.Option(help="Another server's folder with the same files (default: the publisher's).")
+    ] = None,
+    records: Annotated[
+        str | None, typer.Option(help="Only these records, e.g. 100,101 or patient001/s0010_re (default: all).")
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, max=16, help="Files downloaded at once.")] = 4,
+) -> None:
+    """Download a dataset. Run it again to resume, or to replace what is damaged."""
+    from rich.filesize import decimal
+
+    from ecg_lightning.data.download import fetch
+
+    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
+    done = fetch(dataset, data_dir, url=url, records=names, connections=connections)
+    n_files = done.downloaded + done.kept
+    typer.echo(f"{done.folder}: {n_files} files, {decimal(done.size)}; {done.downloaded} of them were downloaded now")
+
+
+@data.command("check")
+def check_data(
+    data_dir: DataDir = Path("data"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+) -> None:
+    """Say which data are there and what is wrong with them. Exit code 1 if anything is, or if nothing is there."""
+    from ecg_lightning.data.verify import as_plain, check, print_checks
+
+    checks = check(data_dir)
+    if as_json:
+        typer.echo(json.dumps(as_plain(checks), indent=2))
+    else:
+        print_checks(checks)
+    if any(one.problems for one in checks) or not any(one.present for one in checks):
+        raise typer.Exit(1)
+
+
+@app.command("inspect")
+def inspect_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, a run's folder, or a plain PyTorch state dict.")],
+    other: Annotated[Path | None, typer.Argument(help="Another one: what differs, settings and weights.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+) -> None:
+    """Say what a checkpoint is of: task, network, data, where its weights came from, scores, versions."""
+    from rich.console import Console
+
+    from ecg_lightning.pipeline.inspect import compare, describe
+    from ecg_lightning.report.inspection import comparison_of_two, description_table
+    from ecg_lightning.training.checkpoint import read_checkpoint
+
+    first = read_checkpoint(file)
+    answer = describe(first) if other is None else compare(first, read_checkpoint(other))
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        Console().print(description_table(answer) if other is None else comparison_of_two(answer))
+
+
+@app.command("evaluate")
+def evaluate_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run: its best one.")],
+    source: Annotated[
+        Literal["physionet", "kaggle", "synthetic"] | None,
+        typer.Option(help="Other source of the same dataset (default: the one it was trained with)."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Test all beats of this file, in the format of the Kaggle files, instead.")
+    ] = None,
+    split: Annotated[
+        Literal["random", "patient", "ds1_ds2"] | None,
+        typer.Option(help="Other split (default: the one of its training)."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Other seed of the split.")] = None,
+    fold: Annotated[Literal["test", "validation"], typer.Option(help="Which beats of the split.")] = "test",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that holds mitdb/, ptbdb/ and heartbeat/ (default: that of its run, else ECG_DATA_DIR)."
+        ),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where beats are kept once read (default: ECG_CACHE_DIR or the user's cache).")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for scores.json, predictions.parquet and pictures (default: none).")
+    ] = None,
+    device: Annotated[Literal["cpu", "auto"], typer.Option(help="cpu, or the best there is.")] = "auto",
+) -> None:
+    """Test a checkpoint on the beats that its run kept for testing, or on others."""
+    from ecg_lightning.pipeline.evaluate import evaluate
+
+    evaluate(
+        file,
+        source=source,
+        csv=csv,
+        split=split,
+        seed=seed,
+        fold=fold,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        output_dir=output,
+        device=device,
+    )
+
+
+@app.command("table")
+def collect_table(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders of runs, of sweeps, or of such folders; or files with the content of a scores.json.",
+            metavar="DIR",
+        ),
+    ],
+    format_name: Annotated[
+        Literal["terminal", "markdown", "csv", "latex"] | None,
+        typer.Option("--format", help="How to write it (default: as --output ends, else terminal)."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write: .md, .csv, .tex or .txt (default: print).")
+    ] = None,
+    only_run: Annotated[
+        bool,
+        typer.Option(
+            "--only-run", help="Leave out the published rows that have not been run, and what others published."
+        ),
+    ] = False,
+) -> None:
+    """Collect runs into tables: mean ± deviation over seeds, folds pooled, contexts, baselines, published figures."""
+    from ecg_lightning.report.formats import choose_format, show
+    from ecg_lightning.runs.collect import collect
+
+    chosen = choose_format(format_name, output)
+    show(collect(*folders, only_run=only_run), chosen, output)
+
+
+@app.command("compare")
+def compare_two_runs(
+    first: Annotated[Path, typer.Argument(help="Folder of a run, or of the folds of a cross-validation.")],
+    second: Annotated[Path, typer.Argument(help="Another one, tested on the same beats.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, with all figures.")] = False,
+) -> None:
+    """Is the one better than the other? Differences on the same test beats, with intervals and p-values."""
+    from rich.console import Console
+
+    from ecg_lightning.report.comparison import comparison_of_runs
+    from ecg_lightning.runs.compare import compare
+
+    answer = compare(first, second)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        Console().print(comparison_of_runs(answer))
+
+
+@app.command("report")
+def report_runs(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A run's folder; or folders of runs, of sweeps, or of such folders, for one page that compares them.",
+            metavar="DIR",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The page (default: report.html in DIR, or here if there is more than one DIR)."
+        ),
+    ] = None,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(help="A run on the same test beats that a single run has to beat; may be given more than once."),
+    ] = None,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Of a single run: no layout of its test beats, which takes longest.")
+    ] = False,
+) -> None:
+    """Write the report of a run, or one that compares several: a page that opens without network."""
+    from ecg_lightning.report import write_report
+
+    typer.echo(write_report(folders, output, baselines=baseline or (), embedding=not brief))
+
+
+@app.command("show")
+def show_augmentation(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Choices and settings as for train.py: augmentation=strong source=synthetic seed=1 …"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The picture, a PNG (default: augmentation_<name>.png in the current folder).")
+    ] = None,
+    beats: Annotated[int, typer.Option(min=1, max=8, help="Training beats of each class.")] = 3,
+) -> None:
+    """Draw what augmentation makes of training beats of every class. To be run where train.py is."""
+    from ecg_lightning.pipeline.preview import show
+
+    typer.echo(show(overrides or [], output=output, n_beats=beats))

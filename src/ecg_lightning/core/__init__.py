@@ -1,0 +1,1 @@
+"""Floor 1: errors, atomic files, provenance; imports nothing of the package."""

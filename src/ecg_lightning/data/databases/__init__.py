@@ -1,0 +1,1 @@
+"""Databases: where recordings and beats come from."""

@@ -1,0 +1,489 @@
+"""Getting the real data: MIT-BIH and PTB from PhysioNet, the cut beats of Fazeli from Kaggle or a mirror.
+
+Records are read through wfdb but not fetched by it. The downloader of wfdb 4.3.1 (`wfdb.dl_database`) holds each file
+in memory, writes it in place (an interrupted one looks whole), compares sizes but no checksums, does not retry, shows
+no progress, and looks the version up on a web page of physionet.org, so that it can use no mirror. This one streams
+into ``NAME.partial``, resumes there, verifies the SHA-256 that PhysioNet publishes and only then moves the file into
+place.
+"""
+
+import hashlib
+import logging
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+import requests
+from requests.adapters import HTTPAdapter
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.data.databases.kaggle import FILES as HEARTBEAT_FILES
+
+log = logging.getLogger(__name__)
+
+KAGGLE_HANDLE = "shayanfazeli/heartbeat"
+
+ATTEMPTS = 4
+"""Failures in a row, with no byte received in between, after which a file is given up."""
+
+BACKOFF_S = 0.5
+"""Seconds before the first retry; doubled before each further one."""
+
+TIMEOUT_S = (10.0, 20.0)
+"""To connect, and between two pieces of an answer; also the longest that Ctrl-C waits for a silent server."""
+
+CHUNK_BYTES = 1 << 14
+"""Small, because Ctrl-C takes effect between two."""
+
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Database:
+    """A PhysioNet database: where its files are published, and which of them a record needs."""
+
+    url: str
+    extensions: tuple[str, ...]
+
+
+PHYSIONET: Mapping[str, Database] = MappingProxyType(
+    {
+        "mitdb": Database("https://physionet.org/files/mitdb/1.0.0/", (".hea", ".dat", ".atr")),
+        "ptbdb": Database("https://physionet.org/files/ptbdb/1.0.0/", (".hea", ".dat", ".xyz")),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """What a fetch did.
+
+    Attributes:
+        folder: where the files are.
+        downloaded: number of files that were downloaded.
+        kept: number of files that were there already, and right.
+        size: bytes of both together.
+    """
+
+    folder: Path
+    downloaded: int
+    kept: int
+    size: int
+
+
+def fetch(
+    name: str,
+    data_dir: Path,
+    *,
+    url: str | None = None,
+    records: Collection[str] | None = None,
+    connections: int = 4,
+) -> Fetched:
+    """Download one dataset into ``data_dir/name``; what is there and right stays, what is begun is resumed.
+
+    Progress goes to stderr: a bar on a terminal, else a line for each tenth of the files.
+
+    Args:
+        name: ``mitdb``, ``ptbdb`` or ``heartbeat``.
+        data_dir: folder of all datasets.
+        url: folder on another server that holds the files under their published names; None is the publisher.
+        records: records to get, as ``RECORDS`` names them (PhysioNet only); None gets all. The ``RECORDS`` written
+            then lists these and those that had been fetched before.
+        connections: files downloaded at once.
+
+    Raises:
+        DataError: the server does not answer, lacks a file or sends another than published; or the disk is full or
+            cannot be written to. Nothing is left of it but ``.partial`` files, from which the next fetch resumes.
+        ConfigError: an unknown dataset or record, or an address that is none.
+    """
+    folder = data_dir / name
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"url {url!r} is no address; expected http://… or https://…")
+    if name in PHYSIONET:
+        database = PHYSIONET[name]
+        return _fetch_physionet(folder, url or database.url, database.extensions, records, connections)
+    if name != "heartbeat":
+        raise ConfigError(f"dataset {name!r} is unknown; choose one of {', '.join(PHYSIONET)}, heartbeat")
+    if records is not None:
+        raise ConfigError("heartbeat has no records to choose from, its files hold single beats; leave out records")
+    return _fetch_mirrored_heartbeat(folder, url, connections) if url else _fetch_heartbeat(folder)
+
+
+def _fetch_physionet(
+    folder: Path, url: str, extensions: tuple[str, ...], records: Collection[str] | None, connections: int
+) -> Fetched:
+    downloader = Downloader(connections=connections)
+    sums_url = _join(url, "SHA256SUMS.txt")
+    sums = _parse_sums(downloader.read_text(sums_url))
+    listing = downloader.read_text(_join(url, "RECORDS"), sha256=sums.get("RECORDS")).split()
+    if odd := [record for record in listing if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", record)]:
+        raise DataError(
+            f"{_join(url, 'RECORDS')} lists {odd[0]!r}, which is no name of a record; is the address right?"
+        )
+
+    chosen = listing
+    if records is not None:
+        if not records:
+            raise ConfigError(f"no record is named; name some of {folder.name}, or leave out records to get all")
+        if unknown := sorted(set(records) - set(listing)):
+            raise ConfigError(
+                f"{folder.name} has no record {', '.join(unknown)}; its {len(listing)} records are "
+                f"{', '.join(listing[:3])} … {listing[-1]}"
+            )
+        fetched = {r for r in listing if all((folder / f"{r}{extension}").is_file() for extension in extensions)}
+        chosen = [record for record in listing if record in fetched.union(records)]
+
+    names = [f"{record}{extension}" for record in chosen for extension in extensions]
+    if unlisted := [name for name in names if name not in sums]:
+        raise DataError(
+            f"{sums_url} has no checksum of {unlisted[0]} ({len(unlisted)} of {len(names)} files are not in it); "
+            "is this address the database that was asked for?"
+        )
+    # RECORDS first: readers and `data check` go by it, so that an interrupted fetch is never taken for a whole one.
+    _write_text(folder / "RECORDS", "".join(f"{record}\n" for record in chosen))
+    return downloader.download(folder, [RemoteFile(_join(url, name), folder / name, sums[name]) for name in names])
+
+
+def _fetch_mirrored_heartbeat(folder: Path, url: str, connections: int) -> Fetched:
+    downloader = Downloader(connections=connections)
+    try:
+        sums = _parse_sums(downloader.read_text(_join(url, "SHA256SUMS.txt")))
+    except _NotOnServerError:
+        log.info("%s publishes no checksums; only sizes are compared", url)
+        sums = {}
+    names = [name for pair in HEARTBEAT_FILES.values() for name in pair]
+    return downloader.download(folder, [RemoteFile(_join(url, name), folder / name, sums.get(name)) for name in names])
+
+
+def _fetch_heartbeat(folder: Path) -> Fetched:
+    by_hand = f"or put the four CSV files of kaggle.com/datasets/{KAGGLE_HANDLE} into {folder} by hand"
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise DataError(
+            "Kaggle's files come through kagglehub, which is not installed: pip install 'ecg-lightning[kaggle]', "
+            f"{by_hand}"
+        ) from error
+    try:
+        downloaded = Path(kagglehub.dataset_download(KAGGLE_HANDLE))
+    except Exception as error:  # kagglehub raises its own kinds, requests' and the system's
+        raise DataError(
+            f"kagglehub could not get {KAGGLE_HANDLE}: {error}; try again later, name a mirror with --url, {by_hand}"
+        ) from error
+
+    copied = size = 0
+    names = [name for pair in HEARTBEAT_FILES.values() for name in pair]
+    for name in names:
+        source, path = downloaded / name, folder / name
+        if not source.is_file():
+            raise DataError(f"Kaggle's {KAGGLE_HANDLE} has no {name} any more (looked in {downloaded}); {by_hand}")
+        size += source.stat().st_size
+        if path.is_file() and path.stat().st_size == source.stat().st_size:
+            continue
+        partial = _partial(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, partial)
+            partial.replace(path)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        copied += 1
+    log.info("kagglehub keeps a copy of its own in %s, which may be deleted", downloaded)
+    return Fetched(folder=folder, downloaded=copied, kept=len(names) - copied, size=size)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file on a server, where it is to be on the disk, and its published SHA-256 if there is one."""
+
+    url: str
+    path: Path
+    sha256: str | None
+
+
+class Downloader:
+    """Downloads files over HTTP, several at once: resumed, verified, retried, and moved into place when whole."""
+
+    def __init__(self, *, connections: int) -> None:
+        self._connections = connections
+        self._stop = threading.Event()
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = "ecg-lightning"
+        # Range and Content-Length count bytes of the file only where nothing is compressed on the way.
+        self._session.headers["Accept-Encoding"] = "identity"
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+
+    def download(self, folder: Path, files: list[RemoteFile]) -> Fetched:
+        """Get all files; the first that fails stops the others.
+
+        Raises:
+            DataError: a file cannot be got or written.
+        """
+        downloaded = 0
+        with (
+            _ProgressReport(folder.name, len(files)) as progress,
+            ThreadPoolExecutor(max_workers=self._connections) as pool,
+        ):
+            futures = [pool.submit(self._get, file, progress.update) for file in files]
+            try:
+                for future in as_completed(futures):
+                    downloaded += future.result()
+                    progress.count_file()
+            except BaseException as error:
+                self._stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                if isinstance(error, KeyboardInterrupt):
+                    log.warning("what has been downloaded is kept; the same command goes on from there")
+                raise
+        size = sum(file.path.stat().st_size for file in files)
+        return Fetched(folder=folder, downloaded=downloaded, kept=len(files) - downloaded, size=size)
+
+    def read_text(self, url: str, *, sha256: str | None = None) -> str:
+        """The text of a small file.
+
+        Raises:
+            DataError: it cannot be got, or is no text.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "text"
+            self._get(RemoteFile(url, path, sha256), lambda path, done, size: None)
+            try:
+                return path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{url} is no text file; is the address right?") from error
+
+    def _get(self, file: RemoteFile, update: Callable[[Path, int, int], None]) -> bool:
+        """Whether the file had to be downloaded."""
+        try:
+            if right := self._is_right(file):
+                _partial(file.path).unlink(missing_ok=True)
+            else:
+                file.path.parent.mkdir(parents=True, exist_ok=True)
+                self._get_verified(file, update)
+                _partial(file.path).replace(file.path)
+        except OSError as error:
+            raise _cannot_write(file.path, error) from error
+        size = _size(file.path)
+        update(file.path, size, size)
+        return not right
+
+    def _is_right(self, file: RemoteFile) -> bool:
+        if not file.path.is_file():
+            return False
+        if file.sha256 is not None:
+            right = _sha256(file.path) == file.sha256
+        else:
+            right = file.path.stat().st_size == self._size_on_server(file.url)
+        if not right:
+            log.warning("%s is not what is published; downloading it again", file.path)
+        return right
+
+    def _get_verified(self, file: RemoteFile, update: Callable[[Path, int, int], None]) -> None:
+        """Fill ``NAME.partial``, from where it ends, with the whole file."""
+        partial = _partial(file.path)
+        from_before = _size(partial) > 0
+        self._with_retries(file.url, partial, lambda: self._transfer(file, partial, update))
+        if file.sha256 is None:
+            return
+        found = _sha256(partial)
+        if found == file.sha256:
+            return
+        partial.unlink()
+        if from_before:
+            log.warning("what was left in %s does not fit the rest; downloading all of it", partial)
+            self._get_verified(file, update)
+            return
+        raise DataError(
+            f"{file.url} has SHA-256 {found[:12]}…, published is {file.sha256[:12]}…: the server's copy is damaged or "
+            "something on the way changed it; it is not kept. Try again later, or name another server with --url"
+        )
+
+    def _transfer(self, file: RemoteFile, partial: Path, update: Callable[[Path, int, int], None]) -> None:
+        start = _size(partial)
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        with self._session.get(file.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable and start:
+                # Nothing lies behind what is here: it is the whole file, or none of it. The checksum tells.
+                if file.sha256 is None:
+                    partial.unlink()
+                    self._transfer(file, partial, update)
+                return
+            _raise_for_status(response)
+            resumed = response.status_code == requests.codes.partial_content
+            done = start if resumed else 0
+            size = done + int(response.headers.get("Content-Length", 0))
+            update(file.path, done, size)
+            with partial.open("ab" if resumed else "wb") as out:
+                for chunk in response.iter_content(CHUNK_BYTES):
+                    if self._stop.is_set():
+                        raise DataError("another download failed")
+                    out.write(chunk)
+                    done += len(chunk)
+                    update(file.path, done, size)
+
+    def _size_on_server(self, url: str) -> int:
+        sizes: list[int] = []
+
+        def ask() -> None:
+            with self._session.head(url, allow_redirects=True, timeout=TIMEOUT_S) as response:
+                _raise_for_status(response)
+                sizes.append(int(response.headers.get("Content-Length", -1)))
+
+        self._with_retries(url, None, ask)
+        return sizes[0]
+
+    def _with_retries(self, url: str, partial: Path | None, request: Callable[[], None]) -> None:
+        failures = 0
+        while True:
+            before = _size(partial)
+            try:
+                return request()
+            except requests.RequestException as error:
+                failures = 1 if _size(partial) > before else failures + 1
+                reason = _reason(error)
+                if failures >= ATTEMPTS or self._stop.is_set():
+                    raise DataError(
+                        f"{url} cannot be downloaded: {reason} ({failures} attempts); check the network and the "
+                        "address and run the same command again, which resumes, or name another server with --url"
+                    ) from error
+                log.info("%s: %s; trying again", url, reason)
+                self._stop.wait(BACKOFF_S * 2 ** (failures - 1))
+
+
+class _NotOnServerError(DataError):
+    """The server answers, but has no such file."""
+
+
+class _ProgressReport:
+    """Bytes and files downloaded so far, on stderr: a bar on a terminal, else a line for each tenth of the files."""
+
+    def __init__(self, name: str, n_files: int) -> None:
+        self._name = name
+        self._n_files = n_files
+        self._n_whole = 0
+        self._lock = threading.Lock()
+        self._files: dict[Path, tuple[int, int]] = {}
+        self._done = 0
+        self._size = 0
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[files]}"),
+        )
+        self._bar = Progress(*columns, console=console) if console.is_terminal else None
+        self._task = self._bar.add_task(name, total=None, files="") if self._bar else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def update(self, path: Path, done: int, size: int) -> None:
+        """`done` of the `size` bytes of a file are here; called from any thread."""
+        with self._lock:
+            done_before, size_before = self._files.get(path, (0, 0))
+            self._files[path] = done, size
+            self._done += done - done_before
+            self._size += size - size_before
+            if self._bar is not None and self._task is not None:
+                # A file's size is known when its download starts; until then it counts as the mean of the others.
+                total = self._size / len(self._files) * self._n_files
+                self._bar.update(self._task, completed=self._done, total=total)
+
+    def count_file(self) -> None:
+        """One more file is in its place."""
+        self._n_whole += 1
+        tenths_before, tenths = (n * 10 // self._n_files for n in (self._n_whole - 1, self._n_whole))
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, files=f"{self._n_whole}/{self._n_files} files")
+        elif tenths > tenths_before:
+            line = f"{self._name}: {self._n_whole} of {self._n_files} files, {decimal(self._done)}"
+            print(line, file=sys.stderr, flush=True)
+
+
+def _raise_for_status(response: requests.Response) -> None:
+    if response.status_code in RETRIED_STATUSES:
+        response.raise_for_status()
+    if response.status_code == requests.codes.not_found:
+        raise _NotOnServerError(
+            f"{response.url} is not there (HTTP 404); is the address right? Name another with --url"
+        )
+    if not response.ok:
+        raise DataError(
+            f"{response.url} was refused (HTTP {response.status_code} {response.reason}); open it in a browser to see "
+            "why, or name another server with --url"
+        )
+
+
+def _reason(error: requests.RequestException) -> str:
+    if error.response is not None:
+        return f"the server answers HTTP {error.response.status_code}"
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server's certificate is not accepted"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection to the server"
+    return "the connection broke off"
+
+
+def _parse_sums(text: str) -> dict[str, str]:
+    """File name → SHA-256, from lines ``checksum name`` (binary mode marks the name with ``*``)."""
+    pairs = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
+    return {pair[1].strip().removeprefix("*"): pair[0].lower() for pair in pairs if len(pair) == 2}
+
+
+def _join(url: str, name: str) -> str:
+    return f"{url.rstrip('/')}/{name}"
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
+
+
+def _size(path: Path | None) -> int:
+    return path.stat().st_size if path is not None and path.is_file() else 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot write {path}: {error.strerror or error}; free some space, or choose another folder with --data-dir "
+        "(what has been downloaded is kept)"
+    )

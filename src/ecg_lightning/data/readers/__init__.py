@@ -1,0 +1,1 @@
+"""Readers of recordings and their annotations, one module a file format."""

@@ -1,0 +1,1 @@
+"""What a model looks at and where it fails: mistakes, saliency, embedding."""

@@ -1,0 +1,104 @@
+"""Figures of confusion matrices and of ranked probabilities, of one test or of a thousand resamples of it at once.
+
+`scores.score` takes them of a fold, `intervals.intervals` of its resamples: an interval is of the figure that it stands
+beside because both come from here.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_lightning.data.beats import IntArray
+
+Numbers = npt.NDArray[np.float64]
+Probabilities = npt.NDArray[np.floating[Any]]
+
+N_BINS = 15
+"""Bins of equal width among which calibration compares confidence with accuracy, as Guo et al. (ICML 2017)."""
+
+
+def ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any], undefined: float = 0.0) -> Numbers:
+    """``part / whole``, and `undefined` where that has no denominator."""
+    quotient: Numbers = np.divide(part, whole, out=np.full(whole.shape, undefined), where=whole > 0)
+    return quotient
+
+
+def confusion_figures(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tuple[dict[str, Numbers], Numbers]:
+    """The figures of confusion matrices, as `scores.score` names and defines them.
+
+    Args:
+        confusion: ``[…, classes, classes]``, a row for each true class, a column for each predicted one.
+        undefined: what a class's figure is whose denominator is 0; in means over classes it counts as 0.
+
+    Returns:
+        Those of all classes together, each ``[…]``; and those of each class, ``[…, 4, classes]``: precision, recall,
+        F1 and specificity.
+    """
+    n = confusion.sum(axis=(-2, -1))
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    support, called = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    specific = n[..., None] - support - called + hits
+    parts = ((hits, called), (hits, support), (2 * hits, support + called), (specific, n[..., None] - support))
+    precision, recall, f1 = (ratio(part, whole) for part, whole in parts[:3])
+    counted, there = support + called > 0, support > 0
+    macro_precision, macro_recall, macro_f1 = (np.mean(one, axis=-1, where=counted) for one in (precision, recall, f1))
+    weighted_precision = (precision * support).sum(axis=-1) / n
+    expected = (support * called).sum(axis=-1) / n
+    overall = {
+        "macro_f1": macro_f1,
+        "accuracy": hits.sum(axis=-1) / n,
+        "macro_precision": macro_precision,
+        "macro_recall": macro_recall,
+        "f1_of_macro_precision_recall": ratio(2 * macro_precision * macro_recall, macro_precision + macro_recall),
+        "weighted_f1": (f1 * support).sum(axis=-1) / n,
+        "weighted_precision": weighted_precision,
+        "balanced_accuracy": np.mean(recall, axis=-1, where=there),
+        "kappa": ratio(hits.sum(axis=-1) - expected, n - expected, np.nan),
+    }
+    return overall, np.stack([ratio(part, whole, undefined) for part, whole in parts], axis=-2)
+
+
+def j_kappa(overall: dict[str, Numbers], per_class: Numbers, classes: tuple[str, ...]) -> Numbers:
+    """jκ = κ / 2 + (Se S + Se V + (+P) S + (+P) V) / 8, of what `confusion_figures` returned.
+
+    Mar et al., IEEE Trans. Biomed. Eng. 58(8), 2011, with the weights of Mondéjar-Guerra et al., Biomed. Signal
+    Process. Control 47, 2019. Se and +P are recall and precision here, those of all beats; κ is over all classes.
+    """
+    s_and_v = [classes.index("S"), classes.index("V")]
+    j: Numbers = np.nan_to_num(per_class[..., :2, s_and_v]).sum(axis=(-2, -1))
+    return overall["kappa"] / 2 + j / 8
+
+
+def confidence_bins(probabilities: Probabilities) -> tuple[Numbers, IntArray]:
+    """Confidence of each beat, which is the probability of what it was called, and its bin: ``(k / 15, (k + 1) / 15]``.
+
+    Args:
+        probabilities: ``[n, classes]``.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    return confidence, np.clip(np.ceil(confidence * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
+
+
+def calibration_error(hits: Numbers, confidences: Numbers, n: Numbers) -> Numbers:
+    """ECE, the mean over beats of \\|accuracy − mean confidence\\| of their bin (Naeini et al., AAAI 2015).
+
+    Args:
+        hits: ``[…, bins]``, beats that were called what they are.
+        confidences: ``[…, bins]``, sum of the confidences.
+        n: ``[…]``, all beats.
+    """
+    error: Numbers = np.abs(hits - confidences).sum(axis=-1) / n
+    return error
+
+
+def squared_errors(labels: IntArray, probabilities: Probabilities) -> Numbers:
+    """``[n]``, of which the Brier score is the mean.
+
+    The sum over the classes of (probability − truth)² (Brier, Mon. Weather Rev. 78, 1950); of two classes its half,
+    which is that of the positive one alone, as in scikit-learn.
+    """
+    errors: Numbers = probabilities.astype(np.float64)
+    errors[np.arange(len(labels)), labels] -= 1
+    squared: Numbers = np.einsum("nc,nc->n", errors, errors)
+    return squared / 2 if probabilities.shape[1] == 2 else squared

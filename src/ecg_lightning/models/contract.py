@@ -1,0 +1,117 @@
+"""The contract of every network, and the register that finds a network by its name.
+
+A new network is one module in this package with one class decorated by `register`, and one YAML in ``conf/model``.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from ecg_lightning.core.errors import ConfigError
+
+CONTEXT_WIDTH = 16
+"""Units of the layer that takes what is known of a beat beside its samples."""
+
+
+class BeatModel(nn.Module, ABC):
+    """A network that looks at one beat: a backbone, then a head of two fully connected layers.
+
+    The head is the same in all networks, `width` → `hidden` → `n_outputs` with a ReLU between, so that a pretrained
+    backbone gets a new one by the same call whatever the network. The output of a beat never depends on the other
+    beats of its batch.
+
+    Any network can heed what else is known of the beat (`ecg_lightning.data.context`), without code of its own: after
+    `take_context` a further layer of the head, ``fc_context``, takes it, and ``fc1`` what that makes of it beside the
+    features of the beat.
+
+    Args:
+        width: number of features that `forward_features` yields.
+        hidden: number of units of the head's first layer.
+        n_outputs: number of logits.
+        dropout: probability of dropping a feature before each layer of the head.
+    """
+
+    head_names: ClassVar[tuple[str, ...]] = ("fc_context", "fc1", "fc2")
+    """Modules that make up the head, in order, the first only where there is context; all other parameters belong to
+    the backbone."""
+
+    n_context: int = 0
+    """Numbers of context that the network wants with each beat."""
+
+    def __init__(self, *, width: int, hidden: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.width = width
+        self.hidden = hidden
+        self.head_dropout = nn.Dropout(dropout)
+        self.backbone_frozen = False
+        self.reset_classifier(n_outputs)
+
+    def reset_classifier(self, n_outputs: int) -> None:
+        """Give the network a newly initialised head with this many outputs, on the device where the backbone is."""
+        self.n_outputs = n_outputs
+        width = self.width
+        if k := self.n_context:
+            self.fc_context = nn.Linear(k, CONTEXT_WIDTH)
+            width += CONTEXT_WIDTH
+        self.fc1 = nn.Linear(width, self.hidden)
+        self.fc2 = nn.Linear(self.hidden, n_outputs)
+        if (backbone := next(self.parameters(), None)) is not None:
+            self.to(backbone.device)
+
+    def take_context(self, n_context: int) -> None:
+        """Have the network want so many numbers of context with each beat; its head is initialised anew."""
+        self.n_context = n_context
+        self.reset_classifier(self.n_outputs)
+
+    def freeze_backbone(self, frozen: bool = True) -> None:
+        """Stop the backbone from learning, or let it learn again.
+
+        A frozen backbone has no gradients and stays in evaluation mode, so that neither dropout nor the statistics of
+        normalisation layers change what it yields.
+        """
+        self.backbone_frozen = frozen
+        for name, parameter in self.named_parameters():
+            if not self.is_head(name):
+                parameter.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def is_head(self, name: str) -> bool:
+        """Whether the parameter or module of this dotted name belongs to the head."""
+        return name.partition(".")[0] in (*self.head_names, "head_dropout")
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode, in which a frozen backbone remains."""
+        super().train(mode)
+        if self.backbone_frozen:
+            for name, module in self.named_children():
+                if not self.is_head(name):
+                    module.eval()
+        return self
+
+    @abstractmethod
+    def forward_features(self, signals: Tensor) -> Tensor:
+        """Beats ``[b, length]`` → features ``[b, width]``."""
+
+    def forward_head(self, features: Tensor, context: Tensor | None = None) -> Tensor:
+        """Features ``[b, width]`` and, where the network wants it, context ``[b, n_context]`` → ``[b, n_outputs]``."""
+        n_given = 0 if context is None else context.shape[1]
+        if n_given != self.n_context:
+            raise ConfigError(
+                f"this network wants {self.n_context} numbers of context with each beat, {n_given} were given"
+            )
+        if context is not None:
+            features = torch.cat([features, self.fc_context(context).relu()], dim=1)
+        logits: Tensor = self.fc2(self.head_dropout(self.fc1(self.head_dropout(features)).relu()))
+        return logits
+
+    def forward(self, signals: Tensor, context: Tensor | None = None) -> Tensor:
+        """Beats ``[b, length]`` and, where the network wants it, context ``[b, n_context]`` → logits
+        ``[b, n_outputs]``."""
+        return self.forward_head(self.forward_features(signals), context)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights, frozen ones included."""
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,67 @@
+"""The registry: networks by their names. A new network is one module in this package and one YAML in ``conf/model``."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.models.contract import BeatModel
+
+Network = TypeVar("Network", bound=type[BeatModel])
+
+
+_registered: dict[str, Callable[..., BeatModel]] = {}
+
+
+def register(name: str) -> Callable[[Network], Network]:
+    """Class decorator: make a network known as ``model=name``."""
+
+    def add(network: Network) -> Network:
+        _registered[name] = network
+        return network
+
+    return add
+
+
+@cache
+def _import_all() -> None:
+    package = importlib.import_module("ecg_lightning.models")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"ecg_lightning.models.{module.name}")
+
+
+def model_names() -> list[str]:
+    """Names of all networks, sorted."""
+    _import_all()
+    return sorted(_registered)
+
+
+def create_model(name: str, *, n_outputs: int, length: int, n_context: int = 0, **settings: Any) -> BeatModel:
+    """Build a network with fresh weights.
+
+    Args:
+        name: one of `model_names`.
+        n_outputs: number of logits.
+        length: samples a beat.
+        n_context: numbers of context that come with each beat.
+        settings: the network's own settings; what is not given takes the network's default.
+
+    Raises:
+        ConfigError: unknown network or setting, or settings that do not fit together.
+    """
+    if name not in model_names():
+        raise ConfigError(f"there is no network {name!r}; choose one of {', '.join(model_names())}")
+    network = _registered[name]
+    own = set(inspect.signature(network).parameters) - {"n_outputs", "length"}
+    if unknown := sorted(set(settings) - own):
+        raise ConfigError(f"network {name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(own))}")
+    try:
+        model = network(n_outputs=n_outputs, length=length, **settings)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"network {name} cannot be built with {settings}: {error}") from error
+    if n_context:
+        model.take_context(n_context)
+    return model

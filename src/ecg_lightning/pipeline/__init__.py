@@ -1,0 +1,1 @@
+"""The verbs: build, train, evaluate, explain, inspect; and the jobs of a sweep."""

@@ -1,0 +1,182 @@
+"""What augmentation makes of training beats: from a configuration to a picture, without training."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray
+from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.pipeline.build import make_datamodule
+from ecg_lightning.pipeline.config import compose
+from ecg_lightning.report.inspection import augmentation_phrases
+from ecg_lightning.report.plots import Panel, augmentation_picture
+
+DRAWS = 5
+"""How often the transforms are drawn for each beat."""
+
+NEW = 3
+"""New beats that are shown of each class."""
+
+MIXTURES = 8
+"""Mixtures of a beat of which the one with least of its own is shown: most are hardly mixed where α is small."""
+
+UNITS = {
+    "beat": "amplitude (each beat scaled to [0, 1])",
+    "record": "amplitude (each record scaled to [0, 1])",
+    "none": "mV",
+}
+
+
+def show(
+    overrides: Iterable[str] = (), *, output: Path | None = None, n_beats: int = 3, config_dir: Path = Path("conf")
+) -> Path:
+    """Draw training beats of every class as they are and as the augmentation of a configuration has them.
+
+    Args:
+        overrides: as for ``train.py``, such as ``augmentation=strong``.
+        output: destination, a PNG; None: ``augmentation_<name>.png`` in the current folder.
+        n_beats: training beats to show of each class.
+        config_dir: the project's ``conf``.
+
+    Returns:
+        Where the picture is.
+
+    Raises:
+        ConfigError: `config_dir` is not there, or settings that are unknown or do not fit each other.
+        DataError: the beats are absent or damaged, or the picture cannot be written.
+    """
+    plain = _composed(overrides, config_dir)
+    augmentation = plain["augmentation"]
+    path = output or Path(f"augmentation_{augmentation['name']}.png")
+    datamodule = make_datamodule(plain)
+    datamodule.setup()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plain["seed"])
+        rows = panels(datamodule, n_beats)
+    beats = datamodule.beats
+    # Kaggle's files were cut by others, and scaled beat by beat.
+    scaling = "beat" if plain["source"]["name"] == "kaggle" else plain["dataset"]["cut"]["scaling"]
+    augmentation_picture(
+        rows,
+        path,
+        fs=beats.fs,
+        unit=UNITS[scaling],
+        about=(
+            f"What augmentation {augmentation['name']} makes of training beats",
+            f"{plain['dataset']['name']} from {plain['source']['name']}; {datamodule.folds.protocol}",
+            # Spaces that do not break keep a phrase on one line.
+            "; ".join(phrase.replace(" ", "\u00a0") for phrase in augmentation_phrases(augmentation))
+            or "nothing: beats as they are",
+        ),
+        synthetic=beats.synthetic,
+    )
+    return path
+
+
+def _composed(overrides: Iterable[str], config_dir: Path) -> dict[str, Any]:
+    if not (config_dir / "train.yaml").is_file():
+        raise ConfigError(
+            f"there is no {config_dir / 'train.yaml'} in {Path.cwd()}; run this in the project's folder, "
+            "where train.py is"
+        )
+    try:
+        cfg = compose(overrides, output_dir=".", config_dir=config_dir)
+        plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    except (HydraException, OmegaConfBaseException) as error:
+        said = str(error).partition("Config search path")[0]
+        raise ConfigError(" ".join(said.split())) from error
+    return plain
+
+
+def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
+    """What to draw of each class that has beats to train on, under its name and their number.
+
+    Args:
+        datamodule: set up.
+        n_beats: training beats of each class.
+
+    Returns:
+        For each class: its training beats with what the transforms make of them, by `DRAWS` draws; beats that
+        resampling made, if there are any; a beat mixed with one of a training batch, if there is mixup.
+    """
+    beats, train = datamodule.beats, datamodule.folds.train
+    trained_on = datamodule.datasets["train"]
+    after = np.bincount(trained_on.beats.labels[trained_on.rows], minlength=len(beats.classes))
+    rows_of = {label: train[beats.labels[train] == label] for label in np.unique(beats.labels[train]).tolist()}
+    new = {}
+    if datamodule.resampling:
+        new = {label: _new(trained_on.beats, label, beats.signals[rows]) for label, rows in rows_of.items()}
+    described = {}
+    for label, rows in rows_of.items():
+        shown = [_panel(datamodule, row) for row in _spread(rows, n_beats)]
+        if any(map(len, new.values())):
+            lines = [("new beats", trained_on.beats.signals[row]) for row in _spread(new[label], NEW)]
+            shown.append(Panel(f"{len(lines)} of {len(new[label]):,} new ones", lines))
+        if datamodule.mixup:
+            shown.append(_mixture(datamodule, int(rows[len(rows) // 2])))
+        count = f"{len(rows):,}" if after[label] == len(rows) else f"{len(rows):,}\n→ {after[label]:,}"
+        described[f"{beats.classes[label]}\n{count}\nbeats"] = shown
+    return described
+
+
+def _spread(rows: IntArray, n: int) -> list[int]:
+    """`n` of the rows, at even distances: of several records, and the same ones every time."""
+    n = min(n, len(rows))
+    return [int(rows[(2 * at + 1) * len(rows) // (2 * n)]) for at in range(n)]
+
+
+def _panel(datamodule: BeatDataModule, row: int) -> Panel:
+    signal = datamodule.beats.signals[row]
+    lines = [("training beat", signal)]
+    if datamodule.transforms:
+        drawn = _transformed(datamodule, np.repeat(signal[None], DRAWS, axis=0))
+        roles = ["after the transforms", *["other draws"] * (DRAWS - 1)]
+        lines += zip(roles, drawn.numpy(), strict=True)
+    return Panel(_whose(datamodule.beats, row), lines)
+
+
+def _whose(beats: Beats, row: int) -> str:
+    return f"row {row:,}" if beats.records is None else f"record {beats.records[row]}"
+
+
+def _transformed(datamodule: BeatDataModule, signals: FloatArray) -> torch.Tensor:
+    changed = torch.from_numpy(signals)
+    for transform in datamodule.transforms:
+        changed = transform(changed)
+    return changed
+
+
+def _new(beats: Beats, label: int, known: FloatArray) -> IntArray:
+    """Rows of the beats of a class that resampling made: those that equal none there was."""
+    seen = {signal.tobytes() for signal in known}
+    rows = np.flatnonzero(beats.labels == label)
+    return rows[[beats.signals[row].tobytes() not in seen for row in rows]]
+
+
+def _mixture(datamodule: BeatDataModule, row: int) -> Panel:
+    """A beat in a batch of training, mixed."""
+    assert datamodule.mixup is not None
+    beats = datamodule.beats
+    batch = next(iter(datamodule.train_dataloader()))
+    own = np.repeat(beats.signals[row][None], MIXTURES, axis=0)
+    labels = np.concatenate([np.repeat(beats.labels[row], MIXTURES), batch.labels.numpy()])
+    signals = _transformed(datamodule, np.concatenate([own, batch.signals.numpy()]))
+    mixed, partners, shares = datamodule.mixup(signals)
+    at = int(shares[:MIXTURES].argmin())
+    partner, share = int(partners[at]), float(shares[at])
+    names = [beats.classes[labels[which]] for which in (at, partner)]
+    return Panel(
+        f"{share:.2f} {names[0]} + {1 - share:.2f} {names[1]}",
+        [
+            ("after the transforms" if datamodule.transforms else "training beat", signals[at].numpy()),
+            ("partner", signals[partner].numpy()),
+            ("mixed", mixed[at].numpy()),
+        ],
+    )

@@ -1,0 +1,51 @@
+"""Writing reports: what `ecg-lightning report` and the end of a run do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import ConfigError
+
+REPORT = "report.html"
+
+
+def write_report(
+    paths: Sequence[Path | str],
+    output: Path | None = None,
+    *,
+    baselines: Sequence[Path | str] = (),
+    embedding: bool = True,
+) -> Path:
+    """Write the report of a run, or that of several.
+
+    Args:
+        paths: folders of runs, of sweeps, or of such folders; or files with the content of a ``scores.json``.
+        output: the page; by default ``report.html`` in the folder that was given, and in the current folder where it
+            was several.
+        baselines: runs on the same test beats that a single run has to beat; several find theirs among them.
+        embedding: of a single run, whether to lay out its test beats, which takes longer than all the rest.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        DataError: no run is there, a file cannot be read, or the page cannot be written.
+        ConfigError: baselines with several runs.
+    """
+    from ecg_lightning.report.run_page import run_report
+    from ecg_lightning.report.runs_page import runs_report
+
+    folders = [Path(path) for path in paths]
+    if output is None:
+        only = folders[0] if len(folders) == 1 else Path()
+        output = only.with_suffix(".html") if only.is_file() else only / REPORT
+    is_run = len(folders) == 1 and (folders[0].is_file() or (folders[0] / "scores.json").is_file())
+    if baselines and not is_run:
+        raise ConfigError("baselines are for the report of one run; among several, give them as runs like the others")
+    if is_run:
+        page = run_report(folders[0], baselines=baselines, embedding=embedding)
+    else:
+        page = runs_report(folders, output=output)
+    with atomic_write(output) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return output

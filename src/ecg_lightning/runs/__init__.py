@@ -1,0 +1,1 @@
+"""Finished runs: their records, finding, pooling, comparing and collecting them."""

@@ -1,0 +1,326 @@
+"""What the runs of a sweep say together: test folds as one, the spread over seeds, the score by training beats.
+
+Which runs belong together is read from the configuration that Hydra left in each run's folder: those that differ in
+``split.fold`` alone are folds of one cross-validation, those that differ in their seed alone are repetitions, and those
+that differ in ``split.train_size`` alone are points of one curve.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, TypeVar
+
+from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.provenance import WITHOUT_EFFECT, without
+from ecg_lightning.runs.predictions import score_predictions
+
+Scores = Mapping[str, Any]
+
+T = TypeVar("T")
+
+FOLD = ("split.fold",)
+SEEDS = ("seed", "split.seed")
+SIZE = ("split.train_size",)
+
+ABOUT = (
+    *("task", "model", "dataset", "source", "synthetic", "split", "left_out", "context"),
+    *("augmentation", "resampling", "transfer"),
+)
+"""What `pool` repeats of the ``scores.json`` of runs that have it in common."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it is.
+        scores: its ``scores.json``.
+        config: its configuration as composed, interpolations unresolved, so that ``split.seed: ${seed}`` of two runs is
+            the same setting.
+        overrides: what was typed for it: ``("model=cnet", "split.fold=0")``.
+    """
+
+    folder: Path
+    scores: Scores
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...]
+
+    @property
+    def fold(self) -> int | None:
+        """The test fold, or None without cross-validation."""
+        fold: int | None = self.config["split"].get("fold")
+        return fold
+
+    def same_but(self, *settings: str) -> str:
+        """Equal for runs on the same beats whose configurations differ in nothing of effect but these settings."""
+        kept = without(self.config, (*WITHOUT_EFFECT, *settings))
+        return json.dumps([kept, self.scores["fingerprint"]], sort_keys=True, default=str)
+
+    def overrides_but(self, *settings: str) -> list[str]:
+        """The overrides of other settings than these."""
+        return [text for text in self.overrides if text.lstrip("+").partition("=")[0] not in settings]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One test: a run, or several folds of a cross-validation as one."""
+
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def test(self) -> Scores:
+        """As ``test`` in ``scores.json``; of several folds that of all their beats together, without intervals."""
+        if len(self.runs) == 1:
+            scores: Scores = self.runs[0].scores["test"]
+            return scores
+        return score_predictions(*self.predictions, resamples=0)
+
+    @cached_property
+    def intervals(self) -> Scores:
+        """Of the figures of `test`, over the patients of all its beats; empty where a run of before filed none."""
+        if len(self.runs) == 1:
+            filed: Scores = self.runs[0].scores["test"].get("intervals", {})
+            return filed
+        pooled: Scores = score_predictions(*self.predictions)["intervals"]
+        return pooled
+
+    @property
+    def predictions(self) -> list[Path]:
+        """The files of predictions, one for each run."""
+        return [run.folder / "predictions.parquet" for run in self.runs]
+
+    @property
+    def n_train(self) -> float:
+        """Training beats, of several folds on average."""
+        return fmean(run.scores["n"]["train"] for run in self.runs)
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that were tested; none without cross-validation."""
+        return [run.fold for run in self.runs if run.fold is not None]
+
+    @property
+    def n_folds(self) -> int | None:
+        """How many folds there should be."""
+        return self.runs[0].config["split"]["n_folds"] if self.folds else None
+
+
+def read_runs(*folders: Path) -> list[Run]:
+    """The finished runs in the folders of sweeps, in the order in which they were started.
+
+    Raises:
+        DataError: a run's files cannot be read.
+    """
+    runs = []
+    for file in (file for folder in folders for file in sorted(folder.glob("*/scores.json"), key=_job_number)):
+        try:
+            scores = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file.parent} is no folder of a finished job of a sweep: {error}") from error
+        runs.append(read_run(file.parent, scores))
+    return sorted(runs, key=lambda run: (folders.index(run.folder.parent), run.scores.get("started", "")))
+
+
+def read_run(folder: Path, scores: Scores) -> Run:
+    """The run with these scores, and with the configuration that lies in ``.hydra`` in its folder.
+
+    Raises:
+        DataError: that cannot be read.
+    """
+    from omegaconf import OmegaConf
+
+    hydra = folder / ".hydra"
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(hydra / "config.yaml"), resolve=False)
+        overrides: Any = OmegaConf.to_container(OmegaConf.load(hydra / "overrides.yaml"), resolve=False)
+        config["split"].get("fold")
+    except Exception as error:  # whatever a damaged YAML file makes the parser raise
+        raise DataError(f"{hydra} holds no configuration of a run: {error!r}; mend it, or remove it") from error
+    return Run(folder=folder, scores=scores, config=config, overrides=tuple(overrides))
+
+
+def varying_overrides(runs: Iterable[Run]) -> dict[Path, str]:
+    """What was typed for each run, by its folder, without what was typed for all of them."""
+    return _varying({run.folder: list(run.overrides) for run in runs})
+
+
+def pool(runs: Iterable[Run]) -> dict[str, Any]:
+    """What runs say together.
+
+    Standard deviations are those of a sample (divided by n - 1); a figure that is not defined in a fold, such as the
+    AUROC of a fold of one class, is left out of mean and deviation.
+
+    Returns:
+        Plain values, ready for JSON, in three lists that may be empty; an entry has the settings that its runs have in
+        common, their ``overrides`` and the names of their folders as ``jobs``, and
+
+        - ``pooled``, of each cross-validation of which at least two folds are there: ``folds``, ``n_folds``, ``n``,
+          ``test`` as in ``scores.json``, of all test beats together, and ``mean`` and ``sd`` of the folds' own;
+        - ``repeated``, of each that was run with several seeds: ``seeds``, ``n_train``, ``runs`` (``n_train`` and
+          ``test`` of each, where it was cross-validated the pooled one), and their ``mean`` and ``sd``;
+        - ``low_data``, of each that was trained on several sizes: its ``label`` and ``points``, which are entries like
+          those of ``repeated``, by rising ``n_train``.
+
+    Raises:
+        DataError: a fold or a beat is there twice, or predictions cannot be read.
+    """
+    results = _results(runs)
+    cells = _cells(results)
+    return {
+        "pooled": [_pooled(result) for result in results if len(result.runs) > 1],
+        "repeated": [_repeated(cell) for cell in cells if len(cell) > 1],
+        "low_data": _low_data(cells),
+    }
+
+
+def low_data(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """The third of the lists of `pool`, alone."""
+    return _low_data(_cells(_results(runs)))
+
+
+def _results(runs: Iterable[Run]) -> list[Result]:
+    return [result for group in groups(runs, lambda run: run.same_but(*FOLD)) for result in results_of_folds(group)]
+
+
+def _cells(results: Sequence[Result]) -> list[list[Result]]:
+    """Results that differ in their seed alone, together."""
+    return groups(results, lambda result: result.runs[0].same_but(*FOLD, *SEEDS) + str(bool(result.folds)))
+
+
+def _low_data(cells: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
+    lines = groups(cells, lambda cell: cell[0].runs[0].same_but(*FOLD, *SEEDS, *SIZE) + str(bool(cell[0].folds)))
+    return _curves([line for line in lines if len({str(_size(cell)) for cell in line}) > 1])
+
+
+def results_of_folds(runs: Sequence[Run]) -> list[Result]:
+    """The folds among runs that differ in nothing else, as one result; each of the others as one of its own."""
+    by_fold: dict[int, Run] = {}
+    for run in runs:
+        if run.fold is None:
+            continue
+        if run.fold in by_fold:
+            raise DataError(
+                f"{by_fold[run.fold].folder} and {run.folder} are the same fold {run.fold} of the same settings: "
+                "remove one of them"
+            )
+        by_fold[run.fold] = run
+    folds = [Result(tuple(by_fold[fold] for fold in sorted(by_fold)))] if by_fold else []
+    return folds + [Result((run,)) for run in runs if run.fold is None]
+
+
+def _pooled(result: Result) -> dict[str, Any]:
+    tests = [run.scores["test"] for run in result.runs]
+    seed = result.runs[0].scores["seed"]
+    return _about([result], FOLD) | {
+        "protocol": f"{result.runs[0].scores['split']}: {_folds_phrase(result)}, seed {seed}",
+        "seed": seed,
+        "n": {"train": result.n_train, "test": sum(run.scores["n"]["test"] for run in result.runs)},
+        "test": score_predictions(*result.predictions),
+        "mean": each_figure(tests, fmean),
+        "sd": each_figure(tests, sd),
+    }
+
+
+def _repeated(cell: Sequence[Result]) -> dict[str, Any]:
+    tests = [result.test for result in cell]
+    return _about(cell, (*FOLD, *SEEDS)) | {
+        "seeds": [result.runs[0].scores["seed"] for result in cell],
+        "n_train": fmean(result.n_train for result in cell),
+        "runs": [{"n_train": result.n_train, "test": result.test} for result in cell],
+        "mean": each_figure(tests, fmean),
+        "sd": each_figure(tests, sd),
+    }
+
+
+def _curves(lines: Sequence[Sequence[Sequence[Result]]]) -> list[dict[str, Any]]:
+    names = [_name(line[0][0].runs[0].scores) for line in lines]
+    typed = _varying(
+        {
+            number: [
+                text
+                for text in line[0][0].runs[0].overrides_but(*FOLD, *SEEDS, *SIZE)
+                if text.partition("=")[0] not in ("model", "transfer", "transfer.checkpoint")
+            ]
+            for number, line in enumerate(lines)
+        }
+    )
+    curves = []
+    for number, (name, line) in enumerate(zip(names, lines, strict=True)):
+        label = name if names.count(name) == 1 else f"{name} {typed[number]}".strip()
+        points = sorted((_repeated(cell) for cell in line), key=lambda point: point["n_train"])
+        about = _about([result for cell in line for result in cell], (*FOLD, *SEEDS, *SIZE))
+        curves.append(about | {"label": label, "points": points})
+    return curves
+
+
+def _name(scores: Scores) -> str:
+    arm = scores["transfer"]
+    return f"{scores['model']}, {'from scratch' if arm == 'none' else arm}"
+
+
+def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:
+    """What the results have in common."""
+    first = results[0].runs[0]
+    about = {key: first.scores[key] for key in ABOUT if key in first.scores}
+    # Of results with different folds the fewest: what is printed beside a figure must not promise more than there was.
+    folds = min((result.folds for result in results), key=len)
+    return about | {
+        "overrides": first.overrides_but(*but),
+        "jobs": [run.folder.name for result in results for run in result.runs],
+        "folds": folds,
+        "n_folds": results[0].n_folds,
+    }
+
+
+def _folds_phrase(result: Result) -> str:
+    return f"{len(result.folds)} of {result.n_folds} folds pooled"
+
+
+def each_figure(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:
+    """A statistic of each fraction that all of them have, in the nesting of the scores.
+
+    Numbers of beats are left out, and intervals: the spread of several tests is another thing than the uncertainty of
+    one.
+    """
+    figures: dict[str, Any] = {}
+    for key, value in tests[0].items():
+        if key == "intervals" or not all(key in test for test in tests):
+            continue
+        if isinstance(value, Mapping):
+            figures[key] = each_figure([test[key] for test in tests], statistic)
+        elif not isinstance(value, int | list):
+            values = [float(test[key]) for test in tests if test[key] is not None]
+            figures[key] = statistic(values) if values else None
+    return figures
+
+
+def sd(values: Sequence[float]) -> float | None:
+    """Standard deviation of a sample; None of a single value."""
+    return stdev(values) if len(values) > 1 else None
+
+
+def _size(cell: Sequence[Result]) -> Any:
+    return cell[0].runs[0].config["split"].get("train_size")
+
+
+def groups(things: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
+    """Those of equal key together, in the order in which they come."""
+    groups: dict[str, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return list(groups.values())
+
+
+def _varying(overrides: Mapping[T, Sequence[str]]) -> dict[T, str]:
+    common = set.intersection(*map(set, overrides.values())) if len(overrides) > 1 else set()
+    return {key: " ".join(text for text in texts if text not in common) for key, texts in overrides.items()}
+
+
+def _job_number(file: Path) -> tuple[int, str]:
+    """Job 10 comes after job 9, in sweeps whose folders begin with their number."""
+    number = file.parent.name.partition("_")[0]
+    return (int(number) if number.isdecimal() else 0, file.parent.name)

@@ -1,0 +1,566 @@
+"""Runs and sweeps, from wherever they are, collected into tables: the published one run again, and those of other
+protocols.
+
+A row is a network with one context of its beats, one resampling of those it trained on and one start of its weights.
+Its figures are means over seeds. What does not belong together is kept apart: other beats, protocols or folds make
+another table, other settings another row, and a row that was published and has not been run is there without figures.
+Contexts share a table but on beats split at random, where the published rows saw the beat alone.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from ecg_lightning.core.provenance import WITHOUT_EFFECT
+from ecg_lightning.metrics.ec57 import ECTOPIC
+from ecg_lightning.report.wording import ALONE, CLASSES
+from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, Scores, each_figure, groups, results_of_folds, sd
+from ecg_lightning.runs.discover import UNKNOWN, find_runs
+from ecg_lightning.runs.published import (
+    PUBLISHED_CAVEAT,
+    Elsewhere,
+    published_elsewhere,
+    published_row,
+    published_rows,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TASKS = {"arrhythmia": "mitbih", "mi": "ptbdb"}
+"""The tasks that figures were published for, and the dataset they are of."""
+
+SCRATCH, PRETRAINED = "none", "head_only"
+"""The arms of transfer that are rows of the published table."""
+
+FROZEN = ("head_only", "last_layer")
+"""The arms whose frozen backbone makes them comparable with the published pretrained row."""
+
+ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")
+"""Settings that may differ among repetitions: where things are, and what is told on the way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Runs of equal settings, which differ in their seed alone.
+
+    Attributes:
+        results: one for each seed.
+        settings: what tells this row from the others of its network, resampling and start; empty if it is the only one.
+        mean: of each figure over the seeds, in the nesting of ``test`` in ``scores.json``; None where none has it.
+        sd: its standard deviation, that of a sample; None with one seed.
+    """
+
+    results: tuple[Result, ...]
+    settings: str
+    mean: Mapping[str, Any]
+    sd: Mapping[str, Any]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is no network: a classifier of scikit-learn says so by having no number of parameters."""
+        scores = self.results[0].runs[0].scores
+        return "n_parameters" in scores and scores["n_parameters"] is None
+
+    @property
+    def intervals(self) -> Mapping[str, Any]:
+        """95 % intervals, of folds over the patients of all; empty with several seeds, whose deviation says more."""
+        return self.results[0].intervals if len(self.results) == 1 else {}
+
+    @property
+    def runs(self) -> list[Run]:
+        """All its runs; of a cross-validation, one for each seed and fold."""
+        return [run for result in self.results for run in result.runs]
+
+    @property
+    def seeds(self) -> list[str]:
+        """Seed of each result; ``1/0`` where that of the split is another one: 0."""
+        seeds = [result.runs[0].scores["seed"] for result in self.results]
+        pairs = zip(seeds, self.split_seeds, strict=True)
+        return [str(seed) if seed == of_split else f"{seed}/{of_split}" for seed, of_split in pairs]
+
+    @property
+    def split_seeds(self) -> list[int]:
+        """Seed that divided the beats of each result."""
+        return [_split_seed(result.runs[0].scores) for result in self.results]
+
+    @property
+    def missing_folds(self) -> list[int]:
+        """Folds that some seed lacks."""
+        all_folds = set(range(self.results[0].n_folds or 0))
+        return sorted(set[int]().union(*(all_folds - set(result.folds) for result in self.results)))
+
+    def about(self, key: str) -> str:
+        """What the runs say under a key of their ``scores.json``, each different answer once; empty if nothing."""
+        return ", ".join(dict.fromkeys(str(run.scores[key]) for run in self.runs if run.scores.get(key) is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """All rows of one network, context, resampling and start, with what was published for it.
+
+    Attributes:
+        network: its name.
+        context: what was known of a beat beside what follows its R peak, ``none`` if nothing.
+        resampling: of the training beats, ``none`` if there was none.
+        arm: of transfer: ``none`` from scratch, else how it was started from weights of another task.
+        rows: empty if it was published and has not been run.
+        published: as `published_row`; None where nothing was published that compares.
+    """
+
+    network: str
+    context: str = ALONE
+    resampling: str
+    arm: str
+    rows: tuple[Row, ...] = ()
+    published: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsTable:
+    """Rows that may be compared: one task, tested on the same beats divided in the same way.
+
+    Attributes:
+        task: ``arrhythmia`` or ``mi``.
+        scores: ``scores.json`` of one of its runs, for what they have in common; None if nothing has been run.
+        blocks: its rows, by context, then in the published order.
+        elsewhere: what others printed of the same protocol.
+    """
+
+    task: str
+    scores: Scores | None
+    blocks: tuple[Block, ...]
+    elsewhere: tuple[Elsewhere, ...] = ()
+
+    @property
+    def as_published(self) -> bool:
+        """Whether it has the shape of the published table: beats at random, seen alone."""
+        return self.scores is None or _as_published(self.scores)
+
+    @property
+    def rows(self) -> list[Row]:
+        """What has been run."""
+        return [row for block in self.blocks for row in block.rows]
+
+    @property
+    def tested(self) -> str:
+        """The beats that were scored: ``test``, or ``validation`` where a choice was made among settings."""
+        return tested_of(self.scores) if self.scores else "test"
+
+    @property
+    def protocol(self) -> str:
+        """How the beats were divided, whatever the seed."""
+        return protocol_of(self.scores) if self.scores else ""
+
+    @property
+    def n_test(self) -> list[int]:
+        """Scored beats, fewest and most of a result."""
+        sizes = [
+            sum(run.scores["n"][self.tested] for run in result.runs) for row in self.rows for result in row.results
+        ]
+        return sorted({min(sizes), max(sizes)}) if sizes else []
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What was found.
+
+    Attributes:
+        tables: those with published figures beside them first.
+        remarks: what was left out or kept apart, and why: a sentence each.
+    """
+
+    tables: tuple[RunsTable, ...]
+    remarks: tuple[str, ...] = field(default=())
+
+
+def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame":
+    """Runs and sweeps beside the published figures, tidy: a line for each figure of each row.
+
+    Args:
+        paths: folders of runs, of sweeps, or of such folders, at any depth; or files with the content of a
+            ``scores.json`` under another name.
+        only_run: leave out the published rows that have not been run, and what others published.
+
+    Returns:
+        A `pandas.DataFrame`; all figures are fractions with all their digits. Columns:
+
+        - of the table: ``task``, ``dataset``, ``source``, ``synthetic``, ``split``, ``protocol``, ``class_map``,
+          ``left_out`` (beats that the protocol has no use for), ``tested`` (``test`` or ``validation`` beats). Only
+          lines in which they are equal compare;
+        - of the row: ``context`` (what was known of a beat beside what follows its R peak), ``fingerprint`` of the
+          beats, ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what tells it
+          from its like), ``augmentation``, ``loss``, and ``status``: ``run``, ``not run``, or ``published elsewhere``
+          by the authors that ``network`` names;
+        - of the figure: ``class`` (``overall`` or a class), ``figure`` (named as by `score`), ``value`` (mean over the
+          seeds; of a cross-validation, over its pooled folds), ``sd`` (of a sample; missing with one seed), ``low`` and
+          ``high`` (95 % interval over patients; missing with several seeds),
+          ``published``, ``published_note`` (how to take it);
+        - where it comes from: ``n_seeds``, ``seeds``, ``folds``, ``epochs``, ``steps``, ``runs`` (folders).
+
+    Raises:
+        DataError: no run is there, a file cannot be read, or a fold is there twice.
+    """
+    return frame(collect(*paths, only_run=only_run))
+
+
+def collect(*paths: Path | str, only_run: bool = False) -> Collection:
+    """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
+    runs, remarks = find_runs(Path(path) for path in paths)
+    by_table = [part for alike in groups(runs, lambda run: _table_key(run.scores)) for part in _of_equal_beats(alike)]
+    tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
+    beside = [table for table in tables if table.scores and _compares(table.scores)]
+    if not only_run and beside:
+        unrun = [task for task in TASKS if task not in {table.task for table in beside}]
+        tables += [RunsTable(task=task, scores=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
+    elif not only_run and any(table.as_published for table in tables):
+        beats = "real test beats of mitbih and ptbdb, split=random"
+        remarks.append(f"No row of the published table has been run: it is of {beats}.")
+    tables.sort(key=_table_order)
+    return Collection(tuple(tables), tuple(remarks))
+
+
+def frame(collection: Collection) -> "pd.DataFrame":
+    """As `published_table`, of what is collected already."""
+    import pandas as pd
+
+    lines = []
+    for table in collection.tables:
+        scores = table.scores or {}
+        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASSES.get(table.task)}
+        about_table |= {key: scores.get(key) for key in ("dataset", "source", "synthetic", "split", "left_out")}
+        about_table |= {"protocol": table.protocol or None, "tested": table.tested if table.scores else None}
+        for block in table.blocks:
+            about_block = {"network": block.network, "resampling": block.resampling, "transfer": block.arm}
+            about_block["context"] = block.context
+            theirs = _flat(block.published or {})
+            for row in block.rows or (None,):
+                ours = _flat(row.mean) if row else dict.fromkeys(theirs)
+                spread, ends = (_flat(row.sd), _flat(row.intervals)) if row else ({}, {})
+                where = _whereabouts(row) if row else {"status": "not run"}
+                lines += [
+                    {
+                        **about_table, **about_block, **where, "class": name, "figure": figure, "value": value,
+                        "sd": spread.get((name, figure)), **_ends(ends.get((name, figure))),
+                        "published": theirs.get((name, figure)),
+                        "published_note": _note(block) if (name, figure) in theirs else None,
+                    }
+                    for (name, figure), value in ours.items()
+                ]  # fmt: skip
+        lines += [
+            {
+                **about_table, "network": one.who, "status": "published elsewhere", "class": name, "figure": figure,
+                "published": value, "published_note": one.note or None,
+            }
+            for one in table.elsewhere
+            for (name, figure), value in _flat(one.figures, twice=()).items()
+        ]  # fmt: skip
+    tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(FRAME_COLUMNS))
+    return tidy.astype(
+        dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
+        | {"n_seeds": "Int64", "left_out": "Int64"}
+    )
+
+
+FRAME_COLUMNS = (
+    *("task", "dataset", "source", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
+    *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
+    *("class", "figure", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
+    *("seeds", "folds", "epochs", "steps", "runs"),
+)
+"""Of `frame`, as `published_table` says."""
+
+
+def errata(blocks: Iterable[Block]) -> list[str]:
+    """Where the published figures of these rows contradict each other."""
+    return [
+        f"Published {block.network}, {block.resampling}, {block.published['erratum']}."
+        for block in blocks
+        if block.published and "erratum" in block.published
+    ]
+
+
+def _whereabouts(row: Row) -> dict[str, Any]:
+    folds = sorted({fold for result in row.results for fold in result.folds})
+    return {
+        "status": "run",
+        "fingerprint": row.about("fingerprint"),
+        "settings": row.settings or None,
+        "augmentation": row.about("augmentation"),
+        "loss": row.about("loss") or None,
+        "n_seeds": len(row.results),
+        "seeds": ", ".join(row.seeds),
+        "folds": f"{', '.join(map(str, folds))} of {row.results[0].n_folds}" if folds else None,
+        "epochs": row.about("epochs") or None,
+        "steps": row.about("steps") or None,
+        "runs": "; ".join(str(run.folder) for run in row.runs),
+    }
+
+
+def _note(block: Block) -> str:
+    return " ".join([PUBLISHED_CAVEAT, *errata([block])])
+
+
+def _ends(interval: Sequence[float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}
+
+
+TWICE = ("precision", "recall", "f1", "specificity", "average_precision")
+"""Figures of MI that `score` also puts on top."""
+
+
+def _flat(scores: Scores, twice: Sequence[str] = TWICE) -> dict[tuple[str, str], Any]:
+    """(``overall`` or class, figure) → its value, those of MI once: what stands on top, without `twice`.
+
+    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
+    """
+    by_class = {
+        (name, figure): value
+        for name, figures in scores.get("per_class", {}).items()
+        for figure, value in figures.items()
+    }
+    ec57 = scores.get("ec57", {})
+    for prefix, counted in (("ec57", ec57), ("ec57_without_232", ec57.get("without_232", {}))):
+        by_class |= {
+            (of, f"{prefix}_{figure}"): value for of in ECTOPIC for figure, value in counted.get(of, {}).items()
+        }
+    nested = ("erratum", "per_class", "ec57", *twice)
+    return {("overall", figure): value for figure, value in scores.items() if figure not in nested} | by_class
+
+
+# Sorting
+
+
+def _table_key(scores: Scores) -> str:
+    told = [scores[key] for key in ("task", "dataset", "source", "synthetic", "split")]
+    classes = list(scores["test"]["per_class"])
+    return json.dumps([*told, protocol_of(scores), tested_of(scores), classes, _as_published(scores)])
+
+
+def _of_equal_beats(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs as one table; as one for each fingerprint, where it is not the context alone that makes beats differ."""
+    by_context = groups({(_context(run.scores), run.scores["fingerprint"]): run for run in runs}.values(), _context_of)
+    if all(len(prints) == 1 for prints in by_context):
+        return [list(runs)]
+    return groups(runs, lambda run: str(run.scores["fingerprint"]))
+
+
+def _context(scores: Scores) -> str:
+    context: str = scores.get("context", ALONE)
+    return context
+
+
+def _context_of(run: Run) -> str:
+    return _context(run.scores)
+
+
+def _as_published(scores: Scores) -> bool:
+    return bool(scores["split"] == "random" and _context(scores) == ALONE)
+
+
+def protocol_of(scores: Scores) -> str:
+    """The protocol without what the seed, the fold and the size of the training part change in its wording."""
+    protocol = re.sub(r", seed \d+$", "", str(scores["protocol"]).partition(", trained on ")[0])
+    protocol, n = re.subn(r"fold \d+ of (\d+) \(counted from 0\)", r"each of \1 folds", protocol)
+    # Patients of unequal folds are of unequal number; without folds it is a setting.
+    return re.sub(r"\d+ patients to train, \d+ to validate, \d+ to test, ", "", protocol) if n else protocol
+
+
+def tested_of(scores: Scores) -> str:
+    """The beats that were scored: ``test`` or ``validation``."""
+    tested: str = scores.get("fold", "test")
+    return tested
+
+
+def _split_seed(scores: Scores) -> int:
+    told = re.search(r", seed (\d+)", str(scores["protocol"]))
+    return int(told[1] if told else scores["seed"])
+
+
+def _compares(scores: Scores) -> bool:
+    """Whether published figures may stand beside runs on these beats."""
+    return _is_real(scores) and _as_published(scores)
+
+
+def _is_real(scores: Scores) -> bool:
+    """Whether test beats of people were scored."""
+    of_people = not scores["synthetic"] and TASKS.get(scores["task"]) == scores["dataset"]
+    return of_people and tested_of(scores) == "test"
+
+
+def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
+    scores = table.scores or {"synthetic": False, "split": "random"}
+    task = list(TASKS).index(table.task) if table.task in TASKS else len(TASKS)
+    return scores["synthetic"], table.tested != "test", scores["split"] != "random", task, table.task
+
+
+def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> RunsTable:
+    """Runs that may be compared, as a table.
+
+    Args:
+        runs: of one task, on beats divided in the same way.
+        remarks: to which a sentence is added for what is kept apart.
+        only_run: leave out the published rows that have not been run.
+
+    Raises:
+        DataError: a fold is there twice.
+    """
+    scores = runs[0].scores
+    blocks = []
+    for alike in groups(runs, lambda run: json.dumps(_block_key(run))):
+        network, context, resampling, arm, whole = _block_key(alike[0])
+        published = None
+        if whole and _compares(scores) and arm in (SCRATCH, *FROZEN):
+            published = published_row(scores["task"], network, resampling, pretrained=arm != SCRATCH)
+        cells = [cell for same in groups(alike, lambda run: _settings_key(run)) for cell in _apart(same, remarks)]
+        rows = [_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True)]
+        cells_of = {"network": network, "context": context, "resampling": resampling, "arm": arm}
+        blocks.append(Block(**cells_of, rows=tuple(rows), published=published))
+    if _compares(scores) and not only_run:
+        run = {(block.network, block.resampling, block.arm) for block in blocks if block.published}
+        blocks += _not_run(scores["task"], run)
+    blocks.sort(key=_block_order)
+    elsewhere = () if only_run else _elsewhere(scores)
+    return RunsTable(task=scores["task"], scores=scores, blocks=tuple(blocks), elsewhere=elsewhere)
+
+
+def _elsewhere(scores: Scores) -> tuple[Elsewhere, ...]:
+    """What others printed of the same question."""
+    return published_elsewhere(scores["task"], scores["split"]) if _is_real(scores) else ()
+
+
+def _block_key(run: Run) -> tuple[str, str, str, str, bool]:
+    """Network, context, resampling, arm, and whether all training beats were used, as for what is published."""
+    scores = run.scores
+    whole = run.config["split"].get("train_size") is None
+    return scores["model"], _context(scores), scores["resampling"], scores["transfer"], whole
+
+
+def _settings_key(run: Run) -> str:
+    return run.same_but(*FOLD, *SEEDS, *ASIDE) + str(run.fold is not None)
+
+
+def _not_run(task: str, run: set[tuple[str, str, str]]) -> list[Block]:
+    """What was published for a task, without the rows that have been run."""
+    blocks = []
+    for network, resampling in published_rows():
+        for arm in (SCRATCH, PRETRAINED):
+            published = published_row(task, network, resampling, pretrained=arm != SCRATCH)
+            if published and (network, resampling, arm) not in run:
+                blocks.append(Block(network=network, resampling=resampling, arm=arm, published=published))
+    return blocks
+
+
+def _block_order(block: Block) -> tuple[int | str, ...]:
+    """By context, then as published: by resampling, then by network; what was not published after it."""
+    networks, resamplings = (list(dict.fromkeys(names)) for names in zip(*published_rows(), strict=True))
+    arms = (SCRATCH, *FROZEN)
+    place = [
+        (known.index(name) if name in known else len(known), name)
+        for known, name in ((resamplings, block.resampling), (networks, block.network), (arms, block.arm))
+    ]
+    return (len(block.context) if block.context != ALONE else 0, block.context, *place[0], *place[1], *place[2])
+
+
+def _apart(runs: Sequence[Run], remarks: list[str]) -> list[Sequence[Run]]:
+    """Runs of equal settings; where a seed is there twice they are no repetitions, and stand apart."""
+    if not _twice(runs):
+        return [runs]
+    by_checkpoint = list(groups(runs, lambda run: str(_checkpoint(run))))
+    if len(by_checkpoint) > 1 and not any(map(_twice, by_checkpoint)):
+        return list(by_checkpoint)
+    remarks.append(
+        f"Not averaged: {', '.join(str(run.folder) for run in runs)} have equal settings, as far as they are known, "
+        "and a seed in common; remove what is not wanted to have mean and deviation over seeds."
+    )
+    return [[run] for run in runs]
+
+
+def _twice(runs: Sequence[Run]) -> bool:
+    seeds = [(run.scores["seed"], _split_seed(run.scores), run.fold) for run in runs]
+    return len(set(seeds)) < len(seeds)
+
+
+def _row(runs: Sequence[Run], settings: str) -> Row:
+    of_seed = groups(runs, lambda run: str((run.scores["seed"], _split_seed(run.scores))))
+    results = [result for same in of_seed for result in results_of_folds(same)]
+    results.sort(key=lambda result: (result.runs[0].scores["seed"], _split_seed(result.runs[0].scores)))
+    tests = [_without_absent(result.test) for result in results]
+    return Row(results=tuple(results), settings=settings, mean=each_figure(tests, fmean), sd=each_figure(tests, sd))
+
+
+def _without_absent(test: Scores) -> Scores:
+    """The scores, with None for the figures of classes that no beat has and none was called."""
+    per_class = {
+        name: figures
+        if figures["support"] + figures["predicted"]
+        else {key: value if isinstance(value, int) else None for key, value in figures.items()}
+        for name, figures in test["per_class"].items()
+    }
+    return {**test, "per_class": per_class}
+
+
+# Naming
+
+
+def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
+    """What tells rows apart that have network, resampling and arm in common: the settings they differ in."""
+    if len(cells) == 1:
+        size = _leaves(cells[0][0]).get("split.train_size")
+        return [f"split.train_size={size}" if size is not None else ""]
+    leaves = [_leaves(cell[0]) for cell in cells]
+    keys = list(dict.fromkeys(key for of_cell in leaves for key in of_cell))
+    if any(UNKNOWN in of_cell for of_cell in leaves):
+        # Only what all of them tell can tell them apart.
+        keys = [key for key in keys if key == UNKNOWN or all(key in of_cell for of_cell in leaves)]
+    differing = [key for key in keys if len({_shown(of_cell.get(key)) for of_cell in leaves}) > 1]
+    for group in dict.fromkeys(key.partition(".")[0] for key in differing):
+        name = f"{group}.name"
+        within = [key for key in differing if key.startswith(f"{group}.")]
+        contents = {tuple(_shown(of_cell.get(key)) for key in within) for of_cell in leaves}
+        if name in within and len({_shown(of_cell.get(name)) for of_cell in leaves}) == len(contents):
+            differing = [key for key in differing if key not in within or key == name]
+    names = [
+        ", ".join(f"{key.removesuffix('.name')}={_shown(of_cell[key])}" for key in differing if key in of_cell)
+        for of_cell in leaves
+    ]
+    for more in (_checkpoint, lambda run: run.folder):
+        if len(set(names)) < len(names):
+            names = [
+                f"{name}, {more(cell[0])}".removeprefix(", ") if names.count(name) > 1 and more(cell[0]) else name
+                for name, cell in zip(names, cells, strict=True)
+            ]
+    return names
+
+
+def _leaves(run: Run) -> dict[str, Any]:
+    """``group.setting`` → value, of all settings that rows are told apart by."""
+    leaves: dict[str, Any] = {}
+
+    def descend(settings: Mapping[str, Any], prefix: str) -> None:
+        for key, value in settings.items():
+            path = f"{prefix}{key}"
+            if path in (*FOLD, *SEEDS, *ASIDE):
+                continue
+            if isinstance(value, Mapping) and value:
+                descend(value, f"{path}.")
+            else:
+                leaves[path] = value
+
+    descend(run.config, "")
+    return leaves
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None or value == {} else str(value)
+
+
+def _checkpoint(run: Run) -> str | None:
+    """What its weights started from."""
+    checkpoint: str | None = (run.config.get("transfer") or {}).get("checkpoint")
+    return checkpoint

@@ -1,0 +1,162 @@
+"""The file of a run's predictions, ``predictions.parquet``, from which its scores can be recomputed."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.beats import Beats, IntArray, TextArray
+from ecg_lightning.metrics.bootstrap import RESAMPLES, intervals
+from ecg_lightning.metrics.confusion import Probabilities
+from ecg_lightning.metrics.scoring import check, score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREDICTIONS_FORMAT = "ecg_lightning.predictions/1"
+
+
+def predictions_table(beats: Beats, probabilities: Probabilities) -> "pd.DataFrame":
+    """What was predicted for each beat, as a `pandas.DataFrame` of one row a beat.
+
+    Columns: ``record``, ``patient``, ``sample`` (index of the R peak at the record's own rate; each of the three only
+    where the source tells it), ``true``, ``predicted`` (class names), and ``probability_<class>`` for every class.
+
+    Args:
+        beats: the ``n`` beats of the fold.
+        probabilities: ``[n, classes]``, in the order of `beats`.
+
+    Raises:
+        DataError: as `score`.
+    """
+    import pandas as pd
+
+    check(beats.labels, probabilities, beats.classes, positive=None)
+    names = np.asarray(beats.classes, dtype=object)
+    origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples}
+    return pd.DataFrame(
+        {name: column for name, column in origin.items() if column is not None}
+        | {"true": names[beats.labels], "predicted": names[probabilities.argmax(axis=1)]}
+        | {f"probability_{name}": probabilities[:, i] for i, name in enumerate(beats.classes)}
+    )
+
+
+def write_predictions(
+    path: Path,
+    beats: Beats,
+    probabilities: Probabilities,
+    *,
+    positive: str | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `predictions_table` as Parquet, with all that is needed to score it again.
+
+    Args:
+        path: destination, by custom ``predictions.parquet``.
+        beats: the ``n`` beats of the fold.
+        probabilities: ``[n, classes]``; their precision is kept, so that scores come out equal to the digit.
+        positive: as in `score`.
+        about: the run that predicted, in plain values.
+
+    Raises:
+        DataError: as `score`, or the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(predictions_table(beats, probabilities), preserve_index=False)
+    metadata = {
+        "format": PREDICTIONS_FORMAT,
+        "classes": beats.classes,
+        "positive": positive,
+        "about": dict(about or {}),
+    }
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": json.dumps(metadata)})
+    with atomic_write(path) as partial:
+        pq.write_table(table, partial)
+
+
+def read_predictions(path: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
+    """Read what `write_predictions` wrote: the table, and ``classes``, ``positive``, ``about`` of its fold.
+
+    Raises:
+        DataError: the file is absent, damaged, or holds no predictions.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: a finished run leaves it in its folder") from error
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} is no readable Parquet file: {error}") from error
+    written = (table.schema.metadata or {}).get(b"predictions")
+    metadata: dict[str, Any] = json.loads(written) if written else {}
+    if metadata.get("format") != PREDICTIONS_FORMAT:
+        raise DataError(
+            f"{path} has format {metadata.get('format')!r}, expected {PREDICTIONS_FORMAT!r}: "
+            "give the predictions.parquet of a run of this version"
+        )
+    return table.to_pandas(), metadata
+
+
+def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Recompute `score_beats` from a file of predictions alone; equal to the run's own ``scores.json`` to the digit.
+
+    Args:
+        path: ``predictions.parquet`` of a run.
+        others: those of the other folds of its cross-validation, to score the beats of all of them together.
+        resamples: for the intervals, see `intervals.intervals`; 0 leaves them out.
+
+    Raises:
+        DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.
+    """
+    joined, classes, positive = read_pooled(path, *others)
+    labels, probabilities = labels_and_probabilities(joined, classes)
+    scores = score(labels, probabilities, classes, positive, records=column(joined, "record"))
+    if resamples:
+        patients = column(joined, "patient")
+        scores["intervals"] = intervals(labels, probabilities, classes, patients, resamples=resamples)
+    return scores
+
+
+def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, ...], str | None]:
+    """The predictions of a run, or of all folds of a cross-validation, as one table; with classes and positive class.
+
+    Raises:
+        DataError: as `read_predictions`, or files of different classes or with a beat in common.
+    """
+    import pandas as pd
+
+    files = {file: read_predictions(file) for file in (path, *others)}
+    classes, positive = tuple(files[path][1]["classes"]), files[path][1]["positive"]
+    for file, (table, metadata) in files.items():
+        if (tuple(metadata["classes"]), metadata["positive"]) != (classes, positive):
+            raise DataError(f"{file} and {path} have different classes: they cannot be scored together")
+        unknown = sorted(set(table["true"]) - set(classes))
+        if unknown:
+            raise DataError(f"{file} has beats of class {unknown[0]!r}, its classes are {', '.join(classes)}")
+    joined = pd.concat([table for table, _ in files.values()], ignore_index=True)
+    if others and {"record", "sample"} <= set(joined):
+        twice = joined[joined.duplicated(["record", "sample"])]
+        if len(twice):
+            beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
+            raise DataError(f"{len(twice)} beats stand in two of the {len(files)} files with {path}, such as {beat}")
+    return joined, classes, positive
+
+
+def labels_and_probabilities(table: "pd.DataFrame", classes: tuple[str, ...]) -> tuple[IntArray, Probabilities]:
+    """``[n]`` and ``[n, classes]`` of a table of predictions."""
+    labels = np.asarray(table["true"].map({name: i for i, name in enumerate(classes)}), dtype=np.int64)
+    probabilities: Probabilities = table[[f"probability_{name}" for name in classes]].to_numpy()
+    return labels, probabilities
+
+
+def column(table: "pd.DataFrame", name: str) -> TextArray | None:
+    """``record`` or ``patient`` of each beat of a table of predictions, or None where it is not told."""
+    return table[name].to_numpy(dtype=np.str_) if name in table else None

@@ -1,0 +1,105 @@
+"""What a run writes while it trains: checkpoints and metrics.csv, each whole at every moment, a kill included."""
+
+import csv
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+
+from ecg_lightning.core.atomic import atomic_write
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Saves a checkpoint whole or not at all, and loads it without running code.
+
+    Lightning's own way collects it in the system's folder for temporary files and moves it from there, which between
+    two file systems is a copy: killed in its middle, it leaves a torn ``last.ckpt`` and no other.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        path = Path(path)
+        with atomic_write(path) as partial:
+            for torn in path.parent.glob(f".partial-*-{path.name}"):
+                torn.unlink()  # of a run that was killed here
+            torch.save(checkpoint, partial)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        return checkpoint
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint that is best on validation; of equally good ones the latest.
+
+    A few hundred validation beats often are all told right for many epochs in a row. Lightning would keep the first of
+    these, in which the learning rate was still high.
+    """
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        """Whether this score earns a place among the best."""
+        kept = self.best_k_models.get(self.kth_best_model_path)
+        tied = (
+            current is not None and kept is not None and trainer.strategy.reduce_boolean_decision(bool(current == kept))
+        )
+        return tied or super().check_monitor_top_k(trainer, current)
+
+
+class MetricsFile(Logger):
+    """metrics.csv: a row each time that something is logged, with its ``epoch`` and ``step``.
+
+    Lightning's CSVLogger begins the file anew when a run is resumed.
+
+    Args:
+        path: the file.
+        resumed_from: the checkpoint from which the run goes on, if it does: rows of earlier steps are then kept.
+    """
+
+    def __init__(self, path: str, resumed_from: str | None = None) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.resumed_from = resumed_from
+        self._rows: list[dict[str, Any]] | None = None
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add a row and write the file, which is small, whole."""
+        if self._rows is None:
+            # A run that was killed may have come further than the checkpoint from which it goes on.
+            self._rows = [row for row in self._earlier_rows() if int(row["step"]) < (step or 0)]
+        self._rows.append({**metrics, "step": step})
+        names = sorted({name for row in self._rows for name in row} - {"epoch", "step"})
+        with atomic_write(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["epoch", "step", *names])
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+        """Nothing: the run's folder has the configuration."""
+
+    def _earlier_rows(self) -> list[dict[str, Any]]:
+        if self.resumed_from is None or not self.path.exists():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))

@@ -1,0 +1,62 @@
+"""What is asked of a beat: its classes, and how logits become probabilities."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A question with its possible answers.
+
+    Attributes:
+        name: the word that chooses it: ``task=name``.
+        classes: the answers; labels are indices into them.
+        positive: the class that a single logit stands for, or None where there is one logit a class.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    positive: str | None = None
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of logits."""
+        return len(self.classes) if self.positive is None else 1
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """Logits ``[b, n_outputs]`` → ``[b, classes]``, of which the softmax is what `probabilities` says.
+
+        One logit stands against the constant 0 of the other class, so that binary cross-entropy is cross-entropy.
+        """
+        return logits if self.positive is None else F.pad(logits, (1, 0))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits ``[b, n_outputs]`` → probabilities ``[b, classes]``, in single precision whatever the network's."""
+        logits = logits.float()
+        if self.positive is None:
+            return logits.softmax(dim=1)
+        positive = logits.sigmoid()
+        return torch.cat([1 - positive, positive], dim=1)
+
+
+TASKS = {
+    "arrhythmia": Task(name="arrhythmia", classes=AAMI_CLASSES),
+    "mi": Task(name="mi", classes=PTB_CLASSES, positive="MI"),
+}
+
+
+def get_task(name: str) -> Task:
+    """The task of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")
+    return TASKS[name]

@@ -1,0 +1,74 @@
+"""The command line as a whole: quick to answer, and errors that are sentences."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ecg_lightning.cli.main import app
+from ecg_lightning.data import download as fetch_module
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["data", "fetch"], "--records"),
+        (["inspect"], "--json"),
+        (["evaluate"], "--fold"),
+        (["table"], "--only-run"),
+        (["compare"], "--json"),
+        (["report"], "--baseline"),
+        (["show"], "--beats"),
+    ],
+)
+def test_help_answers_without_loading_anything_heavy(command: list[str], option: str) -> None:
+    script = (
+        "import sys\n"
+        "from ecg_lightning.cli.main import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script, *command, "--help"], capture_output=True, text=True, check=True)
+    help_text, _, loaded = run.stdout.partition("LOADED")
+    assert option in help_text
+    assert not {"torch", "pandas", "wfdb", "numpy", "matplotlib", "pyarrow", "requests"} & set(loaded.split())
+
+
+def test_the_version_can_be_told_in_a_bug_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.2.3" if name == "ecg-lightning" else None)
+    run = CliRunner().invoke(app, ["--version"])
+    assert (run.exit_code, run.stdout) == (0, "ecg-lightning 1.2.3\n")
+
+
+def test_an_error_is_one_sentence_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
+    run = CliRunner().invoke(app, ["data", "fetch", "heartbeat", "--records", "100", "--data-dir", str(tmp_path)])
+    assert run.exit_code == 2
+    assert run.stderr.startswith("error: heartbeat has no records")
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_is_said_and_is_exit_code_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch_module, "fetch", interrupted)
+    run = CliRunner().invoke(app, ["data", "fetch", "mitdb", "--data-dir", str(tmp_path)])
+    assert run.exit_code == 130
+    assert run.stderr == "interrupted\n"
+
+
+def test_the_data_folder_comes_from_the_environment_unless_named(tmp_path: Path) -> None:
+    from_environment = CliRunner().invoke(app, ["data", "check"], env={"ECG_DATA_DIR": str(tmp_path / "a")})
+    assert str(tmp_path / "a" / "mitdb") in from_environment.stdout
+    named = CliRunner().invoke(
+        app, ["data", "check", "--data-dir", str(tmp_path / "b")], env={"ECG_DATA_DIR": str(tmp_path / "a")}
+    )
+    assert str(tmp_path / "b" / "mitdb") in named.stdout
+
+
+def test_a_dataset_that_does_not_exist_is_refused_with_the_choices() -> None:
+    run = CliRunner().invoke(app, ["data", "fetch", "mitbih"], env={"COLUMNS": "200"})
+    assert run.exit_code == 2
+    assert "mitdb" in run.stderr and "ptbdb" in run.stderr and "heartbeat" in run.stderr

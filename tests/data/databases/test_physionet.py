@@ -1,0 +1,331 @@
+"""PhysioNet records: the real ones give the published counts, and a record that is not right is named and refused."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import wfdb
+
+from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.data.cache import cached_beats
+from ecg_lightning.data.databases.physionet import PhysioNet
+from ecg_lightning.data.labels import AAMI_CLASSES, AAMI_SYMBOLS
+from ecg_lightning.data.readers.wfdb import read_annotations, read_lead
+from ecg_lightning.data.recording import Recording
+from ecg_lightning.data.rpeaks import detect_r_peaks
+from ecg_lightning.data.windows import Cut
+
+
+def source_of(folder: Path, **settings: Any) -> PhysioNet:
+    defaults: dict[str, Any] = {
+        "mitdb": {"dataset": "mitbih", "lead": 0, "recorded_fs": 360.0},
+        "ptbdb": {"dataset": "ptbdb", "lead": "ii", "recorded_fs": None},
+    }[folder.name]
+    return PhysioNet(data_dir=folder.parent, **({"cut": Cut()} | defaults | settings))
+
+
+@pytest.mark.real_data("mitdb/100.dat")
+def test_the_real_arrhythmia_database_gives_exactly_the_beats_of_the_kaggle_files(real_data_dir: Path) -> None:
+    beats = source_of(real_data_dir / "mitdb").read()
+    assert beats.counts() == {"N": 90_589, "S": 2_779, "V": 7_236, "F": 803, "Q": 8_039}
+    assert beats.records is not None and beats.patients is not None and beats.samples is not None
+    assert (len(np.unique(beats.records)), len(np.unique(beats.patients))) == (48, 47)
+    assert set(beats.records[beats.patients == "201"]) == {"201", "202"}
+    assert (beats.signals.min(), beats.signals.max()) == (0, 1)
+    assert (beats.signals.max(axis=1) == 1).all()
+
+
+@pytest.mark.real_data("ptbdb/RECORDS")
+def test_the_real_infarction_records_have_one_label_each_and_whole_patients(real_data_dir: Path) -> None:
+    beats = source_of(real_data_dir / "ptbdb", recorded_fs=1000.0).read()
+    assert beats.records is not None and beats.patients is not None and beats.samples is not None
+    assert (len(np.unique(beats.records)), len(np.unique(beats.patients))) == (83, 59)
+    for name, column in (("record", beats.records), ("patient", beats.patients)):
+        pairs = set(zip(column.tolist(), beats.labels.tolist(), strict=True))
+        assert len(pairs) == len(np.unique(column)), f"a {name} with both labels"
+    # 30 to 130 beats a minute in every record: the detector neither misses a rhythm nor sees T waves.
+    for record in np.unique(beats.records):
+        rr = np.diff(beats.samples[beats.records == record]) / 1000
+        assert 0.4 < np.median(rr) < 2, record
+
+
+def test_beats_are_cut_at_the_annotations_with_the_class_of_their_symbol(
+    mitdb: Path, synthetic_recordings: dict[str, list[Recording]]
+) -> None:
+    beats = source_of(mitdb).read()
+    first, second = synthetic_recordings["mitbih"]
+    assert beats.classes == AAMI_CLASSES
+    assert beats.records is not None and beats.patients is not None and beats.samples is not None
+    assert set(beats.labels) == {0, 1, 2, 3, 4}
+    for name, recording in (("201", first), ("202", second)):
+        own = beats.records == name
+        np.testing.assert_array_equal(beats.samples[own], recording.peaks[:-1])
+        np.testing.assert_array_equal(beats.labels[own], recording.labels[:-1])
+    assert set(beats.patients) == {"201"}, "records 201 and 202 are one person"
+    assert not beats.synthetic
+
+
+@pytest.mark.parametrize(("symbols", "label"), [(text, i) for i, text in enumerate(AAMI_SYMBOLS.values())])
+def test_every_symbol_of_the_aami_table_counts_and_others_do_not(mitdb: Path, symbols: str, label: int) -> None:
+    own = [*symbols, "~", "!", "x", "|", "+"]
+    samples = np.arange(1, len(own) + 1) * 300
+    wfdb.wrann("201", "atr", samples, symbol=own, aux_note=["(N"] * len(own), write_dir=str(mitdb))
+    peaks, labels = read_annotations(mitdb / "201", n_samples=100_000)
+    assert peaks.tolist() == samples[: len(symbols)].tolist()
+    assert labels.tolist() == [label] * len(symbols)
+
+
+@pytest.mark.parametrize(("lead", "sign"), [(0, 1), ("MLII", 1), ("mlii", 1), (1, -1), ("V1", -1)])
+def test_a_lead_is_chosen_by_position_or_name(
+    mitdb: Path, synthetic_recordings: dict[str, list[Recording]], lead: int | str, sign: int
+) -> None:
+    signal, fs = read_lead(mitdb / "201", lead=lead, recorded_fs=360.0)
+    assert fs == 360.0
+    np.testing.assert_allclose(signal, sign * synthetic_recordings["mitbih"][0].signal, atol=0.003)  # 1/200 mV a step
+    beats = source_of(mitdb, lead=lead).read()
+    assert beats.origin["lead"] == lead
+
+
+@pytest.mark.parametrize("lead", ["V5", 2, -1, ""])
+def test_a_lead_that_is_not_there_is_refused_with_those_that_are(mitdb: Path, lead: int | str) -> None:
+    with pytest.raises(DataError, match=r"record 201 has no lead .*; it has MLII, V1"):
+        source_of(mitdb, lead=lead).read()
+
+
+def test_a_header_that_names_no_lead_is_read_by_position(mitdb: Path) -> None:
+    header = mitdb / "201.hea"
+    header.write_text(header.read_text().replace(" MLII\n", "\n"))
+    named, _ = read_lead(mitdb / "202", lead=0, recorded_fs=None)
+    unnamed, _ = read_lead(mitdb / "201", lead=0, recorded_fs=None)
+    assert len(unnamed) == len(named)
+    with pytest.raises(DataError, match=r"no lead 'MLII'; it has \(unnamed\), V1"):
+        read_lead(mitdb / "201", lead="MLII", recorded_fs=None)
+
+
+def test_another_sampling_rate_is_refused_unless_any_will_do(mitdb: Path) -> None:
+    with pytest.raises(DataError, match="record 201 is sampled at 360 Hz, expected 250 Hz") as error:
+        source_of(mitdb, recorded_fs=250.0).read()
+    assert "recorded_fs=null" in str(error.value)
+    assert source_of(mitdb, recorded_fs=None).read().fingerprint == source_of(mitdb).read().fingerprint
+
+
+def test_infarction_records_carry_the_diagnosis_of_their_header_and_the_patient_of_their_folder(
+    ptbdb: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        beats = source_of(ptbdb).read()
+    assert beats.records is not None and beats.patients is not None
+    found = set(zip(beats.records.tolist(), beats.patients.tolist(), beats.labels.tolist(), strict=True))
+    assert found == {
+        ("s0010_re", "patient001", 1),
+        ("s0014lre", "patient001", 1),
+        ("s0306lre", "patient104", 0),
+    }
+    assert "left out 1 records of other diagnoses: {'Cardiomyopathy': 1}" in caplog.text
+
+
+def test_detected_r_peaks_are_those_that_were_simulated(synthetic_recordings: dict[str, list[Recording]]) -> None:
+    recording = synthetic_recordings["ptbdb"][0]
+    found = detect_r_peaks(recording.signal, recording.fs)
+    inner = recording.peaks[(recording.peaks > 360) & (recording.peaks < len(recording.signal) - 360)]
+    nearest = np.abs(found[:, None] - inner).min(axis=0)
+    assert nearest.max() <= 0.02 * recording.fs
+    assert len(found) <= len(recording.peaks)
+
+
+def test_records_without_a_listing_are_found_by_their_headers(mitdb: Path, ptbdb: Path) -> None:
+    for folder in (mitdb, ptbdb):
+        listed = source_of(folder).read()
+        (folder / "RECORDS").unlink()
+        assert source_of(folder).read().fingerprint == listed.fingerprint
+
+
+@pytest.mark.parametrize("listed", ["", "absent folder"])
+def test_a_folder_without_records_names_the_command_that_gets_them(tmp_path: Path, listed: str) -> None:
+    folder = tmp_path / "mitdb"
+    if not listed:
+        folder.mkdir()
+    for ask in (source_of(folder).files, source_of(folder).read):
+        with pytest.raises(DataError) as error:
+            ask()
+        assert str(folder) in str(error.value)
+        assert f"ecg-lightning data fetch mitdb --data-dir {tmp_path}" in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ["hea", "dat", "atr"])
+def test_a_missing_file_of_a_record_names_it_and_the_command_that_gets_it(
+    mitdb: Path, tmp_path: Path, ending: str
+) -> None:
+    path = mitdb / f"202.{ending}"
+    path.unlink()
+    with pytest.raises(DataError) as error:
+        cached_beats(source_of(mitdb), tmp_path / "cache")
+    assert str(path) in str(error.value)
+    assert f"ecg-lightning data fetch mitdb --data-dir {mitdb.parent}" in str(error.value)
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(DataError, match="202"):
+        source_of(mitdb).read()
+
+
+def test_a_missing_ptb_signal_names_its_record_and_the_command_that_gets_it(ptbdb: Path) -> None:
+    (ptbdb / "patient001" / "s0014lre.dat").unlink()
+    with pytest.raises(DataError, match=r"s0014lre\.dat is not there; get it with: ecg-lightning data fetch ptbdb"):
+        source_of(ptbdb).files()
+
+
+def refused(folder: Path, tmp_path: Path) -> str:
+    """The error that a user sees when the cache is to be built."""
+    with pytest.raises(DataError) as error:
+        cached_beats(source_of(folder), tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*.arrow"))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 6, 1000, 0.5, -1, -2, -3])
+@pytest.mark.parametrize("layout", ["mitdb", "ptbdb"])
+def test_a_signal_cut_off_is_refused(request: pytest.FixtureRequest, tmp_path: Path, layout: str, kept: float) -> None:
+    folder: Path = request.getfixturevalue(layout)
+    path = folder / {"mitdb": "202.dat", "ptbdb": "patient104/s0306lre.dat"}[layout]
+    size = path.stat().st_size
+    os.truncate(path, size // 2 if kept == 0.5 else int(kept) % size)
+    message = refused(folder, tmp_path)
+    assert str(path.with_suffix("")) in message
+    assert "samples that the header tells" in message or "checksum" in message
+
+
+def test_a_signal_with_one_wrong_bit_is_refused(mitdb: Path, tmp_path: Path) -> None:
+    path = mitdb / "202.dat"
+    content = bytearray(path.read_bytes())
+    content[6000] ^= 4
+    path.write_bytes(content)
+    assert f"the signal of {mitdb / '202'} is damaged: the values of lead MLII" in refused(mitdb, tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40, -1, -2])
+def test_annotations_cut_off_are_refused(mitdb: Path, tmp_path: Path, kept: int) -> None:
+    path = mitdb / "202.atr"
+    os.truncate(path, kept % path.stat().st_size)
+    assert f"{path} is cut off" in refused(mitdb, tmp_path)
+
+
+def word(code: int, interval: int) -> bytes:
+    """One annotation as WFDB writes it: six bits that tell the symbol, ten the samples since the last."""
+    return (code << 10 | interval).to_bytes(2, "little")
+
+
+N, END = word(1, 300), b"\0\0"
+
+BAD_ANNOTATIONS = {
+    "a code that is no symbol": (N + word(45, 100) + N + END, "unknown symbol 'nan' at sample 400"),
+    "text": (b"this is no file of annotations!" + END, "no readable annotation file"),
+    "no beat": (word(14, 300) + END, "annotates no beat of the classes N, S, V, F, Q"),
+    "nothing": (END, "annotates no beat"),
+    "a beat behind the end": (N + word(59, 0) + b"\x0f\x00\x00\x00" + N + END, "of a record of 10,800 samples"),
+    "a beat before the start": (word(59, 0) + b"\xff\xff\x00\xf0" + N + N + END, "out of order"),
+    "back in time": (N * 5 + word(59, 0) + b"\xff\xff\x00\xfe" + N + END, "out of order"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BAD_ANNOTATIONS.values(), ids=BAD_ANNOTATIONS.keys())
+def test_annotations_that_cannot_be_right_are_refused(mitdb: Path, tmp_path: Path, content: bytes, said: str) -> None:
+    (mitdb / "202.atr").write_bytes(content)
+    message = refused(mitdb, tmp_path)
+    assert str(mitdb / "202.atr") in message
+    assert said in message
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_bytes_are_never_taken_for_annotations(mitdb: Path, tmp_path: Path, seed: int) -> None:
+    (mitdb / "202.atr").write_bytes(np.random.default_rng(seed).bytes(200) + END)
+    assert str(mitdb / "202.atr") in refused(mitdb, tmp_path)
+
+
+def first_line(text: str) -> Callable[[str], str]:
+    return lambda header: "\n".join([text, *header.splitlines()[1:]]) + "\n"
+
+
+BAD_HEADERS: dict[str, tuple[Callable[[str], str], str]] = {
+    "empty": (lambda header: "", "no readable WFDB header"),
+    "blank": (lambda header: " \n\n", "no readable WFDB header"),
+    "only a comment": (lambda header: "# nothing\n", "no readable WFDB header"),
+    "a web page": (lambda header: "<!DOCTYPE html>\n<html>" + "x" * 400, "no readable WFDB header"),
+    "binary": (lambda header: "\x00\xff\xfe" * 99, "no readable WFDB header"),
+    "of another record": (first_line("100 2 360 10800"), "no readable WFDB header"),
+    "no number of signals": (first_line("202 x 360 10800"), "no readable WFDB header"),
+    "no signal": (lambda header: "202 0 360 10800\n", "no lead 0"),
+    "unknown signal format": (lambda header: header.replace(" 212 ", " xyz "), "no readable WFDB header"),
+    "more signals than lines": (first_line("202 3 360 10800"), "202 cannot be read"),
+    "more samples than there are": (first_line("202 2 360 20800"), "20800 samples that the header tells"),
+    "a rate of nothing": (first_line("202 2 0 10800"), "sampling rate of 0 Hz"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), BAD_HEADERS.values(), ids=BAD_HEADERS.keys())
+def test_a_header_that_cannot_be_right_is_refused(
+    mitdb: Path, tmp_path: Path, change: Callable[[str], str], said: str
+) -> None:
+    path = mitdb / "202.hea"
+    path.write_text(change(path.read_text()), encoding="latin-1")
+    message = refused(mitdb, tmp_path)
+    assert "202" in message
+    assert said in message
+
+
+def test_samples_that_are_missing_inside_a_signal_are_counted_and_refused(ptbdb: Path) -> None:
+    path = ptbdb / "patient104" / "s0306lre.dat"
+    values = np.fromfile(path, dtype="<i2")
+    values[2000:2020:2] = -(2**15)  # WFDB's mark of an invalid sample, in ten frames of the first of two leads
+    values.tofile(path)
+    with pytest.raises(DataError, match="record s0306lre: 10 of 10800 samples of lead ii are missing"):
+        source_of(ptbdb).read()
+    assert len(source_of(ptbdb, lead="i").read()) > 0
+
+
+@pytest.mark.parametrize("line", ["# Reason for admission: Healthy control", "# age: 60"])
+def test_a_record_without_a_diagnosis_is_refused_and_one_without_an_age_is_not(ptbdb: Path, line: str) -> None:
+    header = ptbdb / "patient104" / "s0306lre.hea"
+    text = header.read_text()
+    changed = "\n".join(own for own in text.splitlines() if own.replace("#", "# ").replace("#  ", "# ") != line)
+    assert len(changed.splitlines()) == len(text.splitlines()) - 1
+    header.write_text(changed + "\n")
+    if "Reason" in line:
+        with pytest.raises(DataError, match=r"s0306lre\.hea has no comment 'Reason for admission'"):
+            source_of(ptbdb).read()
+    else:
+        assert len(source_of(ptbdb).read()) > 0
+
+
+def test_records_of_other_diagnoses_only_are_an_error(ptbdb: Path) -> None:
+    (ptbdb / "RECORDS").write_text("patient200/s0400_re\n")
+    with pytest.raises(DataError, match="is of Healthy control or Myocardial infarction"):
+        source_of(ptbdb).read()
+
+
+def test_a_recording_too_short_for_r_peaks_is_named(
+    ptbdb: Path, synthetic_recordings: dict[str, list[Recording]]
+) -> None:
+    recording = synthetic_recordings["ptbdb"][0]
+    wfdb.wrsamp(
+        "s0306lre", fs=360, units=["mV"], sig_name=["ii"], fmt=["16"], write_dir=str(ptbdb / "patient104"),
+        p_signal=recording.signal[:100, None].astype(np.float64), comments=["Reason for admission: Healthy control"],
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"record s0306lre lasts 0\.28 s, too short"):
+        source_of(ptbdb).read()
+
+
+def test_settings_tell_all_that_the_beats_depend_on(mitdb: Path) -> None:
+    source = source_of(mitdb, lead="V1", recorded_fs=None, cut=Cut(scaling="record"))
+    assert source.read().origin == source.settings()
+    assert source.settings()["lead"] == "V1"
+    assert dataclasses.asdict(source.cut).items() <= source.settings().items()
+
+
+def test_an_unknown_dataset_is_refused_with_the_choices(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="choose one of mitbih, ptbdb"):
+        PhysioNet(dataset="incart", data_dir=tmp_path, lead=0, recorded_fs=None, cut=Cut())

@@ -1,0 +1,244 @@
+"""Mistakes by rule, integrated gradients that add up, the check by fresh weights, and who is next to whom."""
+
+import copy
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
+from ecg_lightning.explain import saliency
+from ecg_lightning.explain.embedding import drawn_by_class, embed
+from ecg_lightning.explain.mistakes import find_mistakes
+from ecg_lightning.explain.saliency import explain_beats, integrated_gradients, rank_correlation, with_fresh_weights
+from ecg_lightning.models import BeatModel, create_model, model_names
+from ecg_lightning.training.tasks import get_task
+
+LENGTH = 187
+CONTEXT = ("previous", "next", "irregularity", "correlation")
+
+
+def make_beats(n: int = 60, classes: tuple[str, ...] = AAMI_CLASSES, *, context: bool = False, **columns: Any) -> Beats:
+    """Beats of random samples, padded from different places on; five records of two patients."""
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(60, LENGTH, (n, 1))
+    signals = generator.random((n, LENGTH)).astype(np.float32) * (np.arange(LENGTH) < lengths)
+    records = np.asarray([f"r{i % 5}" for i in range(n)])
+    given: dict[str, Any] = {
+        "signals": signals.astype(np.float32),
+        "labels": np.arange(n) % len(classes),
+        "records": records,
+        "patients": np.asarray([f"p{i % 2}" for i in range(n)]),
+        "samples": 360 * np.arange(n),
+        "context": generator.normal(size=(n, 4)).astype(np.float32) if context else None,
+        "context_names": CONTEXT if context else (),
+        "origin": {"recorded_fs": 360},
+    }
+    return Beats(classes=classes, fs=125.0, **{**given, **columns})
+
+
+def certain(beats: Beats, called: list[int] | None = None, confidence: list[float] | None = None) -> np.ndarray:
+    """Probabilities that name these classes, by default the true ones, with this confidence."""
+    n, k = len(beats), len(beats.classes)
+    names = beats.labels if called is None else np.asarray(called)
+    sure = np.full(n, 0.9) if confidence is None else np.asarray(confidence)
+    probabilities = np.tile(((1 - sure) / (k - 1))[:, None], k)
+    probabilities[np.arange(n), names] = sure
+    return probabilities
+
+
+def test_the_surest_mistakes_in_turns_of_kind_and_not_all_of_one_record() -> None:
+    records = np.asarray(["a", "a", "a", "b", "c", "a", "a", "b"])
+    beats = make_beats(8, records=records, labels=np.asarray([1, 1, 1, 1, 2, 0, 0, 0]))
+    #         S called N: a .99 a .98 a .97 b .70, V called N: c .80; N called V: a .95; two right ones
+    probabilities = certain(beats, [0, 0, 0, 0, 0, 2, 0, 0], [0.98, 0.99, 0.97, 0.7, 0.8, 0.95, 0.9, 0.9])
+    found = find_mistakes(beats, probabilities, n=4)
+    assert (found.n, found.n_beats) == (6, 8)
+    assert found.pairs == [("S", "N", 4), ("N", "V", 1), ("V", "N", 1)]
+    # S called N gives its surest, and then not another one of record a, but that of record b.
+    assert [one.beat.row for one in found.shown] == [1, 3, 5, 4]
+    beat = found.shown[0].beat
+    assert (beat.true, beat.predicted, beat.record, beat.sample, beat.seconds) == ("S", "N", "a", 360, 1.0)
+    assert beat.probabilities["N"] == pytest.approx(0.99)
+    assert beat.signal == pytest.approx(beats.signals[1][: len(beat.signal)])
+    assert not beats.signals[1][len(beat.signal) :].any()
+    # What it was mistaken for: the one N of record a that was called N.
+    assert found.shown[0].mistaken_for == pytest.approx(beats.signals[6][beats.signals[6] != 0])
+    assert found.shown[3].mistaken_for is None, "record c has no N"
+    # With room for all, all are shown, of record a too.
+    assert sorted(one.beat.row for one in find_mistakes(beats, probabilities).shown) == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(DataError, match="expected one row a beat"):
+        find_mistakes(beats, probabilities[:3])
+
+
+def test_mistakes_without_records_and_a_test_without_mistakes() -> None:
+    beats = make_beats(4, records=None, patients=None, samples=None, labels=np.zeros(4, dtype=np.int64))
+    found = find_mistakes(beats, certain(beats, [1, 1, 0, 2], [0.6, 0.8, 0.9, 0.7]))
+    assert [one.beat.row for one in found.shown] == [1, 0, 3]
+    assert found.shown[0].beat.record is found.shown[0].beat.seconds is found.shown[0].mistaken_for is None
+    assert find_mistakes(beats, certain(beats)).shown == []
+
+
+def test_integrated_gradients_of_a_linear_function_are_its_terms() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights, of_context, x, baseline, rr = (torch.randn(n, generator=generator) for n in (9, 4, 9, 9, 4))
+
+    def logit(inputs: Any) -> Tensor:
+        return inputs[0] @ weights + inputs[1] @ of_context + 3
+
+    attributions, at, at_baseline = integrated_gradients(logit, [x, rr], [baseline, torch.zeros(4)], steps=3)
+    torch.testing.assert_close(attributions[0], weights * (x - baseline))
+    torch.testing.assert_close(attributions[1], of_context * rr)
+    assert at == pytest.approx(float(x @ weights + rr @ of_context + 3), rel=1e-5)
+    assert at_baseline == pytest.approx(float(baseline @ weights + 3), rel=1e-5)
+
+
+@pytest.mark.parametrize(("task", "context"), [("arrhythmia", True), ("mi", False)])
+@pytest.mark.parametrize("name", model_names())
+def test_attributions_add_up_to_the_logit_for_every_network(name: str, context: bool, task: str) -> None:
+    asked = get_task(task)
+    beats = make_beats(20, asked.classes, context=context)
+    torch.manual_seed(0)
+    settings = {"length": LENGTH, "n_context": 4 * context, "dropout": 0.5}
+    model = create_model(name, n_outputs=asked.n_outputs, **settings)
+    model.train()  # explained in evaluation mode all the same, and left as it was
+    before = copy.deepcopy(model.state_dict())
+    found = explain_beats(model, asked, beats, certain(beats), n=1)
+    assert model.training
+    assert all(before[key].equal(value) for key, value in model.state_dict().items())
+    assert [one.name for one in found.classes] == list(asked.classes)
+    model.eval()
+    for label, one in enumerate(of_class.beats[0] for of_class in found.classes):
+        total = sum(one.attributions) + sum(share.attribution for share in one.context)
+        difference = one.logit - one.baseline
+        assert total - difference == pytest.approx(one.error, abs=1e-4)
+        assert abs(one.error) < 0.02 * abs(difference) + 1e-3
+        assert len(one.attributions) == len(one.fresh) == len(one.beat.signal) < LENGTH
+        assert [share.name for share in one.context] == list(beats.context_names)
+
+        row = [one.beat.row]
+        points = [torch.from_numpy(beats.signals[row])]
+        if beats.context is not None:
+            points.append(torch.from_numpy(beats.context[row]))
+            assert [share.value for share in one.context] == beats.context[one.beat.row].tolist()
+        with torch.no_grad():
+            logits = model(*points)[0]
+        # A single logit is of MI; that of normal is what speaks against it.
+        expected = logits[label] if task == "arrhythmia" else logits[0] * (1 if label else -1)
+        assert one.logit == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def taught() -> tuple[BeatModel, Beats]:
+    """A network that has learned to tell a small dent in a beat, which is beside a large peak that says nothing."""
+    generator = np.random.default_rng(1)
+    n = 256
+    labels = np.arange(n) % 2
+    t = np.arange(LENGTH)
+    signals = 0.3 + 0.02 * generator.standard_normal((n, LENGTH))
+    signals += np.exp(-(((t - 120) / 4) ** 2)) * generator.uniform(0.5, 0.7, (n, 1))
+    signals -= np.exp(-(((t - 40) / 6) ** 2)) * 0.25 * labels[:, None]
+    beats = make_beats(n, PTB_CLASSES, signals=signals.astype(np.float32), labels=labels)
+    torch.manual_seed(0)
+    model = create_model("cnet", n_outputs=1, length=LENGTH, channels=8)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    x, y = torch.from_numpy(beats.signals), torch.from_numpy(labels).float()
+    for _ in range(60):
+        optimizer.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(model(x)[:, 0], y).backward()
+        optimizer.step()
+    assert (((model(x)[:, 0] > 0) == (y > 0.5)).float().mean()) > 0.95
+    return model, beats
+
+
+def test_a_trained_network_is_told_from_fresh_weights(taught: tuple[BeatModel, Beats]) -> None:
+    model, beats = taught
+    found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
+    shown = found.classes[1].beats[0]
+    assert 30 < int(np.argmax(np.abs(shown.attributions))) < 50, "the dent, not the peak"
+    assert found.rank_correlation is not None and found.rank_correlation < 0.6
+    assert found.partial_correlation is not None and found.partial_correlation < 0.3
+    again = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
+    assert again == found
+    assert json.loads(json.dumps(dataclasses.asdict(found)))["verdict"] == found.verdict
+
+
+def test_weights_that_make_no_difference_are_said_to_make_none(
+    taught: tuple[BeatModel, Beats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, beats = taught
+    monkeypatch.setattr(saliency, "with_fresh_weights", lambda model, seed: model)
+    monkeypatch.setattr(saliency, "FRESH_STEPS", saliency.STEPS)
+    found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
+    assert found.rank_correlation == pytest.approx(1)
+    assert found.partial_correlation == pytest.approx(1)
+    assert found.verdict.startswith("These pictures hardly depend on what the network has learned")
+
+
+def test_a_class_that_was_never_recognised_has_no_beats(taught: tuple[BeatModel, Beats]) -> None:
+    model, beats = taught
+    found = explain_beats(model, get_task("mi"), beats, certain(beats, [0] * len(beats)))
+    assert (found.classes[1].n_correct, found.classes[1].beats, found.classes[1].rank_correlation) == (0, [], None)
+    assert len({one.beat.record for one in found.classes[0].beats}) == 3, "one of each record"
+    none = explain_beats(model, get_task("mi"), beats, certain(beats, (1 - beats.labels).tolist()))
+    assert none.verdict.startswith("No beat was recognised")
+
+
+def test_rank_correlation_is_of_absolute_values() -> None:
+    values = np.asarray([1.0, -2.0, 3.0, -4.0])
+    assert rank_correlation(values, -values) == pytest.approx(1)
+    assert rank_correlation(values, 5 - np.abs(values)) == pytest.approx(-1)
+    assert rank_correlation(values, np.ones(4)) is None
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_fresh_weights_are_all_new_and_follow_from_their_seed(name: str) -> None:
+    model = create_model(name, n_outputs=5, length=LENGTH, n_context=4)
+    state = torch.get_rng_state()
+    fresh, same, other = (with_fresh_weights(model, seed).state_dict() for seed in (0, 0, 1))
+    assert torch.get_rng_state().equal(state)
+    for key, weight in model.state_dict().items():
+        assert not weight.equal(fresh[key]), key
+        assert fresh[key].equal(same[key]) and not fresh[key].equal(other[key])
+
+
+def test_an_embedding_has_of_each_class_as_many_and_counts_neighbours() -> None:
+    labels = np.repeat([0, 1, 2], [1000, 300, 20])
+    rows = drawn_by_class(labels, 320, seed=0)
+    assert np.bincount(labels[rows]).tolist() == [150, 150, 20]
+    assert np.array_equal(rows, drawn_by_class(labels, 320, seed=0))
+    assert not np.array_equal(rows, drawn_by_class(labels, 320, seed=1))
+    assert len(drawn_by_class(labels, 5000, seed=0)) == 1320
+
+
+def test_an_embedding_tells_whether_persons_lie_together() -> None:
+    n = 160
+    generator = np.random.default_rng(0)
+    patients = np.arange(n) % 8
+    # Two classes of four patients each, whose beats are alike.
+    shapes = generator.random((8, LENGTH))
+    signals = (shapes[patients] + 0.001 * generator.random((n, LENGTH))).astype(np.float32)
+    names = np.asarray([f"p{patient}" for patient in patients])
+    beats = make_beats(n, PTB_CLASSES, signals=signals, labels=patients % 2, patients=names)
+    torch.manual_seed(0)
+    model = create_model("bilstm", n_outputs=1, length=LENGTH)
+    found = embed(model, beats)
+    assert found.method.startswith("t-SNE") and len(found.x) == len(found.y) == n == found.n_beats
+    assert found.neighbours is not None
+    assert found.neighbours.same_class == found.neighbours.same_patient == 1
+    assert found.neighbours.same_class_chance == pytest.approx(79 / 159)
+    assert found.neighbours.same_patient_chance == pytest.approx(19 / 79)
+    assert "persons as well as classes" in found.verdict
+    assert embed(model, beats) == found
+    assert json.loads(json.dumps(dataclasses.asdict(found)))["classes"] == found.classes
+
+    few = embed(model, beats.select(np.arange(30)))
+    assert few.method == "principal components" and np.isfinite(few.x).all()
+    alone = embed(model, make_beats(3, records=None, patients=None, samples=None))
+    assert alone.neighbours is None and alone.patients is None and len(alone.x) == 3

@@ -1,0 +1,142 @@
+"""A finished run explained from its folder, and what is said where something of it is missing."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from ecg_lightning.pipeline.config import compose
+from ecg_lightning.pipeline.explain import Explanation, explain_run
+from ecg_lightning.pipeline.train import train
+from ecg_lightning.runs.predictions import read_predictions
+
+CONF = Path(__file__).parents[2] / "conf"
+SMALL = ["source=synthetic", "source.patients=8", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
+
+Explain = Callable[[Path], Explanation]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def explain(cache: Path) -> Explain:
+    return lambda folder: explain_run(folder, cache_dir=cache)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The folder of a run in mixed precision of a network that takes all there is of context."""
+    folder = tmp_path_factory.mktemp("run")
+    own = ["model=bigru", "context=full", "trainer.precision=bf16-mixed", "augmentation=smote", f"cache_dir={cache}"]
+    train(compose([*SMALL, *own], output_dir=folder, config_dir=CONF))
+    # Of a job of Hydra's, which this was not.
+    (folder / ".hydra").mkdir()
+    config = compose([*SMALL, *own], output_dir=folder, config_dir=CONF)
+    (folder / ".hydra" / "config.yaml").write_text(yaml_of(config))
+    return folder
+
+
+def yaml_of(config: object) -> str:
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=False)  # type: ignore[arg-type]
+    return yaml.safe_dump({**plain, "output_dir": "${hydra:runtime.output_dir}"})  # type: ignore[dict-item]
+
+
+def test_a_run_explains_itself_from_its_folder(finished: Path, explain: Explain) -> None:
+    before = sorted(finished.rglob("*"))
+    found = explain(finished)
+    assert sorted(finished.rglob("*")) == before
+    assert found.remarks == ()
+    assert found.synthetic and (found.fs, found.length, found.before) == (125.0, 221, 0.272)
+    table, _ = read_predictions(finished / "predictions.parquet")
+    assert found.mistakes and found.mistakes.n == int((table["true"] != table["predicted"]).sum()) > 0
+    for one in found.mistakes.shown:
+        row = table.iloc[one.beat.row]
+        told = (one.beat.record, one.beat.patient, one.beat.sample, one.beat.true, one.beat.predicted)
+        assert told == tuple(row[["record", "patient", "sample", "true", "predicted"]])
+        assert one.beat.probabilities == {name: row[f"probability_{name}"] for name in found.classes}
+        assert one.beat.seconds == row["sample"] / 360
+    assert found.saliency and any(of_class.beats for of_class in found.saliency.classes)
+    for shown in (shown for of_class in found.saliency.classes for shown in of_class.beats):
+        assert shown.beat.true == shown.beat.predicted and len(shown.context) == 14
+        assert abs(shown.error) < 0.02 * abs(shown.logit - shown.baseline) + 1e-3
+    assert found.embedding and found.embedding.n_beats == len(table)
+    assert json.loads(json.dumps(dataclasses.asdict(found)))["length"] == 221
+    assert explain(finished) == found
+
+
+def test_without_its_checkpoint_a_run_still_shows_its_mistakes(
+    finished: Path, explain: Explain, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("*.ckpt"))
+    found = explain(copy)
+    assert found.mistakes == explain(finished).mistakes
+    assert found.saliency is found.embedding is None
+    assert len(found.remarks) == 1 and "has no checkpoints/best.ckpt" in found.remarks[0]
+
+
+def test_a_baseline_has_mistakes_but_no_network(explain: Explain, cache: Path, tmp_path: Path) -> None:
+    own = ["model=majority", f"cache_dir={cache}"]
+    train(compose([*SMALL, *own], output_dir=tmp_path, config_dir=CONF))
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text(
+        yaml_of(compose([*SMALL, *own], output_dir=tmp_path, config_dir=CONF))
+    )
+    found = explain(tmp_path)
+    assert found.mistakes and found.mistakes.shown
+    assert found.remarks == ("majority is a baseline without a network: no saliency, no embedding.",)
+
+
+def changed_config(folder: Path) -> None:
+    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"]["about"]["config"]["source"]["seed"] = 7
+    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+
+
+def garbled_config(folder: Path) -> None:
+    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    del checkpoint["hyper_parameters"]["about"]["config"]["dataset"]
+    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "predictions.parquet").unlink(), "does not exist"),
+        (lambda folder: (folder / "predictions.parquet").write_bytes(b"no"), "is no readable Parquet file"),
+        (changed_config, "the beats that are here have the fingerprint"),
+        (garbled_config, "lacks or garbles 'dataset'"),
+        (lambda folder: [shutil.rmtree(folder / name) for name in ("checkpoints", ".hydra")], "no checkpoints/best"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_a_sentence(
+    damage: Callable[[Path], object], said: str, finished: Path, explain: Explain, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "run")
+    damage(copy)
+    found = explain(copy)
+    assert found.mistakes is found.saliency is found.embedding is None
+    assert len(found.remarks) == 1
+    assert found.remarks[0].startswith("No beats can be shown: ") and found.remarks[0].endswith(".")
+    assert said in found.remarks[0] and "\n" not in found.remarks[0]
+
+
+@pytest.mark.real_data("mitdb")
+def test_the_beats_of_a_record_are_found_again_with_their_time(real_data_dir: Path, tmp_path: Path) -> None:
+    own = ["model=majority", f"data_dir={real_data_dir}", f"cache_dir={tmp_path / 'cache'}", "split=ds1_ds2"]
+    train(compose(own, output_dir=tmp_path, config_dir=CONF))
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text(yaml_of(compose(own, output_dir=tmp_path, config_dir=CONF)))
+    found = explain_run(tmp_path, cache_dir=tmp_path / "cache")
+    assert found.mistakes
+    assert {one.beat.true for one in found.mistakes.shown} == {"S", "V", "F", "Q"}
+    assert all(0 < (one.beat.seconds or 0) < 1806 for one in found.mistakes.shown)

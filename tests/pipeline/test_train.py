@@ -1,0 +1,418 @@
+"""Whole runs, small, on simulated beats: what they leave, that it can be checked, that settings do what they say."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.data.context import LIKENESS, RHYTHM
+from ecg_lightning.models import model_names
+from ecg_lightning.pipeline import build as build_module
+from ecg_lightning.pipeline.build import build
+from ecg_lightning.pipeline.config import compose
+from ecg_lightning.pipeline.train import train
+from ecg_lightning.runs.predictions import read_predictions, score_predictions
+from ecg_lightning.runs.published import published_row
+from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.tasks import TASKS
+
+CONF = Path(__file__).parents[2] / "conf"
+
+Scores = dict[str, Any]
+MakeConfig = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
+    """Compose a run of seconds: overrides, then the folder where its files go."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make(*overrides: str, output_dir: Path | None = None) -> Any:
+        small = [
+            "source=synthetic",
+            "source.patients=6",
+            "source.minutes=1",
+            "trainer=cpu",
+            "trainer.max_epochs=2",
+            "report=none",
+        ]
+        folder = output_dir or tmp_path_factory.mktemp("run")
+        return compose([*small, f"cache_dir={cache}", *overrides], output_dir=folder, config_dir=CONF)
+
+    return make
+
+
+@pytest.fixture(scope="module", params=list(TASKS))
+def finished(request: pytest.FixtureRequest, make_config: MakeConfig) -> tuple[Any, Scores]:
+    """One run of each task: its configuration and what `run` returned."""
+    cfg = make_config(f"task={request.param}", "report=full")
+    return cfg, train(cfg)
+
+
+def test_what_a_run_leaves(finished: tuple[Any, Scores]) -> None:
+    folder = Path(finished[0].output_dir)
+    left = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    assert left >= {
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "metrics.csv",
+        "scores.json",
+        "predictions.parquet",
+        "confusion.png",
+        "per_class.png",
+        "learning_curves.png",
+        "report.html",
+    }
+    assert not [name for name in left if "partial" in name or name.endswith(".tmp")]
+
+
+def test_scores_are_filed_with_all_that_they_depend_on(finished: tuple[Any, Scores]) -> None:
+    cfg, scores = finished
+    assert json.loads((Path(cfg.output_dir) / "scores.json").read_text()) == scores
+    classes = TASKS[cfg.task.name].classes
+    assert (scores["task"], scores["model"], scores["split"]) == (cfg.task.name, "cnet", "random")
+    assert (scores["seed"], scores["epochs"], scores["synthetic"], scores["source"]) == (0, 2, True, "synthetic")
+    assert scores["wall_s"] > 0
+    assert scores["n_parameters"] == (53_957 if cfg.task.name == "arrhythmia" else 53_957 - 4 * 33)
+    assert list(scores["test"]["per_class"]) == list(classes)
+    for figures in scores["test"]["per_class"].values():
+        assert figures.keys() >= {"precision", "recall", "f1", "support"}
+    assert sum(figures["support"] for figures in scores["test"]["per_class"].values()) == scores["n"]["test"]
+    fractions = [scores["val"]["macro_f1"], scores["test"]["macro_f1"], scores["test"]["accuracy"]]
+    if cfg.task.name == "mi":
+        fractions += [scores["test"]["auroc"], scores["test"]["specificity"]]
+    assert all(0 <= fraction <= 1 for fraction in fractions)
+
+
+def test_every_figure_can_be_recomputed_from_the_predictions(finished: tuple[Any, Scores]) -> None:
+    cfg, scores = finished
+    file = Path(cfg.output_dir) / "predictions.parquet"
+    assert score_predictions(file) == scores["test"]
+    table, metadata = read_predictions(file)
+    assert metadata["about"]["fingerprint"] == scores["fingerprint"]
+    assert len(table) == scores["n"]["test"]
+    assert not table.duplicated(["record", "sample"]).any()
+    assert table[["record", "patient", "sample"]].notna().all(axis=None)
+
+
+def test_the_best_checkpoint_alone_predicts_the_test_beats(finished: tuple[Any, Scores]) -> None:
+    cfg, _ = finished
+    folder = Path(cfg.output_dir)
+    classifier = BeatClassifier.load_from_checkpoint(folder / "checkpoints" / "best.ckpt", weights_only=True).eval()
+    datamodule = build(cfg).datamodule
+    beats = datamodule.beats.select(datamodule.folds.test)
+    with torch.no_grad():
+        probabilities = classifier.task.probabilities(classifier(torch.from_numpy(beats.signals)))
+    table, _ = read_predictions(folder / "predictions.parquet")
+    filed = table[[f"probability_{name}" for name in beats.classes]].to_numpy()
+    np.testing.assert_allclose(filed, probabilities.numpy(), atol=1e-6)
+    assert table["true"].tolist() == [beats.classes[label] for label in beats.labels]
+
+
+def test_a_checkpoint_says_where_it_came_from(finished: tuple[Any, Scores]) -> None:
+    cfg, scores = finished
+    checkpoint = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)
+    about = checkpoint["hyper_parameters"]["about"]
+    assert about["classes"] == list(TASKS[cfg.task.name].classes)
+    assert about["fs"] == 125
+    assert about["data"]["fingerprint"] == scores["fingerprint"]
+    assert about["data"]["synthetic"] is True
+    assert about["data"]["protocol"] == scores["protocol"]
+    assert about["config"]["dataset"]["cut"]["rr_factor"] == 1.2
+    assert about["config"]["optimizer"]["lr"] == cfg.optimizer.lr
+    assert about["versions"]["torch"] == torch.__version__
+    assert "git" in about
+    assert checkpoint["ecg_lightning"]["scores"]["val/macro_f1"] == scores["val"]["macro_f1"]
+
+
+def test_validation_chooses_the_checkpoint_that_is_tested(make_config: MakeConfig) -> None:
+    # The highest loss is "best": the first one, so that the tested weights are not simply the last.
+    highest = ("monitor=val/loss", "mode=max")
+    cfg = make_config(*highest, "trainer.max_epochs=4", "optimizer.batch_size=32", "callbacks.averaging=null")
+    scores = train(cfg)
+    folder = Path(cfg.output_dir)
+    epochs = pd.read_csv(folder / "metrics.csv").dropna(subset="val/loss").set_index("epoch")["val/loss"]
+    assert scores["best_epoch"] == epochs.idxmax() + 1 < scores["epochs"] == 4
+    assert scores["val"]["loss"] == pytest.approx(epochs.max())
+    best, last = (torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    assert best["epoch"] + 1 == scores["best_epoch"]
+    assert last["epoch"] + 1 == 4
+
+
+def test_a_budget_of_steps_is_kept_in_whole_epochs_that_end_with_a_validation(make_config: MakeConfig) -> None:
+    budget = ["trainer.max_epochs=null", "optimizer.steps=13", "optimizer.batch_size=100"]  # 4 batches an epoch
+    scores = train(make_config(*budget, "callbacks.early_stopping=null", "monitor=val/loss", "mode=max"))
+    assert (scores["epochs"], scores["steps"]) == (3, 12)
+    short = build(make_config("trainer.max_epochs=null", "optimizer.steps=413", "optimizer.batch_size=100")).trainer
+    assert (short.max_epochs, short.check_val_every_n_epoch) == (102, 2)
+
+
+def test_the_test_fold_can_be_left_alone(make_config: MakeConfig) -> None:
+    cfg = make_config("tested=validation", "trainer.max_epochs=1")
+    scores = train(cfg)
+    assert scores["fold"] == "validation"
+    assert scores["test"]["macro_f1"] == pytest.approx(scores["val"]["macro_f1"], abs=1e-6)
+    assert len(pd.read_parquet(Path(cfg.output_dir) / "predictions.parquet")) == scores["n"]["validation"]
+    with pytest.raises(ConfigError, match="tested=train: choose one of test, validation"):
+        train(make_config("tested=train"))
+
+
+def watch_rows(monkeypatch: pytest.MonkeyPatch, step: str) -> list[list[int]]:
+    """The rows of every batch that this step of the classifier gets from now on."""
+    batches: list[list[int]] = []
+    original = getattr(BeatClassifier, step)
+
+    def watched(self: BeatClassifier, batch: Any, batch_idx: int) -> Any:
+        batches.append(batch.rows.tolist())
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(BeatClassifier, step, watched)
+    return batches
+
+
+def test_the_test_fold_is_used_once_and_for_nothing_else(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {name: watch_rows(monkeypatch, name) for name in ("training_step", "validation_step", "test_step")}
+    tests = []
+    test = pl.Trainer.test
+    monkeypatch.setattr(pl.Trainer, "test", lambda *args, **kwargs: (tests.append(1), test(*args, **kwargs))[1])
+    cfg = make_config("augmentation.balance=0")  # draws each training beat once an epoch
+    train(cfg)
+    folds = build(cfg).datamodule.folds
+    assert len(tests) == 1
+    rows = {name: np.concatenate(batches) for name, batches in seen.items()}
+    assert sorted(rows["test_step"]) == folds.test.tolist()
+    assert sorted(rows["training_step"]) == sorted([*folds.train, *folds.train])  # two epochs
+    assert sorted(rows["validation_step"]) == sorted([*folds.validation, *folds.validation])
+    assert len(np.unique(np.concatenate(list(folds.named().values())))) == sum(folds.sizes().values())
+
+
+def test_the_same_seed_gives_the_same_weights_and_figures(make_config: MakeConfig) -> None:
+    # Dropout, random transforms and the order of the beats are all drawn.
+    overrides = ["model=bigru", "model.width=16", "augmentation=light"]
+    first, again, other = (make_config(*overrides, f"seed={seed}") for seed in (3, 3, 4))
+    scores = [train(cfg) for cfg in (first, again, other)]
+    weights = [
+        torch.load(Path(cfg.output_dir) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for cfg in (first, again, other)
+    ]
+    timeless = [{key: value for key, value in score.items() if key not in ("wall_s", "started")} for score in scores]
+    assert timeless[0] == timeless[1]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+    tables = [read_predictions(Path(cfg.output_dir) / "predictions.parquet")[0] for cfg in (first, again, other)]
+    pd.testing.assert_frame_equal(tables[0], tables[1], check_exact=True)
+    assert not all(weights[0][name].equal(weights[2][name]) for name in weights[0])
+    assert tables[0]["sample"].tolist() != tables[2]["sample"].tolist()  # the seed splits as well
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model", model_names())
+def test_every_network_runs_on_every_task(model: str, task: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"model={model}", f"task={task}", "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
+    scores = train(cfg)
+    assert (scores["model"], scores["task"]) == (model, task)
+    assert scores["test"]["macro_f1"] == score_predictions(Path(cfg.output_dir) / "predictions.parquet")["macro_f1"]
+
+
+def test_a_split_by_patient_tests_on_patients_it_has_not_seen(make_config: MakeConfig) -> None:
+    cfg = make_config("split=patient", "split.validation_fraction=0.25", "trainer.max_epochs=1")
+    scores = train(cfg)
+    assert scores["split"] == "patient"
+    datamodule = build(cfg).datamodule
+    patients = datamodule.beats.patients
+    assert patients is not None
+    sides = [set(patients[rows]) for rows in datamodule.folds.named().values()]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 6
+    tested, _ = read_predictions(Path(cfg.output_dir) / "predictions.parquet")
+    assert set(tested["patient"]) == sides[2]
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml")))
+def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> None:
+    # Simulated patients are none of de Chazal's.
+    divided = ["split=patient"] * (name == "inter_patient")
+    cfg = make_config(f"experiment={name}", *divided, "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
+    assert train(cfg)["epochs"] == 1
+
+
+def test_the_inter_patient_experiments_ask_what_they_say(make_config: MakeConfig) -> None:
+    arrhythmia, infarction = (make_config(f"experiment={name}") for name in ("inter_patient", "inter_patient_mi"))
+    assert (arrhythmia.task.name, arrhythmia.split.protocol, arrhythmia.tested) == ("arrhythmia", "ds1_ds2", "test")
+    assert (infarction.task.name, infarction.split.protocol, infarction.split.n_folds) == ("mi", "patient", 5)
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "debug").glob("*.yaml")))
+def test_every_debug_mode_runs(name: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"debug={name}", "trainer.max_epochs=1", "source.minutes=0.8")
+    scores = train(cfg)
+    assert scores["epochs"] == 1
+    assert (Path(cfg.output_dir) / "scores.json").exists()
+
+
+def test_each_epoch_has_its_own_order_unless_a_few_batches_are_to_be_learnt_by_heart(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = watch_rows(monkeypatch, "training_step")
+    train(make_config("optimizer.batch_size=100"))
+    assert list(map(len, batches)) == [100, 100, 100, 19] * 2
+    assert batches[:4] != batches[4:]
+    batches.clear()
+    train(make_config("debug=overfit", "trainer.max_epochs=2", "trainer.overfit_batches=2", "optimizer.batch_size=100"))
+    assert list(map(len, batches)) == [100] * 4
+    assert batches[:2] == batches[2:]
+
+
+@pytest.mark.parametrize("group", ["augmentation", "loss", "trainer", "optimizer", "callbacks", "logger", "task_model"])
+def test_every_choice_of_a_group_composes(group: str, make_config: MakeConfig) -> None:
+    for file in sorted((CONF / group).glob("*.yaml")):
+        if group == "task_model":
+            task, model = file.stem.split("_", 1)
+            make_config(f"task={task}", f"model={model}")
+        else:
+            make_config(f"{group}={file.stem}")
+
+
+def test_the_rows_are_those_that_were_published(make_config: MakeConfig) -> None:
+    rows = {}
+    for file in (CONF / "row").glob("*.yaml"):
+        cfg = make_config(f"row={file.stem}")
+        rows[file.stem] = (cfg.task.name, cfg.model.name, cfg.transfer.arm)
+    published = {
+        f"{task}_{network}{'_pretrained' * pretrained}": (task, network, "head_only" if pretrained else "none")
+        for task in TASKS
+        for network in ("cnet", "seq", "bilstm", "bigru")
+        for pretrained in (False, True)
+        if published_row(task, network, "smote_tomek", pretrained)
+    }
+    assert len(published) == 9 and rows == published
+
+
+@pytest.mark.parametrize("callback", ["early_stopping", "averaging", "best", "progress"])
+def test_a_callback_is_taken_out_by_null(callback: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"callbacks.{callback}=null", "trainer.max_epochs=1")
+    scores = train(cfg)
+    assert scores["epochs"] == 1
+    assert isinstance(scores["val"]["macro_f1"], float)
+    assert (Path(cfg.output_dir) / "checkpoints" / "best.ckpt").exists() == (callback != "best")
+
+
+def test_training_stops_early_when_validation_no_longer_improves(make_config: MakeConfig) -> None:
+    # A rate of nearly nothing improves nothing: two epochs more are waited for, and the last of the equals is kept.
+    cfg = make_config("trainer.max_epochs=20", "optimizer.lr=1e-9", "callbacks.early_stopping.patience=2")
+    scores = train(cfg)
+    assert (scores["best_epoch"], scores["epochs"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["task=mi", "dataset=mitbih"],
+            "task mi asks for the classes normal, MI, but dataset mitbih has N, S, V, F, Q",
+        ),
+        (["dataset=ptbdb"], "task arrhythmia asks for the classes N, S, V, F, Q, but dataset ptbdb has normal, MI"),
+        (["model.name=resnet"], "no network 'resnet'; choose one of bigru, bilstm, cnet, seq"),
+        (["model=seq", "model.frame_length=10"], "frame_length=10 does not divide a beat of 187 samples"),
+        (["dataset.cut.length=40"], "beats of 40 samples are too short for 5 blocks"),
+        (["optimizer.schedule=cosine"], "no schedule 'cosine'; choose one of one_cycle, constant"),
+        (["optimizer.batch_size=0"], "batch_size=0"),
+        (["source.patients=1"], "patients=1"),
+        (["split.protocol=leave_one_out"], "no split 'leave_one_out'; choose random, patient or ds1_ds2"),
+        (["augmentation=light", "+augmentation.transforms.flip={}"], "no transform 'flip'; choose of time_stretch"),
+        (["ckpt_path=nowhere/last.ckpt"], "ckpt_path=nowhere/last.ckpt is not there"),
+        (["monitor=val/f1"], "monitor=val/f1 .* val/macro_f1, val/accuracy, val/loss"),
+        (["trainer.accelerator=abacus"], "abacus"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_settings_that_do_not_fit_are_one_sentence_before_any_training(
+    overrides: list[str], message: str, make_config: MakeConfig
+) -> None:
+    cfg = make_config(*overrides)
+    with pytest.raises(ConfigError, match=message):
+        train(cfg)
+    assert not list(Path(cfg.output_dir).iterdir())
+
+
+class CtrlC(pl.Callback):
+    """Strikes in the middle of the third epoch."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == 25:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_run_resumes_as_if_nothing_had_happened(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = ["model=bigru", "model.width=16", "model.dropout=0.2", "augmentation=light"]
+    overrides = [*drawn, "trainer.max_epochs=4", "optimizer.batch_size=32"]
+    whole, cfg = make_config(*overrides), make_config(*overrides)
+    uninterrupted = train(whole)
+
+    folder = Path(cfg.output_dir)
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        everything = build_module._instantiate_all
+        patch.setattr(
+            build_module, "_instantiate_all", lambda group: everything(group) + ([CtrlC()] if "last" in group else [])
+        )
+        with pytest.raises(KeyboardInterrupt):
+            train(cfg)
+    assert signal.getsignal(signal.SIGINT) is handler
+    last = folder / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    assert checkpoint["epoch"] == 2
+    assert 25 <= checkpoint["global_step"] < 30
+    assert not (folder / "scores.json").exists()
+
+    resumed = train(make_config(*overrides, f"ckpt_path={last}", output_dir=folder))
+    assert resumed["epochs"] == 4
+    assert resumed["test"] == uninterrupted["test"]
+    expected = torch.load(Path(whole.output_dir) / "checkpoints" / "last.ckpt", weights_only=True)
+    found = torch.load(last, weights_only=True)
+    assert found["global_step"] == expected["global_step"] == 40
+    for state in ("state_dict", "current_model_state"):
+        assert all(found[state][name].equal(weight) for name, weight in expected[state].items())
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_finished_run_resumed_elsewhere_is_tested_again(
+    finished: tuple[Any, Scores], make_config: MakeConfig
+) -> None:
+    cfg, scores = finished
+    last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
+    again = train(make_config(f"task={cfg.task.name}", f"ckpt_path={last}"))
+    assert again["test"] == scores["test"]
+    assert again["val"] == scores["val"]
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_network_runs_with_all_the_context_there_is(name: str, make_config: MakeConfig) -> None:
+    cfg = make_config(f"model={name}", "context=full", "trainer.max_epochs=1", "augmentation.mixup=0.2")
+    scores = train(cfg)
+    assert scores["context"] == "rhythm, likeness, 0.272 s before the R peak"
+    told = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]
+    assert (told["length"], told["context"]) == (221, [*RHYTHM, *LIKENESS])
+
+
+def test_without_context_the_configuration_is_what_it_was(make_config: MakeConfig) -> None:
+    cfg = make_config()
+    assert "context" not in cfg.dataset and cfg.dataset.cut.before == 0 and "context" not in cfg
+    assert make_config("context=rr").dataset.cut == cfg.dataset.cut
+
+
+@pytest.mark.parametrize("context", ["rr", "p_wave", "full"])
+def test_kaggles_files_have_no_context(context: str, tmp_path: Path) -> None:
+    cfg = compose(["source=kaggle", "trainer=cpu", f"context={context}"], output_dir=tmp_path, config_dir=CONF)
+    with pytest.raises(ConfigError, match=r"Kaggle's files hold beats from their R peak on.*source=physionet"):
+        train(cfg)

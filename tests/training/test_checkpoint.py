@@ -1,0 +1,171 @@
+"""Reading checkpoints: whole ones, those of others, and files that are none, without running what is in them."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ecg_lightning.core.errors import CheckpointError
+from ecg_lightning.models import create_model, model_names
+from ecg_lightning.training.checkpoint import FORMAT, guess_network, read_checkpoint
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """What a checkpoint file holds, as far as it is read."""
+    weights = create_model("cnet", n_outputs=1, length=187).state_dict()
+    return {
+        "state_dict": {f"model.{name}": weight for name, weight in weights.items()},
+        "hyper_parameters": {
+            "task": "mi",
+            "model": {"name": "cnet"},
+            "length": 187,
+            "optimizer": {},
+            "transfer": None,
+            "about": {"data": {"source": "kaggle", "dataset": "ptbdb"}, "origin": {"file": "earlier.ckpt"}},
+        },
+        "epoch": 4,
+        "global_step": 70,
+        "ecg_lightning": {"format": FORMAT, "scores": {"val/macro_f1": 0.5}},
+    }
+
+
+class Calls:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (self.command,)
+
+
+def test_what_is_read(content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "some.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "some.ckpt")
+    assert (checkpoint.epoch, checkpoint.step, checkpoint.scores) == (5, 70, {"val/macro_f1": 0.5})
+    assert checkpoint.weights.keys() == create_model("cnet", n_outputs=1, length=187).state_dict().keys()
+    origin = checkpoint.origin()
+    assert (origin["task"], origin["model"], origin["epoch"]) == ("mi", "cnet", 5)
+    assert origin["origin"] == {"file": "earlier.ckpt"}
+    assert len(origin["sha256"]) == 64
+
+
+def test_a_runs_folder_stands_for_its_best_checkpoint(content: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(content, tmp_path / "checkpoints" / "best.ckpt")
+    assert read_checkpoint(tmp_path).path == tmp_path / "checkpoints" / "best.ckpt"
+
+
+@pytest.mark.parametrize("command", ["checkpoint", "old format", "bare pickle"])
+def test_a_file_that_would_run_code_is_refused_and_runs_nothing(
+    command: str, content: dict[str, Any], tmp_path: Path
+) -> None:
+    witness, path = tmp_path / "was_here", tmp_path / "evil.ckpt"
+    evil = Calls(f"touch {witness}")
+    content["hyper_parameters"]["about"] = evil
+    if command == "bare pickle":
+        path.write_bytes(pickle.dumps(evil, protocol=2))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=command == "checkpoint")
+    with pytest.raises(CheckpointError, match=r"evil.ckpt") as refused:
+        read_checkpoint(path)
+    assert not witness.exists()
+    assert "\n" not in str(refused.value)
+    if command != "bare pickle":
+        assert "nothing in it was run" in str(refused.value)
+        assert "system" in str(refused.value)
+    # The file does what it was built for where somebody trusts it.
+    if command == "checkpoint":
+        torch.load(path, weights_only=False)
+        assert witness.exists()
+
+
+@pytest.mark.parametrize("part", [0, 10, 0.5, -10])
+def test_a_truncated_checkpoint_is_one_sentence(part: float, content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "cut.ckpt"
+    torch.save(content, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: part if isinstance(part, int) else int(part * len(whole))])
+    with pytest.raises(CheckpointError, match=r"cut.ckpt is cut off, damaged or no checkpoint: [^\n]*$"):
+        read_checkpoint(path)
+
+
+def test_a_flipped_byte_is_noticed(content: dict[str, Any], tmp_path: Path) -> None:
+    # A ZIP archive has a checksum for each of its members.
+    path = tmp_path / "flipped.ckpt"
+    torch.save(content, path)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=r"flipped.ckpt is cut off, damaged or no checkpoint"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"a line of text\n", b"hello, this is a long text\n" * 50, os.urandom(5000), b"\x80\x02}q\x00", b"PK\x03\x04"],
+    ids=["text", "long text", "random", "pickle", "zip"],
+)
+def test_a_file_of_something_else_is_one_sentence(garbage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other.ckpt"
+    path.write_bytes(garbage)
+    with pytest.raises(CheckpointError, match=r"other.ckpt is cut off, damaged or no checkpoint: [^\n]*$") as error:
+        read_checkpoint(path)
+    assert "weights_only" not in str(error.value)  # no advice to load it all the same
+
+
+@pytest.mark.parametrize("value", [[1, 2], torch.ones(3), {}, {"state_dict": {}}, {"epoch": 3}])
+def test_other_tensors_and_containers_are_no_checkpoint(value: Any, tmp_path: Path) -> None:
+    torch.save(value, tmp_path / "other.ckpt")
+    with pytest.raises(CheckpointError, match=r"other.ckpt (holds a|is neither)"):
+        read_checkpoint(tmp_path / "other.ckpt")
+
+
+def test_a_later_version_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    content["ecg_lightning"] = {"format": FORMAT + 1}
+    torch.save(content, tmp_path / "new.ckpt")
+    with pytest.raises(CheckpointError, match=f"has format {FORMAT + 1}, this version reads up to {FORMAT}"):
+        read_checkpoint(tmp_path / "new.ckpt")
+
+
+@pytest.mark.parametrize("key", ["ecg_lightning", "hyper_parameters", "epoch", "state_dict"])
+@pytest.mark.parametrize("value", ["absent", "text", None])
+def test_a_checkpoint_without_its_parts_is_one_sentence(
+    key: str, value: str | None, content: dict[str, Any], tmp_path: Path
+) -> None:
+    content[key] = value
+    if value == "absent":
+        del content[key]
+    torch.save(content, tmp_path / "part.ckpt")
+    with pytest.raises(CheckpointError, match=r"part.ckpt is (no whole|neither a) checkpoint"):
+        read_checkpoint(tmp_path / "part.ckpt")
+
+
+@pytest.mark.parametrize(("key", "value"), [("model", {"name": "os.system"}), ("task", "../mi"), ("task", ["mi"])])
+def test_names_are_looked_up_among_ours(key: str, value: Any, content: dict[str, Any], tmp_path: Path) -> None:
+    content["hyper_parameters"][key] = value
+    torch.save(content, tmp_path / "named.ckpt")
+    with pytest.raises(CheckpointError, match=r"which is none of|garbles"):
+        read_checkpoint(tmp_path / "named.ckpt")
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"has no checkpoints/best.ckpt; give the folder of a finished run"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match=r"nowhere.ckpt is not there"):
+        read_checkpoint(tmp_path / "nowhere.ckpt")
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_plain_state_dict_is_known_by_names_and_shapes(name: str) -> None:
+    assert guess_network(create_model(name, n_outputs=5, length=187).state_dict()) == name
+
+
+def test_names_of_no_network_are_not_guessed() -> None:
+    assert guess_network({"layer.weight": torch.ones(1)}) is None
+    assert guess_network({}) is None
