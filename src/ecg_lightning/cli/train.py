@@ -5,6 +5,7 @@ Nothing heavy is imported before the configuration is known to be right, so that
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from ecg_lightning.core.errors import EcgLightningError
@@ -57,7 +58,7 @@ def help_text(arguments: Sequence[str]) -> str:
 
 def _config_dirs(arguments: Sequence[str]) -> list[Path]:
     options = ("--config-dir", "-cd")
-    following = [Path(word) for option, word in zip(arguments, arguments[1:], strict=False) if option in options]
+    following = [Path(word) for option, word in pairwise(arguments) if option in options]
     return following + [Path(word.partition("=")[2]) for word in arguments if word.startswith("--config-dir=")]
 
 

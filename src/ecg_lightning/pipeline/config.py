@@ -37,7 +37,7 @@ def added_conf_dirs() -> list[Path]:
 
 
 def choices(folders: Iterable[Path]) -> dict[str, list[str]]:
-    """The groups and their choices in these folders of configurations; files that begin with ``_`` are bases of others."""
+    """Groups and their choices in folders of configurations; files that begin with ``_`` are bases of others."""
     found: dict[str, set[str]] = {}
     for folder in folders:
         for file in folder.glob("*/*.yaml"):
