@@ -26,10 +26,10 @@ def transfer_table(model: BeatModel, transfer: Transfer, origin: Mapping[str, An
             continue
         loaded = any(transfer.loads(model, f"{part}.{name}") for name, _ in module.named_parameters())
         learns = model.is_head(part) or not frozen
-        later = f"after epoch {transfer.frozen_epochs}" if transfer.arm == "finetune" and frozen else "frozen"
+        later = f"after epoch {transfer.frozen_epochs}" if transfer.mode == "finetune" and frozen else "frozen"
         rate = f"rate × {transfer.backbone_lr:g}" if not model.is_head(part) and transfer.backbone_lr != 1 else "yes"
         learning += n if learns else 0
         table.add_row(part, f"{n:,}", "loaded" if loaded else "new", rate if learns else later)
     table.add_section()
     table.add_row("all", f"{model.n_parameters:,}", "", f"{learning:,}")
-    return Group(f"Transfer ({transfer.arm}) from {origin['file']}{learned}", table)
+    return Group(f"Transfer ({transfer.mode}) from {origin['file']}{learned}", table)
