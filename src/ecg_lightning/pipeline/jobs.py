@@ -23,8 +23,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.core.errors import CheckpointError, ConfigError, EcgLightningError
+from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError, EcgLightningError
 from ecg_lightning.core.provenance import OWN_LAST, config_digest
+from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ FAILURE_FILE = "failure.json"
 HYDRA_FOLDER = ".hydra"
 
 
-def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], dict[str, Any]]) -> float | None:
+def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], RunRecord]) -> float | None:
     """Run one job of a sweep, unless it is finished.
 
     A failure is reported at once and left in the job's folder, and the other jobs continue; the table at the sweep's
@@ -51,10 +52,10 @@ def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], dict[str, Any]]) 
     folder = Path(cfg.output_dir)
     try:
         with claimed(folder):
-            scores = _finished(cfg, folder)
-            if scores is None:
+            record = _finished(cfg, folder)
+            if record is None:
                 (folder / FAILURE_FILE).unlink(missing_ok=True)
-                scores = run(_resumed(cfg, folder))
+                record = run(_resumed(cfg, folder))
             (folder / FAILURE_FILE).unlink(missing_ok=True)
     except EcgLightningError as error:
         _leave_failure(folder, error)
@@ -62,13 +63,13 @@ def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], dict[str, Any]]) 
         traceback.print_exc()
         _leave_failure(folder, error)
     else:
-        return score_of(scores)
+        return score_of(record)
     return None
 
 
-def score_of(scores: dict[str, Any]) -> float | None:
+def score_of(record: RunRecord) -> float | None:
     """The validation score that chose the checkpoint, which a search optimises."""
-    score: float | None = scores["val"][scores["monitor"].removeprefix("val/")]
+    score: float | None = getattr(record.val, record.monitor.removeprefix("val/"))
     return score
 
 
@@ -137,8 +138,8 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _finished(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
-    """The scores of this very job, if it is finished.
+def _finished(cfg: DictConfig, folder: Path) -> RunRecord | None:
+    """The record of this very job, if it is finished.
 
     Raises:
         ConfigError: the folder has the scores of another one.
@@ -147,16 +148,16 @@ def _finished(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        scores: dict[str, Any] = json.loads(file.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{file} is damaged; remove {folder} to run its job again") from error
-    if scores.get("config_digest") != config_digest(cfg):
+        record = RunRecord.read(file)
+    except DataError as error:
+        raise ConfigError(f"{error}; remove {folder} to run its job again") from error
+    if record.config_digest != config_digest(cfg):
         raise ConfigError(
             f"{folder} has the results of other settings, which are not overwritten: choose another hydra.sweep.dir, "
             "or remove it"
         )
     log.info("finished before: %s", folder)
-    return scores
+    return record
 
 
 def _resumed(cfg: DictConfig, folder: Path) -> DictConfig:
