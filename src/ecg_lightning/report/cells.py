@@ -73,7 +73,7 @@ class Cell:
     """A cell.
 
     Attributes:
-        content: a number or a text; None where nothing is defined, which is shown as `NONE`.
+        content: a number or a text; `NONE` where nothing is defined.
         sd: standard deviation over seeds.
         interval: its ends, where there is no `sd`.
         below: a text in small below the content.
@@ -83,7 +83,7 @@ class Cell:
         link: address of its content (HTML).
     """
 
-    content: Number | str | None = None
+    content: Number | str = NONE
     _: KW_ONLY
     sd: Number | None = None
     interval: tuple[Number, Number] | None = None

@@ -87,7 +87,7 @@ def _lines(table: Table, row: Row) -> Iterator[list[tuple[str, str]]]:
 
 
 def _broken(column: Column, cell: Cell) -> str:
-    text = NONE if cell.content is None else clean(cell.content)
+    text = clean(cell.content)
     # A name such as logistic_regression takes two lines, or the numbers beside it would be cut.
     return text.replace("_", "_\n", 1) if column.text and column.wrap and len(text) > 10 and " " not in text else text
 
@@ -136,10 +136,9 @@ def _markdown(text: object) -> str:
 
 
 def _markdown_cell(cell: Cell, of_row: Mark) -> str:
-    if cell.content is None:
-        return NONE
-    if not (text := _markdown(cell.content)):
-        return ""
+    text = _markdown(cell.content)
+    if text in ("", NONE):
+        return text
     # Own results are what the eye should find; published ones stand back.
     shown = f"**{text}**" if cell.mark == "best" else text
     spread = f" ({cell.spread()})" if cell.interval and cell.sd is None else f" {cell.spread()}".rstrip()
@@ -201,8 +200,8 @@ def _tabular(table: Table) -> str:
 
 
 def _latex_cell(cell: Cell, of_row: Mark) -> str:
-    text = "--" if cell.content is None else _latex(cell.content)
-    if cell.content is None or not text:
+    text = _latex(cell.content)
+    if text in ("", "--"):
         return text
     return rf"\textbf{{{text}}}" if cell.mark == "best" else rf"\textit{{{text}}}" if of_row == "published" else text
 
@@ -259,8 +258,8 @@ def _head(names: Sequence[str], columns: Sequence[Column]) -> Markup:
 
 
 def _html_cell(cell: Cell, column: Column, *, is_first: bool) -> Markup:
-    content = cell.content if isinstance(cell.content, Number) else escape(clean(cell.content or ""))
-    if cell.content is None:
+    content: object = cell.content if isinstance(cell.content, Number) else clean(cell.content)
+    if content == NONE:
         content = Markup('<span class="none">–</span>')
     if cell.swatch is not None:
         content = Markup('<span class="swatch c{}" aria-hidden="true"></span>{}').format(cell.swatch, content)
