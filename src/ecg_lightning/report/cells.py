@@ -16,7 +16,9 @@ NONE = "–"
 
 MINUS = "−"
 
-Mark = Literal["", "best", "significant", "better", "worse", "published", "missing", "total", "caution", "warning"]
+Mark = Literal[
+    "", "plain", "best", "significant", "better", "worse", "published", "missing", "total", "caution", "warning"
+]
 """What a cell, a row or a note is, beside its content; each rendering has its own look for it."""
 
 

@@ -66,7 +66,7 @@ class Numbers:
         ends = self.value(metric.interval_place)
         if ends is None or self.value(metric.place) is None:
             return None
-        digits = digits if digits is not None else 1 if metric.scale == 100 else metric.digits
+        digits = metric.digits - (metric.scale == 100) if digits is None else digits
         low, high = (
             Number(
                 end, digits, factor=metric.scale, place=f"{self.prefix}{metric.interval_place}.{at}",

@@ -16,12 +16,12 @@ from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Se
 
 STYLES: dict[Mark, str] = {
     "": "", "best": "bold green", "significant": "bold", "better": "green", "worse": "red", "published": "dim",
-    "missing": "yellow", "total": "bold", "caution": "yellow", "warning": "bold red",
+    "plain": "", "missing": "yellow", "total": "bold", "caution": "yellow", "warning": "bold red",
 }  # fmt: skip
 
 
 def terminal(*sections: Section) -> RenderableType:
-    """For `rich`; marks are ASCII, and every table of this package fits 80 columns."""
+    """For `rich`; every table of this package fits 80 columns."""
     parts: list[RenderableType] = []
     for section in sections:
         parts += [Text(clean(section.title), style="bold")] * bool(section.title)
@@ -31,7 +31,7 @@ def terminal(*sections: Section) -> RenderableType:
         for number, note in enumerate(section.legend, start=1):
             rows.add_row(Text(str(number), style="bold"), Text(clean(note.text), overflow="fold"))
         parts += [rows, Text()] if section.legend else []
-        parts += [Text(clean(note.text), style=STYLES[note.mark] or "dim") for note in section.notes]
+        parts += [Text(clean(note.text), style=STYLES[note.mark] if note.mark else "dim") for note in section.notes]
         parts += [Text()] if section.notes else []
     return Group(*parts)
 
@@ -88,6 +88,8 @@ def _lines(table: Table, row: Row) -> Iterator[list[tuple[str, str]]]:
 
 def _broken(column: Column, cell: Cell) -> str:
     text = clean(cell.content)
+    if column.best and text == "100.00":
+        return "100.0"  # a sixth character in every column would not fit 80
     # A name such as logistic_regression takes two lines, or the numbers beside it would be cut.
     return text.replace("_", "_\n", 1) if column.text and column.wrap and len(text) > 10 and " " not in text else text
 
@@ -120,7 +122,8 @@ def markdown(*sections: Section, remarks: Sequence[str] = ()) -> str:
             lines = [heads, ["---"] * (sectioned + table.n_labels)]
             lines[1] += ["---:"] * (len(heads) - len(lines[1]))
             lines += [
-                [_markdown(row.section)] * sectioned + [_markdown_cell(cell, row.mark) for cell in row.cells]
+                [_markdown(row.section)] * sectioned
+                + [_markdown_cell(cell, row.mark if at >= table.n_labels - 1 else "") for at, cell in enumerate(row.cells)]
                 for row in table.rows
             ]
             parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
@@ -186,7 +189,7 @@ def _tabular(table: Table) -> str:
         rows += [r"\midrule", *[heading] * bool(section)]
         before: list[str] = []
         for row in of_section:
-            cells = [_latex_cell(cell, row.mark) for cell in row.cells]
+            cells = [_latex_cell(cell, row.mark if at >= n - 1 else "") for at, cell in enumerate(row.cells)]
             labels = cells[1 : n - 1]
             rows += [r"\addlinespace"] * bool(before and labels != before)
             rows.append(_latex_row([*cells[:1], *([""] * len(labels) if labels == before else labels), *cells[n - 1 :]]))

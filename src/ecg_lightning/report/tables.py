@@ -18,7 +18,7 @@ from ecg_lightning.report.cells import (
     mark_best,
 )
 from ecg_lightning.report.numbers import Numbers
-from ecg_lightning.runs.published import FIGURES, PUBLISHED_CAVEAT, published_for_run
+from ecg_lightning.runs.published import METRICS, PUBLISHED_CAVEAT, published_for_run
 from ecg_lightning.runs.schema import RunRecord
 
 SYNTHETIC_WARNING = "SYNTHETIC BEATS: these metrics show that the program works, and nothing about patients."
@@ -32,7 +32,7 @@ def run_section(record: RunRecord) -> Section:
     """What is printed when a run ends: its metrics by class, with the published ones of the same row if there are."""
     numbers, published = Numbers(record.plain()), published_for_run(record)
     title = f"{record.model} on {record.task}: {record.fold} scores in percent"
-    tables = [by_class(numbers, FIGURES, published, FIGURES, title=title)]
+    tables = [by_class(numbers, METRICS, published, METRICS, title=title)]
     tables += [table] if (table := ec57(numbers)) else []
     validated = record.val.macro_f1
     epoch = "" if record.best_epoch is None else f" (epoch {record.best_epoch})"
@@ -66,20 +66,14 @@ def by_class(
     """
     classes = list(numbers.value("test.per_class"))
     columns = [Column("class", text=True)]
-    columns += [
-        Column(label, head=LINES.get(metric, label), about=ABOUT.get(metric, ""))
-        for metric in metrics
-        for label in [of_class("", metric).label.removesuffix(" of ")]
-    ]
+    for metric in metrics:
+        label = metric_at((metric,)).label
+        columns.append(Column(label, head=LINES.get(metric, label), about=ABOUT.get(metric, "")))
     columns.append(Column("beats"))
     if published:
-        columns += [Column(f"published {of_class('', metric).label.removesuffix(' of ')}", group="") for metric in theirs]
-        columns = [
-            Column(one.name, head=one.name.replace("published ", "publ.\n").replace("precision", "preci-\nsion"))
-            if one.name.startswith("published ")
-            else one
-            for one in columns
-        ]
+        for metric in theirs:
+            label = metric_at((metric,)).label
+            columns.append(Column(f"published {label}", head=f"publ.\n{LINES.get(metric, label)}"))
         columns += [Column("difference in F1", head="F1 -\npubl.")] * (len(theirs) > 1)
     rows = []
     for at, name in enumerate(classes):
@@ -92,7 +86,7 @@ def by_class(
     cells = [Cell("macro (mean)")]
     cells += [numbers.cell(OVERALL[keys[metric]]) if metric in keys else Cell("") for metric in metrics]
     cells.append(Cell(numbers.number(f"n.{numbers.value('fold')}")))
-    mean = {metric: published[f"macro_{metric}"] for metric in FIGURES} if "macro_f1" in (published or {}) else None
+    mean = {metric: published[f"macro_{metric}"] for metric in METRICS} if "macro_f1" in (published or {}) else None
     cells += _published(published, mean, theirs, numbers.value("test.macro_f1"))
     return Table(title=title, columns=columns, rows=[*rows, Row(cells, mark="total")])
 
@@ -260,7 +254,7 @@ def _jobs(runs: Mapping[str, RunRecord]) -> Section:
 def judged_by(classes: Sequence[str]) -> list[Metric]:
     """The metrics beside macro-F1 that a task is judged by."""
     if len(classes) == 2:
-        return [OVERALL["accuracy"], *(metric_at((key,)) for key in (*FIGURES, "specificity", "auroc"))]
+        return [OVERALL["accuracy"], *(metric_at((key,)) for key in (*METRICS, "specificity", "auroc"))]
     return [OVERALL["accuracy"], *(of_class(name, "f1") for name in classes)]
 
 
@@ -277,3 +271,72 @@ def _beats(records: Iterable[RunRecord]) -> list[Note]:
     if any(record.synthetic for record in records):
         notes.append(Note(SYNTHETIC_WARNING, "warning"))
     return notes
+
+
+def pooled_sections(pooled: Mapping[str, Any]) -> list[Section]:
+    """What is printed after `sweep_sections`: folds as one result, and the spread over seeds.
+
+    Args:
+        pooled: what `ecg_lightning.runs.aggregate.pool` returned; nothing is printed of what it does not hold.
+    """
+    sections = []
+    for task in dict.fromkeys(entry["task"] for kind in ("pooled", "repeated") for entry in pooled[kind]):
+        of_folds = [entry for entry in pooled["pooled"] if entry["task"] == task]
+        if of_folds:
+            note = "Pooled: the test beats of all folds scored as one. ±: standard deviation of a sample, over folds."
+            note += f" {POOLED_AUROC_NOTE}" * ("auroc" in of_folds[0]["test"])
+            sections.append(_spread(f"{task}: test folds pooled, scores in percent", of_folds, note))
+        of_seeds = [entry for entry in pooled["repeated"] if entry["task"] == task]
+        if of_seeds:
+            note = "±: standard deviation of a sample, over seeds."
+            note += " Of folds that are pooled, the pooled scores count." * any(entry["folds"] for entry in of_seeds)
+            sections.append(_spread(f"{task}: spread over seeds, scores in percent", of_seeds, note))
+    return sections
+
+
+POOLED_AUROC_NOTE = "Pooled AUROC and AP compare probabilities of different networks with each other."
+
+
+def _spread(title: str, entries: Sequence[Mapping[str, Any]], note: str) -> Section:
+    """A table of the pooled result and the mean of each entry, with a legend of its overrides."""
+    metrics = [OVERALL["macro_f1"], *judged_by(list(entries[0]["mean"]["per_class"]))]
+    columns = [Column("#", text=True), Column("model", text=True, wrap=True), Column("", text=True)]
+    columns += [Column(metric.label, head=metric.short) for metric in metrics]
+    rows: list[Row] = []
+    legend = []
+    for number, entry in enumerate(entries, start=1):
+        lead = [Cell(str(number)), Cell(entry["model"])]
+        repeats = entry.get("seeds", entry["folds"])
+        if "test" in entry:
+            of_all = Numbers(entry)
+            cells = [Cell(of_all.metric(metric)) for metric in metrics]
+            rows.append(Row([*lead, Cell(f"{len(repeats)} folds pooled"), *cells]))
+            lead = [Cell(""), Cell("")]
+        mean, sd = Numbers({"test": entry["mean"]}), Numbers({"test": entry["sd"]})
+        cells = [
+            Cell(mean.metric(metric), sd=spread if isinstance(spread := sd.metric(metric), Number) else None)
+            for metric in metrics
+        ]
+        name = f"mean, {len(repeats)} seeds" if "seeds" in entry else "mean of folds"
+        rows.append(Row([*lead, Cell(name), *cells]))
+        missing = sorted(set(range(entry["n_folds"] or 0)) - set(entry["folds"]))
+        n_train = entry["n"]["train"] if "n" in entry else entry["n_train"]
+        text = f"{' '.join(entry['overrides'])} ({n_train:,.0f} training beats){' SYNTHETIC BEATS' * entry['synthetic']}"
+        if missing:
+            text += f" without fold {', '.join(map(str, missing))} of {entry['n_folds']}"
+        legend.append(Note(text, "caution" if missing or entry["synthetic"] else ""))
+    return Section(
+        title=title,
+        tables=[Table(columns=columns, rows=rows, compact=True)],
+        legend=legend,
+        notes=[Note(note), Note(f"Beats: {'; or '.join(dict.fromkeys(map(sweep_conditions, entries)))}.")],
+    )
+
+
+def sweep_conditions(entry: Mapping[str, Any]) -> str:
+    """`conditions` of an entry of `ecg_lightning.runs.aggregate.pool`."""
+    folds = f", {len(entry['folds'])} of {entry['n_folds']} folds" if entry["folds"] else ""
+    return (
+        f"{entry['dataset']} from {entry['source']}; split {entry['protocol']}{folds}; classes: {entry['class_map']}; "
+        f"context: {entry['context']}"
+    )
