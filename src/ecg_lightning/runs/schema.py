@@ -188,6 +188,10 @@ class Sizes(TypedDict):
     test: Count
 
 
+ALONE = "none"
+"""Phrase of a context without anything beside the beat."""
+
+
 class Validation(BaseModel):
     """Scores on the validation fold that the checkpoint was chosen by; None where there was no validation."""
 
@@ -211,7 +215,7 @@ class ContextInfo(BaseModel):
         """``rhythm, morphology, 0.272 s before the R peak``; ``none`` without any."""
         parts = [name for name in ("rhythm", "morphology") if getattr(self, name)]
         parts += [f"{self.before:g} s before the R peak"] * bool(self.before)
-        return ", ".join(parts) or "none"
+        return ", ".join(parts) or ALONE
 
 
 class RunRecord(BaseModel):
@@ -304,8 +308,8 @@ class RunRecord(BaseModel):
 
     @property
     def positive(self) -> str | None:
-        """The class whose detection is the question, of two classes."""
-        return self.classes[1] if len(self.classes) == 2 else None
+        """The class whose detection is the question, of two classes; None without such a question."""
+        return self.classes[1] if len(self.classes) == 2 and "recall" in self.test else None
 
     @classmethod
     def read(cls, path: Path) -> Self:
