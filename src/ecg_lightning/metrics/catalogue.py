@@ -1,6 +1,6 @@
 """The catalogue of metrics: each once, with its place in the scores, its labels, its scale and its digits.
 
-Tables, pages and pictures take from here how a metric is called and printed; which metrics they show is their choice.
+Tables, pages and pictures take from here how a metric is named and printed; which metrics they show is their choice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """How one metric is found, called and printed.
+    """How one metric is found, named and printed.
 
     Attributes:
         key: its place below ``test``; its interval is at the same place below ``test.intervals``.

@@ -20,14 +20,21 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.registry import make_context, make_source
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.pipeline import results
-from ecg_lightning.pipeline.record import begins_before
 from ecg_lightning.training.baselines import BASELINES
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.checkpoint import read_checkpoint
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier
 from ecg_lightning.training.tasks import Task, get_task
 from ecg_lightning.training.transfer import Transfer, load_weights
+
+REPORTS = ("full", "brief", "none")
+"""How much of a report a run writes: ``brief`` leaves out the layout of its test beats."""
+
+
+def begins_before(plain: Mapping[str, Any]) -> float:
+    """Seconds before its R peak at which a beat begins, from a configuration or what a checkpoint keeps of one."""
+    return float(plain.get("dataset", {}).get("cut", {}).get("before", 0.0))
+
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +160,8 @@ def check_choices(cfg: DictConfig) -> None:
     """Refuse what Hydra lets pass because it is no group."""
     if cfg.tested not in FOLDS_TESTED:
         raise ConfigError(f"tested={cfg.tested}: choose one of {', '.join(FOLDS_TESTED)}")
-    if cfg.report not in results.REPORTS:
-        raise ConfigError(f"report={cfg.report}: choose one of {', '.join(results.REPORTS)}")
+    if cfg.report not in REPORTS:
+        raise ConfigError(f"report={cfg.report}: choose one of {', '.join(REPORTS)}")
     if cfg.monitor not in MONITORED:
         raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
 

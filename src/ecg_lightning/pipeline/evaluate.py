@@ -4,23 +4,23 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
-from rich.console import Console
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.kaggle import beats_of_csv
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.splits import Folds
-from ecg_lightning.metrics.scoring import score_beats
-from ecg_lightning.pipeline import results
 from ecg_lightning.pipeline.build import check_classes, make_datamodule
 from ecg_lightning.pipeline.config import quiet
-from ecg_lightning.pipeline.record import about_run, validation_scores
-from ecg_lightning.report.tables import run_table
+from ecg_lightning.pipeline.record import make_record
+from ecg_lightning.runs.schema import RunRecord
+from ecg_lightning.runs.store import save_run
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.tasks import Task
@@ -41,8 +41,8 @@ def evaluate(
     cache_dir: Path | None = None,
     output_dir: Path | None = None,
     device: Literal["cpu", "auto"] = "auto",
-) -> dict[str, Any]:
-    """Test a checkpoint and print its table; where nothing is set, with the figures of its run to the digit.
+) -> RunRecord:
+    """Test a checkpoint; where nothing is set, with the scores of its run to the digit.
 
     Args:
         path: a checkpoint, or a run's folder.
@@ -53,12 +53,12 @@ def evaluate(
         fold: ``test`` or ``validation``.
         data_dir: where the data are; by default where the run had them, else ``ECG_DATA_DIR``, else ``data``.
         cache_dir: where beats are kept once read; by default ``ECG_CACHE_DIR``, else the user's cache.
-        output_dir: where to file scores, predictions and pictures; by default nowhere.
+        output_dir: where to file record and predictions; by default nowhere.
         device: ``cpu``, or the best there is.
 
     Returns:
-        As a run's ``scores.json``, with ``checkpoint``, ``fold``, the figures of that fold under ``test``, and
-        ``warning``, which is None unless the network may have been trained on some of the beats.
+        The record, of kind ``evaluation``, with ``checkpoint`` and ``warning``, which is None unless the network may
+        have been trained on some of the beats.
 
     Raises:
         CheckpointError: the file cannot be read, does not tell its data, or does not fit these beats.
@@ -100,23 +100,26 @@ def evaluate(
     trainer.test(classifier, dataloaders=datamodule.eval_dataloader(fold), verbose=False)
     rows, _, probabilities = classifier.predictions()
     tested = beats.select(rows)
-    scores = {
-        **about_run(plain, datamodule, n_parameters=classifier.model.n_parameters),
-        "checkpoint": str(checkpoint.path),
-        "fold": fold,
-        "warning": _warning(checkpoint, plain, beats),
-        "best_epoch": checkpoint.epoch,
-        "wall_s": round(time.perf_counter() - started, 2),
-        "val": validation_scores(checkpoint.scores or {}),
-        "test": score_beats(tested, probabilities, task.positive),
-    }
-    if output_dir is None:
-        Console().print(run_table(scores))
-    else:
-        results.write(output_dir, scores, tested, probabilities, positive=task.positive, report="full")
-    if scores["warning"]:
-        Console(stderr=True).print(f"warning: {scores['warning']}", style="yellow", highlight=False)
-    return scores
+    record = make_record(
+        config=plain,
+        composed=plain,
+        overrides=(),
+        datamodule=datamodule,
+        estimator=SimpleNamespace(
+            name=plain["model"]["name"], baseline=False, n_parameters=classifier.model.n_parameters
+        ),
+        beats=tested,
+        probabilities=probabilities,
+        positive=task.positive,
+        fold=fold,
+        val=checkpoint.scores or {},
+        best_epoch=checkpoint.epoch,
+        wall_s=time.perf_counter() - started,
+        kind="evaluation",
+        checkpoint=str(checkpoint.path),
+        warning=_warning(checkpoint, plain, beats),
+    )
+    return record if output_dir is None else save_run(output_dir, record, tested, probabilities)
 
 
 def _use_file(datamodule: BeatDataModule, csv: Path, task: Task) -> None:
@@ -125,7 +128,7 @@ def _use_file(datamodule: BeatDataModule, csv: Path, task: Task) -> None:
     origin = {"source": "csv", "dataset": csv.name}
     beats = beats_of_csv(csv, classes=task.classes, origin=origin)
     nothing, everything = np.arange(0), np.arange(len(beats))
-    protocol = f"none: all beats of {csv.name}"
+    protocol = Protocol(name="all", seed=0, by="none")
     datamodule.use(beats, Folds(train=nothing, validation=nothing, test=everything, protocol=protocol))
 
 

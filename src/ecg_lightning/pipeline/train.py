@@ -11,20 +11,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core import provenance
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.metrics.scoring import score, score_beats
-from ecg_lightning.pipeline import results
+from ecg_lightning.metrics.scoring import score
 from ecg_lightning.pipeline.build import build, check_choices, check_classes, make_datamodule
 from ecg_lightning.pipeline.config import quiet
-from ecg_lightning.pipeline.record import about_run, validation_scores
+from ecg_lightning.pipeline.record import make_record
+from ecg_lightning.runs.schema import RunRecord
+from ecg_lightning.runs.store import save_run
 from ecg_lightning.training.baselines import BASELINES, Baseline
 from ecg_lightning.training.checkpoint import CHECKPOINT_KEY
 from ecg_lightning.training.tasks import get_task
@@ -32,14 +35,14 @@ from ecg_lightning.training.tasks import get_task
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig) -> dict[str, Any]:
+def train(cfg: DictConfig) -> RunRecord:
     """Fit, test once with the checkpoint that was best on validation, and file what came out.
 
     ``model=`` may also name a baseline: it learns from the same training beats, resampled if that is asked for, and is
     tested on the same test beats; what is set for networks alone does not reach it.
 
     Returns:
-        What was written to ``scores.json``.
+        The record that was filed as ``scores.json``.
 
     Raises:
         DataError, ConfigError, CheckpointError: as `build`; DataError also where the run's folder cannot be written.
@@ -51,9 +54,6 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     began, started = datetime.now(UTC), time.perf_counter()
     experiment = build(cfg)
     datamodule, classifier, trainer = experiment.datamodule, experiment.classifier, experiment.trainer
-    if trainer.is_global_zero:
-        results.announce(datamodule, f"{cfg.model.name}, {classifier.model.n_parameters:,} parameters")
-        results.announce_transfer(classifier)
     with _interruptible():
         trainer.fit(classifier, datamodule=datamodule, ckpt_path=cfg.ckpt_path, weights_only=True)
     epochs, steps = trainer.current_epoch, trainer.global_step
@@ -70,29 +70,34 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     rows, _, probabilities = classifier.predictions()
     tested = datamodule.beats.select(rows)
 
-    task = classifier.task
-    scores = {
-        **about_run(
-            OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
-            datamodule,
-            n_parameters=classifier.model.n_parameters,
-        ),
-        "fold": cfg.tested,
-        "epochs": epochs,
-        "steps": steps,
-        "best_epoch": best.epoch,
+    record = make_record(
+        **_settings(cfg),
+        datamodule=datamodule,
+        estimator=SimpleNamespace(name=cfg.model.name, baseline=False, n_parameters=classifier.model.n_parameters),
+        beats=tested,
+        probabilities=probabilities,
+        positive=classifier.task.positive,
+        fold=cfg.tested,
+        val=best.scores,
+        epochs=epochs,
+        steps=steps,
+        best_epoch=best.epoch,
+        started=began,
+        wall_s=time.perf_counter() - started,
+    )
+    return save_run(Path(cfg.output_dir), record, tested, probabilities) if trainer.is_global_zero else record
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any]:
+    return {
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "composed": OmegaConf.to_container(cfg, resolve=False),
+        "overrides": list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
         "config_digest": provenance.config_digest(cfg),
-        "started": began.isoformat(timespec="milliseconds"),
-        "wall_s": round(time.perf_counter() - started, 2),
-        "val": validation_scores(best.scores),
-        "test": score_beats(tested, probabilities, task.positive),
     }
-    if trainer.is_global_zero:
-        results.write(Path(cfg.output_dir), scores, tested, probabilities, positive=task.positive, report=cfg.report)
-    return scores
 
 
-def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
+def _run_baseline(cfg: DictConfig) -> RunRecord:
     """`run` of a classifier of scikit-learn: the same folds, the same files but for checkpoints and learning curves."""
     began, started = datetime.now(UTC), time.perf_counter()
     check_choices(cfg)
@@ -100,8 +105,8 @@ def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
     for setting, chosen in (("ckpt_path", cfg.ckpt_path), ("transfer.checkpoint", cfg.transfer.checkpoint)):
         if chosen is not None:
             raise ConfigError(f"model={cfg.model.name} has no weights to take from {setting}={chosen}; leave it out")
-    if cfg.transfer.arm != "none":
-        raise ConfigError(f"model={cfg.model.name} has no weights to transfer; leave out transfer={cfg.transfer.arm}")
+    if cfg.transfer.mode != "none":
+        raise ConfigError(f"model={cfg.model.name} has no weights to transfer; leave out transfer={cfg.transfer.mode}")
     task = get_task(cfg.task.name)
     datamodule = make_datamodule(plain)
     datamodule.setup()
@@ -109,8 +114,6 @@ def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
     check_classes(beats, task)
     settings = dict(plain["model"])
     name = settings.pop("name")
-    with_settings = "".join(f", {key}={value}" for key, value in settings.items())
-    results.announce(datamodule, f"{name}, a baseline{with_settings}")
 
     training = datamodule.datasets["train"]
     baseline = Baseline(name, settings, training.beats.select(training.rows), seed=cfg.seed)
@@ -120,25 +123,19 @@ def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
     true = on_validation[np.arange(len(validated)), validated.labels].astype(np.float64)
     loss = float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())
     probabilities = baseline.probabilities(tested)
-    # Nothing is changed while a baseline learns, and no loss weighs its classes: resampling is all that reaches it.
-    asked = datamodule.resampling.method if datamodule.resampling else "none"
-    scores = {
-        **about_run(plain, datamodule, n_parameters=None),
-        "augmentation": asked,
-        "loss": None,
-        "precision": None,
-        "fold": cfg.tested,
-        "epochs": None,
-        "steps": None,
-        "best_epoch": None,
-        "config_digest": provenance.config_digest(cfg),
-        "started": began.isoformat(timespec="milliseconds"),
-        "wall_s": round(time.perf_counter() - started, 2),
-        "val": {"macro_f1": validation["macro_f1"], "accuracy": validation["accuracy"], "loss": loss},
-        "test": score_beats(tested, probabilities, task.positive),
-    }
-    results.write(Path(cfg.output_dir), scores, tested, probabilities, positive=task.positive, report=cfg.report)
-    return scores
+    record = make_record(
+        **_settings(cfg),
+        datamodule=datamodule,
+        estimator=SimpleNamespace(name=name, baseline=True, n_parameters=None),
+        beats=tested,
+        probabilities=probabilities,
+        positive=task.positive,
+        fold=cfg.tested,
+        val={"macro_f1": validation["macro_f1"], "accuracy": validation["accuracy"], "loss": loss},
+        started=began,
+        wall_s=time.perf_counter() - started,
+    )
+    return save_run(Path(cfg.output_dir), record, tested, probabilities)
 
 
 @contextmanager
