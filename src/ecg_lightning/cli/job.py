@@ -1,7 +1,9 @@
 """What Hydra calls: a run or a job of a sweep, and the table at a sweep's end."""
 
 import json
+import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,12 @@ from omegaconf import DictConfig
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import EcgLightningError
 from ecg_lightning.core.startup import quick_imports
-from ecg_lightning.pipeline.config import added_conf_dirs, command_again
+from ecg_lightning.pipeline.config import added_conf_dirs, command_again, quiet
 from ecg_lightning.pipeline.jobs import claimed, failures, run_sweep_job, score_of
+from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.runs.schema import RunRecord
+
+log = logging.getLogger(__name__)
 
 
 def run_job(cfg: DictConfig) -> float | None:
@@ -43,12 +49,43 @@ def run_job(cfg: DictConfig) -> float | None:
         sys.exit(130)
 
 
-def _run(cfg: DictConfig) -> dict[str, Any]:
-    """Build, train, test and file one experiment, and report it."""
+def _run(cfg: DictConfig) -> RunRecord:
+    """Check, build, train, test and file one experiment, and report it."""
+    Settings.from_config(cfg)  # as `build` does, but before anything heavy is imported
     with quick_imports():
-        from ecg_lightning.pipeline.train import train
+        from ecg_lightning.pipeline.build import build
+        from ecg_lightning.pipeline.train import fit_and_test
+        from ecg_lightning.report import terminal
 
-    return train(cfg)
+    quiet()
+    experiment = build(cfg)
+    is_main = experiment.estimator.is_main_process
+    if is_main:
+        terminal.announce(experiment)
+    record = fit_and_test(experiment)
+    if is_main:
+        # Of an experiment, beats and network take most of the memory.
+        folder = experiment.output_dir
+        del experiment
+        terminal.print_run(record)
+        if cfg.report != "none":
+            _write_report(folder, embedding=cfg.report == "full")
+        print(f"Results in {folder}")
+    return record
+
+
+def _write_report(folder: Path, *, embedding: bool) -> None:
+    from ecg_lightning.report import REPORT, write_report
+
+    (folder / REPORT).unlink(missing_ok=True)  # of what was here before
+    try:
+        write_report([folder], embedding=embedding)
+    except Exception as error:  # the run is complete: whatever it is, it is no reason to fail
+        again = shlex.join(["ecg-lightning", "report", str(folder)])
+        log.warning(
+            "no report of this run (%s: %s); its scores are filed, and this tries again: %s",
+            type(error).__name__, error, again,
+        )  # fmt: skip
 
 
 def _how_to_resume(cfg: DictConfig) -> str:
@@ -84,24 +121,19 @@ class SweepSummary(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the tables."""
-        from rich.console import Console
-
-        from ecg_lightning.report import plots
-        from ecg_lightning.report.tables import comparison_table, pooled_tables
-        from ecg_lightning.runs import aggregate as pooling
+        from ecg_lightning.report import plots, terminal
+        from ecg_lightning.runs import aggregate
 
         folder = Path(config.hydra.sweep.dir)
         failed = failures(folder).items() - self._failed_before.items()
-        messages = {file.parent.name: json.loads(file.read_text())["error"] for file, _ in sorted(failed)}
-        console = Console()
+        errors = {file.parent.name: json.loads(file.read_text())["error"] for file, _ in sorted(failed)}
         try:
-            runs = pooling.read_runs(folder)
-            typed = pooling.varying_overrides(runs)
-            named = {f"{run.folder.name} {typed[run.folder]}".strip(): run.scores for run in runs}
-            console.print(comparison_table(named, messages))
-            pooled = pooling.pool(runs)
+            runs = aggregate.read_runs(folder)
+            typed = aggregate.varying_overrides(runs)
+            pooled = aggregate.pool(runs)
+            named = {f"{run.folder.name} {typed[run.folder]}".strip(): run.record for run in runs}
+            terminal.print_sweep(named, errors, pooled, folder)
             if any(pooled.values()):
-                console.print(pooled_tables(pooled))
                 with atomic_write(folder / "pooled.json") as partial:
                     partial.write_text(json.dumps(pooled, indent=2) + "\n")
             if pooled["low_data"]:
@@ -109,6 +141,5 @@ class SweepSummary(Callback):
         except EcgLightningError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
-        console.print(f"Results in {folder}", soft_wrap=True, markup=False)
-        if messages:
+        if errors:
             sys.exit(1)
