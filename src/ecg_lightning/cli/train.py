@@ -35,7 +35,7 @@ def run_job(cfg: DictConfig) -> float | None:
         # Heavy, and not needed by --help or a wrong setting.
         from ecg_lightning.pipeline.train import train
 
-        scores = train(cfg)
+        record = train(cfg)
     except EcgLightningError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -43,7 +43,7 @@ def run_job(cfg: DictConfig) -> float | None:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(_interrupted(cfg), file=sys.stderr)
         sys.exit(130)
-    score: float | None = scores["val"][scores["monitor"].removeprefix("val/")]
+    score: float | None = getattr(record.val, record.monitor.removeprefix("val/"))
     return score
 
 

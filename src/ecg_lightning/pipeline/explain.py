@@ -78,8 +78,8 @@ def explain_run(
     folder = Path(folder).expanduser()
     try:
         table, metadata = read_predictions(folder / "predictions.parquet")
-        beats = beats_of_run(folder, metadata["about"], data_dir=data_dir, cache_dir=cache_dir)
-        labels, probabilities = labels_and_probabilities(table, tuple(metadata["classes"]))
+        beats = beats_of_run(folder, metadata.about, data_dir=data_dir, cache_dir=cache_dir)
+        labels, probabilities = labels_and_probabilities(table, metadata.classes)
         if not np.array_equal(labels, beats.labels):
             raise DataError(f"{folder} tested other beats than its configuration divides off")
     except (EcgLightningError, KeyError, TypeError, ValueError) as error:
@@ -95,7 +95,7 @@ def explain_run(
         synthetic=beats.synthetic,
         mistakes=find_mistakes(beats, probabilities),
     )
-    name = metadata["about"].get("model")
+    name = metadata.about.get("model")
     if name in BASELINES:
         return replace(found, remarks=(f"{name} is a baseline without a network: no saliency, no embedding.",))
     try:

@@ -21,8 +21,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.core.errors import CheckpointError, ConfigError, EcgLightningError
+from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError, EcgLightningError
 from ecg_lightning.core.provenance import OWN_LAST, config_digest
+from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,14 @@ def run_sweep_job(cfg: DictConfig) -> float | None:
     folder = Path(cfg.output_dir)
     try:
         with _claimed(folder):
-            scores = _finished(cfg, folder)
-            if scores is None:
+            record = _finished(cfg, folder)
+            if record is None:
                 (folder / FAILURE_FILE).unlink(missing_ok=True)
                 cfg = _taken_up(cfg, folder)
                 # Heavy, and not needed where all is done.
                 from ecg_lightning.pipeline.train import train
 
-                scores = train(cfg)
+                record = train(cfg)
             (folder / FAILURE_FILE).unlink(missing_ok=True)
     except EcgLightningError as error:
         _leave_failure(folder, error)
@@ -57,7 +58,7 @@ def run_sweep_job(cfg: DictConfig) -> float | None:
         traceback.print_exc()
         _leave_failure(folder, error)
     else:
-        score: float | None = scores["val"][scores["monitor"].removeprefix("val/")]
+        score: float | None = getattr(record.val, record.monitor.removeprefix("val/"))
         return score
     return None
 
@@ -91,7 +92,7 @@ class SweepSummary(Callback):
         try:
             runs = pooling.read_runs(folder)
             typed = pooling.varying_overrides(runs)
-            named = {f"{run.folder.name} {typed[run.folder]}".strip(): run.scores for run in runs}
+            named = {f"{run.folder.name} {typed[run.folder]}".strip(): run.record for run in runs}
             console.print(comparison_table(named, failures))
             pooled = pooling.pool(runs)
             if any(pooled.values()):
@@ -124,8 +125,8 @@ def _claimed(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _finished(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
-    """The scores of this very job, if it is finished.
+def _finished(cfg: DictConfig, folder: Path) -> RunRecord | None:
+    """The record of this very job, if it is finished.
 
     Raises:
         ConfigError: the folder has the scores of another one.
@@ -134,16 +135,16 @@ def _finished(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        scores: dict[str, Any] = json.loads(file.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{file} is damaged; remove {folder} to run its job again") from error
-    if scores.get("config_digest") != config_digest(cfg):
+        record = RunRecord.read(file)
+    except DataError as error:
+        raise ConfigError(f"{error}; remove {folder} to run its job again") from error
+    if record.config_digest != config_digest(cfg):
         raise ConfigError(
             f"{folder} has the results of other settings, which are not overwritten: choose another hydra.sweep.dir, "
             "or remove it"
         )
     log.info("finished before: %s", folder)
-    return scores
+    return record
 
 
 def _taken_up(cfg: DictConfig, folder: Path) -> DictConfig:

@@ -79,7 +79,8 @@ class Result:
     def intervals(self) -> Scores:
         """Of the metrics of `test`, over the patients of all its beats; empty where the record has none."""
         if len(self.runs) == 1:
-            return self.runs[0].record.test.get("intervals", {})
+            intervals: Scores = self.runs[0].record.test.get("intervals", {})
+            return intervals
         pooled: Scores = score_predictions(*self.predictions)["intervals"]
         return pooled
 

@@ -7,7 +7,6 @@ far more certain than the two intervals side by side suggest.
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import BoolArray, IntArray
 from ecg_lightning.metrics.bootstrap import LEVEL, RESAMPLES, interval, nested, resampled_metrics
 from ecg_lightning.metrics.catalogue import Key, dig
-from ecg_lightning.metrics.confusion import Numbers, Probabilities
+from ecg_lightning.metrics.confusion import Numbers
 from ecg_lightning.metrics.scoring import score
 from ecg_lightning.runs.predictions import (
     PREDICTIONS,
@@ -106,14 +105,13 @@ class Comparer:
         sides = [self._read(of_side) for of_side in files]
         one, other = sides
         _check_same_beats(sides, paths, files)
-        drawn = [side.resampled(self.metrics, self.resamples, self.seed) for side in sides]
         n_units = one.n_units
         differences = {}
-        for key in drawn[0]:
+        for key in one.drawn:
             values = [dig(side.scores, key) for side in sides]
             if None in values:
                 continue
-            of_resamples = drawn[0][key] - drawn[1][key]
+            of_resamples = one.drawn[key] - other.drawn[key]
             differences[key] = {
                 **dict(zip(SIDES, values, strict=True)),
                 "difference": values[0] - values[1],
@@ -144,89 +142,64 @@ class Comparer:
     def _read(self, files: Sequence[Path]) -> "_Tested":
         key = tuple(files)
         if key not in self._tested:
-            self._tested[key] = _tested(files)
+            self._tested[key] = self._resample(files)
         return self._tested[key]
 
+    def _resample(self, files: Sequence[Path]) -> "_Tested":
+        table, classes, positive = read_pooled(*files)
+        place = None
+        if set(PLACE) <= set(table):
+            table = table.sort_values(PLACE, ignore_index=True)
+            place = _digest(table, PLACE)
+        labels, probabilities = labels_and_probabilities(table, classes)
+        patients = column(table, "patient")
+        drawn = resampled_metrics(
+            probabilities,
+            labels,
+            classes,
+            patients,
+            resamples=self.resamples,
+            seed=self.seed,
+            wanted=self.metrics,
+        )
+        return _Tested(
+            classes=classes,
+            labels=labels,
+            right=probabilities.argmax(axis=1) == labels,
+            patients=None if patients is None else _digest(table, ["patient"]),
+            n_units=len(labels) if patients is None else len(np.unique(patients)),
+            place=place,
+            about=_about(files),
+            scores=score(labels, probabilities, classes, positive),
+            drawn=drawn,
+        )
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Tested:
-    """The predictions of a run, or of all folds of one, with the beats in one order.
+    """A run, or all folds of one, with its beats in one order.
 
     Attributes:
         classes: their names.
-        positive: the class whose detection is the question, or None.
         labels: ``[n]``.
-        probabilities: ``[n, classes]``.
-        patients: ``[n]``, or None where they are not known.
+        right: ``[n]``, whether a beat was predicted right.
+        patients: equal for the same patients of the beats; None where they are not known.
+        n_units: what is resampled: patients, or beats.
         place: equal for the same beats; None where a beat is known by its row alone.
         about: what is known of the run.
+        scores: its metrics.
+        drawn: the same of each resample, by place.
     """
 
     classes: tuple[str, ...]
-    positive: str | None
     labels: IntArray
-    probabilities: Probabilities
-    patients: IntArray | None
-    patient_names: bytes
+    right: BoolArray
+    patients: str | None
+    n_units: int
     place: str | None
     about: dict[str, Any]
-
-    @cached_property
-    def scores(self) -> Scores:
-        """Its metrics."""
-        return score(self.labels, self.probabilities, self.classes, self.positive)
-
-    @property
-    def n_units(self) -> int:
-        """What is resampled: patients, or beats."""
-        return len(self.labels) if self.patients is None else int(self.patients.max()) + 1
-
-    @cached_property
-    def right(self) -> BoolArray:
-        """Whether a beat was predicted right."""
-        right: BoolArray = self.probabilities.argmax(axis=1) == self.labels
-        return right
-
-    @cached_property
-    def _drawn(self) -> dict[Key, Numbers]:
-        return {}
-
-    def resampled(self, metrics: Collection[Key] | None, resamples: int, seed: int) -> dict[Key, Numbers]:
-        """Its metrics on each resample, computed once."""
-        if not self._drawn:
-            self._drawn.update(
-                resampled_metrics(
-                    self.probabilities,
-                    self.labels,
-                    self.classes,
-                    self.patients,
-                    resamples=resamples,
-                    seed=seed,
-                    wanted=metrics,
-                )
-            )
-        return self._drawn
-
-
-def _tested(files: Sequence[Path]) -> _Tested:
-    table, classes, positive = read_pooled(*files)
-    place = None
-    if set(PLACE) <= set(table):
-        table = table.sort_values(PLACE, ignore_index=True)
-        place = _digest(table, PLACE)
-    labels, probabilities = labels_and_probabilities(table, classes)
-    names = column(table, "patient")
-    patients = None if names is None else np.unique(names, return_inverse=True)[1]
-    return _Tested(
-        classes=classes,
-        positive=positive,
-        labels=labels,
-        probabilities=probabilities,
-        patients=patients,
-        patient_names=b"" if names is None else hashlib.sha256(names.tobytes()).digest(),
-        place=place,
-        about=_about(files),
-    )
+    scores: Scores
+    drawn: dict[Key, Numbers]
 
 
 def _digest(table: "pd.DataFrame", columns: Sequence[str]) -> str:
@@ -329,7 +302,7 @@ def _check_same_beats(sides: Sequence[_Tested], paths: Sequence[Path], files: Se
     ):
         # Without records a beat is known by its row alone, which is the same where data and split are.
         raise DataError(f"{what}, or do not state it; {hint}")
-    if one.patient_names != other.patient_names:
+    if one.patients != other.patients:
         raise DataError(f"{what}: their patients differ; {hint}")
     differing = int((one.labels != other.labels).sum())
     if differing:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from typing_extensions import TypedDict
@@ -188,6 +188,14 @@ class Sizes(TypedDict):
     test: Count
 
 
+if TYPE_CHECKING:
+    # Checked in every part, but read by places that are no literals.
+    AnySizes = dict[str, int]
+    AnyScores = dict[str, Any]
+else:
+    AnySizes = Sizes
+    AnyScores = TestScores
+
 ALONE = "none"
 """Phrase of a context without anything beside the beat."""
 
@@ -271,7 +279,7 @@ class RunRecord(BaseModel):
     leads: tuple[str, ...] = ()
     context: ContextInfo = ContextInfo()
     protocol: Protocol
-    n: Sizes
+    n: AnySizes
     fold: Literal["test", "validation"] = "test"
     augmentation: str | None
     resampling: str
@@ -284,7 +292,7 @@ class RunRecord(BaseModel):
     best_epoch: Count | None = None
     monitor: str
     val: Validation
-    test: TestScores
+    test: AnyScores
     config: dict[str, JsonValue]
     overrides: tuple[str, ...] = ()
     config_digest: str | None = None
