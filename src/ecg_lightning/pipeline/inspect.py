@@ -127,7 +127,12 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
     stated, about = checkpoint.hyperparameters, checkpoint.about
     if stated is None:
         return dict.fromkeys(COMPARED) | {"chain": []}
-    task, spec, data, config = get_task(stated["task"]), checkpoint.input, about.get("data", {}), about.get("config", {})
+    task, spec, data, config = (
+        get_task(stated["task"]),
+        checkpoint.input,
+        about.get("data", {}),
+        about.get("config", {}),
+    )
     trainer = config.get("trainer", {}) if stated.get("optimizer") else {}
     return {
         "task": {"name": task.name, "classes": list(task.classes), "positive": task.positive},

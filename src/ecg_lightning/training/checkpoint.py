@@ -229,7 +229,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         if marked["format"] == 1:
             hyperparameters = upgrade(hyperparameters)
         _check_hyperparameters(path, hyperparameters)
-        weights = {n.removeprefix(MODEL_PREFIX): w for n, w in content["state_dict"].items() if n.startswith(MODEL_PREFIX)}
+        weights = {
+            n.removeprefix(MODEL_PREFIX): w for n, w in content["state_dict"].items() if n.startswith(MODEL_PREFIX)
+        }
         _check_tensors(path, weights)
         epoch, step = content["epoch"], content["global_step"]
         if not (isinstance(epoch, int) or (epoch is None and hyperparameters["model"]["name"] not in model_names())):
@@ -337,9 +339,15 @@ def _check_hyperparameters(path: Path, stated: Mapping[str, Any]) -> None:
     if task not in TASKS:
         raise CheckpointError(f"{path} is of the task {task!r}, which is none of {', '.join(TASKS)}")
     spec = InputSpec.from_plain(stated["input"])
-    sizes = {"input.length": (spec.length, LONGEST), "leads": (len(spec.leads), 1000), "context": (len(spec.context), 1000)}
+    sizes = {
+        "input.length": (spec.length, LONGEST),
+        "leads": (len(spec.leads), 1000),
+        "context": (len(spec.context), 1000),
+    }
     if name in model_names():
-        sizes |= {f"model.{key}": (value, LARGEST_SETTING) for key, value in model.items() if not isinstance(value, str)}
+        sizes |= {
+            f"model.{key}": (value, LARGEST_SETTING) for key, value in model.items() if not isinstance(value, str)
+        }
     for key, (value, largest) in sizes.items():
         if not isinstance(value, int | float) or not 0 <= value <= largest:
             raise CheckpointError(f"{path} has {key}={str(value)[:40]}, expected a number up to {largest:,}")

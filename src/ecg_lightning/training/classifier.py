@@ -198,9 +198,7 @@ class BeatClassifier(pl.LightningModule):
 def make_network(task: str, model: Mapping[str, Any], input: Mapping[str, Any]) -> BeatModel:  # noqa: A002
     """The network that hyperparameters describe, randomly initialised."""
     spec = InputSpec.from_plain(input)
-    return create_model(
-        **model, n_outputs=get_task(task).n_outputs, length=spec.length, n_context=len(spec.context)
-    )
+    return create_model(**model, n_outputs=get_task(task).n_outputs, length=spec.length, n_context=len(spec.context))
 
 
 def _check_shapes(stated: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
