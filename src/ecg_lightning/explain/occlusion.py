@@ -1,4 +1,4 @@
-"""Which parts of a beat its predicted probability depends on, for any estimator: occlusion (Zeiler & Fergus, ECCV 2014).
+"""Which parts of a beat the predicted probability depends on: occlusion (Zeiler & Fergus, ECCV 2014).
 
 A window is replaced by a straight line between the samples beside it, and the change of the probability is what its
 samples are given. It needs predictions alone, so that models without gradients are explained as well.

@@ -136,7 +136,7 @@ class Saliency:
 def explain_beats(
     model: BeatModel, task: Task, beats: Beats, probabilities: Probabilities, *, n: int = N_TYPICAL, seed: int = 0
 ) -> Saliency:
-    """Integrated gradients of the class's logit in typical beats of each class, compared with randomly initialised networks.
+    """Integrated gradients of the class's logit in typical beats of each class.
 
     Attributions are against a flat line at the height of the beat's own median in each lead, which is near its
     isoelectric line, as long as the beat: not against zeros, which are the lowest point of the scaled beat. The length
@@ -351,6 +351,7 @@ def partial_correlation(
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
+    """Mean of those that are known; None without any."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
@@ -361,8 +362,8 @@ def _verdict(correlation: float | None, partial: float | None, classes: Sequence
     metric = f"rank correlation {correlation:.2f}, mean of the classes"
     if correlation >= HARDLY and partial is not None and partial < HARDLY:
         return (
-            f"Much of what stands out in these pictures also does with randomised models ({metric}): it depends less on "
-            "what the model has learnt than on where a beat is far from its baseline, by which the method multiplies. "
+            f"Much of what stands out in these pictures also does with randomised models ({metric}): it depends less "
+            "on what the model has learnt than on where a beat is far from its baseline, by which the method multiplies. "
             f"The rest differs (partial correlation {partial:.2f})."
         )
     if correlation >= HARDLY:

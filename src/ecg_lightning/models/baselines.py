@@ -1,8 +1,8 @@
 """Reference models that networks are compared with: scikit-learn fits them, arrays hold what they learnt.
 
-Each is a function of its settings that makes a scikit-learn classifier. What it learnt is read out of it into plain arrays,
-and probabilities are computed from these arrays alone: right after fitting, and from a checkpoint years and versions of
-scikit-learn later, by the same few lines.
+Each is a function of its settings that makes a scikit-learn classifier. What it learnt is read out of it into plain
+arrays, and probabilities are computed from these arrays alone: right after fitting, and from a checkpoint years and
+versions of scikit-learn later, by the same few lines.
 """
 
 import inspect

@@ -42,7 +42,7 @@ def model_names() -> list[str]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of all models, networks and the reference models of scikit-learn, that match a pattern such as ``*lstm``."""
+    """Names of all networks and reference models of scikit-learn that match a pattern such as ``*lstm``."""
     return sorted(name for name in {*model_names(), *REFERENCE_MODELS} if fnmatchcase(name, pattern))
 
 

@@ -15,14 +15,8 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
-<<<<<<< HEAD
 from ecg_lightning.models import settings_of
 from ecg_lightning.training.checkpoint import Checkpoint, InputSpec, read_checkpoint
-=======
-from ecg_lightning.training.baselines import BASELINES
-from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
-from ecg_lightning.training.checkpoint import read_checkpoint
->>>>>>> h-records
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
 from ecg_lightning.training.tasks import Task, get_task
@@ -184,7 +178,6 @@ def check_classes(beats: Beats, task: Task) -> None:
         )
 
 
-<<<<<<< HEAD
 def _check_choices(config: Mapping[str, Any], kind: type[Estimator]) -> None:
     """Refuse what Hydra accepts because it is no group, and what this kind of model cannot do."""
     for key, choices in (("tested", FOLDS_TESTED), ("monitor", MONITORED)):
@@ -199,16 +192,6 @@ def _check_choices(config: Mapping[str, Any], kind: type[Estimator]) -> None:
                 raise ConfigError(f"model={name} cannot use {setting}={value}; leave it out")
     if passed_over := sorted(NetworkEstimator.uses - kind.uses):
         log.info("model=%s does not use %s", name, ", ".join(passed_over))
-=======
-def check_choices(cfg: DictConfig) -> None:
-    """Refuse what Hydra lets pass because it is no group."""
-    if cfg.tested not in FOLDS_TESTED:
-        raise ConfigError(f"tested={cfg.tested}: choose one of {', '.join(FOLDS_TESTED)}")
-    if cfg.report not in REPORTS:
-        raise ConfigError(f"report={cfg.report}: choose one of {', '.join(REPORTS)}")
-    if cfg.monitor not in MONITORED:
-        raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
->>>>>>> h-records
 
 
 def _model_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
-<<<<<<< HEAD
 from omegaconf import OmegaConf
-=======
-import pytorch_lightning as pl
->>>>>>> h-records
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.beats import Beats
@@ -21,11 +17,7 @@ from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.splits import Folds
 from ecg_lightning.pipeline.build import check_classes, make_datamodule
-<<<<<<< HEAD
 from ecg_lightning.pipeline.config import compose, quiet
-=======
-from ecg_lightning.pipeline.config import quiet
->>>>>>> h-records
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
@@ -47,11 +39,7 @@ def evaluate(
     output_dir: Path | None = None,
     device: Literal["cpu", "auto"] = "auto",
 ) -> RunRecord:
-<<<<<<< HEAD
     """Test a checkpoint; where nothing is set, with the metrics of its run to the digit.
-=======
-    """Test a checkpoint; where nothing is set, with the scores of its run to the digit.
->>>>>>> h-records
 
     Args:
         path: a checkpoint, or a run's folder.
@@ -66,13 +54,8 @@ def evaluate(
         device: ``cpu``, or the best there is.
 
     Returns:
-<<<<<<< HEAD
         A record of the kind ``evaluation``, whose ``warning`` is None unless the model may have been trained on some of
         the beats.
-=======
-        The record, of kind ``evaluation``, with ``checkpoint`` and ``warning``, which is None unless the network may
-        have been trained on some of the beats.
->>>>>>> h-records
 
     Raises:
         CheckpointError: the file cannot be read, does not state its data, or does not fit these beats.
@@ -120,31 +103,6 @@ def evaluate(
         checkpoint=str(checkpoint.path),
         warning=_warning(checkpoint, config, beats),
     )
-<<<<<<< HEAD
-=======
-    trainer.test(classifier, dataloaders=datamodule.eval_dataloader(fold), verbose=False)
-    rows, _, probabilities = classifier.predictions()
-    tested = beats.select(rows)
-    record = make_record(
-        config=plain,
-        composed=plain,
-        overrides=(),
-        datamodule=datamodule,
-        estimator=SimpleNamespace(
-            name=plain["model"]["name"], baseline=False, n_parameters=classifier.model.n_parameters
-        ),
-        beats=tested,
-        probabilities=probabilities,
-        positive=task.positive,
-        fold=fold,
-        val=checkpoint.scores or {},
-        best_epoch=checkpoint.epoch,
-        wall_s=time.perf_counter() - started,
-        kind="evaluation",
-        checkpoint=str(checkpoint.path),
-        warning=_warning(checkpoint, plain, beats),
-    )
->>>>>>> h-records
     return record if output_dir is None else save_run(output_dir, record, tested, probabilities)
 
 

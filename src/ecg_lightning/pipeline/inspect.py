@@ -18,7 +18,8 @@ from ecg_lightning.training.tasks import get_task
 from ecg_lightning.training.transfer import Transfer
 
 COMPARED = (
-    "task", "network", "beats", "data", "protocol", "split", "transfer", "chain", "training", "scores", "versions", "git",
+    "task", "network", "beats", "data", "protocol", "split", "transfer", "chain", "training", "scores", "versions",
+    "git",
 )  # fmt: skip
 """What of a description states how the weights came to be."""
 

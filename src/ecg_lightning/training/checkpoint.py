@@ -3,8 +3,8 @@
 A file is loaded with ``weights_only=True``: tensors and plain containers, never an object whose loading runs code. The
 models in it are looked up among the registered ones by name, and sizes are checked before anything is built.
 
-Format 2 is a mapping with ``state_dict`` (the tensors, each name after ``model.``), ``epoch`` and ``global_step`` (None of
-a model without them), ``hyper_parameters`` in plain values (``task``, ``model`` with its settings, ``input`` as
+Format 2 is a mapping with ``state_dict`` (the tensors, each name after ``model.``), ``epoch`` and ``global_step`` (None
+of a model without them), ``hyper_parameters`` in plain values (``task``, ``model`` with its settings, ``input`` as
 `InputSpec`, ``about``: classes, data, protocol, configuration, versions, git, origin; of a network also ``optimizer``,
 ``loss``, ``class_counts``, ``transfer``) and `CHECKPOINT_KEY`: ``format`` and validation ``scores``.
 """
@@ -222,7 +222,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         marked = content[CHECKPOINT_KEY]
         if marked["format"] > FORMAT:
             raise CheckpointError(
-                f"{path} has format {marked['format']}, this version reads up to {FORMAT}; install a newer ecg-lightning"
+                f"{path} has format {marked['format']}, this version reads up to {FORMAT}; install a newer version"
             )
         _check_values(path, {key: content[key] for key in ("hyper_parameters", CHECKPOINT_KEY)})
         hyperparameters = content["hyper_parameters"]
