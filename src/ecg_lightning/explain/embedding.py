@@ -84,7 +84,7 @@ def embed(model: BeatModel, beats: Beats, *, n: int = SAMPLE, seed: int = 0) -> 
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    rows = drawn_by_class(beats.labels, n, seed=seed)
+    rows = drawn_by_class(beats.known_labels, n, seed=seed)
     drawn = beats.select(rows)
     features = last_features(model, drawn)
     spread = features.std(axis=0)
@@ -100,7 +100,7 @@ def embed(model: BeatModel, beats: Beats, *, n: int = SAMPLE, seed: int = 0) -> 
     return Embedding(
         x=plain(laid_out[:, 0]),
         y=plain(laid_out[:, 1]),
-        classes=[drawn.classes[label] for label in drawn.labels],
+        classes=[drawn.classes[label] for label in drawn.known_labels],
         patients=None if drawn.patients is None else [str(patient) for patient in drawn.patients],
         n_beats=len(beats),
         method=method,
@@ -130,7 +130,7 @@ def last_features(model: BeatModel, beats: Beats, *, batch_size: int = 1024) -> 
     with torch.inference_mode():
         for start in range(0, len(beats), batch_size):
             rows = np.arange(start, min(start + batch_size, len(beats)))
-            points = [torch.from_numpy(beats.signals[rows]).to(device)]
+            points = [torch.from_numpy(column[rows]).to(device) for column in (beats.signals, beats.lengths)]
             if explained.n_context:
                 assert beats.context is not None
                 points.append(torch.from_numpy(beats.context[rows]).to(device))
@@ -145,7 +145,7 @@ def _neighbours(features: npt.NDArray[np.float32], beats: Beats) -> Neighbours:
 
     # Asked without giving points, it does not count a point as its own neighbour.
     nearest = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(features).kneighbors()[1]
-    n, labels = len(beats), beats.labels
+    n, labels = len(beats), beats.known_labels
     alike = labels[nearest] == labels[:, None]
     of_class = np.bincount(labels)[labels]
     patient_share = patient_chance = None

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, IntArray
-from ecg_lightning.data.transforms import beat_lengths
 from ecg_lightning.metrics.confusion import Numbers, Probabilities
 
 N_MISTAKES = 12
@@ -28,7 +26,7 @@ class ShownBeat:
         patient: its patient, or None likewise.
         sample: its R peak in the record, at the record's own rate, or None likewise.
         seconds: the same in seconds from the record's start, or None where that rate is not told.
-        signal: its samples, without the padding.
+        signals: the samples of each lead, without the padding.
         true: its class.
         predicted: the class it was called.
         probabilities: class → probability.
@@ -39,7 +37,7 @@ class ShownBeat:
     patient: str | None
     sample: int | None
     seconds: float | None
-    signal: list[float]
+    signals: list[list[float]]
     true: str
     predicted: str
     probabilities: dict[str, float]
@@ -51,12 +49,12 @@ class Mistake:
 
     Attributes:
         beat: the beat.
-        mistaken_for: the mean of the test beats of the same record that are of the class it was called and were called
-            so; None where there are none, or no records.
+        mistaken_for: by lead, the mean of the test beats of the same record that are of the class it was called and
+            were called so; None where there are none, or no records.
     """
 
     beat: ShownBeat
-    mistaken_for: list[float] | None
+    mistaken_for: list[list[float]] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +92,10 @@ def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MIST
     check(beats, probabilities)
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != beats.labels)
+    wrong = np.flatnonzero(predicted != beats.known_labels)
     waiting: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row in wrong[np.argsort(-confidence[wrong], kind="stable")].tolist():
-        waiting[int(beats.labels[row]), int(predicted[row])].append(row)
+        waiting[int(beats.known_labels[row]), int(predicted[row])].append(row)
     kinds = sorted(waiting, key=lambda kind: (-len(waiting[kind]), kind))
     pairs = [(beats.classes[true], beats.classes[called], len(waiting[true, called])) for true, called in kinds]
 
@@ -122,40 +120,39 @@ def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MIST
     return Mistakes(n=len(wrong), n_beats=len(beats), pairs=pairs, shown=mistakes)
 
 
-def _mistaken_for(beats: Beats, predicted: IntArray, row: int) -> list[float] | None:
+def _mistaken_for(beats: Beats, predicted: IntArray, row: int) -> list[list[float]] | None:
     if beats.records is None:
         return None
     called = predicted[row]
-    alike = np.flatnonzero((beats.records == beats.records[row]) & (beats.labels == called) & (predicted == called))
-    return plain(_mean_beat(beats.signals[alike])) if len(alike) else None
+    alike = np.flatnonzero(
+        (beats.records == beats.records[row]) & (beats.known_labels == called) & (predicted == called)
+    )
+    if not len(alike):
+        return None
+    return [plain(lead) for lead in _mean_beat(beats.signals[alike], beats.lengths[alike])]
 
 
-def _mean_beat(signals: npt.NDArray[np.float32]) -> Numbers:
-    """``[n, length]`` → ``[t]``: at each instant over the beats that last so long, while half of them do."""
-    lasting = (_lengths(signals)[:, None] > np.arange(signals.shape[1])).sum(axis=0)
+def _mean_beat(signals: npt.NDArray[np.float32], lengths: IntArray) -> Numbers:
+    """``[n, leads, length]`` → ``[leads, t]``: at each instant over the beats that last so long, while half of them
+    do."""
+    lasting = (lengths[:, None] > np.arange(signals.shape[2])).sum(axis=0)
     until = int((lasting >= len(signals) / 2).sum())
-    mean: Numbers = signals.sum(axis=0, dtype=np.float64)[:until] / lasting[:until]
+    mean: Numbers = signals.sum(axis=0, dtype=np.float64)[:, :until] / lasting[:until]
     return mean
-
-
-def _lengths(signals: npt.NDArray[np.float32]) -> IntArray:
-    lengths: IntArray = beat_lengths(torch.from_numpy(np.ascontiguousarray(signals)))[:, 0].numpy()
-    return lengths
 
 
 def shown(beats: Beats, probabilities: Probabilities, row: int) -> ShownBeat:
     """What is told of the beat in this row."""
     sample = None if beats.samples is None else int(beats.samples[row])
     rate = _rate_of_records(beats)
-    signal = beats.signals[row]
     return ShownBeat(
         row=row,
         record=None if beats.records is None else str(beats.records[row]),
         patient=None if beats.patients is None else str(beats.patients[row]),
         sample=sample,
         seconds=None if sample is None or rate is None else sample / rate,
-        signal=plain(signal[: _lengths(signal[None])[0]]),
-        true=beats.classes[beats.labels[row]],
+        signals=[plain(lead[: beats.lengths[row]]) for lead in beats.signals[row]],
+        true=beats.classes[beats.known_labels[row]],
         predicted=beats.classes[probabilities[row].argmax()],
         probabilities={name: float(value) for name, value in zip(beats.classes, probabilities[row], strict=True)},
     )

@@ -57,7 +57,8 @@ class BeatSaliency:
 
     Attributes:
         beat: the beat.
-        attributions: of each of its samples, in logits; they and those of `context` sum up to `logit` - `baseline`.
+        attributions: of each of its samples, by lead, in logits; they and those of `context` sum up to
+            `logit` - `baseline`.
         fresh: the same from a network with fresh weights.
         context: shares of what else is known of the beat, where the network takes it.
         logit: of the beat's class.
@@ -69,8 +70,8 @@ class BeatSaliency:
     """
 
     beat: ShownBeat
-    attributions: list[float]
-    fresh: list[float]
+    attributions: list[list[float]]
+    fresh: list[list[float]]
     context: list[ContextShare]
     logit: float
     baseline: float
@@ -122,10 +123,10 @@ def explain_beats(
 ) -> Saliency:
     """Integrated gradients of the class's logit in typical beats of each class, with the check by fresh weights.
 
-    Attributions are against a flat line at the height of the beat's own median, which is near its isoelectric line,
-    as long as the beat: not against zeros, which are the lowest point of the scaled beat and, to the networks, the sign
-    of its end. The length of the beat is thus the same along the path, and nothing is attributed to it. Context
-    is held against zeros, which are a beat in its usual rhythm and like those around it.
+    Attributions are against a flat line at the height of the beat's own median in each lead, which is near its
+    isoelectric line, as long as the beat: not against zeros, which are the lowest point of the scaled beat. The length
+    of the beat is the same along the path, and nothing is attributed to it. Context is compared
+    with zeros, which are a beat in its usual rhythm and like those around it.
 
     Whether a picture says something of what the network has learned is tested as by Adebayo et al., NeurIPS 2018
     (arXiv 1810.03292): all layers are initialised anew, at once, the same beats explained by the same method, and the
@@ -149,7 +150,7 @@ def explain_beats(
     fresh = [for_explaining(with_fresh_weights(model, seed + i)) for i in range(N_FRESH)]
     answers = []
     for label, name in enumerate(beats.classes):
-        correct = np.flatnonzero((beats.labels == label) & (probabilities.argmax(axis=1) == label))
+        correct = np.flatnonzero((beats.known_labels == label) & (probabilities.argmax(axis=1) == label))
         explained = [_explain(trained, fresh, task, beats, probabilities, row) for row in typical(beats, correct, n)]
         answers.append(
             ClassSaliency(
@@ -189,8 +190,8 @@ def typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
 
 
 def _by_distance(signals: npt.NDArray[np.float32]) -> IntArray:
-    """Positions ``[n]`` by rising distance from the mean."""
-    distances = np.square(signals - signals.mean(axis=0, dtype=np.float64)).sum(axis=1)
+    """Positions ``[n]`` of beats ``[n, leads, length]`` by rising distance from the mean."""
+    distances = np.square(signals - signals.mean(axis=0, dtype=np.float64)).sum(axis=(1, 2))
     return np.argsort(distances, kind="stable")
 
 
@@ -259,13 +260,12 @@ def _explain(
     trained: BeatModel, fresh: list[BeatModel], task: Task, beats: Beats, probabilities: Probabilities, row: int
 ) -> BeatSaliency:
     beat = shown(beats, probabilities, row)
-    n = len(beat.signal)
+    n = int(beats.lengths[row])
     device = next(trained.parameters()).device
-    signal = torch.zeros(beats.length, device=device)
-    signal[:n] = torch.tensor(beat.signal)
-    flat = torch.zeros_like(signal)
-    flat[:n] = signal[:n].median()
-    inputs, baselines = [signal], [flat]
+    signals = torch.tensor(beats.signals[row], device=device)
+    flat = torch.zeros_like(signals)
+    flat[:, :n] = signals[:, :n].median(dim=1, keepdim=True).values
+    inputs, baselines = [signals], [flat]
     if trained.n_context:
         assert beats.context is not None
         inputs.append(torch.tensor(beats.context[row], device=device))
@@ -273,18 +273,19 @@ def _explain(
 
     def explained(model: BeatModel, steps: int) -> tuple[list[Tensor], float, float]:
         def logit(points: Sequence[Tensor]) -> Tensor:
-            return _logit_of(task, model(*points), beat.true)
+            lengths = torch.full((len(points[0]),), n, device=device)
+            return _logit_of(task, model(points[0], lengths, *points[1:]), beat.true)
 
         return integrated_gradients(logit, inputs, baselines, steps=steps)
 
     attributions, at_beat, at_baseline = explained(trained, STEPS)
-    others = [explained(model, FRESH_STEPS)[0][0][:n].cpu().numpy() for model in fresh]
-    of_signal, distance = attributions[0][:n].cpu().numpy(), (signal - flat)[:n].cpu().numpy()
+    others = [explained(model, FRESH_STEPS)[0][0][:, :n].cpu().numpy() for model in fresh]
+    of_signals, distance = attributions[0][:, :n].cpu().numpy(), (signals - flat)[:, :n].cpu().numpy()
     total = float(sum(attribution.double().sum() for attribution in attributions))
     return BeatSaliency(
         beat=beat,
-        attributions=plain(of_signal),
-        fresh=plain(others[0]),
+        attributions=[plain(lead) for lead in of_signals],
+        fresh=[plain(lead) for lead in others[0]],
         context=[
             ContextShare(name=name, value=float(x), attribution=float(attribution))
             for x, attribution, name in (
@@ -294,8 +295,8 @@ def _explain(
         logit=at_beat,
         baseline=at_baseline,
         error=total - (at_beat - at_baseline),
-        rank_correlation=_mean([rank_correlation(of_signal, other) for other in others]),
-        partial_correlation=_mean([_partial_correlation(of_signal, other, distance) for other in others]),
+        rank_correlation=_mean([rank_correlation(of_signals, other) for other in others]),
+        partial_correlation=_mean([_partial_correlation(of_signals, other, distance) for other in others]),
     )
 
 
@@ -307,10 +308,10 @@ def _logit_of(task: Task, logits: Tensor, name: str) -> Tensor:
 
 
 def rank_correlation(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float | None:
-    """Spearman's, of absolute values; None where either has none but equal ones."""
+    """Spearman's, of absolute values of arrays of one shape; None where either has none but equal ones."""
     from scipy.stats import rankdata
 
-    ranks = [rankdata(np.abs(values)) for values in (first, second)]
+    ranks = [rankdata(np.abs(values).ravel()) for values in (first, second)]
     if min(np.ptp(one) for one in ranks) == 0:
         return None
     return float(np.corrcoef(*ranks)[0, 1])

@@ -39,13 +39,16 @@ def model_names() -> list[str]:
     return sorted(_registered)
 
 
-def create_model(name: str, *, n_outputs: int, length: int, n_context: int = 0, **settings: Any) -> BeatModel:
-    """Build a network with fresh weights.
+def create_model(
+    name: str, *, n_outputs: int, length: int, leads: int = 1, n_context: int = 0, **settings: Any
+) -> BeatModel:
+    """Build a network with random initialisation.
 
     Args:
         name: one of `model_names`.
         n_outputs: number of logits.
         length: samples a beat.
+        leads: leads of a beat.
         n_context: numbers of context that come with each beat.
         settings: the network's own settings; what is not given takes the network's default.
 
@@ -55,11 +58,11 @@ def create_model(name: str, *, n_outputs: int, length: int, n_context: int = 0, 
     if name not in model_names():
         raise ConfigError(f"there is no network {name!r}; choose one of {', '.join(model_names())}")
     network = _registered[name]
-    own = set(inspect.signature(network).parameters) - {"n_outputs", "length"}
+    own = set(inspect.signature(network).parameters) - {"n_outputs", "length", "leads"}
     if unknown := sorted(set(settings) - own):
         raise ConfigError(f"network {name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(own))}")
     try:
-        model = network(n_outputs=n_outputs, length=length, **settings)
+        model = network(n_outputs=n_outputs, length=length, leads=leads, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"network {name} cannot be built with {settings}: {error}") from error
     if n_context:

@@ -20,6 +20,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.registry import make_context, make_source
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.recording import lead_names, make_leads
 from ecg_lightning.pipeline import results
 from ecg_lightning.pipeline.record import begins_before
 from ecg_lightning.training.baselines import BASELINES
@@ -86,6 +87,7 @@ def build(cfg: DictConfig) -> Experiment:
         task=task.name,
         model=plain["model"],
         length=beats.length,
+        leads=list(beats.lead_names),
         context=list(beats.context_names) or None,
         optimizer=plain["optimizer"],
         loss={key: value for key, value in plain["loss"].items() if key != "name"},
@@ -98,7 +100,7 @@ def build(cfg: DictConfig) -> Experiment:
                 **beats.origin,
                 "synthetic": beats.synthetic,
                 "fingerprint": beats.fingerprint,
-                "protocol": datamodule.folds.protocol,
+                "protocol": datamodule.folds.protocol.sentence(),
             },
             "config": plain,
             "versions": provenance.versions(),
@@ -119,12 +121,10 @@ def make_datamodule(plain: Mapping[str, Any]) -> BeatDataModule:
     Raises:
         ConfigError: unknown source, impossible split.
     """
-    split = dict(plain["split"])
     return BeatDataModule(
-        make_source(plain["source"], plain["dataset"], Path(plain["data_dir"]).expanduser()),
+        make_source(plain["source"], plain["dataset"], plain["context"], Path(plain["data_dir"]).expanduser()),
         cache_dir=Path(plain["cache_dir"]).expanduser(),
-        split_seed=split.pop("seed"),
-        **split,
+        split=plain["split"],
         drop_duplicates=plain["dataset"]["drop_duplicates"],
         batch_size=plain["optimizer"]["batch_size"],
         resampling=plain["augmentation"]["resampling"],
@@ -164,16 +164,19 @@ def _check_resumed(path: str, plain: Mapping[str, Any]) -> None:
     told = read_checkpoint(path).hyperparameters
     if told is None:
         raise ConfigError(f"ckpt_path={path} holds weights alone; to start from them: transfer=… transfer.checkpoint=…")
+    names = lead_names(make_leads(plain["dataset"]["leads"]))
     now = {
         "task": plain["task"]["name"],
         "model": plain["model"],
         "transfer.arm": plain["transfer"]["arm"],
-        "context": list(make_context(plain["dataset"]).names),
+        "leads": list(names),
+        "context": list(make_context(plain["context"]).names(names)),
     }
     then = {
         "task": told["task"],
         "model": told["model"],
         "transfer.arm": (told.get("transfer") or {}).get("arm", "none"),
+        "leads": told.get("leads") or list(names),
         "context": told.get("context") or [],
     }
     for key, value in now.items():

@@ -8,17 +8,19 @@ from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.kaggle import beats_of_csv
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.splits import Folds
 from ecg_lightning.metrics.scoring import score_beats
 from ecg_lightning.pipeline import results
 from ecg_lightning.pipeline.build import check_classes, make_datamodule
-from ecg_lightning.pipeline.config import quiet
+from ecg_lightning.pipeline.config import compose, quiet
 from ecg_lightning.pipeline.record import about_run, validation_scores
 from ecg_lightning.report.tables import run_table
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
@@ -125,7 +127,7 @@ def _use_file(datamodule: BeatDataModule, csv: Path, task: Task) -> None:
     origin = {"source": "csv", "dataset": csv.name}
     beats = beats_of_csv(csv, classes=task.classes, origin=origin)
     nothing, everything = np.arange(0), np.arange(len(beats))
-    protocol = f"none: all beats of {csv.name}"
+    protocol = Protocol(name="all", seed=0, by="none")
     datamodule.use(beats, Folds(train=nothing, validation=nothing, test=everything, protocol=protocol))
 
 
@@ -161,12 +163,9 @@ def plain_config(
     if (source, split, seed) != (None, None, None):
         # Nothing is trained here; a part of the training fold may not exist in other beats.
         plain["split"] = {**trained["split"], "train_size": None}
-    if split is not None and split != trained["split"]["protocol"]:
-        plain["split"]["protocol"] = split
-        # What one protocol can be told and another cannot.
-        plain["split"].pop("shared_patient", None)
-        if split == "ds1_ds2":
-            plain["split"]["fold"] = None
+    if split is not None and split != trained["split"].get("name", trained["split"]["protocol"]):
+        chosen = compose([f"split={split}", f"seed={trained['split']['seed']}"], output_dir=".")
+        plain["split"] = OmegaConf.to_container(chosen.split, resolve=True)
     if seed is not None:
         plain["split"]["seed"] = seed
     if data_dir is None:
@@ -189,6 +188,12 @@ def check_fit(checkpoint: Checkpoint, beats: Beats) -> None:
         raise ConfigError(
             f"{checkpoint.path} knows beats of {wanted[0]} samples at {wanted[1]:g} Hz, these have {beats.length} at "
             f"{beats.fs:g} Hz; choose the source that it was trained with"
+        )
+    leads = checkpoint.hyperparameters.get("leads") or [""]
+    if len(leads) != len(beats.lead_names):
+        raise ConfigError(
+            f"{checkpoint.path} knows beats of {len(leads)} leads ({', '.join(leads)}), these have "
+            f"{len(beats.lead_names)} ({', '.join(beats.lead_names)}); choose the source that it was trained with"
         )
     names = tuple(checkpoint.hyperparameters.get("context") or ())
     if names != beats.context_names:

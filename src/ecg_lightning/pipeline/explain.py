@@ -28,6 +28,7 @@ class Explanation:
         classes: names of the classes.
         fs: sampling rate of the beats in Hz.
         length: samples a beat, padding included.
+        lead_names: names of the leads.
         before: seconds before its R peak at which a beat begins.
         rr_factor: about how many RR intervals after its R peak it ends.
         scaling: what beats were scaled to [0, 1] by, ``beat`` or ``record``, or ``none`` (mV).
@@ -41,6 +42,7 @@ class Explanation:
     classes: tuple[str, ...] = ()
     fs: float = 0.0
     length: int = 0
+    lead_names: tuple[str, ...] = ()
     before: float = 0.0
     rr_factor: float = 1.2
     scaling: str = "beat"
@@ -80,7 +82,7 @@ def explain_run(
         table, metadata = read_predictions(folder / "predictions.parquet")
         beats = beats_of_run(folder, metadata["about"], data_dir=data_dir, cache_dir=cache_dir)
         labels, probabilities = labels_and_probabilities(table, tuple(metadata["classes"]))
-        if not np.array_equal(labels, beats.labels):
+        if not np.array_equal(labels, beats.known_labels):
             raise DataError(f"{folder} tested other beats than its configuration divides off")
     except (EcgLightningError, KeyError, TypeError, ValueError) as error:
         return Explanation(remarks=(f"No beats can be shown: {_reason(error)}.",))
@@ -89,6 +91,7 @@ def explain_run(
         classes=beats.classes,
         fs=beats.fs,
         length=beats.length,
+        lead_names=beats.lead_names,
         before=float(cut.get("before", 0.0)),
         rr_factor=float(cut.get("rr_factor", 1.2)),
         scaling=str(cut.get("scaling", "beat")),

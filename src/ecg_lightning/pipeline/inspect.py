@@ -34,7 +34,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
           ``n_parameters``, ``n_frozen``;
         - ``layers``: a list with ``name``, ``part`` (``backbone`` or ``head``), ``frozen``, ``n_parameters`` and
           ``shapes`` by weight;
-        - ``beats``: ``fs`` in Hz, ``length``, ``lead``, ``cut``, ``context`` (names of what comes with a beat);
+        - ``beats``: ``fs`` in Hz, ``length``, ``leads`` (their names), ``cut``, ``context`` (names of what
+          comes with a beat);
         - ``data``: ``source``, ``dataset``, ``synthetic``, ``fingerprint``, ``protocol``; ``split``: its settings;
         - ``transfer``: ``arm`` and what belongs to it; ``chain``: what it started from, what that started from, …;
         - ``training``: ``epoch`` (in which it was saved), ``step``, ``max_epochs``, ``seed``, ``precision``,
@@ -130,7 +131,7 @@ def _told(checkpoint: Checkpoint) -> dict[str, Any]:
         "beats": {
             "fs": about.get("fs"),
             "length": told["length"],
-            "lead": data.get("lead"),
+            "leads": told.get("leads"),
             "cut": {key: cut[key] for key in CUT if key in cut},
             "context": told.get("context"),
         },

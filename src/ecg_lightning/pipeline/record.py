@@ -18,8 +18,8 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, *, n_paramet
         "dataset": plain["dataset"]["name"],
         "source": plain["source"]["name"],
         "synthetic": beats.synthetic,
-        "split": plain["split"]["protocol"],
-        "protocol": datamodule.folds.protocol,
+        "split": datamodule.folds.protocol.name,
+        "protocol": datamodule.folds.protocol.sentence(),
         "augmentation": plain["augmentation"]["name"],
         "resampling": plain["augmentation"]["resampling"]["method"],
         "loss": plain["loss"]["name"],
@@ -39,12 +39,12 @@ def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, *, n_paramet
 
 def begins_before(plain: Mapping[str, Any]) -> float:
     """Seconds before its R peak at which a beat begins, from a configuration or what a checkpoint keeps of one."""
-    return float(plain.get("dataset", {}).get("cut", {}).get("before", 0.0))
+    return float(plain.get("context", {}).get("before", 0.0))
 
 
 def context_phrase(plain: Mapping[str, Any]) -> str:
     """What is known of a beat beside what follows its R peak."""
-    known = [name for name, chosen in make_context(plain["dataset"]).chosen.items() if chosen]
+    known = [name for name, chosen in make_context(plain["context"]).chosen.items() if chosen]
     if begins_before(plain):
         known.append(f"{begins_before(plain):g} s before the R peak")
     return ", ".join(known) or "none"

@@ -37,7 +37,7 @@ def announce(datamodule: BeatDataModule, network: str) -> None:
     origin = f"{datamodule.source.dataset} from {datamodule.source.name}"
     print(f"network  {network}")
     print(f"beats    {origin}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
-    print(f"split    {folds.protocol}: {sizes}", flush=True)
+    print(f"split    {folds.protocol.sentence()}: {sizes}", flush=True)
 
 
 def announce_transfer(classifier: BeatClassifier) -> None:

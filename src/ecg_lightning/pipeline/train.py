@@ -116,8 +116,8 @@ def _run_baseline(cfg: DictConfig) -> dict[str, Any]:
     baseline = Baseline(name, settings, training.beats.select(training.rows), seed=cfg.seed)
     validated, tested = (beats.select(datamodule.datasets[fold].rows) for fold in ("validation", cfg.tested))
     on_validation = baseline.probabilities(validated)
-    validation = score(validated.labels, on_validation, task.classes)
-    true = on_validation[np.arange(len(validated)), validated.labels].astype(np.float64)
+    validation = score(validated.known_labels, on_validation, task.classes)
+    true = on_validation[np.arange(len(validated)), validated.known_labels].astype(np.float64)
     loss = float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())
     probabilities = baseline.probabilities(tested)
     # Nothing is changed while a baseline learns, and no loss weighs its classes: resampling is all that reaches it.

@@ -103,7 +103,7 @@ class Baseline:
         with warnings.catch_warnings(record=True) as advice:
             warnings.simplefilter("always")
             try:
-                self.classifier.fit(self.seen(beats), beats.labels)
+                self.classifier.fit(self.seen(beats), beats.known_labels)
             except ValueError as error:
                 reason = " ".join(str(error).split())
                 raise ConfigError(f"baseline {name} cannot learn from {len(beats)} beats: {reason}") from error
@@ -120,11 +120,11 @@ class Baseline:
 
 
 def _samples_and_context(beats: Beats) -> FloatArray:
-    """``[n, length]``; with ``k`` numbers of context ``[n, length + k]``."""
-    return beats.signals if beats.context is None else np.hstack([beats.signals, beats.context])
+    """``[n, leads · length]``, lead after lead; with ``k`` numbers of context ``[n, leads · length + k]``."""
+    samples = beats.signals.reshape(len(beats), -1)
+    return samples if beats.context is None else np.hstack([samples, beats.context])
 
 
 def _length(beats: Beats) -> FloatArray:
-    """``[n, 1]``, samples before the zeros at the end."""
-    lengths = beats.length - (beats.signals[:, ::-1] != 0).argmax(axis=1)
-    return np.where(beats.signals.any(axis=1), lengths, 0)[:, None].astype(np.float32)
+    """``[n, 1]``, samples before the padding."""
+    return beats.lengths[:, None].astype(np.float32)

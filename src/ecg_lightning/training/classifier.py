@@ -61,6 +61,7 @@ class BeatClassifier(pl.LightningModule):
         task: name of the task.
         model: ``name`` of the network and its settings.
         length: samples a beat.
+        leads: names of the leads; None is one of unknown name.
         context: names of the numbers of context that come with each beat; None where none do.
         optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and ``warmup`` (fraction of
             the steps in which the one-cycle rate rises).
@@ -77,6 +78,7 @@ class BeatClassifier(pl.LightningModule):
         task: str,
         model: dict[str, Any],
         length: int,
+        leads: list[str] | None = None,
         context: list[str] | None = None,
         optimizer: dict[str, Any],
         loss: dict[str, float] | None = None,
@@ -91,7 +93,13 @@ class BeatClassifier(pl.LightningModule):
         self.task = get_task(task)
         self.optimizer_settings = optimizer
         self.transfer = Transfer(**(transfer or {}))
-        self.model = create_model(**model, n_outputs=self.task.n_outputs, length=length, n_context=len(context or ()))
+        self.model = create_model(
+            **model,
+            n_outputs=self.task.n_outputs,
+            length=length,
+            leads=len(leads or [""]),
+            n_context=len(context or ()),
+        )
         alike = [1] * len(self.task.classes)
         self.loss = BeatLoss(LossSettings(**(loss or {})), **(class_counts or {"training": alike, "drawn": alike}))
         # Before the Trainer looks for gradients to share among devices.
@@ -126,9 +134,10 @@ class BeatClassifier(pl.LightningModule):
             raise CheckpointError(f"{checkpoint.path} contradicts itself: {reason}") from error
         return classifier
 
-    def forward(self, signals: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats ``[b, length]``, with their context ``[b, k]`` where they have one → logits ``[b, n_outputs]``."""
-        logits: Tensor = self.model(signals, context)
+    def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
+        """Beats ``[b, leads, length]``, their lengths ``[b]`` and, where they have one, their context ``[b, k]`` →
+        logits ``[b, n_outputs]``."""
+        logits: Tensor = self.model(signals, lengths, context)
         return logits
 
     def on_train_start(self) -> None:
@@ -142,7 +151,8 @@ class BeatClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch | MixedBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        logits = self.task.class_logits(self(batch.signals, batch.context))
+        assert batch.labels is not None
+        logits = self.task.class_logits(self(batch.signals, batch.lengths, batch.context))
         losses = self.loss(logits, batch.labels)
         if isinstance(batch, MixedBatch):
             losses = batch.share * losses + (1 - batch.share) * self.loss(logits, batch.partners)
@@ -152,7 +162,8 @@ class BeatClassifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and scores of one batch; the scores are computed over all beats of all ranks at the epoch's end."""
-        logits = self(batch.signals, batch.context)
+        assert batch.labels is not None
+        logits = self(batch.signals, batch.lengths, batch.context)
         loss = F.cross_entropy(self.task.class_logits(logits.float()), batch.labels)
         self.log("val/loss", loss, batch_size=len(batch.labels), sync_dist=True)
         self.val_scores.update(self.task.probabilities(logits).argmax(dim=1), batch.labels)
@@ -160,7 +171,8 @@ class BeatClassifier(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep what is said of each beat; `test_predictions` scores nothing, see `ecg_lightning.metrics`."""
-        logits = self(batch.signals, batch.context)
+        assert batch.labels is not None
+        logits = self(batch.signals, batch.lengths, batch.context)
         self.test_predictions.update(batch.rows, batch.labels, self.task.probabilities(logits))
 
     def predictions(self) -> tuple[IntArray, IntArray, FloatArray]:
