@@ -23,15 +23,6 @@ from ecg_lightning.training.tasks import Task, get_task
 from ecg_lightning.training.trainer import check_devices, make_trainer, set_epochs
 from ecg_lightning.training.transfer import Transfer, load_weights
 
-REPORTS = ("full", "brief", "none")
-"""How much of a report a run writes: ``brief`` leaves out the layout of its test beats."""
-
-
-def begins_before(plain: Mapping[str, Any]) -> float:
-    """Seconds before its R peak at which a beat begins, from a configuration or what a checkpoint keeps of one."""
-    return float(plain.get("dataset", {}).get("cut", {}).get("before", 0.0))
-
-
 log = logging.getLogger(__name__)
 
 FOLDS_TESTED = ("test", "validation")
@@ -100,7 +91,7 @@ def build(cfg: DictConfig) -> Experiment:
     datamodule.setup()
     beats = datamodule.beats
     check_classes(beats, task)
-    spec = InputSpec.of(beats, config["dataset"].get("leads", config["dataset"].get("lead", 0)))
+    spec = InputSpec.of(beats, config["dataset"]["leads"])
     if trainer is not None:
         config["trainer"]["max_epochs"] = set_epochs(trainer, config, len(datamodule.datasets["train"]))
     stated = {
@@ -148,12 +139,10 @@ def make_datamodule(plain: Mapping[str, Any]) -> BeatDataModule:
     Raises:
         ConfigError: unknown source, impossible split.
     """
-    split = dict(plain["split"])
     return BeatDataModule(
-        make_source(plain["source"], plain["dataset"], Path(plain["data_dir"]).expanduser()),
+        make_source(plain["source"], plain["dataset"], plain["context"], Path(plain["data_dir"]).expanduser()),
         cache_dir=Path(plain["cache_dir"]).expanduser(),
-        split_seed=split.pop("seed"),
-        **split,
+        split=plain["split"],
         drop_duplicates=plain["dataset"]["drop_duplicates"],
         batch_size=plain["optimizer"]["batch_size"],
         resampling=plain["augmentation"]["resampling"],

@@ -95,7 +95,7 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of a checkpoint's table, under their labels."""
     beats, data, training, scores = (description[key] for key in ("beats", "data", "training", "scores"))
     rate = "unknown rate" if beats["fs"] is None else f"{beats['fs']:g} Hz"
-    lead = "" if beats["lead"] is None else f", lead {beats['lead']}"
+    lead = f", {', '.join(beats['leads'])}" if beats["leads"] else ""
     yield "beats", f"{beats['length']} samples at {rate}{lead}"
     if beats["cut"]:
         yield "", _phrase(beats["cut"])

@@ -14,7 +14,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -72,13 +72,13 @@ class InputSpec:
     cut: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, beats: Beats, leads: Any = 0) -> Self:
+    def of(cls, beats: Beats, leads: Sequence[Any]) -> Self:
         """The input that these beats are, cut from the leads that were asked for."""
         cut = beats.origin.get("cut", beats.origin)
         return cls(
             length=beats.length,
             fs=beats.fs,
-            leads=tuple(leads) if isinstance(leads, list | tuple) else (leads,),
+            leads=tuple(leads),
             context=beats.context_names,
             cut={key: cut[key] for key in ("rr_factor", "margin", "before", "scaling") if key in cut},
         )
@@ -94,7 +94,7 @@ class InputSpec:
         return {**asdict(self), "leads": list(self.leads), "context": list(self.context), "cut": dict(self.cut)}
 
     def check(self, beats: Beats, *, whose: str) -> None:
-        """Refuse beats of another length, sampling rate or context.
+        """Refuse beats of another length, sampling rate, number of leads or context.
 
         Raises:
             ConfigError: they differ.
@@ -103,6 +103,11 @@ class InputSpec:
             raise ConfigError(
                 f"{whose} takes beats of {self.length} samples at {self.fs or 0:g} Hz, these have {beats.length} at "
                 f"{beats.fs:g} Hz; choose the source that it was trained with"
+            )
+        if len(self.leads) != len(beats.lead_names):
+            raise ConfigError(
+                f"{whose} takes {len(self.leads)} leads ({', '.join(map(str, self.leads))}), these beats have "
+                f"{', '.join(beats.lead_names)}; choose the source that it was trained with"
             )
         if self.context != beats.context_names:
             named = [f"({', '.join(names)})" if names else "none" for names in (self.context, beats.context_names)]
