@@ -206,10 +206,10 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
         network.train()
         started = time.perf_counter()
         for _, batch in zip(range(batches), data.train_dataloader(), strict=False):
-            signals = batch.signals
+            signals, lengths = batch.signals, batch.lengths
             for transform in data.transforms:
-                signals = transform(signals)
-            loss = loss_of(task.class_logits(network(signals)), batch.labels).mean()
+                signals, lengths = transform(signals, lengths)
+            loss = loss_of(task.class_logits(network(signals, lengths)), batch.labels).mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -247,14 +247,14 @@ def transforms(folder: Path, batches: int = 20, pairs: int = 5) -> Iterable[Figu
 
     def change() -> None:
         for batch in shown:
-            signals = batch.signals
+            signals, lengths = batch.signals, batch.lengths
             for transform in data.transforms:
-                signals = transform(signals)
-            data.mixup(signals)
+                signals, lengths = transform(signals, lengths)
+            data.mixup(signals, lengths)
 
     def train() -> None:
         for batch in shown:
-            loss = loss_of(task.class_logits(network(batch.signals)), batch.labels).mean()
+            loss = loss_of(task.class_logits(network(batch.signals, batch.lengths)), batch.labels).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
