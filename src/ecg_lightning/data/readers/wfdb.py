@@ -73,8 +73,7 @@ def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tupl
     import wfdb
 
     header = _header(record)
-    # A signal line may leave the name out.
-    names = [name or "(unnamed)" for name in header.sig_name or []]
+    names = _names(header)
     positions = _positions(record, names, leads)
     if not header.fs > 0:
         raise DataError(f"{record}.hea states a sampling rate of {header.fs:g} Hz. Fetch it again")
@@ -105,6 +104,20 @@ def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tupl
                 "checksum of its header. Fetch it again"
             )
     return np.stack([physical[:, channels.index(position)] for position in positions]), float(header.fs)
+
+
+def lead_names_of(record: Path) -> list[str]:
+    """The names of a record's leads.
+
+    Raises:
+        DataError: its header cannot be read.
+    """
+    return _names(_header(record))
+
+
+def _names(header: Any) -> list[str]:
+    # A signal line may leave the name out.
+    return [name or "(unnamed)" for name in header.sig_name or []]
 
 
 def _positions(record: Path, names: list[str], leads: Leads) -> list[int]:
