@@ -125,5 +125,5 @@ def test_a_setting_that_is_absent_or_has_no_value_is_named(composed: DictConfig)
         del cfg.optimizer.lr
     with pytest.raises(ConfigError, match=r"optimizer\.lr.*number above 0"):
         Settings.from_config(cfg)
-    with pytest.raises(ConfigError, match="transfer.checkpoint"):
+    with pytest.raises(ConfigError, match=r"transfer\.checkpoint"):
         Settings.from_config(changed(composed, "transfer.checkpoint='${hydra:sweep.dir}/run'"))
