@@ -185,11 +185,11 @@ def remarks(about: Explanation) -> Markup:
 
 def _mistake(one: Mistake, about: Explanation) -> Markup:
     beat = one.beat
-    paper = _Paper(about, [beat.signal, one.mistaken_for or []], height=PAPER)
+    paper = _Paper(about, [beat.signals[0], (one.mistaken_for or [[]])[0]], height=PAPER)
     drawn = paper.lines()
     if one.mistaken_for:
-        drawn += _path(paper.trace(one.mistaken_for), stroke="var(--muted)", width=1.4, dashes="5 3")
-    drawn += _path(paper.trace(beat.signal), stroke="var(--ink)", width=2)
+        drawn += _path(paper.trace(one.mistaken_for[0]), stroke="var(--muted)", width=1.4, dashes="5 3")
+    drawn += _path(paper.trace(beat.signals[0]), stroke="var(--ink)", width=2)
     label = f"a beat of class {beat.true} that was called {beat.predicted}, {_place(beat)}"
     return Markup(
         '<figure class="beat-card"><figcaption class="beat-title">{}{} called {}{}<span class="beat-sub">{}</span>'
@@ -242,10 +242,10 @@ def _class_saliency(one: ClassSaliency, about: Explanation) -> Markup:
 def _saliency(one: BeatSaliency, about: Explanation) -> Markup:
     beat, height, bars = one.beat, PAPER - LARGE, 34
     panel = height + bars + 16
-    paper = _Paper(about, [beat.signal], height=height)
+    paper = _Paper(about, [beat.signals[0]], height=height)
     drawn = Markup("")
-    for top, name, shares in ((0, "as trained", one.attributions), (panel, "fresh weights", one.fresh)):
-        inside = paper.lines() + _weighted(paper, beat.signal, shares) + _bars(paper, shares, height + 2, bars)
+    for top, name, shares in ((0, "as trained", one.attributions[0]), (panel, "fresh weights", one.fresh[0])):
+        inside = paper.lines() + _weighted(paper, beat.signals[0], shares) + _bars(paper, shares, height + 2, bars)
         inside += Markup('<text class="axis" x="{}" y="{}" text-anchor="end">{}</text>').format(
             _number(paper.left + paper.width - 3), 12, name
         )

@@ -278,13 +278,12 @@ def beats_picture(beats: Beats, path: Path) -> None:
     figure = _figure(3.3 * columns, 2.4 * rows + 0.5)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for label, (name, axes) in enumerate(zip(beats.classes, panels, strict=False)):
-        chosen = np.flatnonzero(beats.labels == label)
+        chosen = np.flatnonzero(beats.known_labels == label)
         axes.set_title(f"{name}  ({len(chosen):,} beats)", fontsize=10, loc="left")
         _ecg_paper(axes, float(ms[-1]))
         if len(chosen) == 0:
             continue
-        signals = beats.signals[chosen]
-        lengths = _unpadded_lengths(signals)
+        signals, lengths = beats.signals[chosen, 0], beats.lengths[chosen]
         for i in np.linspace(0, len(chosen) - 1, min(EXAMPLES, len(chosen))).astype(int):
             end = lengths[i]
             axes.plot(ms[:end], signals[i, :end], color=GREY, linewidth=0.8, alpha=0.6)
@@ -317,7 +316,8 @@ class Panel:
 
     Attributes:
         title: what beat it is of.
-        lines: each line's role, a key of `ROLES`, and its signal ``[length]``; none leave the panel's place empty.
+        lines: each line's role, a key of `ROLES`, and its signal ``[t]`` without its padding; none leave the panel's
+            place empty.
     """
 
     title: str
@@ -336,7 +336,14 @@ ROLES: Mapping[str, Mapping[str, Any]] = {
 
 
 def augmentation_picture(
-    rows: Mapping[str, Sequence[Panel]], path: Path, *, fs: float, unit: str, about: Sequence[str], synthetic: bool
+    rows: Mapping[str, Sequence[Panel]],
+    path: Path,
+    *,
+    fs: float,
+    length: int,
+    unit: str,
+    about: Sequence[str],
+    synthetic: bool,
 ) -> None:
     """Draw what augmentation makes of beats, a row of panels a class, on a grid like that of ECG paper.
 
@@ -346,6 +353,7 @@ def augmentation_picture(
         rows: the panels of each class; rows may differ in length.
         path: destination, a PNG.
         fs: sampling rate in Hz.
+        length: samples a beat, padding included.
         unit: of the signals' height.
         about: the title and what stands below it; long lines are broken.
         synthetic: whether a simulation made the beats.
@@ -368,12 +376,13 @@ def augmentation_picture(
                 axes.set_axis_off()
                 continue
             axes.set_title(panel.title, fontsize=8.5, loc="left", color="#404040", pad=3)
-            _ecg_paper(axes, len(panel.lines[0][1]) / fs, second=1, heights=(low - margin, high + margin))
-            axes.set_xlim(-0.02, len(panel.lines[0][1]) / fs + 0.02)  # an R peak at 0 is not to hide in the frame
+            _ecg_paper(axes, length / fs, second=1, heights=(low - margin, high + margin))
+            axes.set_xlim(-0.02, length / fs + 0.02)  # an R peak at 0 is not to hide in the frame
             axes.tick_params(labelsize=8)
             for role, signal in panel.lines:
-                end = int(_unpadded_lengths(signal[None])[0])
-                axes.plot(np.arange(end) / fs, signal[:end], **ROLES[role], marker="o", markersize=2.2, markevery=[-1])
+                axes.plot(
+                    np.arange(len(signal)) / fs, signal, **ROLES[role], marker="o", markersize=2.2, markevery=[-1]
+                )
     shown = {role for panels in rows.values() for panel in panels for role, _ in panel.lines}
     keys = [grid[0, 0].plot([], [], **look, label=role)[0] for role, look in ROLES.items() if role in shown]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9)
@@ -383,12 +392,6 @@ def augmentation_picture(
     title = f"{about[0]}: SYNTHETIC BEATS" if synthetic else about[0]
     figure.suptitle("\n".join([title, *told]), x=0.01, ha="left", fontsize=9, color=VERMILION if synthetic else "black")
     _save(figure, path)
-
-
-def _unpadded_lengths(signals: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Samples of each beat before its zeros at the end."""
-    lengths = signals.shape[1] - (signals[:, ::-1] != 0).argmax(axis=1)
-    return np.where(signals.any(axis=1), lengths, 0)
 
 
 def _ecg_paper(
