@@ -227,6 +227,8 @@ def _leaves(
     waiting = [(root, rows)]
     while waiting:
         node, rows = waiting.pop()
+        if not len(rows):
+            continue
         if feature[node] < 0:
             yield node, rows
             continue
