@@ -19,17 +19,20 @@ MakeBeats = Callable[..., Beats]
 
 @pytest.fixture
 def make_beats() -> MakeBeats:
-    """``make_beats([5, 3], patients=2)``: so many beats of each class, each class dealt out to so many patients."""
+    """``make_beats([5, 3], patients=2)``: so many beats of each class, each class divided among so many patients."""
 
-    def make(counts: list[int], *, patients: int | None = None, seed: int = 0) -> Beats:
+    def make(counts: list[int], *, patients: int | None = None, seed: int = 0, leads: int = 1) -> Beats:
         rng = np.random.default_rng(seed)
         n = sum(counts)
         labels = np.repeat(np.arange(len(counts)), counts)
         owner = np.concatenate([np.arange(count) % (patients or 1) for count in counts])
-        signals = rng.uniform(0.01, 1, (n, 187)).astype(np.float32)
-        signals[np.arange(187) >= rng.integers(60, 188, n)[:, None]] = 0
+        signals = rng.uniform(0.01, 1, (n, leads, 187)).astype(np.float32)
+        lengths = rng.integers(60, 188, n)
+        signals *= np.arange(187) < lengths[:, None, None]
         return Beats(
             signals=signals,
+            lengths=lengths,
+            lead_names=("MLII", "V1", "V5")[:leads],
             labels=labels,
             classes=AAMI_CLASSES[: len(counts)],
             fs=125.0,
@@ -56,7 +59,8 @@ def write_record(
 ) -> None:
     """Write a record whose first lead is the recording and whose others are it upside down."""
     folder.mkdir(parents=True, exist_ok=True)
-    signal = np.stack([recording.signal.astype(np.float64) * (-1) ** lead for lead in range(len(leads))], axis=1)
+    first = recording.signals[0].astype(np.float64)
+    signal = np.stack([first * (-1) ** lead for lead in range(len(leads))], axis=1)
     wfdb.wrsamp(
         name, fs=recording.fs, units=["mV"] * len(leads), sig_name=list(leads), p_signal=signal, fmt=[fmt] * len(leads),
         adc_gain=[200.0] * len(leads), baseline=[0] * len(leads), comments=comments, write_dir=str(folder),
