@@ -63,11 +63,11 @@ def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tupl
 
     Args:
         record: without extension.
-        leads: what to read; of the alternatives of each place the first that the record has.
+        leads: what to read; of the alternatives of each place the first that the record has and no place before took.
         recorded_fs: sampling rate that the record must have; None takes any.
 
     Raises:
-        DataError: a lead is absent or asked for twice, the rate is another than expected, or a signal is cut off,
+        DataError: a lead is absent, the rate is another than expected, or a signal is cut off,
             damaged or has gaps.
     """
     import wfdb
@@ -125,16 +125,12 @@ def _positions(record: Path, names: list[str], leads: Leads) -> list[int]:
     positions: list[int] = []
     for place in leads:
         found = [lead if isinstance(lead, int) else by_name.get(lead.lower(), -1) for lead in place]
-        position = next((position for position in found if 0 <= position < len(names)), None)
-        asked = " or ".join(map(repr, place))
+        position = next((at for at in found if 0 <= at < len(names) and at not in positions), None)
         if position is None:
+            taken = f", of which {', '.join(names[at] for at in positions)} is taken" if positions else ""
             raise DataError(
-                f"record {record.name} has no lead {asked}; it has {', '.join(names)}. Choose dataset.leads=[…]"
-            )
-        if position in positions:
-            raise DataError(
-                f"record {record.name}: lead {asked} is {names[position]}, which another place of dataset.leads has "
-                f"taken; it has {', '.join(names)}"
+                f"record {record.name} has no lead {' or '.join(map(repr, place))}; it has {', '.join(names)}{taken}. "
+                "Choose dataset.leads=[…]"
             )
         positions.append(position)
     return positions
