@@ -221,21 +221,21 @@ class Dot:
         name: on the left.
         value: the figure.
         interval: its low and high end, or None.
-        beside: another one to hold it against, or None.
+        reference: a value that it is compared with, or None.
         look: classes of the style sheet.
     """
 
     name: str
     value: float
     interval: Sequence[float] | None = None
-    beside: float | None = None
+    reference: float | None = None
     look: str = "accent"
 
 
 def dots(
     rows: Sequence[Dot], *, title: str, description: str, x: str, left: float = 74, row_height: float = 26
 ) -> Markup:
-    """Figures as dots with intervals as bars, a row each, in percent; what is beside them as a diamond.
+    """Figures as dots with intervals as bars, a row each, in percent; their references as diamonds.
 
     Args:
         rows: from above.
@@ -245,7 +245,7 @@ def dots(
         left: room for the names.
         row_height: of each row.
     """
-    values = [value for row in rows for value in (row.value, row.beside, *(row.interval or ())) if value is not None]
+    values = [value for row in rows for value in (row.value, row.reference, *(row.interval or ())) if value is not None]
     low = max(0.0, math.floor(10 * (min(values) - 0.02)) / 10)
     axis = percent_axis(x, low, 1.0)
     # On the right, room for the figure itself.
@@ -264,9 +264,9 @@ def dots(
             ends = [axis.at(end, x0, x1) for end in row.interval]
             parts.append(rule(ends[0], y, ends[1], y, "bar"))
         parts.append(_dot(axis.at(row.value, x0, x1), y, 4.2) + "</g>")
-        if row.beside is not None:
-            at = axis.at(row.beside, x0, x1)
-            parts.append(f'<path d="M{at:.1f} {y - 5.5:.1f} l4.5 5.5 l-4.5 5.5 l-4.5 -5.5 Z" class="beside"/>')
+        if row.reference is not None:
+            at = axis.at(row.reference, x0, x1)
+            parts.append(f'<path d="M{at:.1f} {y - 5.5:.1f} l4.5 5.5 l-4.5 5.5 l-4.5 -5.5 Z" class="diamond"/>')
         parts.append(text(WIDTH, y + 4, f"{100 * row.value:.1f}", "label", "end"))
     return drawing(title, description, parts, height=height)
 
