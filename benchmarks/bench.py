@@ -52,7 +52,6 @@ def compose(folder: Path, *more: str) -> "DictConfig":  # noqa: F821
 def cutting(folder: Path) -> Iterable[Figure]:
     """Records to beats, the first time."""
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose
 
     started = time.perf_counter()
     build(compose(folder))
@@ -79,7 +78,7 @@ def start_child(folder: Path) -> None:
     import pyarrow  # noqa: F401  # with what loading the cache imports
 
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose, quiet
+    from ecg_lightning.pipeline.config import quiet
 
     cfg = compose(folder, "trainer.max_steps=1", "+trainer.limit_val_batches=0", "+trainer.enable_checkpointing=false")
     cfg.callbacks = {}
@@ -170,7 +169,7 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
     from pytorch_lightning.callbacks import Callback
 
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose, quiet
+    from ecg_lightning.pipeline.config import quiet
 
     quiet()
 

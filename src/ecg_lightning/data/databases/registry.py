@@ -1,10 +1,12 @@
 """The register of sources: from settings to a `Source`."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.plugins import added
 from ecg_lightning.data.context import Context
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.databases.kaggle import Kaggle
@@ -60,5 +62,24 @@ def make_source(settings: Mapping[str, Any], dataset: Mapping[str, Any], data_di
             )
         case "synthetic":
             return Synthetic(dataset=dataset["name"], cut=Cut(**dataset["cut"]), context=context, **own)
-        case unknown:
-            raise ConfigError(f"there is no source {unknown!r}; choose physionet, kaggle or synthetic")
+        case name:
+            described = {"dataset": dataset["name"], "data_dir": data_dir, "context": context}
+            return _added_source(name, {**dataset, **described}, own)
+
+
+def _added_source(name: str, described: Mapping[str, Any], own: Mapping[str, Any]) -> Source:
+    """A source of another package: its fields take what they are named after, its own settings the rest."""
+    sources = added("ecg_lightning.databases")
+    if name not in sources:
+        raise ConfigError(
+            f"there is no source {name!r}; choose physionet, kaggle, synthetic{''.join(f', {each}' for each in sources)}"
+        )
+    names = [field.name for field in dataclasses.fields(sources[name])]
+    taken = {field: described[field] for field in names if field in described}
+    if "cut" in taken:
+        taken["cut"] = Cut(**taken["cut"])
+    try:
+        source: Source = sources[name](**taken, **own)
+    except TypeError as error:
+        raise ConfigError(f"source {name} cannot be made from {dict(own)}: {error}") from error
+    return source
