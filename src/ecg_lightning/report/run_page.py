@@ -186,7 +186,7 @@ def _metrics(record: RunRecord, f: Numbers) -> Markup:
     )
     counted = ec57(f)
     averages = [
-        Markup("{} {} {}").format(name, metric.name, f.metric(metric, 1))
+        Markup("{} {} {}").format(name, metric.name.removeprefix("av. "), f.metric(metric, 1))
         for name in ("V", "S")
         for metric in (of_ec57(name, f"average_{key}") for key in ("sensitivity", "positive_predictivity"))
         if f.value(metric.place) is not None
@@ -198,7 +198,7 @@ def _metrics(record: RunRecord, f: Numbers) -> Markup:
         columns(
             figure(_f1_chart(record, f), f"F1 of each class{level}.{legend}"),
             html(of_classes),
-            html(overall(f)),
+            html(overall(f), look="inline"),
             Markup("<div>{}</div>").format(join(counted and html(counted), aside_ec57)) if counted else "",
             look="two tables",
         ),
@@ -247,7 +247,7 @@ def _confusion(record: RunRecord, f: Numbers) -> Markup:
         Row([Cell(classes[i], swatch=i), Cell(classes[j]), Cell(f.number(f"test.confusion.{i}.{j}")), Cell(_share(share))])
         for _, i, j, share in sorted(errors)[:MOST_FREQUENT]
     ]
-    heads = [Column("true", text=True), Column("predicted"), Column("beats"), Column("% of class")]
+    heads = [Column("true", text=True), Column("predicted", text=True), Column("beats"), Column("% of class")]
     return columns(html(matrix), frequent and html(Table(title="Most frequent errors", columns=heads, rows=frequent)))
 
 

@@ -287,9 +287,14 @@ def _grids(entries: Sequence[Entry], classes: Sequence[str]) -> Iterator[Table]:
         there = [one for one in metrics if any(entry.numbers.value(one.place) is not None for entry in entries)]
         if there:
             heads = [Column("run", text=True, wrap=True)]
-            heads += [Column(metric.label.removeprefix("EC57 "), best=True) for metric in there]
+            heads += [Column(metric.label, short=_short(metric), best=True) for metric in there]
             rows = [Row([_named(entry), *map(entry.cell, there)]) for entry in entries]
             yield Table(title=title, columns=heads, rows=mark_best(heads, rows))
+
+
+def _short(metric: Metric) -> str:
+    """Its name below the title of a table: ``N`` of ``F1 by class``, ``V Se`` of EC57."""
+    return " ".join([*[metric.group.removeprefix("EC57 ")] * metric.group.startswith("EC57"), metric.name])
 
 
 def _named(entry: Entry) -> Cell:
@@ -346,7 +351,7 @@ def _chart(entries: Sequence[Entry]) -> Markup:
             )
         )  # fmt: skip
     words = "; ".join(f"{entry.name} {100 * row.value:.1f}" for entry, row in zip(entries, rows, strict=True))
-    left = 16 + 5.7 * max(len(row.name) for row in rows)
+    left = 16 + 6.3 * max(len(row.name) for row in rows)
     title, description = "Macro-F1 of the runs", f"In percent: {words}."
     return charts.dots(rows, title=title, description=description, x="macro-F1, %", left=left, row_height=22)
 

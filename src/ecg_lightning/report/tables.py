@@ -67,13 +67,14 @@ def by_class(
     classes = list(numbers.value("test.per_class"))
     columns = [Column("class", text=True)]
     for metric in metrics:
-        label = metric_at((metric,)).label
-        columns.append(Column(label, head=LINES.get(metric, label), about=ABOUT.get(metric, "")))
+        label, short = metric_at((metric,)).label, of_class("", metric).short.strip()
+        columns.append(Column(label, short=short, head=LINES.get(metric, label), about=ABOUT.get(metric, "")))
     columns.append(Column("beats"))
     if published:
         for metric in theirs:
             label = metric_at((metric,)).label
-            columns.append(Column(f"published {label}", head=f"publ.\n{LINES.get(metric, label)}"))
+            head = f"publ.\n{LINES.get(metric, label)}"
+            columns.append(Column(f"published {label}", short=f"publ. {label}", head=head))
         columns += [Column("difference in F1", head="F1 -\npubl.")] * (len(theirs) > 1)
     rows = []
     for at, name in enumerate(classes):
@@ -134,7 +135,7 @@ def ec57(numbers: Numbers) -> Table | None:
     if not numbers.value("test.ec57"):
         return None
     metrics = ("sensitivity", "positive_predictivity", "f1", "false_positive_rate")
-    columns = [Column("EC57, gross", text=True)]
+    columns = [Column("class", head="EC57, gross", text=True)]
     columns += [Column((one := of_ec57("V", metric)).name, about=one.label.removeprefix("EC57 V ")) for metric in metrics]
     columns += [Column(short, about=f"{words} beats") for short, words in COUNTS.items()]
     rows = []
@@ -142,7 +143,7 @@ def ec57(numbers: Numbers) -> Table | None:
         for name in ("V", "S"):
             place = f"test.ec57.{'without_232.' * without}{name}"
             if numbers.value(place):
-                cells = [Cell(f"{name} without record 232" if without else name)]
+                cells = [Cell(f"{name} without 232" if without else name)]
                 cells += [numbers.cell(of_ec57(name, metric, without=without)) for metric in metrics]
                 rows.append(Row([*cells, *(Cell(numbers.number(f"{place}.{count.lower()}")) for count in COUNTS)]))
     return Table(title="Ectopic beats as counted by ANSI/AAMI EC57, gross", columns=columns, rows=rows)
