@@ -122,8 +122,8 @@ def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None
     Raises:
         DataError: as `score`.
     """
-    scores = score(beats.labels, probabilities, beats.classes, positive, records=beats.records)
-    return scores | {"intervals": intervals(beats.labels, probabilities, beats.classes, beats.patients)}
+    scores = score(beats.known_labels, probabilities, beats.classes, positive, records=beats.records)
+    return scores | {"intervals": intervals(beats.known_labels, probabilities, beats.classes, beats.patients)}
 
 
 def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:

@@ -1,8 +1,8 @@
 """Reference models that networks are compared with: scikit-learn fits them, arrays hold what they learnt.
 
-Each is a function of its settings that makes a scikit-learn classifier. What it learnt is read out of it into plain arrays,
-and probabilities are computed from these arrays alone: right after fitting, and from a checkpoint years and versions of
-scikit-learn later, by the same few lines.
+Each is a function of its settings that makes a scikit-learn classifier. What it learnt is read out of it into plain
+arrays, and probabilities are computed from these arrays alone: right after fitting, and from a checkpoint years and
+versions of scikit-learn later, by the same few lines.
 """
 
 import inspect
@@ -124,7 +124,9 @@ def fit_reference(name: str, settings: Mapping[str, Any], x: Array, labels: Arra
             classifier.fit(x.astype(np.float64), labels)  # single precision would round as each version likes
             learnt = model.learnt(classifier)
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"model {name} cannot learn from {len(x)} beats: {' '.join(str(error).split())}") from error
+            raise ConfigError(
+                f"model {name} cannot learn from {len(x)} beats: {' '.join(str(error).split())}"
+            ) from error
     if any("converge" in str(one.message).lower() for one in caught):
         log.warning("%s has not converged; increase model.max_iter", name)
     return {"classes": np.asarray(classifier.classes_, dtype=np.int64), **learnt}
@@ -142,7 +144,9 @@ def predict_reference(name: str, arrays: Arrays, x: Array, *, n_classes: int) ->
         if len(x):
             probabilities[:, known] = REFERENCE_MODELS[name].predict(arrays, x)
     except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise ConfigError(f"the arrays of {name} do not fit each other or beats of {x.shape[1]} numbers: {error}") from error
+        raise ConfigError(
+            f"the arrays of {name} do not fit each other or beats of {x.shape[1]} numbers: {error}"
+        ) from error
     return probabilities
 
 

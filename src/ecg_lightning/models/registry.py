@@ -51,7 +51,7 @@ def model_names() -> list[str]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of all models, networks and the reference models of scikit-learn, that match a pattern such as ``*lstm``."""
+    """Names of all networks and reference models of scikit-learn that match a pattern such as ``*lstm``."""
     return sorted(name for name in {*model_names(), *REFERENCE_MODELS} if fnmatchcase(name, pattern))
 
 
@@ -60,16 +60,19 @@ def settings_of(name: str) -> list[str]:
     if name in REFERENCE_MODELS:
         return REFERENCE_MODELS[name].settings
     _import_all()
-    return sorted(set(inspect.signature(_registered[name]).parameters) - {"n_outputs", "length"})
+    return sorted(set(inspect.signature(_registered[name]).parameters) - {"n_outputs", "length", "leads"})
 
 
-def create_model(name: str, *, n_outputs: int, length: int, n_context: int = 0, **settings: Any) -> BeatModel:
-    """Build a network with fresh weights.
+def create_model(
+    name: str, *, n_outputs: int, length: int, leads: int = 1, n_context: int = 0, **settings: Any
+) -> BeatModel:
+    """Build a network with random initialisation.
 
     Args:
         name: one of `model_names`.
         n_outputs: number of logits.
         length: samples a beat.
+        leads: leads of a beat.
         n_context: numbers of context that come with each beat.
         settings: the network's own settings; what is not given takes the network's default.
 
@@ -82,7 +85,7 @@ def create_model(name: str, *, n_outputs: int, length: int, n_context: int = 0, 
     if unknown := sorted(set(settings) - set(own)):
         raise ConfigError(f"network {name} has no setting {', '.join(unknown)}; it has {', '.join(own)}")
     try:
-        model = _registered[name](n_outputs=n_outputs, length=length, **settings)
+        model = _registered[name](n_outputs=n_outputs, length=length, leads=leads, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"network {name} cannot be built with {settings}: {error}") from error
     if n_context:

@@ -93,7 +93,7 @@ def build(cfg: DictConfig) -> Experiment:
     datamodule.setup()
     beats = datamodule.beats
     check_classes(beats, task)
-    spec = InputSpec.of(beats, config["dataset"].get("leads", config["dataset"].get("lead", 0)))
+    spec = InputSpec.of(beats, config["dataset"]["leads"])
     if trainer is not None:
         config["trainer"]["max_epochs"] = set_epochs(trainer, config, len(datamodule.datasets["train"]))
     stated = {
@@ -141,12 +141,10 @@ def make_datamodule(plain: Mapping[str, Any]) -> BeatDataModule:
     Raises:
         ConfigError: unknown source, impossible split.
     """
-    split = dict(plain["split"])
     return BeatDataModule(
-        make_source(plain["source"], plain["dataset"], Path(plain["data_dir"]).expanduser()),
+        make_source(plain["source"], plain["dataset"], plain["context"], Path(plain["data_dir"]).expanduser()),
         cache_dir=Path(plain["cache_dir"]).expanduser(),
-        split_seed=split.pop("seed"),
-        **split,
+        split=plain["split"],
         drop_duplicates=plain["dataset"]["drop_duplicates"],
         batch_size=plain["optimizer"]["batch_size"],
         resampling=plain["augmentation"]["resampling"],

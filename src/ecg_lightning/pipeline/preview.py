@@ -67,10 +67,11 @@ def show(
         rows,
         path,
         fs=beats.fs,
+        length=beats.length,
         unit=UNITS[scaling],
         about=(
             f"What augmentation {augmentation['name']} makes of training beats",
-            f"{plain['dataset']['name']} from {plain['source']['name']}; {datamodule.folds.protocol}",
+            f"{plain['dataset']['name']} from {plain['source']['name']}; {datamodule.folds.protocol.sentence()}",
             # Spaces that do not break keep a phrase on one line.
             "; ".join(phrase.replace(" ", "\u00a0") for phrase in augmentation_phrases(augmentation))
             or "nothing: beats as they are",
@@ -108,8 +109,10 @@ def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
     """
     beats, train = datamodule.beats, datamodule.folds.train
     trained_on = datamodule.datasets["train"]
-    after = np.bincount(trained_on.beats.labels[trained_on.rows], minlength=len(beats.classes))
-    rows_of = {label: train[beats.labels[train] == label] for label in np.unique(beats.labels[train]).tolist()}
+    after = np.bincount(trained_on.beats.known_labels[trained_on.rows], minlength=len(beats.classes))
+    rows_of = {
+        label: train[beats.known_labels[train] == label] for label in np.unique(beats.known_labels[train]).tolist()
+    }
     new = {}
     if datamodule.resampling:
         new = {label: _new(trained_on.beats, label, beats.signals[rows]) for label, rows in rows_of.items()}
@@ -117,7 +120,7 @@ def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
     for label, rows in rows_of.items():
         shown = [_panel(datamodule, row) for row in _spread(rows, n_beats)]
         if any(map(len, new.values())):
-            lines = [("new beats", trained_on.beats.signals[row]) for row in _spread(new[label], NEW)]
+            lines = [("new beats", _first_lead(trained_on.beats, row)) for row in _spread(new[label], NEW)]
             shown.append(Panel(f"{len(lines)} of {len(new[label]):,} new ones", lines))
         if datamodule.mixup:
             shown.append(_mixture(datamodule, int(rows[len(rows) // 2])))
@@ -133,30 +136,42 @@ def _spread(rows: IntArray, n: int) -> list[int]:
 
 
 def _panel(datamodule: BeatDataModule, row: int) -> Panel:
-    signal = datamodule.beats.signals[row]
-    lines = [("training beat", signal)]
+    beats = datamodule.beats
+    lines = [("training beat", _first_lead(beats, row))]
     if datamodule.transforms:
-        drawn = _transformed(datamodule, np.repeat(signal[None], DRAWS, axis=0))
+        signals, lengths = _transformed(datamodule, beats.select(np.repeat(row, DRAWS)))
         roles = ["after the transforms", *["other draws"] * (DRAWS - 1)]
-        lines += zip(roles, drawn.numpy(), strict=True)
-    return Panel(_whose(datamodule.beats, row), lines)
+        lines += [(role, _trimmed(*drawn)) for role, *drawn in zip(roles, signals, lengths, strict=True)]
+    return Panel(_whose(beats, row), lines)
+
+
+def _first_lead(beats: Beats, row: int) -> FloatArray:
+    """Its samples ``[t]`` without the padding."""
+    signal: FloatArray = beats.signals[row, 0, : beats.lengths[row]]
+    return signal
+
+
+def _trimmed(signals: torch.Tensor, length: torch.Tensor) -> FloatArray:
+    """The same of a beat ``[leads, length]`` that was changed."""
+    signal: FloatArray = signals[0, : int(length)].numpy()
+    return signal
 
 
 def _whose(beats: Beats, row: int) -> str:
     return f"row {row:,}" if beats.records is None else f"record {beats.records[row]}"
 
 
-def _transformed(datamodule: BeatDataModule, signals: FloatArray) -> torch.Tensor:
-    changed = torch.from_numpy(signals)
+def _transformed(datamodule: BeatDataModule, beats: Beats) -> tuple[torch.Tensor, torch.Tensor]:
+    signals, lengths = torch.from_numpy(beats.signals), torch.from_numpy(beats.lengths)
     for transform in datamodule.transforms:
-        changed = transform(changed)
-    return changed
+        signals, lengths = transform(signals, lengths)
+    return signals, lengths
 
 
 def _new(beats: Beats, label: int, known: FloatArray) -> IntArray:
     """Rows of the beats of a class that resampling made: those that equal none there was."""
     seen = {signal.tobytes() for signal in known}
-    rows = np.flatnonzero(beats.labels == label)
+    rows = np.flatnonzero(beats.known_labels == label)
     return rows[[beats.signals[row].tobytes() not in seen for row in rows]]
 
 
@@ -165,18 +180,20 @@ def _mixture(datamodule: BeatDataModule, row: int) -> Panel:
     assert datamodule.mixup is not None
     beats = datamodule.beats
     batch = next(iter(datamodule.train_dataloader()))
-    own = np.repeat(beats.signals[row][None], MIXTURES, axis=0)
-    labels = np.concatenate([np.repeat(beats.labels[row], MIXTURES), batch.labels.numpy()])
-    signals = _transformed(datamodule, np.concatenate([own, batch.signals.numpy()]))
-    mixed, partners, shares = datamodule.mixup(signals)
+    trained_on = datamodule.datasets["train"].beats
+    own, others = beats.select(np.repeat(row, MIXTURES)), trained_on.select(batch.rows.numpy())
+    labels = np.concatenate([own.known_labels, others.known_labels])
+    parts = [_transformed(datamodule, part) for part in (own, others)]
+    signals, lengths = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    mixed, new_lengths, partners, shares = datamodule.mixup(signals, lengths)
     at = int(shares[:MIXTURES].argmin())
     partner, share = int(partners[at]), float(shares[at])
     names = [beats.classes[labels[which]] for which in (at, partner)]
     return Panel(
         f"{share:.2f} {names[0]} + {1 - share:.2f} {names[1]}",
         [
-            ("after the transforms" if datamodule.transforms else "training beat", signals[at].numpy()),
-            ("partner", signals[partner].numpy()),
-            ("mixed", mixed[at].numpy()),
+            ("after the transforms" if datamodule.transforms else "training beat", _trimmed(signals[at], lengths[at])),
+            ("partner", _trimmed(signals[partner], lengths[partner])),
+            ("mixed", _trimmed(mixed[at], new_lengths[at])),
         ],
     )

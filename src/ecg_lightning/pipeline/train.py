@@ -1,6 +1,7 @@
 """One experiment: from a composed configuration to a trained, tested and filed estimator.
 
-From Python, ``train(compose(["model=cnet", "task=mi"], output_dir=…))`` does what the command line does, without its tables.
+From Python, ``train(compose(["model=cnet", "task=mi"], output_dir=…))`` trains as the command line does,
+without tables and pages.
 """
 
 import time

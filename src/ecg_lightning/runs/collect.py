@@ -310,7 +310,7 @@ def _ends(interval: Sequence[float] | None) -> dict[str, float | None]:
     return {"low": low, "high": high}
 
 
-TWICE = ("precision", "recall", "f1", "specificity", "average_precision")
+TWICE = ("precision", "recall", "f1", "specificity", "auroc", "average_precision")
 """Metrics of MI that `score` also puts on top."""
 
 
@@ -489,6 +489,9 @@ def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
         return [f"split.train_size={size}" if size is not None else ""]
     leaves = [_leaves(cell[0]) for cell in cells]
     keys = list(dict.fromkeys(key for of_cell in leaves for key in of_cell))
+    if len({frozenset(key.partition(".")[0] for key in of_cell) for of_cell in leaves}) > 1:
+        # Configurations of different versions: only what all of them state can tell rows apart.
+        keys = [key for key in keys if all(key in of_cell for of_cell in leaves)]
     differing = [key for key in keys if len({_shown(of_cell.get(key)) for of_cell in leaves}) > 1]
     for group in dict.fromkeys(key.partition(".")[0] for key in differing):
         name = f"{group}.name"

@@ -59,12 +59,12 @@ def predictions_table(beats: Beats, probabilities: Probabilities) -> "pd.DataFra
     """
     import pandas as pd
 
-    check(beats.labels, probabilities, beats.classes, positive=None)
+    check(beats.known_labels, probabilities, beats.classes, positive=None)
     names = np.asarray(beats.classes, dtype=object)
     origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples}
     return pd.DataFrame(
         {name: column for name, column in origin.items() if column is not None}
-        | {"true": names[beats.labels], "predicted": names[probabilities.argmax(axis=1)]}
+        | {"true": names[beats.known_labels], "predicted": names[probabilities.argmax(axis=1)]}
         | {f"probability_{name}": probabilities[:, i] for i, name in enumerate(beats.classes)}
     )
 

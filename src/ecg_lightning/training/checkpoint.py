@@ -3,8 +3,8 @@
 A file is loaded with ``weights_only=True``: tensors and plain containers, never an object whose loading runs code. The
 models in it are looked up among the registered ones by name, and sizes are checked before anything is built.
 
-Format 2 is a mapping with ``state_dict`` (the tensors, each name after ``model.``), ``epoch`` and ``global_step`` (None of
-a model without them), ``hyper_parameters`` in plain values (``task``, ``model`` with its settings, ``input`` as
+Format 2 is a mapping with ``state_dict`` (the tensors, each name after ``model.``), ``epoch`` and ``global_step`` (None
+of a model without them), ``hyper_parameters`` in plain values (``task``, ``model`` with its settings, ``input`` as
 `InputSpec`, ``about``: classes, data, protocol, configuration, versions, git, origin; of a network also ``optimizer``,
 ``loss``, ``class_counts``, ``transfer``) and `CHECKPOINT_KEY`: ``format`` and validation ``scores``.
 """
@@ -14,7 +14,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -72,13 +72,13 @@ class InputSpec:
     cut: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, beats: Beats, leads: Any = 0) -> Self:
+    def of(cls, beats: Beats, leads: Sequence[Any]) -> Self:
         """The input that these beats are, cut from the leads that were asked for."""
         cut = beats.origin.get("cut", beats.origin)
         return cls(
             length=beats.length,
             fs=beats.fs,
-            leads=tuple(leads) if isinstance(leads, list | tuple) else (leads,),
+            leads=tuple(leads),
             context=beats.context_names,
             cut={key: cut[key] for key in ("rr_factor", "margin", "before", "scaling") if key in cut},
         )
@@ -94,7 +94,7 @@ class InputSpec:
         return {**asdict(self), "leads": list(self.leads), "context": list(self.context), "cut": dict(self.cut)}
 
     def check(self, beats: Beats, *, whose: str) -> None:
-        """Refuse beats of another length, sampling rate or context.
+        """Refuse beats of another length, sampling rate, number of leads or context.
 
         Raises:
             ConfigError: they differ.
@@ -103,6 +103,11 @@ class InputSpec:
             raise ConfigError(
                 f"{whose} takes beats of {self.length} samples at {self.fs or 0:g} Hz, these have {beats.length} at "
                 f"{beats.fs:g} Hz; choose the source that it was trained with"
+            )
+        if len(self.leads) != len(beats.lead_names):
+            raise ConfigError(
+                f"{whose} takes {len(self.leads)} leads ({', '.join(map(str, self.leads))}), these beats have "
+                f"{', '.join(beats.lead_names)}; choose the source that it was trained with"
             )
         if self.context != beats.context_names:
             named = [f"({', '.join(names)})" if names else "none" for names in (self.context, beats.context_names)]
@@ -222,14 +227,16 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         marked = content[CHECKPOINT_KEY]
         if marked["format"] > FORMAT:
             raise CheckpointError(
-                f"{path} has format {marked['format']}, this version reads up to {FORMAT}; install a newer ecg-lightning"
+                f"{path} has format {marked['format']}, this version reads up to {FORMAT}; install a newer version"
             )
         _check_values(path, {key: content[key] for key in ("hyper_parameters", CHECKPOINT_KEY)})
         hyperparameters = content["hyper_parameters"]
         if marked["format"] == 1:
             hyperparameters = upgrade(hyperparameters)
         _check_hyperparameters(path, hyperparameters)
-        weights = {n.removeprefix(MODEL_PREFIX): w for n, w in content["state_dict"].items() if n.startswith(MODEL_PREFIX)}
+        weights = {
+            n.removeprefix(MODEL_PREFIX): w for n, w in content["state_dict"].items() if n.startswith(MODEL_PREFIX)
+        }
         _check_tensors(path, weights)
         epoch, step = content["epoch"], content["global_step"]
         if not (isinstance(epoch, int) or (epoch is None and hyperparameters["model"]["name"] not in model_names())):
@@ -337,9 +344,15 @@ def _check_hyperparameters(path: Path, stated: Mapping[str, Any]) -> None:
     if task not in TASKS:
         raise CheckpointError(f"{path} is of the task {task!r}, which is none of {', '.join(TASKS)}")
     spec = InputSpec.from_plain(stated["input"])
-    sizes = {"input.length": (spec.length, LONGEST), "leads": (len(spec.leads), 1000), "context": (len(spec.context), 1000)}
+    sizes = {
+        "input.length": (spec.length, LONGEST),
+        "leads": (len(spec.leads), 1000),
+        "context": (len(spec.context), 1000),
+    }
     if name in model_names():
-        sizes |= {f"model.{key}": (value, LARGEST_SETTING) for key, value in model.items() if not isinstance(value, str)}
+        sizes |= {
+            f"model.{key}": (value, LARGEST_SETTING) for key, value in model.items() if not isinstance(value, str)
+        }
     for key, (value, largest) in sizes.items():
         if not isinstance(value, int | float) or not 0 <= value <= largest:
             raise CheckpointError(f"{path} has {key}={str(value)[:40]}, expected a number up to {largest:,}")

@@ -3,7 +3,39 @@
 from collections.abc import Mapping
 from typing import Any
 
-DIVIDES = {"random": "beats", "patient": "patients", "ds1_ds2": "records"}
+DIVIDES = {"random": "beats", "patient": "patients", "records": "records"}
+
+DS1_DS2 = {
+    "protocol": "records",
+    "name": "ds1_ds2",
+    "train_records": (
+        "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230"
+    ).split(),
+    "test_records": (
+        "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234"
+    ).split(),
+    "left_out": {"paced": ["102", "104", "107", "217"]},
+}
+
+DATASETS: Mapping[str, Mapping[str, Any]] = {
+    "mitbih": {
+        "title": "MIT-BIH Arrhythmia Database",
+        "folder": "mitdb",
+        "annotator": "atr",
+        "class_map": "aami",
+        "diagnoses": None,
+        "patients": {"same": {"202": "201"}},
+    },
+    "ptbdb": {
+        "title": "PTB Diagnostic ECG Database",
+        "folder": "ptbdb",
+        "annotator": None,
+        "class_map": None,
+        "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"},
+        "patients": "folder",
+    },
+}
+"""What the databases of format 1 are, which it had in its code."""
 
 
 def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,8 +75,14 @@ def _config(old: Mapping[str, Any]) -> dict[str, Any]:
     context = dataset.pop("context", None) or {}
     cut = dict(dataset["cut"])
     before = cut.pop("before", 0.0)
+    cut["length"] -= round(before * cut["fs"])  # it now counts from the R peak on
     dataset["leads"] = [dataset.pop("lead", 0)]
-    config["dataset"] = {**dataset, "cut": cut}
+    config["dataset"] = {**DATASETS[dataset["name"]], **dataset, "cut": cut}
+    split = dict(config["split"])
+    if split["protocol"] == "ds1_ds2":
+        split = {**split, **DS1_DS2, "shared_patients": split.pop("shared_patient", "both")}
+        split.pop("shared_patient", None)
+    config["split"] = split
     config["context"] = {
         "rhythm": bool(context.get("rhythm")),
         "morphology": bool(context.get("likeness")),
@@ -75,7 +113,7 @@ def _protocol(split: Mapping[str, Any]) -> dict[str, Any]:
     folds = {"fold": split.get("fold"), "n_folds": split.get("n_folds")} if split.get("fold") is not None else {}
     by = DIVIDES[split["protocol"]]
     return {
-        "name": split["protocol"],
+        "name": split.get("name", split["protocol"]),
         "seed": split["seed"],
         "by": by,
         "test_fraction": None if folds or by == "records" else split.get("test_fraction"),

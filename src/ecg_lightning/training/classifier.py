@@ -122,9 +122,10 @@ class BeatClassifier(pl.LightningModule):
             raise CheckpointError(f"{checkpoint.path} contradicts itself: {reason}") from error
         return classifier
 
-    def forward(self, signals: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats ``[b, length]``, with their context ``[b, k]`` where they have one → logits ``[b, n_outputs]``."""
-        logits: Tensor = self.model(signals, context)
+    def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
+        """Beats ``[b, leads, length]``, their lengths ``[b]`` and, where they have one, their context ``[b, k]`` →
+        logits ``[b, n_outputs]``."""
+        logits: Tensor = self.model(signals, lengths, context)
         return logits
 
     def on_train_start(self) -> None:
@@ -138,7 +139,8 @@ class BeatClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch | MixedBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        logits = self.task.class_logits(self(batch.signals, batch.context))
+        assert batch.labels is not None
+        logits = self.task.class_logits(self(batch.signals, batch.lengths, batch.context))
         losses = self.loss(logits, batch.labels)
         if isinstance(batch, MixedBatch):
             losses = batch.share * losses + (1 - batch.share) * self.loss(logits, batch.partners)
@@ -148,7 +150,8 @@ class BeatClassifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and scores of one batch; the scores are computed over all beats of all ranks at the epoch's end."""
-        logits = self(batch.signals, batch.context)
+        assert batch.labels is not None
+        logits = self(batch.signals, batch.lengths, batch.context)
         loss = F.cross_entropy(self.task.class_logits(logits.float()), batch.labels)
         self.log("val/loss", loss, batch_size=len(batch.labels), sync_dist=True)
         self.val_scores.update(self.task.probabilities(logits).argmax(dim=1), batch.labels)
@@ -156,7 +159,7 @@ class BeatClassifier(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the probabilities of each beat; scoring them is for `ecg_lightning.metrics`."""
-        logits = self(batch.signals, batch.context)
+        logits = self(batch.signals, batch.lengths, batch.context)
         self.test_predictions.update(batch.rows, self.task.probabilities(logits))
 
     def predictions(self) -> FloatArray:
@@ -199,7 +202,11 @@ def make_network(task: str, model: Mapping[str, Any], input: Mapping[str, Any]) 
     """The network that hyperparameters describe, randomly initialised."""
     spec = InputSpec.from_plain(input)
     return create_model(
-        **model, n_outputs=get_task(task).n_outputs, length=spec.length, n_context=len(spec.context)
+        **model,
+        n_outputs=get_task(task).n_outputs,
+        length=spec.length,
+        leads=len(spec.leads),
+        n_context=len(spec.context),
     )
 
 

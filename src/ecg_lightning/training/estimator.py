@@ -3,6 +3,7 @@
 One path trains, tests, files, reloads and explains them. What differs is here, and nowhere else.
 """
 
+import copy
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset
-from ecg_lightning.data.beats import Beats, FloatArray
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.models import list_models, model_names
 from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, check_settings, fit_reference, predict_reference
@@ -109,7 +110,18 @@ class NetworkEstimator(Estimator):
 
     baseline = False
     uses = frozenset(
-        ("dropout", "augmentation", "loss", "transfer", "optimizer", "trainer", "callbacks", "logger", "ckpt_path", "compile")
+        (
+            "dropout",
+            "augmentation",
+            "loss",
+            "transfer",
+            "optimizer",
+            "trainer",
+            "callbacks",
+            "logger",
+            "ckpt_path",
+            "compile",
+        )
     )
 
     def __init__(self, classifier: BeatClassifier, trainer: pl.Trainer, *, resume: str | None = None) -> None:
@@ -229,6 +241,7 @@ class SklearnEstimator(Estimator):
         self.checkpoint = checkpoint
         self.arrays = dict(arrays or {})
         self.scores = dict(scores or {})
+        self._order: IntArray | None = None
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: Literal["cpu", "auto"] = "auto") -> Self:
@@ -240,10 +253,7 @@ class SklearnEstimator(Estimator):
         arrays = {name: tensor.numpy() for name, tensor in checkpoint.weights.items()}
         try:
             estimator = cls(checkpoint.require(), arrays=arrays, scores=checkpoint.scores)
-            spec = estimator.input
-            predict_reference(
-                estimator.name, arrays, estimator._numbers_of(1, spec), n_classes=len(estimator.task.classes)
-            )
+            predict_reference(estimator.name, arrays, estimator._zeros(), n_classes=len(estimator.task.classes))
         except ConfigError as error:
             raise CheckpointError(f"{checkpoint.path} contradicts itself: {error}") from error
         return estimator
@@ -255,15 +265,23 @@ class SklearnEstimator(Estimator):
     def fit(self, datamodule: BeatDataModule) -> Fit:
         training, validation = (datamodule.datasets[fold] for fold in ("train", "validation"))
         beats = training.beats.select(training.rows)
-        self.arrays = fit_reference(self.name, self.settings, self.inputs(beats), beats.labels, seed=self.seed)
+        self.arrays = fit_reference(self.name, self.settings, self.inputs(beats), beats.known_labels, seed=self.seed)
         self.scores = self._validate(validation.beats.select(validation.rows))
         if self.checkpoint is not None:
             self.save(self.checkpoint)
         return Fit(val=validation_scores(self.scores))
 
     def predict_proba(self, beats: Beats) -> FloatArray:
-        probabilities = predict_reference(self.name, self.arrays, self.inputs(beats), n_classes=len(self.task.classes))
+        x = self.inputs(beats)
+        x = x if self._order is None else x[:, self._order]
+        probabilities = predict_reference(self.name, self.arrays, x, n_classes=len(self.task.classes))
         return probabilities.astype(np.float32)
+
+    def randomised(self, seed: int) -> Self:
+        """A copy that takes its inputs in a random order: what it has learnt of the shape of a beat is lost."""
+        other = copy.copy(self)
+        other._order = np.random.default_rng(seed).permutation(self._zeros().shape[1])
+        return other
 
     def save(self, path: Path) -> None:
         state = {f"{MODEL_PREFIX}{name}": torch.from_numpy(array.copy()) for name, array in self.arrays.items()}
@@ -272,20 +290,19 @@ class SklearnEstimator(Estimator):
     def inputs(self, beats: Beats) -> FloatArray:
         """What it sees of each beat: ``[n, d]``, its samples and its context or, of `beat_length`, its length."""
         if REFERENCE_MODELS[self.name].inputs == "length":
-            lengths = beats.length - (beats.signals[:, ::-1] != 0).argmax(axis=1)
-            return np.where(beats.signals.any(axis=1), lengths, 0)[:, None].astype(np.float32)
+            return beats.lengths[:, None].astype(np.float32)
         samples = beats.signals.reshape(len(beats), -1)
         return samples if beats.context is None else np.hstack([samples, beats.context])
 
-    def _numbers_of(self, n: int, spec: InputSpec) -> FloatArray:
-        """Zeros in the shape of what `inputs` gives for beats of this spec."""
-        alone = REFERENCE_MODELS[self.name].inputs == "length"
-        return np.zeros((n, 1 if alone else len(spec.leads) * spec.length + len(spec.context)), dtype=np.float32)
+    def _zeros(self) -> FloatArray:
+        """One row in the shape of `inputs`."""
+        alone, spec = REFERENCE_MODELS[self.name].inputs == "length", self.input
+        return np.zeros((1, 1 if alone else len(spec.leads) * spec.length + len(spec.context)), dtype=np.float32)
 
     def _validate(self, beats: Beats) -> dict[str, float]:
         if not len(beats):
             return {}
-        probabilities, labels = torch.from_numpy(self.predict_proba(beats)), torch.from_numpy(beats.labels)
+        probabilities, labels = torch.from_numpy(self.predict_proba(beats)), torch.from_numpy(beats.known_labels)
         scores = validation_metrics(len(self.task.classes))(probabilities.argmax(dim=1), labels)
         true = probabilities.gather(1, labels[:, None]).double()
         loss = -true.clamp(min=torch.finfo(torch.float32).tiny).log().mean()
@@ -305,7 +322,9 @@ def estimator_type(name: str) -> type[NetworkEstimator] | type[SklearnEstimator]
     raise ConfigError(f"there is no model {name!r}; choose one of {', '.join(list_models())}")
 
 
-def load_estimator(checkpoint: Checkpoint, *, device: Literal["cpu", "auto"] = "auto") -> NetworkEstimator | SklearnEstimator:
+def load_estimator(
+    checkpoint: Checkpoint, *, device: Literal["cpu", "auto"] = "auto"
+) -> NetworkEstimator | SklearnEstimator:
     """The estimator of a checkpoint, ready to predict.
 
     Args:

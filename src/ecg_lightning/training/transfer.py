@@ -20,8 +20,9 @@ class Transfer:
     """How a network starts and what of it learns.
 
     Attributes:
-        mode: ``none``: random initialisation; ``head_only``: backbone loaded and frozen, head new; ``last_layer``: all but
-            the head's last layer loaded, backbone frozen; ``finetune``: backbone loaded, head new, everything learns.
+        mode: ``none``: random initialisation; ``head_only``: backbone loaded and frozen, head new; ``last_layer``: all
+            but the head's last layer loaded, backbone frozen; ``finetune``: backbone loaded, head new, all
+            of it learns.
         checkpoint: file or run's folder to load from; ``none`` does not read it, so that a sweep over the modes can
             share it.
         backbone_lr: factor on the backbone's learning rate.
