@@ -191,6 +191,8 @@ def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
     paper = _Paper(about, beat.signals, height=PAPER - LARGE)
     drawn, top = Markup(""), 0
     for name, shares in (("as trained", one.attributions), ("without training", one.fresh)):
+        if not shares:
+            continue
         largest = max((abs(share) for lead in shares for share in lead), default=0.0) or 1.0
 
         def panel(lead: int, shares: Leads = shares, largest: float = largest, name: str = name) -> Markup:

@@ -324,9 +324,9 @@ def _calibration(record: RunRecord, f: Numbers) -> Markup:
         ends, value = f.interval(metric, max(2, metric.digits)), f.metric(metric)
         percent = " %" * (metric.scale == 100 and isinstance(value, Number))
         between = Markup(" ({}–{})").format(*ends) if ends else ""
-        values.append(Markup("{} {}{}{}").format(metric.label, value, percent, between))
-    sentence = Markup("{}. Mean confidence is {} %, accuracy {} %: the model is {}.").format(
-        Markup(", ").join(values),
+        values.append(Markup("{} is {}{}{}").format(metric.label, value, percent, between))
+    sentence = Markup("The {}. Mean confidence is {} %, accuracy {} %: the model is {}.").format(
+        Markup(", the ").join(values),
         f"{100 * confidence:.1f}", f.percent("test.accuracy", 1), how,
     )  # fmt: skip
     about = (
