@@ -170,7 +170,7 @@ def conditions(record: RunRecord, *, parts: bool = True) -> str:
         parts: see `Protocol.sentence`.
     """
     split = record.protocol.sentence(parts=parts, seed=parts)
-    leads = f", lead {' and '.join(record.leads)}" if record.leads else ""
+    leads = f" ({', '.join(record.leads)})" if record.leads else ""
     return (
         f"{record.dataset} from {record.source}{leads}; split {split}; classes: {record.class_map}; "
         f"context: {record.context.phrase()}"

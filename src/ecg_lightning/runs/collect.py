@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
-from ecg_lightning.data.labels import CLASS_MAPS
+from ecg_lightning.data.labels import CLASSES_OF_TASK
 from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.metrics.ec57 import ECTOPIC
 from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, each_metric, groups, results_of_folds, sd
@@ -229,7 +229,7 @@ def frame(collection: Collection) -> "pd.DataFrame":
     lines = []
     for table in collection.tables:
         record = table.record
-        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASS_MAPS.get(table.task)}
+        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASSES_OF_TASK.get(table.task)}
         if record is not None:
             about_table |= {key: getattr(record, key) for key in ("dataset", "source", "synthetic", "class_map")}
             about_table |= {"split": record.protocol.name, "left_out": record.n_left_out}
