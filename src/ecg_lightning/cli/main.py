@@ -276,7 +276,9 @@ def report_runs(
 
 @app.command("plot")
 def plot_runs(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, of sweeps, or of such folders.", metavar="RUN")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, of sweeps, or of such folders.", metavar="RUN")
+    ],
     what: Annotated[
         Literal["confusion", "per-class", "learning-curves", "low-data"] | None,
         typer.Option(help="Which picture (default: the first three of each run)."),

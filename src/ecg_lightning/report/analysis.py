@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ecg_lightning.runs.predictions import labels_and_probabilities
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ def learning_curves(table: "pd.DataFrame", name: str) -> dict[str, list[tuple[fl
     """``training`` and ``validation`` → (epoch, value) of a metric in Lightning's ``metrics.csv``.
 
     Args:
-        table: its content, with the epochs as they are there; of its sparse rows the last value of each epoch counts.
+        table: its content; of its sparse rows the last value of each epoch counts.
         name: ``loss`` or ``macro_f1``.
     """
     curves = {}
@@ -92,5 +90,6 @@ def learning_curves(table: "pd.DataFrame", name: str) -> dict[str, list[tuple[fl
         column = f"{fold}/{name}"
         if {"epoch", column} <= set(table) and table[column].notna().any():
             values = table.groupby("epoch")[column].last().dropna()
-            curves[words] = list(zip(np.asarray(values.index, float).tolist(), values.tolist(), strict=True))
+            epochs = values.index + (values.index.min() == 0)  # Lightning's own tables count from 0
+            curves[words] = list(zip(map(float, epochs), values.tolist(), strict=True))
     return curves

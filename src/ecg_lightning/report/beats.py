@@ -183,7 +183,9 @@ def _class_saliency(one: ClassSaliency, found: Saliency, about: Explanation) -> 
         if one.partial_correlation is not None:
             text += f", given the height of the beat {_signed(f'{one.partial_correlation:.2f}')}"
         text += "."
-    return join(title, note(text), columns(*(_saliency(beat, found, about) for beat in one.beats), look="saliency-grid"))
+    return join(
+        title, note(text), columns(*(_saliency(beat, found, about) for beat in one.beats), look="saliency-grid")
+    )
 
 
 def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:

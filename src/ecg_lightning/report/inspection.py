@@ -102,7 +102,9 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if augmentation := training["augmentation"]:
         does = "; ".join(augmentation_phrases(augmentation))
         yield "", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}"
-    validated = {key.removeprefix("val/"): value for key, value in scores["validation"].items() if key.startswith("val/")}
+    validated = {
+        key.removeprefix("val/"): value for key, value in scores["validation"].items() if key.startswith("val/")
+    }
     if validated:
         yield "validation", ", ".join(_score(key, validated[key]) for key in SHOWN if key in validated)
     if test := scores["test"]:
@@ -148,7 +150,9 @@ def _layers(layers: Iterable[Mapping[str, Any]], network: Mapping[str, Any]) -> 
         shapes = layer["shapes"]
         shape = "×".join(map(str, shapes["weight"])) if "weight" in shapes else f"{len(shapes)} tensors"
         state = [Cell("frozen" if layer["frozen"] else "")] * bool(network["n_frozen"])
-        rows.append(Row([Cell(layer["name"]), Cell(shape), Cell(layer["part"]), *state, Cell(f"{layer['n_parameters']:,}")]))
+        rows.append(
+            Row([Cell(layer["name"]), Cell(shape), Cell(layer["part"]), *state, Cell(f"{layer['n_parameters']:,}")])
+        )
     blank = [Cell("")] * (len(columns) - 2)
     rows.append(Row([Cell("all"), *blank, Cell(f"{network['n_parameters']:,}")], mark="total"))
     return Table(columns=columns, rows=rows)

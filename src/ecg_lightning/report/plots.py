@@ -97,7 +97,9 @@ def confusion_picture(record: RunRecord, path: Path) -> None:
         color = "white" if share[row, column] > 55 else "black" if count else "#a0a0a0"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(n), record.classes)
-    axes.set_yticks(range(n), [f"{name}\n({total:,})" for name, total in zip(record.classes, support[:, 0], strict=True)])
+    axes.set_yticks(
+        range(n), [f"{name}\n({total:,})" for name, total in zip(record.classes, support[:, 0], strict=True)]
+    )
     for set_ticks in (axes.set_xticks, axes.set_yticks):
         set_ticks(np.arange(n - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
@@ -189,7 +191,9 @@ def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
     tasks = dict.fromkeys(curve["task"] for curve in curves)
     panels = [(task, name) for task in tasks for name in (("f1", "auroc") if task == "mi" else ("macro_f1",))]
     labels = list(dict.fromkeys(curve["label"] for curve in curves))
-    looks = {name: {"color": LINES[i % len(LINES)], "marker": MARKERS[i % len(MARKERS)]} for i, name in enumerate(labels)}
+    looks = {
+        name: {"color": LINES[i % len(LINES)], "marker": MARKERS[i % len(MARKERS)]} for i, name in enumerate(labels)
+    }
     width = max(4.6 * len(panels), 6.4)
     n_columns = max(1, min(len(labels), int(11 * width / (8 + max(map(len, labels))))))
     figure = _figure(width, 4.0 + 0.2 * -(-len(labels) // n_columns))

@@ -123,7 +123,10 @@ def markdown(*sections: Section, remarks: Sequence[str] = ()) -> str:
             lines[1] += ["---:"] * (len(heads) - len(lines[1]))
             lines += [
                 [_markdown(row.section)] * sectioned
-                + [_markdown_cell(cell, row.mark if at >= table.n_labels - 1 else "") for at, cell in enumerate(row.cells)]
+                + [
+                    _markdown_cell(cell, row.mark if at >= table.n_labels - 1 else "")
+                    for at, cell in enumerate(row.cells)
+                ]
                 for row in table.rows
             ]
             parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
@@ -192,12 +195,17 @@ def _tabular(table: Table) -> str:
             cells = [_latex_cell(cell, row.mark if at >= n - 1 else "") for at, cell in enumerate(row.cells)]
             labels = cells[1 : n - 1]
             rows += [r"\addlinespace"] * bool(before and labels != before)
-            rows.append(_latex_row([*cells[:1], *([""] * len(labels) if labels == before else labels), *cells[n - 1 :]]))
+            rows.append(
+                _latex_row([*cells[:1], *([""] * len(labels) if labels == before else labels), *cells[n - 1 :]])
+            )
             before = labels
             if table.spread_name(row):
                 # Below: beside it, nine columns would not fit a page.
                 spreads = (cell.spread(compact=True) for cell in row.cells)
-                shown = (rf"$\pm${text}" if cell.sd else text.replace("–", "--") for text, cell in zip(spreads, row.cells, strict=True))
+                shown = (
+                    rf"$\pm${text}" if cell.sd else text.replace("–", "--")
+                    for text, cell in zip(spreads, row.cells, strict=True)
+                )
                 rows.append(_latex_row(list(shown)))
     return "\n".join([*rows, r"\bottomrule", r"\end{tabular}"])
 

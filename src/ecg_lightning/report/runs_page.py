@@ -309,7 +309,9 @@ def _differences(first: Entry, answers: Answers, metrics: Sequence[Metric]) -> M
     rows = []
     for name, answer in answers.items():
         found = [(metric, dig(answer["differences"], metric.key)) for metric in metrics]
-        rows.append(Row([Cell(name), *(Cell() if one is None else difference(metric, one, 1) for metric, one in found)]))
+        rows.append(
+            Row([Cell(name), *(Cell() if one is None else difference(metric, one, 1) for metric, one in found)])
+        )
     heads = [Column("minus", text=True, wrap=True), *(Column(name_of(metric)) for metric in metrics)]
     title = f"{first.name} minus …"
     text = [f"Points of percent, {first.name} minus the other, on the same test beats."]

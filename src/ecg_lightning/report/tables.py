@@ -82,7 +82,9 @@ def by_class(
         cells += [numbers.cell(of_class(name, metric)) for metric in metrics]
         cells.append(Cell(numbers.number(f"test.per_class.{name}.support")))
         own = numbers.value(f"test.per_class.{name}.f1")
-        rows.append(Row([*cells, *_published(published, (published or {}).get("per_class", {}).get(name), theirs, own)]))
+        rows.append(
+            Row([*cells, *_published(published, (published or {}).get("per_class", {}).get(name), theirs, own)])
+        )
     keys = {"precision": "macro_precision", "recall": "macro_recall", "f1": "macro_f1"}
     cells = [Cell("macro (mean)")]
     cells += [numbers.cell(OVERALL[keys[metric]]) if metric in keys else Cell("") for metric in metrics]
@@ -136,7 +138,9 @@ def ec57(numbers: Numbers) -> Table | None:
         return None
     metrics = ("sensitivity", "positive_predictivity", "f1", "false_positive_rate")
     columns = [Column("class", head="EC57, gross", text=True)]
-    columns += [Column((one := of_ec57("V", metric)).name, about=one.label.removeprefix("EC57 V ")) for metric in metrics]
+    columns += [
+        Column((one := of_ec57("V", metric)).name, about=one.label.removeprefix("EC57 V ")) for metric in metrics
+    ]
     columns += [Column(short, about=f"{words} beats") for short, words in COUNTS.items()]
     rows = []
     for without in (False, True):
@@ -215,9 +219,14 @@ def sweep_sections(runs: Mapping[str, RunRecord], failures: Mapping[str, str] | 
         _jobs({name: record for name, record in runs.items() if (record.task, record.fold) == kind}) for kind in kinds
     ]
     if failures:
-        firsts = {name: next(filter(None, map(str.strip, error.splitlines())), "no message") for name, error in failures.items()}
+        firsts = {
+            name: next(filter(None, map(str.strip, error.splitlines())), "no message")
+            for name, error in failures.items()
+        }
         notes = [Note(f"{len(failures)} of {len(runs) + len(failures)} jobs failed:", "warning")]
-        sections.append(Section(notes=[*notes, *(Note(f"  {name}: {error}", "plain") for name, error in firsts.items())]))
+        sections.append(
+            Section(notes=[*notes, *(Note(f"  {name}: {error}", "plain") for name, error in firsts.items())])
+        )
     return sections or [Section(notes=[Note("no jobs", "plain")])]
 
 
@@ -322,7 +331,9 @@ def _spread(title: str, entries: Sequence[Mapping[str, Any]], note: str) -> Sect
         rows.append(Row([*lead, Cell(name), *cells]))
         missing = sorted(set(range(entry["n_folds"] or 0)) - set(entry["folds"]))
         n_train = entry["n"]["train"] if "n" in entry else entry["n_train"]
-        text = f"{' '.join(entry['overrides'])} ({n_train:,.0f} training beats){' SYNTHETIC BEATS' * entry['synthetic']}"
+        text = (
+            f"{' '.join(entry['overrides'])} ({n_train:,.0f} training beats){' SYNTHETIC BEATS' * entry['synthetic']}"
+        )
         if missing:
             text += f" without fold {', '.join(map(str, missing))} of {entry['n_folds']}"
         legend.append(Note(text, "caution" if missing or entry["synthetic"] else ""))
