@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ecg_lightning.runs.predictions import labels_and_probabilities
 
 if TYPE_CHECKING:
@@ -73,8 +75,10 @@ def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[st
         is_class = labels == i
         if is_class.any() and not is_class.all():
             precision, recall, _ = precision_recall_curve(is_class, probabilities[:, i])
-            # The last point (recall 0, precision 1) is scikit-learn's own and of no threshold.
-            curves[name] = list(zip(recall[-2::-1].tolist(), precision[-2::-1].tolist(), strict=True))
+            # The last point (recall 0, precision 1) is scikit-learn's own and of no threshold; finer steps are not seen.
+            points = np.stack([recall, precision], axis=1)[-2::-1].round(3)
+            kept = np.append(True, np.diff(points, axis=0).any(axis=1))
+            curves[name] = [(x, y) for x, y in points[kept].tolist()]
     return curves
 
 
