@@ -363,8 +363,8 @@ def _verdict(correlation: float | None, partial: float | None, classes: Sequence
     if correlation >= HARDLY and partial is not None and partial < HARDLY:
         return (
             f"Much of what stands out in these pictures also does with randomised models ({metric}): it depends less "
-            "on what the model has learnt than on where a beat is far from its baseline, by which the method "
-            f"multiplies. The rest differs (partial correlation {partial:.2f})."
+            "on what the model has learnt than on where a beat is far from its baseline, which the method favours "
+            f"by itself. The rest differs (partial correlation {partial:.2f})."
         )
     if correlation >= HARDLY:
         return (

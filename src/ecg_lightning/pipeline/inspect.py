@@ -206,11 +206,11 @@ def _is_head(layer: str) -> bool:
 
 
 def _by_layer(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Module → its own weights by their last name."""
+    """Module → its own weights by their last name; an array that belongs to no module stands alone."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, weight in weights.items():
         layer, _, last = name.rpartition(".")
-        layers.setdefault(layer, {})[last] = weight
+        layers.setdefault(layer or name, {})[last] = weight
     return layers
 
 
