@@ -274,6 +274,26 @@ def report_runs(
     typer.echo(write_report(folders, output, baselines=baseline or (), embedding=not brief))
 
 
+@app.command("plot")
+def plot_runs(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, of sweeps, or of such folders.", metavar="RUN")
+    ],
+    what: Annotated[
+        Literal["confusion", "per-class", "learning-curves", "low-data"] | None,
+        typer.Option(help="Which picture (default: the first three of each run)."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .png, or a folder for several (default: the run's folder).")
+    ] = None,
+) -> None:
+    """Draw runs as PNG: confusion matrix, F1 by class, learning curves, scores by size of the training set."""
+    from ecg_lightning.report.plots import plot
+
+    for path in plot(folders, what, output):
+        typer.echo(path)
+
+
 @app.command("show")
 def show_augmentation(
     overrides: Annotated[
@@ -286,6 +306,10 @@ def show_augmentation(
     beats: Annotated[int, typer.Option(min=1, max=8, help="Training beats of each class.")] = 3,
 ) -> None:
     """Draw what augmentation makes of training beats of every class."""
-    from ecg_lightning.pipeline.preview import show
+    from ecg_lightning.pipeline.preview import preview
+    from ecg_lightning.report.plots import augmentation_picture
 
-    typer.echo(show(overrides or [], output=output, n_beats=beats))
+    found = preview(overrides or [], n_beats=beats)
+    path = output or Path(f"augmentation_{found.augmentation['name']}.png")
+    augmentation_picture(found, path)
+    typer.echo(path)

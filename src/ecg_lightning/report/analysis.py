@@ -75,8 +75,10 @@ def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[st
         is_class = labels == i
         if is_class.any() and not is_class.all():
             precision, recall, _ = precision_recall_curve(is_class, probabilities[:, i])
-            # The last point (recall 0, precision 1) is scikit-learn's own and of no threshold.
-            curves[name] = list(zip(recall[-2::-1].tolist(), precision[-2::-1].tolist(), strict=True))
+            # The last point (recall 0, precision 1) is scikit-learn's own and of no threshold; finer steps are not seen.
+            points = np.stack([recall, precision], axis=1)[-2::-1].round(3)
+            kept = np.append(True, np.diff(points, axis=0).any(axis=1))
+            curves[name] = [(x, y) for x, y in points[kept].tolist()]
     return curves
 
 
@@ -84,7 +86,7 @@ def learning_curves(table: "pd.DataFrame", name: str) -> dict[str, list[tuple[fl
     """``training`` and ``validation`` → (epoch, value) of a metric in Lightning's ``metrics.csv``.
 
     Args:
-        table: its content, with the epochs as they are there; of its sparse rows the last value of each epoch counts.
+        table: its content; of its sparse rows the last value of each epoch counts.
         name: ``loss`` or ``macro_f1``.
     """
     curves = {}
@@ -92,5 +94,6 @@ def learning_curves(table: "pd.DataFrame", name: str) -> dict[str, list[tuple[fl
         column = f"{fold}/{name}"
         if {"epoch", column} <= set(table) and table[column].notna().any():
             values = table.groupby("epoch")[column].last().dropna()
-            curves[words] = list(zip(np.asarray(values.index, float).tolist(), values.tolist(), strict=True))
+            epochs = values.index + (values.index.min() == 0)  # Lightning's own tables count from 0
+            curves[words] = list(zip(map(float, epochs), values.tolist(), strict=True))
     return curves

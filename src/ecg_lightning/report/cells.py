@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
-from markupsafe import escape
+from markupsafe import Markup, escape
 
 NONE = "–"
 """What is shown for a metric that is not defined."""
@@ -58,12 +58,13 @@ class Number:
         shown = round(self.factor * self.value, self.digits) or 0.0  # no minus before a zero
         return f"{shown:{'+' if self.signed and shown else ''}.{self.digits}f}"
 
-    def __html__(self) -> str:
-        words = escape(str(self).replace("-", MINUS))
+    def __html__(self) -> Markup:
+        words = str(self).replace("-", MINUS)
         if not self.place:
-            return str(words)
+            return escape(words)
         origin = "computed" if self.computed else "figure"
-        return f'<data value="{self.value!r}" data-{origin}="{escape(clean(self.place))}">{words}</data>'
+        element = Markup('<data value="{}" data-{}="{}">{}</data>')
+        return element.format(repr(self.value), origin, clean(self.place), words)
 
     def rounded(self, digits: int) -> "Number":
         """The same number with other digits."""

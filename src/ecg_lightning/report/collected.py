@@ -13,14 +13,14 @@ from typing import Any
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class, of_ec57
+from ecg_lightning.metrics.catalogue import OVERALL, Metric, of_class, of_ec57
 from ecg_lightning.report import render
 from ecg_lightning.report.cells import NONE, Cell, Column, Note, Row, Section, Table, mark_best
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.tables import POOLED_AUROC_NOTE, SYNTHETIC_WARNING
 from ecg_lightning.runs.collect import SCRATCH, Block, Collection, RunsTable, errata, frame
 from ecg_lightning.runs.collect import Row as Runs
-from ecg_lightning.runs.published import PUBLISHED_CAVEAT, Elsewhere
+from ecg_lightning.runs.published import PUBLISHED_CAVEAT
 
 NOT_RUN = "not run"
 
@@ -152,7 +152,9 @@ def _notes(table: RunsTable) -> list[Note]:
     notes = []
     if table.record is not None:
         prints = {block.context: row.runs[0].record.fingerprint for block in table.blocks for row in block.rows}
-        shown = ", ".join(prints.values()) if len(prints) < 2 else "; ".join(f"{of}: {one}" for of, one in prints.items())
+        shown = (
+            ", ".join(prints.values()) if len(prints) < 2 else "; ".join(f"{of}: {one}" for of, one in prints.items())
+        )
         sizes = " to ".join(f"{n:,}" for n in table.n_test)
         notes.append(f"Beats: {sizes} {table.tested} beats, data fingerprint {shown}. Split {table.protocol}.")
         notes.append(f"Classes: {table.record.class_map}.")

@@ -55,13 +55,23 @@ def compare_section(answer: Mapping[str, Any]) -> Section:
         rows.append(
             Row([Cell(metric.label), *numbers, Cell(cell.content), Cell(ends), Cell(p)])
             if cell.mark != "significant"
-            else Row([Cell(one, mark="significant") for one in (metric.label, *(n.content for n in numbers), cell.content, ends, p)])
+            else Row(
+                [
+                    Cell(one, mark="significant")
+                    for one in (metric.label, *(n.content for n in numbers), cell.content, ends, p)
+                ]
+            )
         )
     legend = []
     for side in ("first", "second"):
         about = answer[side]
         text = ", ".join(str(part) for part in (about.get("model"), about["path"]) if part)
-        legend.append(Note(text + " SYNTHETIC BEATS" * bool(about.get("synthetic")), "caution" if about.get("synthetic") else "plain"))
+        legend.append(
+            Note(
+                text + " SYNTHETIC BEATS" * bool(about.get("synthetic")),
+                "caution" if about.get("synthetic") else "plain",
+            )
+        )
     protocol = answer["first"].get("protocol")
     notes = [Note(f"Split {protocol}.")] if protocol else []
     notes += [Note(note) for note in bootstrap_notes(answer)]

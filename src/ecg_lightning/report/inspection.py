@@ -14,7 +14,8 @@ SHOWN = ("macro_f1", "accuracy", "specificity", "auroc", "loss")
 def description_section(description: Mapping[str, Any]) -> Section:
     """What `describe` returned."""
     network, task = description["network"], description["task"]
-    name = f"{network['name'] or 'unknown'}{' (guessed)' if network['guessed'] else ''}"
+    kind = " (guessed)" if network["guessed"] else ", a baseline" if network.get("baseline") else ""
+    name = f"{network['name'] or 'unknown'}{kind}"
     n = network["n_outputs"]
     outputs = "" if n is None else f", {n} output{'s' * (n > 1)}"
     facts = [("file", description["file"])]
@@ -71,9 +72,8 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of a checkpoint's table, with their labels."""
     beats, data, training, scores = (description[key] for key in ("beats", "data", "training", "scores"))
     rate = "unknown rate" if beats["fs"] is None else f"{beats['fs']:g} Hz"
-    leads = beats.get("leads") or beats.get("lead")
-    lead = "" if not leads else f", lead {leads if isinstance(leads, str) else ', '.join(leads)}"
-    yield "beats", f"{beats['length']} samples at {rate}{lead}"
+    leads = f", lead{'s' * (len(beats['leads']) > 1)} {', '.join(beats['leads'])}" if beats["leads"] else ""
+    yield "beats", f"{beats['length']} samples at {rate}{leads}"
     if beats["cut"]:
         yield "", _phrase(beats["cut"])
     if beats["context"]:
@@ -87,17 +87,24 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     learning = f", {frozen:,} of {network['n_parameters']:,} parameters frozen" if frozen else ""
     factor = transfer.get("backbone_lr", 1)
     learning += f", learning rate of the backbone × {factor:g}" if factor != 1 else ""
-    yield "start", ("random initialisation" if mode == "none" else f"transfer {mode}{learning}")
+    if not network["baseline"]:
+        yield "start", ("random initialisation" if mode == "none" else f"transfer {mode}{learning}")
     for origin in description["chain"]:
         yield "", f"← {_origin(origin)}"
 
+    seed = "" if training["seed"] is None else f"seed {training['seed']}"
     of = f" of {training['max_epochs']}" if training["max_epochs"] else ""
-    yield "training", f"saved in epoch {training['epoch']}{of}, step {training['step']}, seed {training['seed']}"
-    yield "", _phrase(training["optimizer"])
+    epoch = "" if training["epoch"] is None else f"saved in epoch {training['epoch']}{of}, step {training['step']}"
+    if epoch or seed:
+        yield "training", ", ".join(filter(None, (epoch, seed)))
+    if training["optimizer"]:
+        yield "", _phrase(training["optimizer"])
     if augmentation := training["augmentation"]:
         does = "; ".join(augmentation_phrases(augmentation))
         yield "", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}"
-    validated = {key.removeprefix("val/"): value for key, value in scores["validation"].items() if key.startswith("val/")}
+    validated = {
+        key.removeprefix("val/"): value for key, value in scores["validation"].items() if key.startswith("val/")
+    }
     if validated:
         yield "validation", ", ".join(_score(key, validated[key]) for key in SHOWN if key in validated)
     if test := scores["test"]:
@@ -143,7 +150,9 @@ def _layers(layers: Iterable[Mapping[str, Any]], network: Mapping[str, Any]) -> 
         shapes = layer["shapes"]
         shape = "×".join(map(str, shapes["weight"])) if "weight" in shapes else f"{len(shapes)} tensors"
         state = [Cell("frozen" if layer["frozen"] else "")] * bool(network["n_frozen"])
-        rows.append(Row([Cell(layer["name"]), Cell(shape), Cell(layer["part"]), *state, Cell(f"{layer['n_parameters']:,}")]))
+        rows.append(
+            Row([Cell(layer["name"]), Cell(shape), Cell(layer["part"]), *state, Cell(f"{layer['n_parameters']:,}")])
+        )
     blank = [Cell("")] * (len(columns) - 2)
     rows.append(Row([Cell("all"), *blank, Cell(f"{network['n_parameters']:,}")], mark="total"))
     return Table(columns=columns, rows=rows)

@@ -123,7 +123,10 @@ def markdown(*sections: Section, remarks: Sequence[str] = ()) -> str:
             lines[1] += ["---:"] * (len(heads) - len(lines[1]))
             lines += [
                 [_markdown(row.section)] * sectioned
-                + [_markdown_cell(cell, row.mark if at >= table.n_labels - 1 else "") for at, cell in enumerate(row.cells)]
+                + [
+                    _markdown_cell(cell, row.mark if at >= table.n_labels - 1 else "")
+                    for at, cell in enumerate(row.cells)
+                ]
                 for row in table.rows
             ]
             parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
@@ -192,12 +195,17 @@ def _tabular(table: Table) -> str:
             cells = [_latex_cell(cell, row.mark if at >= n - 1 else "") for at, cell in enumerate(row.cells)]
             labels = cells[1 : n - 1]
             rows += [r"\addlinespace"] * bool(before and labels != before)
-            rows.append(_latex_row([*cells[:1], *([""] * len(labels) if labels == before else labels), *cells[n - 1 :]]))
+            rows.append(
+                _latex_row([*cells[:1], *([""] * len(labels) if labels == before else labels), *cells[n - 1 :]])
+            )
             before = labels
             if table.spread_name(row):
                 # Below: beside it, nine columns would not fit a page.
                 spreads = (cell.spread(compact=True) for cell in row.cells)
-                shown = (rf"$\pm${text}" if cell.sd else text.replace("–", "--") for text, cell in zip(spreads, row.cells, strict=True))
+                shown = (
+                    rf"$\pm${text}" if cell.sd else text.replace("–", "--")
+                    for text, cell in zip(spreads, row.cells, strict=True)
+                )
                 rows.append(_latex_row(list(shown)))
     return "\n".join([*rows, r"\bottomrule", r"\end{tabular}"])
 
@@ -216,9 +224,8 @@ def _latex_row(cells: Sequence[str]) -> str:
 # HTML ----------------------------------------------------------------------------------------------------------------
 
 
-def html(table: Table, label: str = "") -> Markup:
+def html(table: Table, label: str = "", *, look: str = "") -> Markup:
     """A table that scrolls by itself where there is no room; `label` names it where it has no title."""
-    heads = [column.short or column.name for column in table.columns] if _grouped(table) else []
     caption = Markup("<caption>{}</caption>").format(clean(table.title)) if table.title else ""
     body, last = Markup("<tbody>"), ""
     for row in table.rows:
@@ -230,8 +237,8 @@ def html(table: Table, label: str = "") -> Markup:
             for at, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True))
         )
         body += Markup("<tr>{}</tr>\n").format(cells)
-    head = _head([column.name for column in table.columns], table.columns)
-    if heads:
+    head = _head(table.columns)
+    if any(column.group for column in table.columns):
         groups = [(name, list(of)) for name, of in groupby(table.columns, key=lambda column: column.group)]
         over = Markup("").join(
             Markup('<th scope="colgroup" colspan="{}">{}</th>').format(len(of), name)
@@ -239,25 +246,21 @@ def html(table: Table, label: str = "") -> Markup:
             else Markup("").join(Markup('<th scope="col" rowspan="2">{}</th>').format(one.name) for one in of)
             for name, of in groups
         )
-        grouped = [column for column in table.columns if column.group]
-        head = over + Markup("</tr><tr>") + _head([column.short or column.name for column in grouped], grouped)
-    shaded = any(cell.shade is not None for row in table.rows for cell in row.cells)
+        head = over + Markup("</tr><tr>") + _head([column for column in table.columns if column.group])
+    look = "confusion" if any(cell.shade is not None for row in table.rows for cell in row.cells) else look
     return Markup(
         '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table{}>{}<thead><tr>{}</tr></thead>\n{}</tbody>'
         "</table></div>"
-    ).format(table.title or label, Markup(' class="confusion"') if shaded else "", caption, head, body)
+    ).format(table.title or label, Markup(' class="{}"').format(look) if look else "", caption, head, body)
 
 
-def _grouped(table: Table) -> bool:
-    return any(column.group for column in table.columns)
-
-
-def _head(names: Sequence[str], columns: Sequence[Column]) -> Markup:
-    shown = (
-        Markup('<abbr title="{}">{}</abbr>').format(column.about, name) if column.about else escape(name)
-        for name, column in zip(names, columns, strict=True)
-    )
-    return Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in shown)
+def _head(columns: Sequence[Column]) -> Markup:
+    cells = Markup("")
+    for column in columns:
+        name, about = column.short or column.name, column.about or (column.name if column.short else "")
+        shown = Markup('<abbr title="{}">{}</abbr>').format(about, name) if about and not column.group else escape(name)
+        cells += Markup('<th scope="col"{}>{}</th>').format(Markup(' class="text"') if column.text else "", shown)
+    return cells
 
 
 def _html_cell(cell: Cell, column: Column, *, is_first: bool) -> Markup:
@@ -275,7 +278,7 @@ def _html_cell(cell: Cell, column: Column, *, is_first: bool) -> Markup:
         between = " to " if cell.interval[0].value < 0 else "–"
         small = Markup('<span class="nobreak">{}{}{}</span>').format(cell.interval[0], between, cell.interval[1])
     more = Markup("<small>{}</small>").format(small) if small != "" else ""
-    looks = [cell.mark] * (cell.mark in ("best", "significant")) + ["wrap"] * column.wrap
+    looks = [cell.mark] * (cell.mark in ("best", "significant")) + ["wrap"] * column.wrap + ["text"] * column.text
     attributes = Markup(' class="{}"').format(" ".join(looks)) if looks else Markup("")
     if cell.shade is not None:
         attributes += Markup(' style="--share:{}"').format(f"{cell.shade:.3f}")

@@ -17,7 +17,6 @@ from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, note, prose, render
 from ecg_lightning.report.render import html
 from ecg_lightning.report.tables import (
-    METRICS,
     SYNTHETIC_WARNING,
     by_class,
     ec57,
@@ -37,7 +36,10 @@ if TYPE_CHECKING:
 
 NO_PREDICTIONS = "This needs the predictions.parquet of the run, which is not there."
 
-TASKS = {"arrhythmia": "Which of the five AAMI classes is this beat?", "mi": "Is this beat of a patient with infarction?"}
+TASKS = {
+    "arrhythmia": "Which of the five AAMI classes is this beat?",
+    "mi": "Is this beat of a patient with infarction?",
+}
 
 DATASETS = {"mitbih": "MIT-BIH", "ptbdb": "PTB Diagnostic"}
 
@@ -133,9 +135,15 @@ def _about(record: RunRecord, f: Numbers) -> Iterator[tuple[str, Any]]:
     yield "classes", f"{record.class_map} ({symbols})" if record.task == "arrhythmia" else record.class_map
     yield "context", record.context.phrase()
     network = Markup("{}, {} parameters").format(record.model, f.number("n_parameters"))
-    yield "model", f"{record.model}, a baseline" if record.baseline else network if record.n_parameters else record.model
+    yield (
+        "model",
+        f"{record.model}, a baseline" if record.baseline else network if record.n_parameters else record.model,
+    )
     if not record.baseline:
-        yield "weights", "random initialisation" if record.transfer == "none" else f"pretrained, transfer {record.transfer}"
+        yield (
+            "weights",
+            "random initialisation" if record.transfer == "none" else f"pretrained, transfer {record.transfer}",
+        )
     settings = (("augmentation", record.augmentation), ("resampling", record.resampling), ("loss", record.loss))
     yield "training", ", ".join(f"{name} {value}" for name, value in settings if value)
     if record.epochs:
@@ -186,7 +194,7 @@ def _metrics(record: RunRecord, f: Numbers) -> Markup:
     )
     counted = ec57(f)
     averages = [
-        Markup("{} {} {}").format(name, metric.name, f.metric(metric, 1))
+        Markup("{} {} {}").format(name, metric.name.removeprefix("av. "), f.metric(metric, 1))
         for name in ("V", "S")
         for metric in (of_ec57(name, f"average_{key}") for key in ("sensitivity", "positive_predictivity"))
         if f.value(metric.place) is not None
@@ -198,7 +206,7 @@ def _metrics(record: RunRecord, f: Numbers) -> Markup:
         columns(
             figure(_f1_chart(record, f), f"F1 of each class{level}.{legend}"),
             html(of_classes),
-            html(overall(f)),
+            html(overall(f), look="inline"),
             Markup("<div>{}</div>").format(join(counted and html(counted), aside_ec57)) if counted else "",
             look="two tables",
         ),
@@ -244,10 +252,17 @@ def _confusion(record: RunRecord, f: Numbers) -> Markup:
     title = "True class (rows) by predicted class (columns): percent of the row, and beats"
     matrix = Table(title=title, columns=[Column("true", text=True), *names], rows=rows)
     frequent = [
-        Row([Cell(classes[i], swatch=i), Cell(classes[j]), Cell(f.number(f"test.confusion.{i}.{j}")), Cell(_share(share))])
+        Row(
+            [
+                Cell(classes[i], swatch=i),
+                Cell(classes[j]),
+                Cell(f.number(f"test.confusion.{i}.{j}")),
+                Cell(_share(share)),
+            ]
+        )
         for _, i, j, share in sorted(errors)[:MOST_FREQUENT]
     ]
-    heads = [Column("true", text=True), Column("predicted"), Column("beats"), Column("% of class")]
+    heads = [Column("true", text=True), Column("predicted", text=True), Column("beats"), Column("% of class")]
     return columns(html(matrix), frequent and html(Table(title="Most frequent errors", columns=heads, rows=frequent)))
 
 
@@ -299,7 +314,9 @@ def _calibration(record: RunRecord, f: Numbers) -> Markup:
             charts.Line(points=[(one["confidence"], one["accuracy"]) for one in bins], dots=True),
         ],
         title="Reliability",
-        description="; ".join(f"confidence {100 * b['confidence']:.0f} %, accuracy {100 * b['accuracy']:.0f} %" for b in bins),
+        description="; ".join(
+            f"confidence {100 * b['confidence']:.0f} %, accuracy {100 * b['accuracy']:.0f} %" for b in bins
+        ),
         x=charts.percent_axis("confidence, %", low, 1),
         y=charts.percent_axis("accuracy, %", 0, 1),
     )
@@ -324,9 +341,9 @@ def _calibration(record: RunRecord, f: Numbers) -> Markup:
         ends, value = f.interval(metric, max(2, metric.digits)), f.metric(metric)
         percent = " %" * (metric.scale == 100 and isinstance(value, Number))
         between = Markup(" ({}–{})").format(*ends) if ends else ""
-        values.append(Markup("{} {}{}{}").format(metric.label, value, percent, between))
-    sentence = Markup("{}. Mean confidence is {} %, accuracy {} %: the model is {}.").format(
-        Markup(", ").join(values),
+        values.append(Markup("{} is {}{}{}").format(metric.label, value, percent, between))
+    sentence = Markup("The {}. Mean confidence is {} %, accuracy {} %: the model is {}.").format(
+        Markup(", the ").join(values),
         f"{100 * confidence:.1f}", f.percent("test.accuracy", 1), how,
     )  # fmt: skip
     about = (
@@ -360,7 +377,9 @@ def _records(record: RunRecord, f: Numbers, table: "pd.DataFrame | None") -> Mar
     drawn = []
     for part in filter(None, (rows[:half], rows[half:])):
         words = "; ".join(f"{row.name}: {row.words}" for row in part)
-        drawn.append(figure(charts.bars(part, title="Errors by record", description=words, longest=worst[0].total, left=left)))
+        drawn.append(
+            figure(charts.bars(part, title="Errors by record", description=words, longest=worst[0].total, left=left))
+        )
     upto = np.cumsum([one.total for one in errors])
     text = f"Errors in each record by true class, the record with most errors first. {total:,} errors"
     text += f", half of them in {int((2 * upto < total).sum()) + 1} of {len(errors)} records."
@@ -441,4 +460,6 @@ def _training(record: RunRecord, metrics: Path) -> Markup:
     if not drawn:
         return note("This run has no learning curves.")
     monitor = record.monitor.removeprefix("val/").replace("macro_f1", "macro-F1")
-    return join(columns(*map(figure, drawn)), note(f"The best epoch is chosen by {monitor} on validation, never on test."))
+    return join(
+        columns(*map(figure, drawn)), note(f"The best epoch is chosen by {monitor} on validation, never on test.")
+    )

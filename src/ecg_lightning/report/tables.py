@@ -67,13 +67,14 @@ def by_class(
     classes = list(numbers.value("test.per_class"))
     columns = [Column("class", text=True)]
     for metric in metrics:
-        label = metric_at((metric,)).label
-        columns.append(Column(label, head=LINES.get(metric, label), about=ABOUT.get(metric, "")))
+        label, short = metric_at((metric,)).label, of_class("", metric).short.strip()
+        columns.append(Column(label, short=short, head=LINES.get(metric, label), about=ABOUT.get(metric, "")))
     columns.append(Column("beats"))
     if published:
         for metric in theirs:
             label = metric_at((metric,)).label
-            columns.append(Column(f"published {label}", head=f"publ.\n{LINES.get(metric, label)}"))
+            head = f"publ.\n{LINES.get(metric, label)}"
+            columns.append(Column(f"published {label}", short=f"publ. {label}", head=head))
         columns += [Column("difference in F1", head="F1 -\npubl.")] * (len(theirs) > 1)
     rows = []
     for at, name in enumerate(classes):
@@ -81,7 +82,9 @@ def by_class(
         cells += [numbers.cell(of_class(name, metric)) for metric in metrics]
         cells.append(Cell(numbers.number(f"test.per_class.{name}.support")))
         own = numbers.value(f"test.per_class.{name}.f1")
-        rows.append(Row([*cells, *_published(published, (published or {}).get("per_class", {}).get(name), theirs, own)]))
+        rows.append(
+            Row([*cells, *_published(published, (published or {}).get("per_class", {}).get(name), theirs, own)])
+        )
     keys = {"precision": "macro_precision", "recall": "macro_recall", "f1": "macro_f1"}
     cells = [Cell("macro (mean)")]
     cells += [numbers.cell(OVERALL[keys[metric]]) if metric in keys else Cell("") for metric in metrics]
@@ -134,15 +137,17 @@ def ec57(numbers: Numbers) -> Table | None:
     if not numbers.value("test.ec57"):
         return None
     metrics = ("sensitivity", "positive_predictivity", "f1", "false_positive_rate")
-    columns = [Column("EC57, gross", text=True)]
-    columns += [Column((one := of_ec57("V", metric)).name, about=one.label.removeprefix("EC57 V ")) for metric in metrics]
+    columns = [Column("class", head="EC57, gross", text=True)]
+    columns += [
+        Column((one := of_ec57("V", metric)).name, about=one.label.removeprefix("EC57 V ")) for metric in metrics
+    ]
     columns += [Column(short, about=f"{words} beats") for short, words in COUNTS.items()]
     rows = []
     for without in (False, True):
         for name in ("V", "S"):
             place = f"test.ec57.{'without_232.' * without}{name}"
             if numbers.value(place):
-                cells = [Cell(f"{name} without record 232" if without else name)]
+                cells = [Cell(f"{name} without 232" if without else name)]
                 cells += [numbers.cell(of_ec57(name, metric, without=without)) for metric in metrics]
                 rows.append(Row([*cells, *(Cell(numbers.number(f"{place}.{count.lower()}")) for count in COUNTS)]))
     return Table(title="Ectopic beats as counted by ANSI/AAMI EC57, gross", columns=columns, rows=rows)
@@ -169,7 +174,7 @@ def conditions(record: RunRecord, *, parts: bool = True) -> str:
         parts: see `Protocol.sentence`.
     """
     split = record.protocol.sentence(parts=parts, seed=parts)
-    leads = f", lead {' and '.join(record.leads)}" if record.leads else ""
+    leads = f" ({', '.join(record.leads)})" if record.leads else ""
     return (
         f"{record.dataset} from {record.source}{leads}; split {split}; classes: {record.class_map}; "
         f"context: {record.context.phrase()}"
@@ -214,9 +219,14 @@ def sweep_sections(runs: Mapping[str, RunRecord], failures: Mapping[str, str] | 
         _jobs({name: record for name, record in runs.items() if (record.task, record.fold) == kind}) for kind in kinds
     ]
     if failures:
-        firsts = {name: next(filter(None, map(str.strip, error.splitlines())), "no message") for name, error in failures.items()}
+        firsts = {
+            name: next(filter(None, map(str.strip, error.splitlines())), "no message")
+            for name, error in failures.items()
+        }
         notes = [Note(f"{len(failures)} of {len(runs) + len(failures)} jobs failed:", "warning")]
-        sections.append(Section(notes=[*notes, *(Note(f"  {name}: {error}", "plain") for name, error in firsts.items())]))
+        sections.append(
+            Section(notes=[*notes, *(Note(f"  {name}: {error}", "plain") for name, error in firsts.items())])
+        )
     return sections or [Section(notes=[Note("no jobs", "plain")])]
 
 
@@ -321,7 +331,9 @@ def _spread(title: str, entries: Sequence[Mapping[str, Any]], note: str) -> Sect
         rows.append(Row([*lead, Cell(name), *cells]))
         missing = sorted(set(range(entry["n_folds"] or 0)) - set(entry["folds"]))
         n_train = entry["n"]["train"] if "n" in entry else entry["n_train"]
-        text = f"{' '.join(entry['overrides'])} ({n_train:,.0f} training beats){' SYNTHETIC BEATS' * entry['synthetic']}"
+        text = (
+            f"{' '.join(entry['overrides'])} ({n_train:,.0f} training beats){' SYNTHETIC BEATS' * entry['synthetic']}"
+        )
         if missing:
             text += f" without fold {', '.join(map(str, missing))} of {entry['n_folds']}"
         legend.append(Note(text, "caution" if missing or entry["synthetic"] else ""))

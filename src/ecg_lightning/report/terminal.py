@@ -52,8 +52,12 @@ def transfer_section(model: "BeatModel", transfer: "Transfer", origin: Mapping[s
         later = f"after epoch {transfer.frozen_epochs}" if transfer.mode == "finetune" and frozen else "frozen"
         rate = f"rate × {transfer.backbone_lr:g}" if not model.is_head(part) and transfer.backbone_lr != 1 else "yes"
         learning += n if learns else 0
-        rows.append(Row([Cell(part), Cell("loaded" if loaded else "new"), Cell(rate if learns else later), Cell(f"{n:,}")]))
-    rows.append(Row([Cell("all"), Cell(""), Cell(f"{learning:,} weights"), Cell(f"{model.n_parameters:,}")], mark="total"))
+        rows.append(
+            Row([Cell(part), Cell("loaded" if loaded else "new"), Cell(rate if learns else later), Cell(f"{n:,}")])
+        )
+    rows.append(
+        Row([Cell("all"), Cell(""), Cell(f"{learning:,} weights"), Cell(f"{model.n_parameters:,}")], mark="total")
+    )
     trained = f", trained on {origin['task']}" if "task" in origin else ""
     title = f"Transfer ({transfer.mode}) from {origin['file']}{trained}"
     return Section(title=title, tables=[Table(columns=columns, rows=rows)])

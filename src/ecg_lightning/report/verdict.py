@@ -39,9 +39,7 @@ LONG = {
 }
 
 
-def verdict(
-    record: RunRecord, numbers: Numbers, baselines: Sequence[Mapping[str, Any]] | None = None
-) -> list[Markup]:
+def verdict(record: RunRecord, numbers: Numbers, baselines: Sequence[Mapping[str, Any]] | None = None) -> list[Markup]:
     """A few sentences.
 
     Args:
@@ -78,7 +76,11 @@ def _arrhythmia(record: RunRecord, f: Numbers) -> list[Markup]:
     enough = {name: one for name, one in there.items() if one["support"] >= FEW_BEATS} or there
     good = [name for name, one in enough.items() if one["f1"] >= GOOD]
     if good and len(good) < len(enough):
-        sentences.append(Markup("{} {} an F1 of {} % or more.").format(listed(good), "has" if len(good) == 1 else "have", f"{100 * GOOD:.0f}"))
+        sentences.append(
+            Markup("{} {} an F1 of {} % or more.").format(
+                listed(good), "has" if len(good) == 1 else "have", f"{100 * GOOD:.0f}"
+            )
+        )
     elif not good and enough:
         sentences.append(Markup("No class has an F1 of {} %.").format(f"{100 * GOOD:.0f}"))
     failed = [name for name, one in enough.items() if one["f1"] < FAILED]
@@ -116,7 +118,9 @@ def _infarction(record: RunRecord, f: Numbers) -> list[Markup]:
         parts.append(Markup("has a specificity of {} %").format(f.metric(specificity, 1)))
     if f.value(auroc.place) is not None:
         parts.append(Markup("has an AUROC of <strong>{} %</strong>{}").format(f.metric(auroc, 1), _interval(f, auroc)))
-    sentence = Markup("{} {}.").format(record.model, Markup(listed(parts))) if parts else Markup("Nothing can be measured.")
+    sentence = (
+        Markup("{} {}.").format(record.model, Markup(listed(parts))) if parts else Markup("Nothing can be measured.")
+    )
     ends = f.interval(auroc)
     if ends and ends[0].value <= 0.5:
         sentence += Markup(" <strong>Chance level (50 %) is inside of the interval.</strong>")
@@ -199,7 +203,11 @@ def warnings(record: RunRecord, f: Numbers, origins: Mapping[str, Origin]) -> li
     test = record.test
     found: list[Markup] = []
     if record.fold != "test":
-        found.append(Markup("Scored on {} beats, which also chose the checkpoint: for choosing settings only.").format(record.fold))
+        found.append(
+            Markup("Scored on {} beats, which also chose the checkpoint: for choosing settings only.").format(
+                record.fold
+            )
+        )
     if record.warning:
         words = clean(record.warning).removesuffix(".")
         found.append(Markup("{}.").format(escape(words[:1].upper() + words[1:])))
@@ -217,7 +225,9 @@ def warnings(record: RunRecord, f: Numbers, origins: Mapping[str, Origin]) -> li
     if about and about["resampled"] == "beats":
         found.append(Markup("Patients are not known: intervals treat beats as independent, so they are too narrow."))
     elif about and about["n_resampled"] == 1:
-        found.append(Markup("All test beats are of one patient: there are no intervals, and no statement about others."))
+        found.append(
+            Markup("All test beats are of one patient: there are no intervals, and no statement about others.")
+        )
     return found
 
 
