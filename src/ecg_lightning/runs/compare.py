@@ -163,9 +163,11 @@ class Comparer:
             wanted=self.metrics,
         )
         records = _records(files)
-        # A record has the same digits, but of a run scored before a metric was there it lacks that one.
         scores: Scores = records[0].test if len(files) == len(records) == 1 else {}
-        if not all(key[-1] in (dig(scores, key[:-1]) or ()) for key in resampled):
+        # A record has the same digits, unless it is of other predictions or from before a metric was computed.
+        confusion = np.bincount(labels * len(classes) + probabilities.argmax(axis=1), minlength=len(classes) ** 2)
+        known = all(key[-1] in (dig(scores, key[:-1]) or ()) for key in resampled)
+        if not known or scores.get("confusion") != confusion.reshape(-1, len(classes)).tolist():
             scores = score(labels, probabilities, classes, positive)
         return _Tested(
             classes=classes,
