@@ -38,8 +38,15 @@ def make_beats() -> Callable[..., "Beats"]:
 
         from ecg_lightning.data.beats import Beats
 
-        signals = np.ones((len(labels), 3), dtype=np.float32)
-        return Beats(signals=signals, labels=np.asarray(labels), classes=classes, fs=125.0, **origin)
+        return Beats(
+            signals=np.ones((len(labels), 1, 3), dtype=np.float32),
+            lengths=np.full(len(labels), 3),
+            lead_names=("MLII",),
+            labels=np.asarray(labels),
+            classes=classes,
+            fs=125.0,
+            **origin,
+        )
 
     return make
 
@@ -51,7 +58,7 @@ def make_record() -> Callable[..., "RunRecord"]:
     def make(task: str = "arrhythmia", *, noise: float = 0.4, split: str = "random", **fields: Any) -> "RunRecord":
         import numpy as np
 
-        from ecg_lightning.data.labels import CLASS_MAPS
+        from ecg_lightning.data.labels import CLASSES_OF_TASK
         from ecg_lightning.data.protocol import LeftOut, Protocol
         from ecg_lightning.metrics.scoring import score
         from ecg_lightning.runs.schema import RunRecord, Validation
@@ -83,7 +90,7 @@ def make_record() -> Callable[..., "RunRecord"]:
             "synthetic": False,
             "fingerprint": "0123456789abcdef",
             "classes": classes,
-            "class_map": CLASS_MAPS[task],
+            "class_map": CLASSES_OF_TASK[task],
             "protocol": Protocol(**protocol),
             "n": {"train": 3000, "validation": 300, "test": 400},
             "augmentation": "none",

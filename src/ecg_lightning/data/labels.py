@@ -17,7 +17,7 @@ PTB_CLASSES = ("normal", "MI")
 CLASS_MAP = "AAMI EC57 with e and j in N"
 """Named wherever a figure that depends on it is printed."""
 
-CLASS_MAPS: Mapping[str, str] = MappingProxyType({"arrhythmia": CLASS_MAP, "mi": "MI by reason for admission"})
+CLASSES_OF_TASK: Mapping[str, str] = MappingProxyType({"arrhythmia": CLASS_MAP, "mi": "MI by reason for admission"})
 """Task → how its classes came about."""
 
 AAMI_SYMBOLS: Mapping[str, str] = MappingProxyType({"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"})

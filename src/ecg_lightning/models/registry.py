@@ -1,4 +1,8 @@
-"""The registry: models by their names. A new network is one module in this package and one YAML in ``conf/model``."""
+"""The registry: models by their names.
+
+A new network is one module in this package and one YAML in ``conf/model``; or a module of another package, which names
+it in an entry point of the group ``ecg_lightning.models``, and a YAML in a folder for ``--config-dir``.
+"""
 
 import importlib
 import inspect
@@ -9,6 +13,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.plugins import added
 from ecg_lightning.models.baselines import REFERENCE_MODELS
 from ecg_lightning.models.contract import BeatModel
 
@@ -33,6 +38,10 @@ def _import_all() -> None:
     package = importlib.import_module("ecg_lightning.models")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"ecg_lightning.models.{module.name}")
+    # Of other packages: a module that registers networks, or a network, whose name is that of the entry point.
+    for name, found in added("ecg_lightning.models").items():
+        if isinstance(found, type):
+            _registered.setdefault(name, found)
 
 
 def model_names() -> list[str]:

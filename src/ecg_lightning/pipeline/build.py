@@ -17,6 +17,7 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.models import settings_of
+from ecg_lightning.pipeline.settings import Settings
 from ecg_lightning.training.checkpoint import Checkpoint, InputSpec, read_checkpoint
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
@@ -71,6 +72,7 @@ def build(cfg: DictConfig) -> Experiment:
         ConfigError: settings that do not fit each other or the beats.
         CheckpointError: ``ckpt_path`` or ``transfer.checkpoint`` cannot be read or does not fit.
     """
+    Settings.from_config(cfg)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     composed: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False)  # type: ignore[assignment]
     overrides = tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else ()

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from ecg_lightning.core import provenance
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.data.labels import CLASS_MAPS
+from ecg_lightning.data.labels import CLASSES_OF_TASK
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.metrics.scoring import score_beats
 from ecg_lightning.runs.schema import ContextInfo, RunRecord, Validation
@@ -93,7 +93,7 @@ def make_record(
         synthetic=datamodule.beats.synthetic,
         fingerprint=datamodule.beats.fingerprint,
         classes=beats.classes,
-        class_map=CLASS_MAPS.get(config["task"]["name"], ""),
+        class_map=CLASSES_OF_TASK.get(config["task"]["name"], ""),
         leads=tuple(beats.lead_names),
         context=ContextInfo(
             rhythm=config["context"]["rhythm"],

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
-from ecg_lightning.data.labels import CLASS_MAPS
+from ecg_lightning.data.labels import CLASSES_OF_TASK
 from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.metrics.ec57 import ECTOPIC
 from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, each_metric, groups, results_of_folds, sd
@@ -229,7 +229,7 @@ def frame(collection: Collection) -> "pd.DataFrame":
     lines = []
     for table in collection.tables:
         record = table.record
-        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASS_MAPS.get(table.task)}
+        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASSES_OF_TASK.get(table.task)}
         if record is not None:
             about_table |= {key: getattr(record, key) for key in ("dataset", "source", "synthetic", "class_map")}
             about_table |= {"split": record.protocol.name, "left_out": record.n_left_out}
@@ -489,20 +489,11 @@ def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
         return [f"split.train_size={size}" if size is not None else ""]
     leaves = [_leaves(cell[0]) for cell in cells]
     keys = list(dict.fromkeys(key for of_cell in leaves for key in of_cell))
+    names = _named_by(leaves, keys)
     if len({frozenset(key.partition(".")[0] for key in of_cell) for of_cell in leaves}) > 1:
-        # Configurations of different versions: only what all of them state can tell rows apart.
-        keys = [key for key in keys if all(key in of_cell for of_cell in leaves)]
-    differing = [key for key in keys if len({_shown(of_cell.get(key)) for of_cell in leaves}) > 1]
-    for group in dict.fromkeys(key.partition(".")[0] for key in differing):
-        name = f"{group}.name"
-        within = [key for key in differing if key.startswith(f"{group}.")]
-        contents = {tuple(_shown(of_cell.get(key)) for key in within) for of_cell in leaves}
-        if name in within and len({_shown(of_cell.get(name)) for of_cell in leaves}) == len(contents):
-            differing = [key for key in differing if key not in within or key == name]
-    names = [
-        ", ".join(f"{key.removesuffix('.name')}={_shown(of_cell[key])}" for key in differing if key in of_cell)
-        for of_cell in leaves
-    ]
+        # Configurations of different versions state different things: what all of them state is enough if it can be.
+        shorter = _named_by(leaves, [key for key in keys if all(key in of_cell for of_cell in leaves)])
+        names = shorter if len(set(shorter)) == len(shorter) else names
     for more in (_checkpoint, lambda run: run.folder):
         if len(set(names)) < len(names):
             names = [
@@ -510,6 +501,21 @@ def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
                 for name, cell in zip(names, cells, strict=True)
             ]
     return names
+
+
+def _named_by(leaves: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    """A name for each row of the settings among `keys` in which they differ; a group's name stands for its content."""
+    differing = [key for key in keys if len({_shown(of_cell.get(key)) for of_cell in leaves}) > 1]
+    for group in dict.fromkeys(key.partition(".")[0] for key in differing):
+        name = f"{group}.name"
+        within = [key for key in differing if key.startswith(f"{group}.")]
+        contents = {tuple(_shown(of_cell.get(key)) for key in within) for of_cell in leaves}
+        if name in within and len({_shown(of_cell.get(name)) for of_cell in leaves}) == len(contents):
+            differing = [key for key in differing if key not in within or key == name]
+    return [
+        ", ".join(f"{key.removesuffix('.name')}={_shown(of_cell[key])}" for key in differing if key in of_cell)
+        for of_cell in leaves
+    ]
 
 
 def _leaves(run: Run) -> dict[str, Any]:

@@ -162,6 +162,11 @@ class Comparer:
             seed=self.seed,
             wanted=self.metrics,
         )
+        records = _records(files)
+        # A record has the same digits, but of a run scored before a metric was there it lacks that one.
+        scores: Scores = records[0].test if len(files) == len(records) == 1 else {}
+        if not all(key[-1] in (dig(scores, key[:-1]) or ()) for key in drawn):
+            scores = score(labels, probabilities, classes, positive)
         return _Tested(
             classes=classes,
             labels=labels,
@@ -169,8 +174,8 @@ class Comparer:
             patients=None if patients is None else _digest(table, ["patient"]),
             n_units=len(labels) if patients is None else len(np.unique(patients)),
             place=place,
-            about=_about(files),
-            scores=score(labels, probabilities, classes, positive),
+            about=_about(files, records),
+            scores=scores,
             drawn=drawn,
         )
 
@@ -203,10 +208,9 @@ class _Tested:
 
 
 def _digest(table: "pd.DataFrame", columns: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for name in columns:
-        digest.update("\0".join(map(str, table[name])).encode())
-    return digest.hexdigest()
+    from pandas.util import hash_pandas_object
+
+    return hashlib.sha256(hash_pandas_object(table[columns], index=False).to_numpy().tobytes()).hexdigest()
 
 
 def not_beaten(
@@ -266,18 +270,23 @@ def _files(path: Path) -> list[Path]:
 ABOUT = ("model", "seed", "protocol", "fold", "synthetic", "fingerprint")
 
 
-def _about(files: Iterable[Path]) -> dict[str, Any]:
+def _records(files: Iterable[Path]) -> list[RunRecord]:
+    """The records beside files of predictions, where there are any."""
+    beside = [file.with_name(RECORD) for file in files if file.name == PREDICTIONS]
+    return [RunRecord.read(file) for file in beside if file.is_file()]
+
+
+def _about(files: Sequence[Path], records: Sequence[RunRecord]) -> dict[str, Any]:
     """What the runs of one side have in common, from their records, else from what their predictions state."""
-    first, *others = [_about_run(file) for file in files]
+    if len(records) == len(files):
+        known: list[dict[str, Any]] = [
+            {name: getattr(record, name) for name in ABOUT} | {"protocol": record.protocol.sentence()}
+            for record in records
+        ]
+    else:
+        known = [dict(read_predictions(file)[1].about) for file in files]
+    first, *others = known
     return {key: first[key] for key in ABOUT if key in first and all(one.get(key) == first[key] for one in others)}
-
-
-def _about_run(file: Path) -> dict[str, Any]:
-    beside = file.with_name(RECORD)
-    if file.name != PREDICTIONS or not beside.is_file():
-        return dict(read_predictions(file)[1].about)
-    record = RunRecord.read(beside)
-    return {name: getattr(record, name) for name in ABOUT} | {"protocol": record.protocol.sentence()}
 
 
 def _check_same_beats(sides: Sequence[_Tested], paths: Sequence[Path], files: Sequence[Sequence[Path]]) -> None:

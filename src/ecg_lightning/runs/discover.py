@@ -37,13 +37,14 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
         if run.record.kind == "evaluation":
             evaluations.append(file)
             continue
-        known = found.setdefault(run.record.model_dump_json(), run)
-        if known is not run:
-            copies.append(run.folder)
-            if not known.predictions.is_file() and run.predictions.is_file():
-                # Of a run and its copy the one with predictions has more to say.
-                found[run.record.model_dump_json()] = run
-                copies[-1] = known.folder
+        same = run.record.model_dump_json()
+        if same in found:
+            # Of a run and its copy the one with predictions, in a folder of its own, has more to say.
+            run, copy = sorted(
+                (found[same], run), key=lambda one: (not one.predictions.is_file(), one.folder.is_file())
+            )
+            copies.append(copy.folder)
+        found[same] = run
     runs = list(found.values())
     if not runs:
         where = ", ".join(map(str, paths))

@@ -205,7 +205,9 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, .
 
 def labels_and_probabilities(table: "pd.DataFrame", classes: tuple[str, ...]) -> tuple[IntArray, Probabilities]:
     """``[n]`` and ``[n, classes]`` of a table of predictions."""
-    labels = np.asarray(table["true"].map({name: i for i, name in enumerate(classes)}), dtype=np.int64)
+    import pandas as pd
+
+    labels = pd.Index(classes).get_indexer(pd.Index(table["true"])).astype(np.int64)
     probabilities: Probabilities = table[[f"probability_{name}" for name in classes]].to_numpy()
     return labels, probabilities
 

@@ -1,11 +1,12 @@
 """The register of sources: from settings to a `Source`."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.plugins import added
 from ecg_lightning.data.context import Context
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.databases.kaggle import Kaggle
@@ -39,7 +40,7 @@ def make_cut(settings: Mapping[str, Any], before: float) -> Cut:
     """
     try:
         how = Cut(**settings)
-        return replace(how, before=before, length=how.length + round(before * how.fs))
+        return dataclasses.replace(how, before=before, length=how.length + round(before * how.fs))
     except TypeError as error:
         raise ConfigError(f"dataset.cut={dict(settings)}, context.before={before}: {error}") from error
 
@@ -94,8 +95,30 @@ def make_source(
         case "synthetic":
             cut = make_cut(dataset["cut"], context["before"])
             return Synthetic(dataset=dataset["name"], cut=cut, context=chosen, leads=lead_names(leads), **own)
-        case unknown:
-            raise ConfigError(f"there is no source {unknown!r}; choose physionet, kaggle or synthetic")
+        case name:
+            described = {
+                **dataset,
+                "dataset": dataset["name"],
+                "data_dir": data_dir,
+                "leads": leads,
+                "cut": make_cut(dataset["cut"], context["before"]),
+                "context": chosen,
+            }
+            return _added_source(name, described, own)
+
+
+def _added_source(name: str, described: Mapping[str, Any], own: Mapping[str, Any]) -> Source:
+    """A source of another package: fields named as parts of the configuration take them, its own settings the rest."""
+    sources = added("ecg_lightning.databases")
+    if name not in sources:
+        names = ", ".join(("physionet", "kaggle", "synthetic", *sources))
+        raise ConfigError(f"there is no source {name!r}; choose one of {names}")
+    fields = [field.name for field in dataclasses.fields(sources[name])]
+    try:
+        source: Source = sources[name](**{key: described[key] for key in fields if key in described}, **own)
+    except TypeError as error:
+        raise ConfigError(f"source {name} cannot be made from {dict(own)}: {error}") from error
+    return source
 
 
 def _class_map(setting: Any) -> Mapping[str, str]:
