@@ -261,7 +261,13 @@ def format_1(content: dict[str, Any], **config: Any) -> dict[str, Any]:
     """What version 0.1 wrote of a run with context on DS1 and DS2."""
     cut = {"fs": 125, "length": 221, "rr_factor": 1.2, "margin": 3, "before": 0.272, "scaling": "beat"}
     transfer = {"arm": "head_only", "checkpoint": "run", "backbone_lr": 1.0, "frozen_epochs": 0}
-    split = {"protocol": "ds1_ds2", "validation_fraction": 0.2, "seed": 3, "shared_patient": "train", "train_size": None}
+    split = {
+        "protocol": "ds1_ds2",
+        "validation_fraction": 0.2,
+        "seed": 3,
+        "shared_patient": "train",
+        "train_size": None,
+    }
     content["hyper_parameters"] = {
         "task": "arrhythmia",
         "model": {"name": "cnet"},
