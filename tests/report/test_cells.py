@@ -41,7 +41,9 @@ def table() -> Table:
 @pytest.fixture
 def section(table: Table) -> Section:
     """The table with a legend and notes."""
-    return Section(title=HOSTILE, tables=[table], legend=[Note(HOSTILE, short="lr=1")], notes=[Note(HOSTILE, "warning")])
+    return Section(
+        title=HOSTILE, tables=[table], legend=[Note(HOSTILE, short="lr=1")], notes=[Note(HOSTILE, "warning")]
+    )
 
 
 def numbers() -> Iterator[str]:
@@ -79,7 +81,9 @@ def test_the_best_is_marked_among_runs_and_where_they_differ(table: Table) -> No
     marks = [[cell.mark for cell in row.cells[3:]] for row in table.rows]
     # Published numbers take no part, and one number alone is no best.
     assert marks == [["best", ""], ["", ""], ["", ""]]
-    assert "**91.00**" in render.markdown(Section(tables=[table])) and "**99.00**" not in render.markdown(Section(tables=[table]))
+    assert "**91.00**" in render.markdown(Section(tables=[table])) and "**99.00**" not in render.markdown(
+        Section(tables=[table])
+    )
     assert r"\textbf{91.00}" in render.latex(Section(tables=[table])) and 'class="best"' in render.html(table)
     column = [Column("F1", best=True)]
     equal = mark_best(column, [Row([Cell(Number(value, 2))]) for value in (0.9001, 0.9002)])

@@ -90,10 +90,10 @@ def test_it_fits_a_phone_and_a_desk_without_a_word_on_the_console(browse: Callab
     ran = browse("--window-size=1800,1000", "--virtual-time-budget=5000", "--dump-dom", around.as_uri())
     found = re.search(r'<pre id="found">(.*?)</pre>', ran.stdout, re.DOTALL)
     assert found, ran.stderr[-2000:]
-    for width, found in json.loads(html.unescape(found[1])).items():
-        assert found["overflow"] <= 0 and found["beyond"] == [], (width, found)
-        assert found["svgs"] >= 1 and found["flat"] == 0 and found["headings"] >= 2, (width, found)
-        assert found["height"] > 900 and found["small"] >= 10, (width, found)
+    for width, page_found in json.loads(html.unescape(found[1])).items():
+        assert page_found["overflow"] <= 0 and page_found["beyond"] == [], (width, page_found)
+        assert page_found["svgs"] >= 1 and page_found["flat"] == 0 and page_found["headings"] >= 2, (width, page_found)
+        assert page_found["height"] > 900 and page_found["small"] >= 10, (width, page_found)
 
     ran = browse("--dump-dom", page.as_uri())
     assert "<h1>" in ran.stdout

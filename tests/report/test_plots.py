@@ -114,7 +114,11 @@ def test_augmented_beats_are_drawn_a_row_a_class_with_gaps_where_a_class_has_not
     signal = (0.5 + 0.5 * np.sin(np.linspace(0, 9, 120))).astype(np.float32)
 
     def size(rows: dict[str, list[Panel]], name: str) -> tuple[int, int]:
-        augmentation = {"name": "strong", "resampling": "none", "transforms": {f"shift{i}": {"s": 1} for i in range(20)}}
+        augmentation = {
+            "name": "strong",
+            "resampling": "none",
+            "transforms": {f"shift{i}": {"s": 1} for i in range(20)},
+        }
         preview = Preview(
             rows=rows, fs=125, length=187, scaling="none", augmentation=augmentation, data="beats", synthetic=False
         )
@@ -146,10 +150,17 @@ def test_the_command_draws_what_is_asked_for_where_it_is_asked_for(make_run: Mak
     whole = [f"runs/one/{name}.png" for name in ("confusion", "per_class", "learning_curves")]
     assert names(one) == whole
     assert names(one, "--what", "confusion", "-o", tmp_path / "x.png") == ["x.png"]
-    assert names(one, two, "--what", "per-class", "-o", tmp_path / "all") == ["all/one_per_class.png", "all/two_per_class.png"]
+    assert names(one, two, "--what", "per-class", "-o", tmp_path / "all") == [
+        "all/one_per_class.png",
+        "all/two_per_class.png",
+    ]
     (two / "metrics.csv").unlink()
     assert len(names(two)) == 2
-    for arguments in ([one, two, "-o", tmp_path / "x.png"], [one, "--what", "low-data"], [two, "--what", "learning-curves"]):
+    for arguments in (
+        [one, two, "-o", tmp_path / "x.png"],
+        [one, "--what", "low-data"],
+        [two, "--what", "learning-curves"],
+    ):
         ran = CliRunner().invoke(app, ["plot", *map(str, arguments)])
         assert ran.exit_code == 2 and ran.stderr.startswith("error: ") and len(ran.stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("low_data.png"))

@@ -1,19 +1,16 @@
 """What a person reads when a run or a sweep ends: all of it must be there, in 80 columns, in a terminal or a log."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from ecg_lightning.report import collected, render
+from ecg_lightning.report import render
 from ecg_lightning.report.cells import Section
 from ecg_lightning.report.comparison import compare_section
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
 from ecg_lightning.runs.aggregate import pool, read_runs
-from ecg_lightning.runs.collect import collect
 from ecg_lightning.runs.compare import compare
 from ecg_lightning.runs.schema import ContextInfo, RunRecord, Validation
 
@@ -49,7 +46,7 @@ def test_a_run_is_shown_by_class_with_its_intervals(make_run: MakeRun, task: str
     text = printed(run_section(record))
     for name, one in record.test["per_class"].items():
         shown = [f"{100 * one[metric]:.2f}" for metric in ("precision", "recall", "f1")]
-        assert row(text, name)[: 5] == [name, *shown, str(one["support"])]
+        assert row(text, name)[:5] == [name, *shown, str(one["support"])]
     low, high = record.test["intervals"]["macro_f1"]
     assert f"macro-F1 {100 * record.test['macro_f1']:.2f} ({100 * low:.1f}–{100 * high:.1f})" in words(text)
     assert "12 patients" in words(text) and "1,200 test beats" in words(text) and "epoch 2" in words(text)
@@ -86,7 +83,9 @@ def test_synthetic_beats_are_marked(make_record: Make) -> None:
 
 def test_a_class_that_does_not_occur_has_no_metrics(make_run: MakeRun, make_record: Make) -> None:
     assert row(printed(run_section(read(make_run("a", lacking="Q")))), "Q")[:5] == ["Q", "-", "-", "-", "0"]
-    assert "None" not in printed(run_section(make_record(model="majority", baseline=True, best_epoch=None, wall_s=None)))
+    assert "None" not in printed(
+        run_section(make_record(model="majority", baseline=True, best_epoch=None, wall_s=None))
+    )
 
 
 def test_jobs_are_ordered_by_validation_and_the_best_of_a_column_is_marked(make_record: Make) -> None:
@@ -142,63 +141,7 @@ def test_two_runs_are_compared_with_what_is_significant_in_bold(make_run: MakeRu
     assert row(text, "macro-F1")[1:4] == [
         f"{100 * one['first']:.2f}", f"{100 * one['second']:.2f}", f"{100 * one['difference']:+.2f}"
     ]  # fmt: skip
-    assert float(row(text, "macro-F1")[-1].lstrip("<")) < 0.01 and section.tables[0].rows[0].cells[0].mark == "significant"
+    assert (
+        float(row(text, "macro-F1")[-1].lstrip("<")) < 0.01 and section.tables[0].rows[0].cells[0].mark == "significant"
+    )
     assert "12 patients" in words(text) and f"{answer['mcnemar']['only_first']:,} beats" in words(text)
-
-
-@pytest.fixture
-def several(make_run: MakeRun, tmp_path: Path) -> Path:
-    """Runs at random and by patient, with seeds, a baseline and infarction."""
-    for seed in (0, 1):
-        make_run(f"a{seed}", seed=seed, resampling="borderline_smote", model="bilstm", config={"lr": "50%_|&#"})
-        make_run(f"mi{seed}", seed=seed, task="mi", transfer="last_layer")
-    make_run("b", seed=0, resampling="borderline_smote", model="bilstm", config={"lr": "*"}, skill=0.5)
-    make_run("net", split="patient", skill=0.3)
-    make_run("boosting", split="patient", skill=0.9, model="gradient_boosting", baseline=True)
-    return tmp_path / "runs"
-
-
-def test_collected_tables_are_whole_in_every_format(several: Path) -> None:
-    found = collect(several)
-    plain = printed(*collected.sections(found))
-    markdown, latex = collected.FORMATS["markdown"](found), collected.FORMATS["latex"](found)
-    for table in found.tables:
-        for of_row in table.rows:
-            for text in (plain, markdown, latex):
-                assert f"{100 * of_row.mean['macro_f1']:.2f}" in text
-    assert "± sd" in plain.replace("sd", "± sd", 1) and "not run" in plain and r"\textbf" in latex and "**" in markdown
-    blocks = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
-    for block in blocks:
-        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1, block[0]
-    code = "\n".join(line for line in latex.splitlines() if not line.startswith("%"))
-    assert not re.search(r"(?<!\\)[_%#]", code) and r"lr=50\%\_\textbar{}\&\#" in code
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == len(blocks)
-    assert len(re.findall("not run", markdown)) == len(re.findall("not run", plain))
-
-
-def test_a_network_that_is_not_above_a_baseline_is_named(several: Path) -> None:
-    (table,) = (one for one in collect(several, only_run=True).tables if not one.as_published)
-    (sentence,) = collected.not_above_baselines(table)
-    assert sentence.startswith("cnet") and "gradient_boosting" in sentence
-    assert sentence in [note.text for note in collected.sections(collect(several))[-1].notes]
-
-
-def test_what_others_printed_stands_below(make_run: MakeRun, make_record: Make, tmp_path: Path) -> None:
-    make_record(split="ds1_ds2", source="physionet").write(tmp_path / "a" / "scores.json")
-    found = collect(tmp_path / "a")
-    assert "*76.60*" in collected.FORMATS["markdown"](found) and r"\textit{76.60}" in collected.FORMATS["latex"](found)
-    assert "Niu 2020" in printed(*collected.sections(found))
-    assert "Niu" not in collected.FORMATS["markdown"](collect(tmp_path / "a", only_run=True))
-
-
-def test_the_format_follows_the_ending_of_the_file(several: Path, tmp_path: Path, capsys: Any) -> None:
-    from typer.testing import CliRunner
-
-    from ecg_lightning.cli.main import app
-
-    for ending, start in (("md", "## "), ("tex", "% needs"), ("csv", "task,"), ("txt", "arrhythmia: ")):
-        file = tmp_path / f"table.{ending}"
-        ran = CliRunner().invoke(app, ["table", str(several), "--output", str(file)])
-        assert ran.exit_code == 0 and file.read_text().startswith(start), ran.output
-    ran = CliRunner().invoke(app, ["table", str(several), "--output", str(tmp_path / "table.xlsx")])
-    assert ran.exit_code == 2 and ".xlsx" in ran.stderr and ".tex" in ran.stderr
