@@ -38,8 +38,15 @@ def make_beats() -> Callable[..., "Beats"]:
 
         from ecg_lightning.data.beats import Beats
 
-        signals = np.ones((len(labels), 3), dtype=np.float32)
-        return Beats(signals=signals, labels=np.asarray(labels), classes=classes, fs=125.0, **origin)
+        return Beats(
+            signals=np.ones((len(labels), 1, 3), dtype=np.float32),
+            lengths=np.full(len(labels), 3),
+            lead_names=("MLII",),
+            labels=np.asarray(labels),
+            classes=classes,
+            fs=125.0,
+            **origin,
+        )
 
     return make
 

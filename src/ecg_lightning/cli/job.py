@@ -5,6 +5,7 @@ import logging
 import os
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -141,5 +142,8 @@ class SweepSummary(Callback):
         except EcgLightningError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
+        except Exception:  # which Hydra would turn into a warning, and the exit status into 0
+            traceback.print_exc()
+            sys.exit(1)
         if errors:
             sys.exit(1)

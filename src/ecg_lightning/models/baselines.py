@@ -175,6 +175,8 @@ def _learnt_logistic(pipeline: Any) -> Arrays:
 
 
 def _predict_logistic(arrays: Arrays, x: Array) -> Array:
+    if not arrays["mean"].shape == arrays["scale"].shape == arrays["coef"].shape[1:] == x.shape[1:]:
+        raise ValueError("their sizes differ")
     standardised = (x.astype(np.float64) - arrays["mean"]) / arrays["scale"]
     return _probabilities(standardised @ arrays["coef"].T + arrays["intercept"])
 
@@ -227,6 +229,8 @@ def _leaves(
     waiting = [(root, rows)]
     while waiting:
         node, rows = waiting.pop()
+        if not len(rows):
+            continue
         if feature[node] < 0:
             yield node, rows
             continue

@@ -1,5 +1,6 @@
 """From a composed configuration to an experiment: beats that are split, and an estimator that is ready to fit."""
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -223,7 +224,7 @@ def _about(
         "classes": list(task.classes),
         "fs": beats.fs,
         "data": {**beats.origin, "synthetic": beats.synthetic, "fingerprint": beats.fingerprint},
-        "protocol": asdict(datamodule.folds.protocol),
+        "protocol": json.loads(json.dumps(asdict(datamodule.folds.protocol))),
         "config": config,
         "versions": provenance.versions(),
         "git": provenance.git_revision(),

@@ -85,7 +85,7 @@ def compose(
         folder = Path(cfg.hydra.run.dir if output_dir is None else output_dir)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_sentence(error)) from error
-    cfg.output_dir = str(folder.expanduser().absolute())
+    cfg.output_dir = str(folder.expanduser().absolute()).replace("${", "\\${")
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
@@ -113,7 +113,7 @@ def known_settings(error: BaseException | None) -> str:
 def override(setting: str, value: object) -> str:
     """``setting=value`` for Hydra's command line, quoted where its grammar asks for it."""
     text = str(value)
-    plain = re.fullmatch(r"[A-Za-z_./~-][\w./-]*", text, re.ASCII)
+    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", text, re.ASCII)
     if plain and text.lower() not in ("null", "true", "false", "inf", "nan"):
         return f"{setting}={text}"
     # Before a quote and at the end a backslash escapes, elsewhere it stands for itself; a $ would be an interpolation.

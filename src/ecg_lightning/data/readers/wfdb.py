@@ -63,18 +63,17 @@ def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tupl
 
     Args:
         record: without extension.
-        leads: what to read; of the alternatives of each place the first that the record has.
+        leads: what to read; of the alternatives of each place the first that the record has and no place before took.
         recorded_fs: sampling rate that the record must have; None takes any.
 
     Raises:
-        DataError: a lead is absent or asked for twice, the rate is another than expected, or a signal is cut off,
+        DataError: a lead is absent, the rate is another than expected, or a signal is cut off,
             damaged or has gaps.
     """
     import wfdb
 
     header = _header(record)
-    # A signal line may leave the name out.
-    names = [name or "(unnamed)" for name in header.sig_name or []]
+    names = _names(header)
     positions = _positions(record, names, leads)
     if not header.fs > 0:
         raise DataError(f"{record}.hea states a sampling rate of {header.fs:g} Hz. Fetch it again")
@@ -107,21 +106,31 @@ def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tupl
     return np.stack([physical[:, channels.index(position)] for position in positions]), float(header.fs)
 
 
+def lead_names_of(record: Path) -> list[str]:
+    """The names of a record's leads.
+
+    Raises:
+        DataError: its header cannot be read.
+    """
+    return _names(_header(record))
+
+
+def _names(header: Any) -> list[str]:
+    # A signal line may leave the name out.
+    return [name or "(unnamed)" for name in header.sig_name or []]
+
+
 def _positions(record: Path, names: list[str], leads: Leads) -> list[int]:
     by_name = {name.lower(): position for position, name in enumerate(names)}
     positions: list[int] = []
     for place in leads:
         found = [lead if isinstance(lead, int) else by_name.get(lead.lower(), -1) for lead in place]
-        position = next((position for position in found if 0 <= position < len(names)), None)
-        asked = " or ".join(map(repr, place))
+        position = next((at for at in found if 0 <= at < len(names) and at not in positions), None)
         if position is None:
+            taken = f", of which {', '.join(names[at] for at in positions)} is taken" if positions else ""
             raise DataError(
-                f"record {record.name} has no lead {asked}; it has {', '.join(names)}. Choose dataset.leads=[…]"
-            )
-        if position in positions:
-            raise DataError(
-                f"record {record.name}: lead {asked} is {names[position]}, which another place of dataset.leads has "
-                f"taken; it has {', '.join(names)}"
+                f"record {record.name} has no lead {' or '.join(map(repr, place))}; it has {', '.join(names)}{taken}. "
+                "Choose dataset.leads=[…]"
             )
         positions.append(position)
     return positions
