@@ -23,6 +23,7 @@ from ecg_lightning.cli.train import main
 from ecg_lightning.metrics.scoring import score
 from ecg_lightning.pipeline.build import build
 from ecg_lightning.pipeline.config import compose, override
+from ecg_lightning.pipeline.evaluate import evaluate
 from ecg_lightning.pipeline.load import load_checkpoint
 from ecg_lightning.runs.predictions import read_predictions, score_predictions
 from ecg_lightning.runs.schema import RunRecord
@@ -125,6 +126,46 @@ def test_help_answers_without_loading_anything_heavy() -> None:
     assert not {"torch", "hydra", "omegaconf", "numpy", "pandas", "pydantic"} & set(loaded)
 
 
+NETWORK = """
+from torch import nn
+import ecg_lightning as ecg
+from ecg_lightning.models import BeatModel
+
+@ecg.register_model("tiny")
+class Tiny(BeatModel):
+    def __init__(self, *, n_outputs=5, length=187, leads=1, width=4):
+        super().__init__(width=width, hidden=4, n_outputs=n_outputs, dropout=0.0)
+        self.backbone = nn.Linear(leads * length, width)
+
+    def forward_features(self, signals, lengths):
+        return self.backbone(signals.flatten(1)).relu()
+"""
+
+DATABASE = """
+from dataclasses import dataclass
+from typing import ClassVar
+from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.windows import Cut
+
+@dataclass(frozen=True, kw_only=True)
+class Clinic(Source):
+    name: ClassVar[str] = "clinic"
+    dataset: str
+    cut: Cut
+    ward: int
+
+    def files(self):
+        return []
+
+    def settings(self):
+        return {"source": "clinic", "dataset": self.dataset, "ward": self.ward}
+
+    def read(self):
+        return Synthetic(dataset=self.dataset, cut=self.cut, patients=4, minutes=1, seed=self.ward).read()
+"""
+
+
 def test_a_network_and_choices_of_another_package_are_trained_shown_and_found(
     run: Run, tmp_path: Path, plugin: Callable[..., None]
 ) -> None:
@@ -133,18 +174,7 @@ def test_a_network_and_choices_of_another_package_are_trained_shown_and_found(
         "tiny = own_package.tiny",
         **{
             "own_package/__init__.py": "",
-            "own_package/tiny.py": (
-                "import ecg_lightning as ecg\n"
-                "from ecg_lightning.models import BeatModel\n"
-                "from torch import nn\n\n"
-                "@ecg.register_model('tiny')\n"
-                "class Tiny(BeatModel):\n"
-                "    def __init__(self, *, n_outputs=5, length=187, leads=1, width=4):\n"
-                "        super().__init__(width=width, hidden=4, n_outputs=n_outputs, dropout=0.0)\n"
-                "        self.backbone = nn.Linear(leads * length, width)\n\n"
-                "    def forward_features(self, signals, lengths):\n"
-                "        return self.backbone(signals.flatten(1)).relu()\n"
-            ),
+            "own_package/tiny.py": NETWORK,
             "own_package/conf/model/tiny.yaml": "name: tiny\nwidth: 4\n",
         },
     )
@@ -155,6 +185,31 @@ def test_a_network_and_choices_of_another_package_are_trained_shown_and_found(
     assert status == 0, err
     assert RunRecord.read(folder / "scores.json").model == "tiny"
     assert load_checkpoint(folder).n_parameters > 0
+
+
+def test_a_database_of_another_package_is_trained_on_and_evaluated_by_name(
+    run: Run, tmp_path: Path, plugin: Callable[..., None]
+) -> None:
+    plugin(
+        "ecg_lightning.databases",
+        "clinic = clinic.source:Clinic",
+        **{
+            "clinic/__init__.py": "",
+            "clinic/source.py": DATABASE,
+            "clinic/conf/source/clinic.yaml": "name: clinic\nward: 3\n",
+        },
+    )
+    plugin("ecg_lightning.conf", "clinic_conf = clinic.conf")
+    folder = tmp_path / "run"
+    status, _, err = run("source=clinic", "model=majority", "report=none", f"hydra.run.dir={folder}")
+    assert status == 0, err
+    record = RunRecord.read(folder / "scores.json")
+    assert record.source == "clinic"
+    assert evaluate(folder).test == record.test
+    assert evaluate(folder, source="clinic", seed=1).source == "clinic"
+    status, _, err = run("source=clinic", "source.name=hospital", "model=majority")
+    assert status == 2
+    assert all(word in err for word in ("hospital", "physionet", "kaggle", "synthetic", "clinic"))
 
 
 def test_a_package_that_cannot_be_imported_is_named(run: Run, plugin: Callable[..., None]) -> None:

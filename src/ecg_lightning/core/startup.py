@@ -38,8 +38,8 @@ def _import_torchmetrics() -> None:
         else:
             check(cache)
 
-    imports.RequirementCache._check_requirement = check_used  # type: ignore[method-assign]
-    imports.package_available = lambda name: name not in UNUSED and available(name)
+    imports.RequirementCache._check_requirement = check_used  # type: ignore[method-assign, assignment]
+    imports.package_available = lambda name: name not in UNUSED and available(name)  # type: ignore[assignment]
     try:
         import torchmetrics  # noqa: F401
     finally:

@@ -4,6 +4,7 @@ Of PhysioNet records the headers, annotations and file sizes are read, of Kaggle
 The published counts: Moody & Mark 2001 in the AAMI classes of `aami`; Bousseljot 1995; Fazeli's files on Kaggle.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class DatasetCheck:
     @property
     def fetch_command(self) -> str:
         """What gets this dataset, or mends it; of a part of a database only the damaged records."""
-        command = f"ecg-lightning data fetch {self.name} --data-dir {self.folder.parent}"
+        command = f"ecg-lightning data fetch {self.name} --data-dir {shlex.quote(str(self.folder.parent))}"
         is_part = self.counts and self.counts[0].found < self.counts[0].published
         return f"{command} --records {','.join(self.damaged)}" if self.damaged and is_part else command
 

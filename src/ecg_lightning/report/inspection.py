@@ -72,7 +72,7 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of a checkpoint's table, with their labels."""
     beats, data, training, scores = (description[key] for key in ("beats", "data", "training", "scores"))
     rate = "unknown rate" if beats["fs"] is None else f"{beats['fs']:g} Hz"
-    leads = f", lead{'s' * (len(beats['leads']) > 1)} {', '.join(beats['leads'])}" if beats["leads"] else ""
+    leads = f", lead{'s' * (len(beats['leads']) > 1)} {', '.join(map(str, beats['leads']))}" if beats["leads"] else ""
     yield "beats", f"{beats['length']} samples at {rate}{leads}"
     if beats["cut"]:
         yield "", _phrase(beats["cut"])

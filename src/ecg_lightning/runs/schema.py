@@ -1,6 +1,7 @@
 """`RunRecord`: what ``scores.json`` of a run holds, format 2, typed and checked whenever it is read."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self
@@ -339,7 +340,7 @@ class RunRecord(BaseModel):
             if is_format_1(content):
                 raise DataError(
                     f"{path} has format 1, of an earlier version, expected format {FORMAT}: "
-                    f"run `ecg-lightning evaluate {path.parent} --output DIR` to file its scores anew"
+                    f"run `ecg-lightning evaluate {shlex.quote(str(path.parent))} --output DIR` to file its scores anew"
                 ) from error
             raise DataError(
                 f"{path} is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"

@@ -5,6 +5,7 @@ Fazeli, "ECG Heartbeat Categorization Dataset" (kaggle.com/shayanfazeli/heartbea
 """
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -57,7 +58,8 @@ class Kaggle(Source):
         for path in paths:
             if not path.is_file():
                 raise DataError(
-                    f"{path} is not there; get it with: ecg-lightning data fetch heartbeat --data-dir {self.data_dir}"
+                    f"{path} is not there; get it with: ecg-lightning data fetch heartbeat "
+                    f"--data-dir {shlex.quote(str(self.data_dir))}"
                 )
         return paths
 

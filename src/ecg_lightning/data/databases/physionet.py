@@ -9,6 +9,7 @@ Bousseljot, Kreiseler & Schnabel, "Nutzung der EKG-Signaldatenbank CARDIODAT der
 import dataclasses
 import logging
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -174,7 +175,7 @@ class PhysioNet(Source):
 
     @property
     def _remedy(self) -> str:
-        return f"get it with: ecg-lightning data fetch {self.folder} --data-dir {self.data_dir}"
+        return f"get it with: ecg-lightning data fetch {self.folder} --data-dir {shlex.quote(str(self.data_dir))}"
 
     def _files_of(self, record: Path) -> list[Path]:
         header = record.with_name(record.name + ".hea")
