@@ -74,7 +74,8 @@ def render(**content: Any) -> str:
         content: what the template asks for; what is no `Markup` is escaped.
     """
     page = _environment().get_template("page.html").render(style=_style(), version=_version(), **content)
-    # A number and its sign stay on one line.
+    # Control and direction characters of names are no part of a page; a number and its sign stay on one line.
+    page = re.sub("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "\ufffd", page)
     return re.sub(r"(?<=[\d>]) %", "\u202f%", page)
 
 

@@ -95,7 +95,7 @@ def _broken(column: Column, cell: Cell) -> str:
 
 
 def _ascii(text: str) -> str:
-    return text.replace("–", "-").replace("−", "-").replace("± ", "")
+    return text.replace("–", "-").replace("−", "-")
 
 
 def _grid(table: Table, heads: Sequence[str], widths: Sequence[int], *, header: bool) -> RichTable:
