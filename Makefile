@@ -15,6 +15,7 @@ lint: $(VENV)/installed
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/lint-imports
 
 bench: $(VENV)/installed
 	$(RUN)/python benchmarks/bench.py

@@ -1,17 +1,6 @@
-"""Train, select and test one network, or with ``-m`` several: ``python train.py model=cnet task=mi``."""
+"""Train, select and test one model, or with ``-m`` several: ``python train.py …`` is ``ecg-lightning train …``."""
 
-import hydra
-from omegaconf import DictConfig
-
-from ecg_lightning.cli.train import interruptible, run_job
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(cfg: DictConfig) -> float | None:
-    """Run the composed experiment; the score that chose its checkpoint is what a sweep optimises."""
-    return run_job(cfg)
-
+from ecg_lightning.cli.train import main
 
 if __name__ == "__main__":
-    with interruptible():
-        main()
+    main()

@@ -3,9 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from ecg_lightning.data.beats import Beats
+    from ecg_lightning.runs.schema import RunRecord
 
 # Before torch is imported: on tensors as small as the tests' its threads mostly wait for each other, and on a busy
 # machine for long.
@@ -25,44 +29,97 @@ def real_data_dir(request: pytest.FixtureRequest) -> Path:
     return Path(folder)
 
 
-Scores = dict[str, Any]
+@pytest.fixture
+def make_beats() -> Callable[..., "Beats"]:
+    """Make beats whose signals do not matter, from labels and classes; keywords say where they come from."""
+
+    def make(labels: Any, classes: tuple[str, ...], **origin: Any) -> "Beats":
+        import numpy as np
+
+        from ecg_lightning.data.beats import Beats
+
+        return Beats(
+            signals=np.ones((len(labels), 1, 3), dtype=np.float32),
+            lengths=np.full(len(labels), 3),
+            lead_names=("MLII",),
+            labels=np.asarray(labels),
+            classes=classes,
+            fs=125.0,
+            **origin,
+        )
+
+    return make
 
 
 @pytest.fixture
-def make_scores() -> Callable[..., Scores]:
-    """Make the content of a scores.json; keywords replace its entries, `noise` makes the model worse."""
+def make_record() -> Callable[..., "RunRecord"]:
+    """Make a run record; keywords replace its fields, `noise` makes the model worse, `split` names the protocol."""
 
-    def make(task: str = "arrhythmia", *, noise: float = 0.4, **entries: Any) -> Scores:
+    def make(task: str = "arrhythmia", *, noise: float = 0.4, split: str = "random", **fields: Any) -> "RunRecord":
         import numpy as np
 
+        from ecg_lightning.data.labels import CLASSES_OF_TASK
+        from ecg_lightning.data.protocol import LeftOut, Protocol
         from ecg_lightning.metrics.scoring import score
+        from ecg_lightning.runs.schema import RunRecord, Validation
 
         classes = ("N", "S", "V", "F", "Q") if task == "arrhythmia" else ("normal", "MI")
         generator = np.random.default_rng(7)
         labels = np.arange(400) % len(classes)
         raw = np.eye(len(classes))[labels] + noise * generator.random((400, len(classes)))
         test = score(labels, raw / raw.sum(axis=1, keepdims=True), classes, None if task == "arrhythmia" else "MI")
-        return {
+        seed, model = fields.get("seed", 1234), fields.get("model", "cnet")
+        sides = {"train": 18, "validation": 4, "test": 22}
+        protocols = {
+            "random": {"by": "beats", "test_fraction": 0.2},
+            "patient": {"by": "patients", "test_fraction": 0.2, "patients": sides},
+            "ds1_ds2": {
+                "by": "records",
+                "patients": sides,
+                "left_out": (LeftOut(reason="paced", records=("102",), beats=9),),
+            },
+        }
+        protocol: dict[str, Any] = {"name": split, "seed": seed, "validation_fraction": 0.1, **protocols[split]}
+        filled: dict[str, Any] = {
             "task": task,
-            "model": "cnet",
+            "model": model,
+            "baseline": False,
+            "n_parameters": 53957,
             "dataset": "mitbih" if task == "arrhythmia" else "ptbdb",
             "source": "kaggle",
             "synthetic": False,
-            "split": "random",
-            "protocol": "random: 20% of each class to test, patients on all sides, seed 1234",
+            "fingerprint": "0123456789abcdef",
+            "classes": classes,
+            "class_map": CLASSES_OF_TASK[task],
+            "protocol": Protocol(**protocol),
+            "n": {"train": 3000, "validation": 300, "test": 400},
             "augmentation": "none",
             "resampling": "none",
+            "loss": "cross_entropy",
             "transfer": "none",
-            "seed": 1234,
+            "precision": "32-true",
+            "seed": seed,
             "epochs": 50,
-            "wall_s": 812.3,
-            "n_parameters": 53957,
             "best_epoch": 41,
+            "wall_s": 812.3,
             "monitor": "val/macro_f1",
-            "fingerprint": "0123456789abcdef",
-            "val": {"macro_f1": 0.91},
+            "val": Validation(macro_f1=0.91),
             "test": test,
-            "n": {"train": 3000, "validation": 300, "test": 400},
-        } | entries
+            "config": {"model": {"name": model}, "seed": seed, "split": {"seed": "${seed}"}},
+        }
+        return RunRecord(**filled | fields)
 
     return make
+
+
+@pytest.fixture
+def leave_run(tmp_path: Path, make_record: Callable[..., "RunRecord"]) -> Callable[..., Path]:
+    """Leave a run's folder with its record; `config` is added to its configuration, other keywords are fields."""
+
+    def leave(name: str, task: str = "arrhythmia", *, config: dict[str, Any] | None = None, **fields: Any) -> Path:
+        record = make_record(task, **{"seed": 0} | fields)
+        record = record.model_copy(update={"config": {**record.config, **(config or {})}})
+        record.write(tmp_path / name / "scores.json")
+        return tmp_path / name
+
+    return leave

@@ -10,30 +10,33 @@ from typer.testing import CliRunner
 from ecg_lightning.cli.main import app
 from ecg_lightning.data import download as fetch_module
 
+HELP = {
+    "data fetch": "--records",
+    "inspect": "--json",
+    "evaluate": "--fold",
+    "table": "--only-run",
+    "compare": "--json",
+    "report": "--baseline",
+    "show": "--beats",
+    "train": "--config-dir",
+}
 
-@pytest.mark.parametrize(
-    ("command", "option"),
-    [
-        (["data", "fetch"], "--records"),
-        (["inspect"], "--json"),
-        (["evaluate"], "--fold"),
-        (["table"], "--only-run"),
-        (["compare"], "--json"),
-        (["report"], "--baseline"),
-        (["show"], "--beats"),
-    ],
-)
-def test_help_answers_without_loading_anything_heavy(command: list[str], option: str) -> None:
+
+def test_help_of_every_command_answers_without_loading_anything_heavy() -> None:
     script = (
         "import sys\n"
-        "from ecg_lightning.cli.main import main\n"
-        "try:\n    main()\n"
-        "finally:\n    print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))\n"
+        "from ecg_lightning.cli.main import app\n"
+        f"for command in {list(HELP)}:\n"
+        "    try:\n        app([*command.split(), '--help'], prog_name='ecg-lightning')\n"
+        "    except SystemExit as leaving:\n        assert not leaving.code\n"
+        "    print('NEXT')\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
-    run = subprocess.run([sys.executable, "-c", script, *command, "--help"], capture_output=True, text=True, check=True)
-    help_text, _, loaded = run.stdout.partition("LOADED")
-    assert option in help_text
-    assert not {"torch", "pandas", "wfdb", "numpy", "matplotlib", "pyarrow", "requests"} & set(loaded.split())
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    *texts, loaded = run.stdout.split("NEXT\n")
+    assert all(option in text for option, text in zip(HELP.values(), texts, strict=True))
+    heavy = {"torch", "pandas", "wfdb", "numpy", "matplotlib", "pyarrow", "requests", "hydra"}
+    assert not heavy & set(loaded.split())
 
 
 def test_the_version_can_be_told_in_a_bug_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +48,7 @@ def test_the_version_can_be_told_in_a_bug_report(monkeypatch: pytest.MonkeyPatch
 def test_an_error_is_one_sentence_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["data", "fetch", "heartbeat", "--records", "100", "--data-dir", str(tmp_path)])
     assert run.exit_code == 2
-    assert run.stderr.startswith("error: heartbeat has no records")
+    assert run.stderr.startswith("error: ") and "heartbeat" in run.stderr
     assert len(run.stderr.splitlines()) == 1
 
 
@@ -56,7 +59,7 @@ def test_ctrl_c_is_said_and_is_exit_code_130(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(fetch_module, "fetch", interrupted)
     run = CliRunner().invoke(app, ["data", "fetch", "mitdb", "--data-dir", str(tmp_path)])
     assert run.exit_code == 130
-    assert run.stderr == "interrupted\n"
+    assert "interrupted" in run.stderr and len(run.stderr.splitlines()) == 1
 
 
 def test_the_data_folder_comes_from_the_environment_unless_named(tmp_path: Path) -> None:

@@ -1,32 +1,45 @@
-"""``python train.py`` as a stranger types it: messages, exit codes, two processes, Ctrl-C.
+"""``ecg-lightning train`` as a stranger types it: messages, exit codes, two processes, Ctrl-C.
 
-Few, because each start costs seconds; what can be tested within the process is in test_experiment.py, sweeps in
-test_sweeps.py.
+Within this process where that is the same: each start of another costs seconds. Sweeps are in test_jobs.py.
 """
 
-import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import filelock
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
+from ecg_lightning.cli.train import main
 from ecg_lightning.metrics.scoring import score
 from ecg_lightning.pipeline.build import build
-from ecg_lightning.pipeline.config import compose
+from ecg_lightning.pipeline.config import compose, override
+from ecg_lightning.pipeline.evaluate import evaluate
+from ecg_lightning.pipeline.load import load_checkpoint
 from ecg_lightning.runs.predictions import read_predictions, score_predictions
-from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.runs.schema import RunRecord
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["source=synthetic", "source.patients=6", "source.minutes=1", "report=none"]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
-Finished = subprocess.CompletedProcess[str]
+
+class Finished(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Finished]
 
 
 @pytest.fixture(scope="module")
@@ -34,110 +47,233 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def environment(cache_dir: Path) -> dict[str, str]:
-    absent = str(cache_dir / "no_data")
-    return os.environ | {
-        "ECG_CACHE_DIR": str(cache_dir),
-        "ECG_DATA_DIR": absent,
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-    }
+@pytest.fixture
+def run(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``python train.py …`` within this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ECG_CACHE_DIR", str(cache_dir))
+    monkeypatch.setenv("ECG_DATA_DIR", str(cache_dir / "no_data"))
+
+    def start(*arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+            HydraConfig.instance().cfg = None
+        return Finished(status, *capsys.readouterr())
+
+    return start
 
 
-def train(*arguments: str, cache_dir: Path) -> Finished:
-    command = [sys.executable, "train.py", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment(cache_dir), capture_output=True, text=True, timeout=180, check=False
+def test_without_data_one_line_names_the_command_that_gets_them(run: Run, tmp_path: Path) -> None:
+    status, out, err = run(f"hydra.run.dir={tmp_path / 'run'}")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ") and len(err.splitlines()) == 1
+    assert "ecg-lightning data fetch mitdb" in err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_an_unknown_network_is_answered_with_those_there_are(run: Run) -> None:
+    status, _, err = run("model=resnet")
+    assert status == 1
+    assert all(word in err for word in ("resnet", *(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml"))))
+    assert "Traceback" not in err
+
+
+def test_an_unknown_setting_is_answered_with_those_there_are(run: Run) -> None:
+    status, _, err = run("optimizer.learning_rate=0.1")
+    assert status == 1
+    assert all(word in err for word in ("learning_rate", "lr", "weight_decay", "schedule", "warmup", "steps"))
+    assert "Traceback" not in err
+
+
+def test_a_setting_out_of_range_is_one_line_before_anything_is_read(run: Run) -> None:
+    status, out, err = run("optimizer.lr=-1")
+    assert (status, out) == (2, "")
+    assert "optimizer.lr=-1" in err and len(err.splitlines()) == 1
+
+
+def test_what_would_run_can_be_shown(run: Run) -> None:
+    status, out, err = run("--cfg", "job", "model=seq")
+    assert status == 0, err
+    assert "name: seq" in out and "monitor: val/macro_f1" in out
+
+
+def test_help_lists_all_choices_and_those_of_ones_own(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "mine.yaml").write_text("name: mine\n")
+    status, out, _ = run("--help", "--config-dir", "own")
+    assert status == 0
+    listed = {line.partition(": ")[0]: line.partition(": ")[2].split(", ") for line in out.splitlines() if ": " in line}
+    assert "mine" in listed["model"]
+    for group in ("model", "task", "source", "split", "trainer", "augmentation", "recipe"):
+        files = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml") if not file.stem.startswith("_")}
+        assert set(listed[group]) - {"mine"} == files
+
+
+def test_help_answers_without_loading_anything_heavy() -> None:
+    script = (
+        "import sys; sys.argv = ['train.py', '--help']\n"
+        "from ecg_lightning.cli.train import main; main()\n"
+        "print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = answer.stdout.rpartition("LOADED")[2].split()
+    assert not {"torch", "hydra", "omegaconf", "numpy", "pandas", "pydantic"} & set(loaded)
 
 
-def test_without_data_one_line_names_the_command_that_gets_them(cache_dir: Path, tmp_path: Path) -> None:
-    run = train(f"hydra.run.dir={tmp_path}", cache_dir=cache_dir)
-    assert run.returncode == 2
-    assert run.stdout == ""
-    assert len(run.stderr.splitlines()) == 1
-    assert run.stderr.startswith("error: ")
-    assert "ecg-lightning data fetch mitdb" in run.stderr
-    assert not (tmp_path / "checkpoints").exists()
+NETWORK = """
+from torch import nn
+import ecg_lightning as ecg
+from ecg_lightning.models import BeatModel
+
+@ecg.register_model("tiny")
+class Tiny(BeatModel):
+    def __init__(self, *, n_outputs=5, length=187, leads=1, width=4):
+        super().__init__(width=width, hidden=4, n_outputs=n_outputs, dropout=0.0)
+        self.backbone = nn.Linear(leads * length, width)
+
+    def forward_features(self, signals, lengths):
+        return self.backbone(signals.flatten(1)).relu()
+"""
+
+DATABASE = """
+from dataclasses import dataclass
+from typing import ClassVar
+from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.windows import Cut
+
+@dataclass(frozen=True, kw_only=True)
+class Clinic(Source):
+    name: ClassVar[str] = "clinic"
+    dataset: str
+    cut: Cut
+    ward: int
+
+    def files(self):
+        return []
+
+    def settings(self):
+        return {"source": "clinic", "dataset": self.dataset, "ward": self.ward}
+
+    def read(self):
+        return Synthetic(dataset=self.dataset, cut=self.cut, patients=4, minutes=1, seed=self.ward).read()
+"""
 
 
-def test_an_unknown_network_is_answered_with_those_there_are(cache_dir: Path) -> None:
-    run = train("model=resnet", cache_dir=cache_dir)
-    assert run.returncode != 0
-    assert "Could not find 'model/resnet'" in run.stderr
-    assert all(file.stem in run.stderr for file in (ROOT / "conf" / "model").glob("*.yaml"))
-    assert "Traceback" not in run.stderr
+def test_a_network_and_choices_of_another_package_are_trained_shown_and_found(
+    run: Run, tmp_path: Path, plugin: Callable[..., None]
+) -> None:
+    plugin(
+        "ecg_lightning.models",
+        "tiny = own_package.tiny",
+        **{
+            "own_package/__init__.py": "",
+            "own_package/tiny.py": NETWORK,
+            "own_package/conf/model/tiny.yaml": "name: tiny\nwidth: 4\n",
+        },
+    )
+    plugin("ecg_lightning.conf", "own = own_package.conf")
+    assert "tiny" in run("--help").out
+    folder = tmp_path / "run"
+    status, _, err = run(*SMALL, "model=tiny", "trainer=cpu", "trainer.max_epochs=1", f"hydra.run.dir={folder}")
+    assert status == 0, err
+    assert RunRecord.read(folder / "scores.json").model == "tiny"
+    assert load_checkpoint(folder).n_parameters > 0
 
 
-def test_an_unknown_setting_is_named(cache_dir: Path) -> None:
-    run = train("optimizer.learning_rate=0.1", cache_dir=cache_dir)
-    assert run.returncode != 0
-    assert "optimizer.learning_rate" in run.stderr
-    assert "Traceback" not in run.stderr
+def test_a_database_of_another_package_is_trained_on_and_evaluated_by_name(
+    run: Run, tmp_path: Path, plugin: Callable[..., None]
+) -> None:
+    plugin(
+        "ecg_lightning.databases",
+        "clinic = clinic.source:Clinic",
+        **{
+            "clinic/__init__.py": "",
+            "clinic/source.py": DATABASE,
+            "clinic/conf/source/clinic.yaml": "name: clinic\nward: 3\n",
+        },
+    )
+    plugin("ecg_lightning.conf", "clinic_conf = clinic.conf")
+    folder = tmp_path / "run"
+    status, _, err = run("source=clinic", "model=majority", "report=none", f"hydra.run.dir={folder}")
+    assert status == 0, err
+    record = RunRecord.read(folder / "scores.json")
+    assert record.source == "clinic"
+    assert evaluate(folder).test == record.test
+    assert evaluate(folder, source="clinic", seed=1).source == "clinic"
+    status, _, err = run("source=clinic", "source.name=hospital", "model=majority")
+    assert status == 2
+    assert all(word in err for word in ("hospital", "physionet", "kaggle", "synthetic", "clinic"))
 
 
-def test_what_would_run_can_be_shown(cache_dir: Path) -> None:
-    run = train("--cfg", "job", "model=seq", cache_dir=cache_dir)
-    assert run.returncode == 0, run.stderr
-    assert "name: seq" in run.stdout
-    assert "monitor: val/macro_f1" in run.stdout
+def test_a_package_that_cannot_be_imported_is_named(run: Run, plugin: Callable[..., None]) -> None:
+    plugin("ecg_lightning.models", "broken = no_such_module", name="broken-package")
+    status, _, err = run(*SMALL)
+    assert status == 2
+    assert len(err.splitlines()) == 1
+    assert all(word in err for word in ("broken-package", "no_such_module", "ModuleNotFoundError"))
 
 
-def test_help_lists_the_choices(cache_dir: Path) -> None:
-    run = train("--help", cache_dir=cache_dir)
-    assert run.returncode == 0, run.stderr
-    for group in ("model", "task", "source", "split", "trainer"):
-        choices = ", ".join(sorted(file.stem for file in (ROOT / "conf" / group).glob("*.yaml")))
-        assert f"{group}: {choices}" in run.stdout
+def test_a_second_run_in_the_folder_of_one_that_is_at_work_is_refused(run: Run, tmp_path: Path) -> None:
+    with filelock.FileLock(tmp_path / ".lock"):
+        status, _, err = run(*SMALL, f"hydra.run.dir={tmp_path}")
+    assert status == 2
+    assert str(tmp_path) in err and len(err.splitlines()) == 1
+
+
+def environment(cache_dir: Path) -> dict[str, str]:
+    return os.environ | {"ECG_CACHE_DIR": str(cache_dir), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def test_two_processes_score_every_beat_once(cache_dir: Path, tmp_path: Path) -> None:
-    # Enough to tell some classes from others: a network that calls all beats N would hide mistakes in counting.
+    # Enough to tell some classes from others: a network that predicts N for all would hide mistakes in counting.
     quick = ["model=bigru", "model.width=16", "optimizer.lr=0.02", "optimizer.batch_size=8", "trainer.max_epochs=4"]
     settings = [*SMALL, *quick, "split.validation_fraction=0.3"]
-    run = train(*settings, *DDP, f"hydra.run.dir={tmp_path}", cache_dir=cache_dir)
+    run = subprocess.run(
+        [sys.executable, "-m", "ecg_lightning", "train", *settings, *DDP, f"hydra.run.dir={tmp_path}"],
+        cwd=tmp_path, env=environment(cache_dir), capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert len([line for line in run.stdout.splitlines() if line.startswith("epoch ")]) == 4
-    scores = json.loads((tmp_path / "scores.json").read_text())
+    record = RunRecord.read(tmp_path / "scores.json")
 
     # The same folds as in one process.
     overrides = [*settings, "trainer=cpu", f"cache_dir={cache_dir}"]
-    datamodule = build(compose(overrides, output_dir=tmp_path / "one", config_dir=ROOT / "conf")).datamodule
+    datamodule = build(compose(overrides, output_dir=tmp_path / "one")).datamodule
     tested = datamodule.beats.select(datamodule.folds.test)
     table, _ = read_predictions(tmp_path / "predictions.parquet")
-    assert len(table) == scores["n"]["test"] == len(tested)
-    assert tested.samples is not None
-    assert tested.records is not None
+    assert len(table) == record.n["test"] == len(tested)
+    assert tested.samples is not None and tested.records is not None
     assert table["sample"].tolist() == tested.samples.tolist()
     assert table["record"].tolist() == tested.records.tolist()
-    assert score_predictions(tmp_path / "predictions.parquet") == scores["test"]
+    assert score_predictions(tmp_path / "predictions.parquet") == record.test
 
     # Validation is over the beats of both, none of them twice.
-    path = tmp_path / "checkpoints" / "best.ckpt"
-    classifier = BeatClassifier.load_from_checkpoint(path, weights_only=True).eval()
     beats = datamodule.beats.select(datamodule.folds.validation)
-    with torch.no_grad():
-        probabilities = classifier.task.probabilities(classifier(torch.from_numpy(beats.signals))).numpy()
-    expected = score(beats.labels, probabilities, beats.classes)
-    validated = torch.load(path, weights_only=True)["ecg_lightning"]["scores"]
-    assert scores["val"]["macro_f1"] == pytest.approx(expected["macro_f1"], abs=1e-6)
-    assert validated["val/accuracy"] == pytest.approx(expected["accuracy"], abs=1e-6)
+    probabilities = load_checkpoint(tmp_path, device="cpu").predict_proba(beats)
+    expected = score(beats.known_labels, probabilities, beats.classes)
+    assert record.val.macro_f1 == pytest.approx(expected["macro_f1"], abs=1e-6)
+    assert record.val.accuracy == pytest.approx(expected["accuracy"], abs=1e-6)
     assert len(set(probabilities.argmax(axis=1))) > 1
 
 
-@pytest.mark.parametrize("trainer", [["trainer=cpu"], DDP], ids=["one process", "two processes"])
-def test_ctrl_c_leaves_a_checkpoint_and_one_line_that_says_how_to_go_on(
-    trainer: list[str], cache_dir: Path, tmp_path: Path
-) -> None:
-    endless = ["trainer.max_epochs=5000", "callbacks.early_stopping=null"]
+def interrupted(folder: Path, cache_dir: Path, *settings: str) -> str:
+    """Start an endless run, press Ctrl-C after its first epoch; the last line that it prints."""
+    endless = ["trainer.max_epochs=5000", "callbacks.early_stopping=null", override("hydra.run.dir", folder)]
     process = subprocess.Popen(
-        [sys.executable, "train.py", *SMALL, *trainer, *endless, f"hydra.run.dir={tmp_path}"],
+        [sys.executable, str(ROOT / "train.py"), *SMALL, *settings, *endless],
         cwd=ROOT,
         env=environment(cache_dir),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What a shell starts in the background, perhaps these tests, is deaf to SIGINT, and so are its children.
+        # What a shell starts in the background, perhaps these tests, ignores SIGINT, and so do its children.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
@@ -146,9 +282,23 @@ def test_ctrl_c_leaves_a_checkpoint_and_one_line_that_says_how_to_go_on(
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=600)
     assert process.returncode == 130
-    last = tmp_path / "checkpoints" / "last.ckpt"
-    assert stderr.splitlines()[-1] == f"interrupted: resume with ckpt_path={last} hydra.run.dir={tmp_path}"
     assert "Traceback" not in stderr
-    checkpoint = torch.load(last, weights_only=True)
-    assert checkpoint["global_step"] >= 2
-    assert not (tmp_path / "scores.json").exists()
+    assert not (folder / "scores.json").exists()
+    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 2
+    return stderr.splitlines()[-1]
+
+
+def test_ctrl_c_of_two_processes_leaves_a_checkpoint(cache_dir: Path, tmp_path: Path) -> None:
+    assert str(tmp_path / "checkpoints" / "last.ckpt") in interrupted(tmp_path, cache_dir, *DDP)
+
+
+def test_the_command_that_ctrl_c_prints_resumes_as_printed(cache_dir: Path, tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "a=b, ü"
+    line = interrupted(folder, cache_dir, "trainer=cpu", "optimizer.batch_size=8")
+    program, script, *words = shlex.split(line.partition("resume with: ")[2])
+    assert program.startswith("python") and Path(script) == ROOT / "train.py"
+    step = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    steps = step + 100
+    status, _, err = run(*words, "trainer.max_epochs=null", f"trainer.max_steps={steps}")
+    assert status == 0, err
+    assert RunRecord.read(folder / "scores.json").steps == steps

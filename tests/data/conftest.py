@@ -1,5 +1,9 @@
 """Made data for the tests of the data layer: small, and of the same layout as the real."""
 
+from typing import Any
+
+from typing import Any
+
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,29 +11,83 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from omegaconf import OmegaConf
+from omegaconf import OmegaConf
 
 from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.databases.physionet import PhysioNet
 from ecg_lightning.data.databases.synthetic import Synthetic
-from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.data.labels import AAMI_CLASSES, AAMI_SYMBOLS
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
 
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def split_settings(name: str) -> dict[str, Any]:
+    """What ``conf/split/NAME.yaml`` says."""
+    settings = OmegaConf.to_container(OmegaConf.merge({"seed": 0}, OmegaConf.load(CONF / "split" / f"{name}.yaml")))
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items() if key != "seed"}
+
+
+def physionet(folder: Path, **settings: Any) -> PhysioNet:
+    """The source that ``conf/dataset`` describes, for records in a folder named as PhysioNet's."""
+    dataset = {
+        "mitdb": {"dataset": "mitbih", "annotator": "atr", "class_map": AAMI_SYMBOLS, "patients": {"202": "201"}},
+        "ptbdb": {
+            "dataset": "ptbdb",
+            "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"},
+            "patients": "folder",
+        },
+    }[folder.name]
+    leads = {"mitdb": ((0,),), "ptbdb": (("ii",),)}[folder.name]
+    defaults = {"folder": folder.name, "leads": leads, "recorded_fs": None, "cut": Cut()}
+    return PhysioNet(data_dir=folder.parent, **(dataset | defaults | settings))
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def split_settings(name: str) -> dict[str, Any]:
+    """What ``conf/split/NAME.yaml`` says."""
+    settings = OmegaConf.to_container(OmegaConf.merge({"seed": 0}, OmegaConf.load(CONF / "split" / f"{name}.yaml")))
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items() if key != "seed"}
+
+
+def physionet(folder: Path, **settings: Any) -> PhysioNet:
+    """The source that ``conf/dataset`` describes, for records in a folder named as PhysioNet's."""
+    dataset = {
+        "mitdb": {"dataset": "mitbih", "annotator": "atr", "class_map": AAMI_SYMBOLS, "patients": {"202": "201"}},
+        "ptbdb": {
+            "dataset": "ptbdb",
+            "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"},
+            "patients": "folder",
+        },
+    }[folder.name]
+    leads = {"mitdb": ((0,),), "ptbdb": (("ii",),)}[folder.name]
+    defaults = {"folder": folder.name, "leads": leads, "recorded_fs": None, "cut": Cut()}
+    return PhysioNet(data_dir=folder.parent, **(dataset | defaults | settings))
+
 
 @pytest.fixture
 def make_beats() -> MakeBeats:
-    """``make_beats([5, 3], patients=2)``: so many beats of each class, each class dealt out to so many patients."""
+    """``make_beats([5, 3], patients=2)``: so many beats of each class, each class divided among so many patients."""
 
-    def make(counts: list[int], *, patients: int | None = None, seed: int = 0) -> Beats:
+    def make(counts: list[int], *, patients: int | None = None, seed: int = 0, leads: int = 1) -> Beats:
         rng = np.random.default_rng(seed)
         n = sum(counts)
         labels = np.repeat(np.arange(len(counts)), counts)
         owner = np.concatenate([np.arange(count) % (patients or 1) for count in counts])
-        signals = rng.uniform(0.01, 1, (n, 187)).astype(np.float32)
-        signals[np.arange(187) >= rng.integers(60, 188, n)[:, None]] = 0
+        signals = rng.uniform(0.01, 1, (n, leads, 187)).astype(np.float32)
+        lengths = rng.integers(60, 188, n)
+        signals *= np.arange(187) < lengths[:, None, None]
         return Beats(
             signals=signals,
+            lengths=lengths,
+            lead_names=("MLII", "V1", "V5")[:leads],
             labels=labels,
             classes=AAMI_CLASSES[: len(counts)],
             fs=125.0,
@@ -56,7 +114,8 @@ def write_record(
 ) -> None:
     """Write a record whose first lead is the recording and whose others are it upside down."""
     folder.mkdir(parents=True, exist_ok=True)
-    signal = np.stack([recording.signal.astype(np.float64) * (-1) ** lead for lead in range(len(leads))], axis=1)
+    first = recording.signals[0].astype(np.float64)
+    signal = np.stack([first * (-1) ** lead for lead in range(len(leads))], axis=1)
     wfdb.wrsamp(
         name, fs=recording.fs, units=["mV"] * len(leads), sig_name=list(leads), p_signal=signal, fmt=[fmt] * len(leads),
         adc_gain=[200.0] * len(leads), baseline=[0] * len(leads), comments=comments, write_dir=str(folder),

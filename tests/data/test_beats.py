@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
@@ -15,20 +17,82 @@ from ecg_lightning.data.beats import Beats
 MakeBeats = Callable[..., Beats]
 
 
-@pytest.mark.parametrize("patients", [None, 3], ids=["without patients", "with patients"])
-def test_what_is_loaded_is_what_was_saved(make_beats: MakeBeats, tmp_path: Path, patients: int | None) -> None:
-    beats = make_beats([5, 4, 3, 2, 1], patients=patients)
+@st.composite
+def any_beats(draw: st.DrawFn) -> Beats:
+    """Of any size, with any of the optional columns."""
+    n, leads, length = draw(st.integers(0, 6)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    words = np.array(["100", "a longer name", "ü", ""], dtype=np.str_)[rng.integers(0, 4, n)]
+    optional = ("labels", "records", "patients", "samples", "published_test", "context")
+    has = set(draw(st.lists(st.sampled_from(optional), unique=True)))
+    made = {
+        "labels": rng.integers(0, 2, n),
+        "records": words,
+        "patients": words[::-1],
+        "samples": rng.integers(0, 2**40, n),
+        "published_test": rng.random(n) < 0.5,
+        "context": rng.standard_normal((n, 2)).astype(np.float32),
+    }
+    return Beats(
+        signals=rng.standard_normal((n, leads, length)).astype(np.float32),
+        lengths=rng.integers(0, length + 1, n),
+        lead_names=("II", "V1", "V5")[:leads],
+        classes=("N", "S"),
+        fs=125.0,
+        context_names=("previous", "next") if "context" in has else (),
+        origin={"source": "made"},
+        **{name: column for name, column in made.items() if name in has},
+    )
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(beats=any_beats())
+def test_what_is_loaded_is_what_was_saved(beats: Beats, tmp_path: Path) -> None:
+    path = tmp_path / f"{beats.fingerprint}.arrow"
+    beats.save(path)
+    loaded = Beats.load(path)
+
+    for name in ("lead_names", "classes", "fs", "origin", "context_names"):
+        assert getattr(loaded, name) == getattr(beats, name)
+    assert loaded.columns.keys() == beats.columns.keys()
+    for name, column in {"signals": beats.signals, "lengths": beats.lengths, **beats.columns}.items():
+        own = getattr(loaded, name)
+        assert (own.dtype.kind, own.shape) == (column.dtype.kind, column.shape)
+        np.testing.assert_array_equal(own, column)
+    assert (loaded.signals.dtype, loaded.lengths.dtype) == (np.float32, np.int64)
+    assert loaded.fingerprint == beats.fingerprint
+
+
+def test_beats_of_one_lead_keep_the_fingerprint_that_older_runs_filed(make_beats: MakeBeats) -> None:
+    beats = make_beats([5, 4, 3], patients=3)
+    assert beats.fingerprint == "590b0d97d837f6e0"
+    renamed = dataclasses.replace(beats, lead_names=("another",))
+    shorter = dataclasses.replace(beats, lengths=beats.lengths // 2)
+    assert {renamed.fingerprint, shorter.fingerprint} == {beats.fingerprint}
+    two = make_beats([5, 4, 3], leads=2)
+    assert dataclasses.replace(two, lead_names=("V1", "MLII")).fingerprint != two.fingerprint
+
+
+def test_lengths_that_were_changed_in_the_file_are_found(make_beats: MakeBeats, tmp_path: Path) -> None:
+    beats = make_beats([20, 20])
+    path = tmp_path / "beats.arrow"
+    beats.save(path)
+    content = path.read_bytes()
+    at = content.index(beats.lengths.tobytes())
+    path.write_bytes(content[:at] + (beats.lengths[0] - 1).tobytes() + content[at + 8 :])
+    with pytest.raises(DataError, match="damaged"):
+        Beats.load(path)
+
+
+def test_beats_without_labels_are_beats_but_cannot_be_counted(make_beats: MakeBeats, tmp_path: Path) -> None:
+    beats = dataclasses.replace(make_beats([3, 3], patients=2), labels=None)
     beats.save(tmp_path / "beats.arrow")
     loaded = Beats.load(tmp_path / "beats.arrow")
-
-    assert (loaded.classes, loaded.fs, loaded.origin) == (beats.classes, beats.fs, beats.origin)
-    assert loaded.columns.keys() == beats.columns.keys()
-    for name, column in {"signals": beats.signals, **beats.columns}.items():
-        own = getattr(loaded, name)
-        assert own.dtype.kind == column.dtype.kind
-        np.testing.assert_array_equal(own, column)
-    assert (loaded.signals.dtype, loaded.labels.dtype) == (np.float32, np.int64)
-    assert loaded.fingerprint == beats.fingerprint
+    assert loaded.labels is None and loaded.select(np.arange(2)).labels is None
+    assert Beats.concatenate([loaded, loaded]).labels is None
+    for ask in (loaded.counts, lambda: loaded.known_labels):
+        with pytest.raises(DataError, match="no labels"):
+            ask()
 
 
 def test_the_published_test_fold_survives_the_file(make_beats: MakeBeats, tmp_path: Path) -> None:
@@ -54,7 +118,7 @@ def test_signals_are_mapped_from_the_file_and_not_copied(make_beats: MakeBeats, 
     with path.open("r+b") as file:
         file.seek(at)
         file.write(np.float32(123).tobytes())
-    assert loaded.signals[0, 0] == 123
+    assert loaded.signals[0, 0, 0] == 123
 
 
 @pytest.mark.parametrize("name", ["signals", "labels", "records", "patients", "samples", "classes", "fs"])
@@ -152,7 +216,9 @@ def test_beats_joined_stand_one_after_the_other(make_beats: MakeBeats) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"classes": ("A", "B")}, {"fs": 360.0}, {"patients": None}], ids=["classes", "fs", "columns"]
+    "changed",
+    [{"classes": ("A", "B")}, {"fs": 360.0}, {"patients": None}, {"lead_names": ("II",)}],
+    ids=["classes", "fs", "columns", "leads"],
 )
 def test_beats_that_do_not_fit_together_are_not_joined(make_beats: MakeBeats, changed: dict[str, object]) -> None:
     beats = make_beats([2, 2], patients=2)
@@ -166,7 +232,10 @@ def test_beats_that_do_not_fit_together_are_not_joined(make_beats: MakeBeats, ch
         ({"labels": np.array([0, 1, 2, 0])}, "labels from 0 to 2 for 2 classes"),
         ({"labels": np.array([0, -1, 1, 0])}, "labels from -1 to 1"),
         ({"patients": np.array(["p1"])}, "1 patients for 4 beats"),
-        ({"signals": np.zeros(4, np.float32)}, "expected \\[beats, samples\\]"),
+        ({"signals": np.zeros((4, 187), np.float32)}, r"expected \[beats, leads, samples\]"),
+        ({"lead_names": ("II", "V1")}, "2 names for 1 leads"),
+        ({"lengths": np.array([1, 2])}, "2 lengths for 4 beats"),
+        ({"lengths": np.array([1, 2, 3, 188])}, "lengths from 1 to 188: expected 0 to 187"),
     ],
 )
 def test_beats_that_contradict_themselves_are_refused(
@@ -187,7 +256,7 @@ def test_the_file_opens_with_arrow_alone_and_says_what_it_is(make_beats: MakeBea
     beats = make_beats([2, 2], patients=2)
     beats.save(tmp_path / "beats.arrow")
     table = pa.ipc.open_file(str(tmp_path / "beats.arrow")).read_all()
-    assert table.column_names == ["signals", "labels", "records", "patients", "samples"]
+    assert table.column_names == ["signals", "lengths", "labels", "records", "patients", "samples"]
     about = json.loads(table.schema.metadata[b"beats"])
     assert (about["classes"], about["fs"], about["origin"]["synthetic"]) == (["N", "S"], 125.0, True)
 

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from made import physionet
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.cache import cache_key, cached_beats
 from ecg_lightning.data.databases.base import Source
-from ecg_lightning.data.databases.physionet import PhysioNet
 from ecg_lightning.data.databases.synthetic import Synthetic
 from ecg_lightning.data.windows import Cut
 
@@ -44,8 +44,11 @@ class Counting(Source):
         with (self.folder / "reads").open("a") as marks:
             marks.write("x")
         first = float(self.files()[0].read_text())
-        signals = first + np.arange(300 * self.length, dtype=np.float32).reshape(300, self.length)
-        return Beats(signals=signals, labels=np.arange(300) % 2, classes=("a", "b"), fs=1.0, origin=self.settings())
+        signals = first + np.arange(300 * self.length, dtype=np.float32).reshape(300, 1, self.length)
+        return Beats(
+            signals=signals, lengths=np.full(300, self.length), lead_names=("II",), labels=np.arange(300) % 2,
+            classes=("a", "b"), fs=1.0, origin=self.settings(),
+        )  # fmt: skip
 
     @property
     def reads(self) -> int:
@@ -85,48 +88,52 @@ def test_another_setting_or_content_is_another_cache_and_going_back_finds_the_fi
     cached_beats(source, cache_dir)
     assert cached_beats(dataclasses.replace(source, length=30), cache_dir).length == 30
     source.files()[0].write_text("2.5")
-    assert cached_beats(source, cache_dir).signals[0, 0] == 2.5
+    assert cached_beats(source, cache_dir).signals[0, 0, 0] == 2.5
     assert source.reads == 3
     source.files()[0].write_text("1.5")
-    assert cached_beats(source, cache_dir).signals[0, 0] == 1.5
+    assert cached_beats(source, cache_dir).signals[0, 0, 0] == 1.5
     assert source.reads == 3
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"seed": 1}, {"patients": 3}, {"dataset": "ptbdb"}, {"noise": 0.04}, {"cut": Cut(scaling="none")}],
+    [
+        {"seed": 1},
+        {"patients": 3},
+        {"dataset": "ptbdb"},
+        {"noise": 0.04},
+        {"cut": Cut(scaling="none")},
+        {"leads": ("II", "V1")},
+    ],
     ids=str,
 )
 def test_every_setting_of_a_source_is_in_its_key(changed: dict[str, Any]) -> None:
     assert cache_key(dataclasses.replace(SYNTHETIC, **changed)) != cache_key(SYNTHETIC)
 
 
-def physionet(data_dir: Path, **settings: Any) -> PhysioNet:
-    defaults: dict[str, Any] = {"dataset": "mitbih", "lead": 0, "recorded_fs": 360, "cut": Cut()}
-    return PhysioNet(data_dir=data_dir, **defaults | settings)
-
-
 def test_content_counts_and_neither_place_nor_time(mitdb: Path, tmp_path: Path) -> None:
-    key = cache_key(physionet(mitdb.parent))
+    key = cache_key(physionet(mitdb))
     shutil.copytree(mitdb.parent, tmp_path / "elsewhere")
     for file in (tmp_path / "elsewhere").rglob("*.*"):
         os.utime(file, (1, 1))
-    assert cache_key(physionet(tmp_path / "elsewhere")) == key
+    assert cache_key(physionet(tmp_path / "elsewhere" / "mitdb")) == key
 
     annotations = tmp_path / "elsewhere" / "mitdb" / "201.atr"
     content = annotations.read_bytes()
     annotations.write_bytes(content[:10] + bytes([content[10] ^ 1]) + content[11:])
-    assert cache_key(physionet(tmp_path / "elsewhere")) != key
+    assert cache_key(physionet(tmp_path / "elsewhere" / "mitdb")) != key
 
 
-@pytest.mark.parametrize("changed", [{"lead": 1}, {"recorded_fs": None}, {"cut": Cut(margin=4)}], ids=str)
+@pytest.mark.parametrize(
+    "changed", [{"leads": ((1,),)}, {"recorded_fs": 360}, {"patients": {}}, {"cut": Cut(margin=4)}], ids=str
+)
 def test_lead_rate_and_cut_are_in_the_key_of_records(mitdb: Path, changed: dict[str, Any]) -> None:
-    assert cache_key(physionet(mitdb.parent, **changed)) != cache_key(physionet(mitdb.parent))
+    assert cache_key(physionet(mitdb, **changed)) != cache_key(physionet(mitdb))
 
 
 def test_a_record_given_to_another_patient_is_another_cache(ptbdb: Path) -> None:
     """The folder's name is the patient: the same bytes there are other beats."""
-    source = physionet(ptbdb.parent, dataset="ptbdb")
+    source = physionet(ptbdb)
     before = cache_key(source)
     (ptbdb / "patient104").rename(ptbdb / "patient001b")
     listing = ptbdb / "RECORDS"

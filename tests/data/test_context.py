@@ -1,14 +1,14 @@
-"""What a recording tells of its beats: an early beat is early beside its neighbours, an odd one is unlike them."""
+"""What a recording tells of its beats: an early beat is early among its neighbours, an odd one is unlike them."""
 
 import numpy as np
 import pytest
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.context import LIKENESS, RHYTHM, Context, likeness, rhythm
+from ecg_lightning.data.context import MORPHOLOGY, RHYTHM, Context, morphology, rhythm
 
 FS = 125.0
 AT = {name: column for column, name in enumerate(RHYTHM)}
-LIKE = {name: column for column, name in enumerate(LIKENESS)}
+LIKE = {name: column for column, name in enumerate(MORPHOLOGY)}
 REGULAR = np.arange(0, 60 * 100, 100)
 EARLY = REGULAR.copy()
 EARLY[30] -= 40  # at 0.6 of the RR interval, with a full pause after it
@@ -86,7 +86,7 @@ def test_gaps_beats_on_top_of_each_other_and_short_recordings_are_finite() -> No
 
 
 def test_an_odd_beat_is_unlike_its_neighbours_and_they_are_like_each_other() -> None:
-    told = likeness(recording(REGULAR, odd=30), REGULAR, FS)
+    told = morphology(recording(REGULAR, odd=30), REGULAR, FS)
     assert (told.shape, told.dtype) == ((60, 6), np.float32)
     np.testing.assert_allclose(told[20:29], 0, atol=1e-3)
     odd = told[30]
@@ -94,29 +94,40 @@ def test_an_odd_beat_is_unlike_its_neighbours_and_they_are_like_each_other() -> 
     assert odd[LIKE["difference of the QRS complex"]] > 1
 
 
-def test_likeness_does_not_depend_on_the_height_of_the_lead() -> None:
+def test_morphology_does_not_depend_on_the_height_of_the_lead() -> None:
     signal = recording(REGULAR, odd=30)
-    np.testing.assert_allclose(likeness(3 * signal + 1, REGULAR, FS), likeness(signal, REGULAR, FS), atol=1e-4)
+    np.testing.assert_allclose(morphology(3 * signal + 1, REGULAR, FS), morphology(signal, REGULAR, FS), atol=1e-4)
 
 
 def test_a_flat_lead_and_beats_at_the_ends_are_finite() -> None:
-    assert np.isfinite(likeness(np.zeros(300, np.float32), np.array([0, 150, 299]), FS)).all()
+    assert np.isfinite(morphology(np.zeros(300, np.float32), np.array([0, 150, 299]), FS)).all()
 
 
 def test_chosen_parts_stand_side_by_side_for_all_beats_but_the_last() -> None:
     signal = recording(EARLY)
-    both = Context(rhythm=True, likeness=True)
-    told = both.of(EARLY, FS, signal, FS)
-    assert told is not None and told.shape == (59, len(both.names)) and both.names == (*RHYTHM, *LIKENESS)
+    both = Context(rhythm=True, morphology=True)
+    told = both.of(EARLY, FS, signal[None], FS)
+    assert told is not None and told.shape == (59, 14) and both.names(["II"]) == (*RHYTHM, *MORPHOLOGY)
     np.testing.assert_array_equal(told[:, :8], rhythm(EARLY, FS))
-    np.testing.assert_array_equal(told[:, 8:], likeness(signal, EARLY, FS)[:-1])
-    assert Context().of(EARLY, FS, signal, FS) is None and Context().names == ()
+    np.testing.assert_array_equal(told[:, 8:], morphology(signal, EARLY, FS)[:-1])
+    assert Context().of(EARLY, FS, signal[None], FS) is None and Context().names(["II", "V1"]) == ()
     # R peaks at the rate of the record, a signal resampled from it.
-    told_twice = both.of(2 * EARLY, 2 * FS, signal, FS)
+    told_twice = both.of(2 * EARLY, 2 * FS, signal[None], FS)
     assert told_twice is not None
     np.testing.assert_array_equal(told_twice[:, 8:], told[:, 8:])
 
 
+def test_rhythm_is_told_once_and_morphology_of_each_lead() -> None:
+    signal, both = recording(EARLY, odd=20), Context(rhythm=True, morphology=True)
+    told = both.of(EARLY, FS, np.stack([signal, recording(EARLY)]), FS)
+    names = both.names(["MLII", "V1"])
+    assert told is not None and told.shape == (59, 8 + 6 + 6) == (59, len(names))
+    assert names[:8] == RHYTHM and len(set(names)) == 20
+    assert all("MLII" in name for name in names[8:14]) and all("V1" in name for name in names[14:])
+    np.testing.assert_array_equal(told[:, 8:14], morphology(signal, EARLY, FS)[:-1])
+    np.testing.assert_array_equal(told[:, 14:], morphology(recording(EARLY), EARLY, FS)[:-1])
+
+
 def test_other_choices_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dataset\.context\.rhythm=often: expected true or false"):
+    with pytest.raises(ConfigError, match=r"context\.rhythm=often"):
         Context(rhythm="often")  # type: ignore[arg-type]

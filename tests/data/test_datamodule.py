@@ -29,7 +29,8 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def module_of(cache_dir: Path, **settings: Any) -> BeatDataModule:
-    module = BeatDataModule(SOURCE, cache_dir=cache_dir, **({"batch_size": 32, "eval_batch_size": 7} | settings))
+    source = settings.pop("source", SOURCE)
+    module = BeatDataModule(source, cache_dir=cache_dir, **({"batch_size": 32, "eval_batch_size": 7} | settings))
     module.prepare_data()
     module.setup()
     return module
@@ -158,8 +159,9 @@ def test_the_loaders_give_the_beats_of_their_fold_with_labels_and_rows(cache_dir
         batches = list(loader)
         assert len(loader) == len(batches) > 1
         assert all(batch.context is None for batch in batches)
-        signals, labels, rows = (torch.cat(parts) for parts in list(zip(*batches, strict=True))[:3])
-        assert (signals.dtype, labels.dtype, rows.dtype) == (torch.float32, torch.int64, torch.int64)
+        signals, lengths, labels, rows = (torch.cat(parts) for parts in list(zip(*batches, strict=True))[:4])
+        assert signals.dtype == torch.float32
+        assert (lengths.dtype, labels.dtype, rows.dtype) == (torch.int64, torch.int64, torch.int64)
         fold = module.folds.named()[name]
         if name == "train":
             assert rows.tolist() != fold.tolist()
@@ -167,7 +169,16 @@ def test_the_loaders_give_the_beats_of_their_fold_with_labels_and_rows(cache_dir
         else:
             assert rows.tolist() == fold.tolist()
         np.testing.assert_array_equal(signals, module.beats.signals[rows])
-        np.testing.assert_array_equal(labels, module.beats.labels[rows])
+        np.testing.assert_array_equal(lengths, module.beats.lengths[rows])
+        np.testing.assert_array_equal(labels, module.beats.known_labels[rows])
+
+
+def test_beats_of_two_leads_without_labels_come_in_batches(cache_dir: Path) -> None:
+    beats = dataclasses.replace(dataclasses.replace(SOURCE, leads=("II", "V1")).read(), labels=None)
+    batch = BeatDataset(beats, np.arange(len(beats)))[torch.tensor([5, 3])]
+    assert batch.labels is None and batch.context is None
+    np.testing.assert_array_equal(batch.signals, beats.signals[[5, 3]])
+    np.testing.assert_array_equal(batch.lengths, beats.lengths[[5, 3]])
 
 
 def test_a_batch_can_be_written_into_without_harm_to_the_beats(cache_dir: Path) -> None:
@@ -179,14 +190,15 @@ def test_a_batch_can_be_written_into_without_harm_to_the_beats(cache_dir: Path) 
 
 
 def test_settings_of_the_split_reach_it(cache_dir: Path) -> None:
-    random = module_of(cache_dir, test_fraction=0.5, split_seed=3)
+    random = module_of(cache_dir, split={"test_fraction": 0.5, "seed": 3})
     assert len(random.folds.test) == pytest.approx(len(random.beats) / 2, abs=3)
-    assert "seed 3" in random.folds.protocol
-    part = module_of(cache_dir, fold=1, n_folds=3, train_size=30)
-    assert "fold 1 of 3" in part.folds.protocol and len(part.datasets["train"]) == 30
-    with pytest.raises(ConfigError, match="fold=3 of n_folds=3"):
-        BeatDataModule(SOURCE, cache_dir=cache_dir / "nothing_is_read", fold=3, n_folds=3)
-    by_patient = module_of(cache_dir, protocol="patient")
+    assert random.folds.protocol.seed == 3
+    part = module_of(cache_dir, split={"fold": 1, "n_folds": 3, "train_size": 30})
+    assert (part.folds.protocol.fold, part.folds.protocol.n_folds) == (1, 3) and len(part.datasets["train"]) == 30
+    for wrong, said in (({"fold": 3, "n_folds": 3}, "fold=3 of n_folds=3"), ({"folds": 3}, "folds")):
+        with pytest.raises(ConfigError, match=said):
+            BeatDataModule(SOURCE, cache_dir=cache_dir / "nothing_is_read", split=wrong)
+    by_patient = module_of(cache_dir, split={"protocol": "patient"})
     assert by_patient.beats.patients is not None
     sides = [set(by_patient.beats.patients[rows]) for rows in by_patient.folds.named().values()]
     assert [len(side) for side in sides] == [1, 1, 1]
@@ -203,7 +215,7 @@ def test_duplicates_are_dropped_before_the_split_if_so_set(cache_dir: Path, monk
 def test_ordinary_samplers_and_loaders_work_on_the_dataset(cache_dir: Path) -> None:
     dataset: BeatDataset = module_of(cache_dir).datasets["test"]
     beat = dataset[3]
-    assert (beat.signals.shape, int(beat.rows)) == ((187,), int(dataset.rows[3]))
+    assert (beat.signals.shape, int(beat.rows)) == ((1, 187), int(dataset.rows[3]))
 
     def collate(batch: Any) -> Any:
         return batch
@@ -215,7 +227,7 @@ def test_ordinary_samplers_and_loaders_work_on_the_dataset(cache_dir: Path) -> N
         DataLoader(dataset, sampler=SequentialSampler(dataset), batch_size=5, collate_fn=collate),
     ):
         batches = list(loader)
-        assert all(isinstance(batch, Batch) and batch.signals.shape[1] == 187 for batch in batches)
+        assert all(isinstance(batch, Batch) and batch.signals.shape[1:] == (1, 187) for batch in batches)
         assert sorted(torch.cat([batch.rows for batch in batches]).tolist()) == dataset.rows.tolist()
     shares = [
         torch.cat([batch.rows for batch in DataLoader(dataset, batch_size=5, sampler=sampler, collate_fn=collate)])
@@ -307,7 +319,7 @@ def test_transforms_touch_training_beats_and_no_others(looked: tuple[Looker, Bea
         for batch in (batch for epoch in epochs for batch in epoch):
             own = module.beats.signals[batch.rows]
             if stage == "train":
-                assert (batch.signals.numpy() != own).any(axis=1).all()
+                assert (batch.signals.numpy() != own).any(axis=(1, 2)).all()
             else:
                 np.testing.assert_array_equal(batch.signals, own)
 
@@ -320,8 +332,9 @@ def test_mixed_beats_tell_of_both_their_labels(cache_dir: Path, tmp_path: Path) 
         assert isinstance(batch, MixedBatch)
         own = module.beats.signals[batch.rows]
         # What is not the beat's own is one of the batch, of the class that it says.
-        others = (batch.signals.numpy() - batch.share[:, None].numpy() * own) / (1 - batch.share[:, None].numpy())
-        partner = np.abs(others[:, None] - own[None]).max(axis=2).argmin(axis=1)
+        share = batch.share[:, None, None].numpy()
+        others = (batch.signals.numpy() - share * own) / (1 - share)
+        partner = np.abs(others[:, None] - own[None]).max(axis=(2, 3)).argmin(axis=1)
         mixed = (batch.share < 0.99).numpy()
         assert mixed.any()
         np.testing.assert_array_equal(batch.labels.numpy()[partner][mixed], batch.partners.numpy()[mixed])
@@ -367,7 +380,7 @@ def test_setting_up_again_changes_nothing_and_reads_nothing(cache_dir: Path, mon
 
 
 def test_context_comes_with_their_beats_and_are_mixed_with_them(cache_dir: Path, tmp_path: Path) -> None:
-    source = dataclasses.replace(SOURCE, context=Context(rhythm=True, likeness=True))
+    source = dataclasses.replace(SOURCE, context=Context(rhythm=True, morphology=True))
     module = BeatDataModule(source, cache_dir=cache_dir, batch_size=32, eval_batch_size=7, mixup=0.4)
     looker = Looker()
     trainer_of(tmp_path, max_epochs=1).fit(looker, module)
@@ -381,15 +394,15 @@ def test_context_comes_with_their_beats_and_are_mixed_with_them(cache_dir: Path,
         mixed = share[:, 0] < 0.99
         partner = (batch.context.numpy() - share * context[batch.rows])[mixed] / (1 - share[mixed])
         # The partner is the same beat as that of the signals.
-        others = (batch.signals.numpy() - share * module.beats.signals[batch.rows])[mixed] / (1 - share[mixed])
-        own = module.beats.signals[batch.rows]
+        own = module.beats.signals[batch.rows][:, 0]
+        others = (batch.signals.numpy()[:, 0] - share * own)[mixed] / (1 - share[mixed])
         found = np.abs(others[:, None] - own[None]).max(axis=2).argmin(axis=1)
         np.testing.assert_allclose(partner, context[batch.rows][found], atol=1e-3)
 
 
 def test_resampling_balance_and_context_see_the_training_side_alone(cache_dir: Path) -> None:
-    source = dataclasses.replace(SOURCE, context=Context(rhythm=True, likeness=True))
-    module = BeatDataModule(source, cache_dir=cache_dir, protocol="patient", resampling={"method": "smote"})
+    source = dataclasses.replace(SOURCE, context=Context(rhythm=True, morphology=True))
+    module = BeatDataModule(source, cache_dir=cache_dir, split={"protocol": "patient"}, resampling={"method": "smote"})
     module.setup()
     beats, trained_on = module.beats, module.datasets["train"].beats
     assert beats.patients is not None and beats.context is not None and trained_on.context is not None

@@ -11,7 +11,7 @@ import pytest
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
-from ecg_lightning.data.databases.kaggle import read_csv
+from ecg_lightning.data.databases.kaggle import beats_of_csv
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.resampling import Resampling, make_resampling, resample, resampled, tomek_links
 
@@ -19,9 +19,14 @@ OVER = ("smote", "borderline_smote", "adasyn", "random_over")
 LENGTH = 60
 
 
-def lengths(signals: FloatArray) -> IntArray:
-    """Samples before the padding."""
-    return np.asarray(((signals != 0) * np.arange(1, signals.shape[1] + 1)).max(axis=1))
+def beats_of(signals: FloatArray, ends: Any, labels: IntArray, **columns: Any) -> Beats:
+    """Beats of one lead ``[n, length]``, or of several ``[n, leads, length]``, zero from their ends on."""
+    leads = signals if signals.ndim == 3 else signals[:, None]
+    ends = np.broadcast_to(np.asarray(ends, dtype=np.int64), len(leads)).copy()
+    inside = np.arange(leads.shape[2]) < ends[:, None, None]
+    names = ("II", "V1")[: leads.shape[1]]
+    given = {"classes": AAMI_CLASSES[: labels.max() + 1], "fs": 125.0} | columns
+    return Beats(signals=leads * inside, lengths=ends, lead_names=names, labels=labels, **given)
 
 
 def fold(counts: list[int], *, seed: int = 0, spread: float = 0.3) -> Beats:
@@ -30,12 +35,11 @@ def fold(counts: list[int], *, seed: int = 0, spread: float = 0.3) -> Beats:
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     level = 0.4 + 0.05 * labels[:, None] + 0.05 * rng.standard_normal((len(labels), 1))
     signals = np.clip(level + spread * rng.uniform(-1, 1, (len(labels), LENGTH)), 0.01, 1).astype(np.float32)
-    signals[np.arange(LENGTH) >= rng.integers(30, LENGTH + 1, len(labels))[:, None]] = 0
-    return Beats(
-        signals=signals,
-        labels=labels,
+    return beats_of(
+        signals,
+        rng.integers(30, LENGTH + 1, len(labels)),
+        labels,
         classes=AAMI_CLASSES[: len(counts)],
-        fs=125.0,
         patients=np.full(len(labels), "p"),
         samples=np.arange(len(labels)),
         origin={"dataset": "mitbih", "synthetic": True},
@@ -44,16 +48,15 @@ def fold(counts: list[int], *, seed: int = 0, spread: float = 0.3) -> Beats:
 
 def of_levels(levels: list[float], ends: list[int], *, n_others: int = 20) -> Beats:
     """Beats of class S, each of one level and length; and of N more than enough, flat and far away."""
-    signals = np.zeros((len(levels) + n_others, LENGTH), dtype=np.float32)
-    for signal, level, end in zip(signals, levels, ends, strict=False):
-        signal[:end] = level
-    signals[len(levels) :] = 0.01
+    values = np.array([*levels, *[0.01] * n_others], dtype=np.float32)
     labels = np.repeat([1, 0], [len(levels), n_others])
-    return Beats(signals=signals, labels=labels, classes=("N", "S"), fs=125.0)
+    return beats_of(np.tile(values[:, None], LENGTH), [*ends, *[LENGTH] * n_others], labels)
 
 
-def new_beats(beats: Beats, **settings: Any) -> FloatArray:
-    return resample(beats, Resampling(**settings), seed=0).signals[len(beats) :]
+def new_beats(beats: Beats, **settings: Any) -> tuple[FloatArray, IntArray]:
+    """Signals ``[m, length]`` of the first lead and lengths ``[m]`` of what is made."""
+    made = resample(beats, Resampling(**settings), seed=0)
+    return made.signals[len(beats) :, 0], made.lengths[len(beats) :]
 
 
 @pytest.mark.parametrize("method", OVER)
@@ -63,7 +66,8 @@ def test_real_beats_stay_bit_for_bit_first_and_in_order(method: str) -> None:
     assert len(made) > len(beats)
     assert made.signals.dtype == np.float32
     np.testing.assert_array_equal(made.signals[: len(beats)], beats.signals)
-    np.testing.assert_array_equal(made.labels[: len(beats)], beats.labels)
+    np.testing.assert_array_equal(made.lengths[: len(beats)], beats.lengths)
+    np.testing.assert_array_equal(made.known_labels[: len(beats)], beats.labels)
     assert made.signals.min() >= 0 and made.signals.max() <= 1
     assert (made.classes, made.fs) == (beats.classes, beats.fs)
 
@@ -71,9 +75,10 @@ def test_real_beats_stay_bit_for_bit_first_and_in_order(method: str) -> None:
 def test_fewer_beats_are_beats_of_the_fold_in_its_order_and_none_twice() -> None:
     beats = fold([60, 20, 30])
     made = resample(beats, Resampling(method="random_under"), seed=0)
-    rows = [int(np.flatnonzero((beats.signals == signal).all(axis=1))[0]) for signal in made.signals]
+    rows = [int(np.flatnonzero((beats.signals == signal).all(axis=(1, 2)))[0]) for signal in made.signals]
     assert rows == sorted(set(rows))
-    np.testing.assert_array_equal(made.labels, beats.labels[rows])
+    np.testing.assert_array_equal(made.labels, beats.known_labels[rows])
+    np.testing.assert_array_equal(made.lengths, beats.lengths[rows])
 
 
 @pytest.mark.parametrize(
@@ -124,11 +129,12 @@ def test_without_padding_it_is_imbalanced_learns_smote() -> None:
 
     rng = np.random.default_rng(0)
     signals = rng.uniform(0.01, 1, (80, LENGTH)).astype(np.float32)
-    beats = Beats(signals=signals, labels=np.repeat([0, 1, 2], [50, 10, 20]), classes=("N", "S", "V"), fs=125.0)
+    beats = beats_of(signals, LENGTH, np.repeat([0, 1, 2], [50, 10, 20]))
     made = resample(beats, Resampling(method="smote", neighbours=3), seed=7)
     expected, labels = SMOTE(k_neighbors=3, random_state=7).fit_resample(signals, beats.labels)
     np.testing.assert_array_equal(made.labels, labels)
-    np.testing.assert_allclose(made.signals, expected, atol=1e-6)
+    np.testing.assert_allclose(made.signals[:, 0], expected, atol=1e-6)
+    assert (made.lengths == LENGTH).all()
 
 
 @pytest.mark.parametrize("method", ["smote", "borderline_smote", "adasyn"])
@@ -141,8 +147,8 @@ def test_new_beats_lie_between_two_of_their_class_and_never_of_another(method: s
     signals = np.tile(levels[:, None], LENGTH).astype(np.float32)
     signals[:, -1] = np.where(labels == 0, 0.40, 0.42)  # tells the class
     rows = rng.permutation(len(labels))
-    beats = Beats(signals=signals[rows], labels=labels[rows], classes=("N", "S"), fs=125.0)
-    new = new_beats(beats, method=method, neighbours=2)
+    beats = beats_of(signals[rows], LENGTH, labels[rows])
+    new, _ = new_beats(beats, method=method, neighbours=2)
     assert len(new) > 5
     np.testing.assert_allclose(new[:, -1], 0.42, atol=1e-6)
     assert np.ptp(new[:, :-1], axis=1).max() < 1e-6
@@ -151,8 +157,7 @@ def test_new_beats_lie_between_two_of_their_class_and_never_of_another(method: s
 @pytest.mark.parametrize("weight", [0.0, 0.1, 0.5, 3.0])
 def test_a_new_beat_is_as_long_as_its_mixture_says_and_has_no_ghost_in_its_tail(weight: float) -> None:
     """Parents of .5 and 20 samples, and of .7 and 40: plain SMOTE would fade from 20 to 40 at any λ."""
-    new = new_beats(of_levels([0.5, 0.7], [20, 40], n_others=300), method="smote", length_weight=weight)
-    found = lengths(new)
+    new, found = new_beats(of_levels([0.5, 0.7], [20, 40], n_others=300), method="smote", length_weight=weight)
     assert found.min() >= 20 and found.max() <= 40 and len(np.unique(found)) > 15
     share = (new[:, 0] - 0.5) / 0.2  # λ, by the samples that both parents have
     np.testing.assert_allclose(found, 20 + 20 * share, atol=0.51)
@@ -164,17 +169,31 @@ def test_a_new_beat_is_as_long_as_its_mixture_says_and_has_no_ghost_in_its_tail(
 
 def test_beats_in_millivolts_keep_their_sign_and_range() -> None:
     beats = of_levels([-1.5, -0.5, 2.0], [30, 40, 50])
-    new = new_beats(beats, method="smote")
+    new, _ = new_beats(beats, method="smote")
     assert new.min() < -0.5 and new.max() > 0.5
     assert new.min() >= -1.5 and new.max() <= 2.0
+
+
+@pytest.mark.parametrize("method", [*OVER, "smote_tomek", "random_under"])
+def test_two_leads_of_a_new_beat_are_mixed_alike(method: str) -> None:
+    """The second lead is the first, halved and upside down: so it is in every beat that is made."""
+    one = fold([60, 20, 30])
+    signals = np.concatenate([one.signals, 1 - one.signals / 2], axis=1)
+    beats = beats_of(signals, one.lengths, one.known_labels)
+    made = resample(beats, Resampling(method=method), seed=0)
+    assert made.lead_names == ("II", "V1") and len(made) != len(beats)
+    inside = np.arange(LENGTH) < made.lengths[:, None]
+    np.testing.assert_allclose(made.signals[:, 1][inside], 1 - made.signals[:, 0][inside] / 2, atol=1e-5)
+    assert not made.signals.transpose(0, 2, 1)[~inside].any()
+    assert made.lengths.min() >= 30 and made.lengths.max() <= LENGTH
 
 
 def test_a_weight_on_length_keeps_neighbours_of_like_length() -> None:
     """By signal the nearest beat is one of other length; what is mixed with it has a length in between."""
     beats = of_levels([0.50, 0.51, 0.60, 0.61], [30, 34, 30, 34], n_others=100)
-    beats.signals[:4, 30:34] *= 0.01  # so that the tail hardly counts as signal
-    by_signal = lengths(new_beats(beats, method="smote", neighbours=1, length_weight=0.0))
-    by_length = lengths(new_beats(beats, method="smote", neighbours=1, length_weight=1.0))
+    beats.signals[:4, 0, 30:34] *= 0.01  # so that the tail hardly counts as signal
+    _, by_signal = new_beats(beats, method="smote", neighbours=1, length_weight=0.0)
+    _, by_length = new_beats(beats, method="smote", neighbours=1, length_weight=1.0)
     assert {31, 32, 33} & set(by_signal.tolist())
     assert set(by_length.tolist()) == {30, 34}
 
@@ -185,15 +204,15 @@ def test_tomek_links_are_those_of_imbalanced_learn(counts: list[int]) -> None:
 
     beats = fold(counts, spread=0.02)
     reference = TomekLinks(sampling_strategy="all")
-    reference.fit_resample(beats.signals, beats.labels)
-    kept = np.flatnonzero(~tomek_links(beats.signals, beats.labels))
+    reference.fit_resample(beats.signals[:, 0], beats.labels)
+    kept = np.flatnonzero(~tomek_links(beats.signals, beats.known_labels))
     assert len(kept) < len(beats) - 10
     np.testing.assert_array_equal(kept, reference.sample_indices_)
 
 
 def test_one_class_has_no_tomek_links() -> None:
     beats = fold([10])
-    assert not tomek_links(beats.signals, beats.labels).any()
+    assert not tomek_links(beats.signals, beats.known_labels).any()
 
 
 def test_smote_tomek_is_that_of_imbalanced_learn_where_nothing_is_padded() -> None:
@@ -202,11 +221,12 @@ def test_smote_tomek_is_that_of_imbalanced_learn_where_nothing_is_padded() -> No
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [300, 100])
     signals = (0.5 + 0.1 * rng.standard_normal((400, 4)) @ rng.uniform(-1, 1, (4, LENGTH))).clip(0.01, 1)
-    beats = Beats(signals=signals.astype(np.float32), labels=labels, classes=("normal", "MI"), fs=125.0)
+    beats = beats_of(signals.astype(np.float32), LENGTH, labels, classes=("normal", "MI"))
     made = resample(beats, Resampling(method="smote_tomek"), seed=3)
-    expected, expected_labels = SMOTETomek(random_state=3).fit_resample(beats.signals, labels)
+    expected, expected_labels = SMOTETomek(random_state=3).fit_resample(beats.signals[:, 0], labels)
     np.testing.assert_array_equal(made.labels, expected_labels)
-    np.testing.assert_allclose(made.signals, expected, atol=1e-6)
+    np.testing.assert_allclose(made.signals[:, 0], expected, atol=1e-6)
+    assert (made.lengths == LENGTH).all()
     assert made.counts()["normal"] < 300 and made.counts()["MI"] < 300  # both ends of a link go
 
 
@@ -244,7 +264,7 @@ def test_settings_that_do_not_fit_the_beats_are_one_clear_error(
 
 
 def test_too_few_new_beats_to_share_out_are_one_clear_error() -> None:
-    with pytest.raises(ConfigError, match="shares out 2 new beats of class S among its 20, which rounds to none"):
+    with pytest.raises(ConfigError, match="divides 2 new beats of class S among its 20, which rounds to none"):
         resample(fold([60, 20]), Resampling(method="adasyn", counts={"S": 22}), seed=0)
 
 
@@ -383,13 +403,14 @@ def test_beats_tell_that_they_were_resampled_how_and_of_what(tmp_path: Path) -> 
 
 @pytest.mark.real_data("heartbeat_sample/mitbih_train_sample.csv")
 def test_new_beats_of_real_classes_are_as_long_as_real_ones(real_data_dir: Path) -> None:
-    signals, labels = read_csv(real_data_dir / "heartbeat_sample" / "mitbih_train_sample.csv", n_classes=5)
-    beats = Beats(signals=signals, labels=labels, classes=AAMI_CLASSES, fs=125.0)
+    beats = beats_of_csv(
+        real_data_dir / "heartbeat_sample" / "mitbih_train_sample.csv", classes=AAMI_CLASSES, origin={}
+    )
     made = resample(beats, Resampling(method="smote", counts=1000), seed=0)
     assert set(made.counts().values()) == {1000}
-    new, new_labels = lengths(made.signals[len(beats) :]), made.labels[len(beats) :]
+    new, new_labels = made.lengths[len(beats) :], made.known_labels[len(beats) :]
     for label in range(5):
-        of_class, real = new[new_labels == label], lengths(signals[labels == label])
+        of_class, real = new[new_labels == label], beats.lengths[beats.labels == label]
         assert real.min() <= of_class.min() and of_class.max() <= real.max()
         # Ghosts, as long as the longer of two parents, would make it longer.
         assert of_class.mean() == pytest.approx(real.mean(), rel=0.04)
@@ -405,14 +426,14 @@ def test_context_of_new_beats_lies_where_the_beats_do_and_chooses_no_neighbours(
         np.testing.assert_allclose(made.signals, plain.signals, atol=1e-6)
         assert made.context is not None and made.context_names == ("previous", "next")
         np.testing.assert_array_equal(made.context[:23], context)
-        np.testing.assert_allclose(made.context[23:, 0], 2 * made.signals[23:, 0], rtol=1e-3)
-        np.testing.assert_allclose(made.context[23:, 1], 1 - made.signals[23:, 0], rtol=1e-3)
+        np.testing.assert_allclose(made.context[23:, 0], 2 * made.signals[23:, 0, 0], rtol=1e-3)
+        np.testing.assert_allclose(made.context[23:, 1], 1 - made.signals[23:, 0, 0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", ["random_over", "random_under", "smote_tomek"])
 def test_beats_that_are_kept_or_repeated_keep_their_context(method: str) -> None:
     beats = fold([60, 20])
-    context = np.abs(beats.signals[:, :3]) + np.float32(0.5)
+    context = np.abs(beats.signals[:, 0, :3]) + np.float32(0.5)
     with_context = dataclasses.replace(beats, context=context, context_names=("a", "b", "c"))
     made = resample(with_context, Resampling(method=method), seed=0)
     assert made.context is not None and len(made.context) == len(made) != len(beats)

@@ -1,25 +1,33 @@
-"""Splits: what decides whether a test figure means anything."""
+"""Splits: what decides whether a test score means anything."""
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import physionet, split_settings
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.physionet import SAME_PERSON, PhysioNet
 from ecg_lightning.data.databases.synthetic import Synthetic
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.data.splits import DS1, DS2, PACED, Folds, split, without_duplicates
+from ecg_lightning.data.protocol import LeftOut
+from ecg_lightning.data.splits import Folds, split, without_duplicates
 from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
 
 SEEDS = range(8)
+
+DS1_DS2 = split_settings("ds1_ds2")
+DS1, DS2 = ([str(record) for record in DS1_DS2[name]] for name in ("train_records", "test_records"))
+PACED = [str(record) for record in DS1_DS2["left_out"]["paced"]]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +53,7 @@ def test_beats_at_random_are_divided_in_the_same_shares_of_each_class(make_beats
     folds = split(beats, "random", seed=seed)
     assert_complete_and_disjoint(folds, len(beats))
     for label, count in enumerate([1000, 103, 57, 20, 12]):
-        test, validation = (int((beats.labels[rows] == label).sum()) for rows in (folds.test, folds.validation))
+        test, validation = (int((beats.known_labels[rows] == label).sum()) for rows in (folds.test, folds.validation))
         assert test == round(0.2 * count)
         assert validation == max(round(0.1 * (count - test)), 1)
     assert folds.sizes() == {"train": len(folds.train), "validation": len(folds.validation), "test": len(folds.test)}
@@ -61,7 +69,7 @@ def test_the_same_seed_divides_in_the_same_way_and_others_in_others(simulated: B
     divided = [split(simulated, protocol, seed=seed) for seed in SEEDS]  # type: ignore[arg-type]
     for seed, folds in enumerate(divided):
         assert same(folds, split(simulated, protocol, seed=seed))  # type: ignore[arg-type]
-        assert f"seed {seed}" in folds.protocol and folds.protocol.startswith(protocol)
+        assert (folds.protocol.name, folds.protocol.seed) == (protocol, seed)
     for fold in ("train", "validation", "test"):
         different = {tuple(folds.named()[fold].tolist()) for folds in divided}
         # Of twelve patients there are not many choices that share out the classes well.
@@ -76,7 +84,7 @@ def test_whole_patients_are_shared_out_so_that_each_class_is(make_beats: MakeBea
     beats = beats.select(np.arange(3000 + len(of_few)))
     assert beats.patients is not None
     beats = dataclasses.replace(beats, patients=np.concatenate([beats.patients[:3000], of_few]))
-    test = beats.labels[split(beats, "patient", seed=seed).test]
+    test = beats.known_labels[split(beats, "patient", seed=seed).test]
     assert 0.15 < (test == 1).sum() / len(of_few) < 0.25
     assert (test == 0).sum() / 3000 == 0.2
 
@@ -108,7 +116,7 @@ def test_a_split_by_patient_is_about_as_large_as_asked_and_has_every_class(simul
     folds = split(simulated, "patient", test_fraction=0.25, validation_fraction=0.2, seed=seed)
     assert 0.12 < len(folds.test) / len(simulated) < 0.4
     for rows in folds.named().values():
-        assert set(simulated.labels[rows]) == set(range(len(AAMI_CLASSES)))
+        assert set(simulated.known_labels[rows]) == set(range(len(AAMI_CLASSES)))
 
 
 def test_patients_of_one_class_each_are_shared_out_by_class() -> None:
@@ -118,7 +126,7 @@ def test_patients_of_one_class_each_are_shared_out_by_class() -> None:
     for seed in SEEDS:
         folds = split(beats, "patient", seed=seed)
         for label in (0, 1):
-            assert len(np.unique(beats.patients[folds.test][beats.labels[folds.test] == label])) in (1, 2, 3)
+            assert len(np.unique(beats.patients[folds.test][beats.known_labels[folds.test] == label])) in (1, 2, 3)
 
 
 def test_a_class_of_one_patient_only_is_trained_on_and_its_absence_elsewhere_said(
@@ -126,11 +134,11 @@ def test_a_class_of_one_patient_only_is_trained_on_and_its_absence_elsewhere_sai
 ) -> None:
     beats = make_beats([300, 30], patients=10)
     assert beats.patients is not None
-    beats = dataclasses.replace(beats, patients=np.where(beats.labels == 1, "p0", beats.patients))
+    beats = dataclasses.replace(beats, patients=np.where(beats.known_labels == 1, "p0", beats.patients))
     for seed in SEEDS:
         caplog.clear()
         folds = split(beats, "patient", seed=seed)
-        assert (beats.labels[folds.train] == 1).sum() == 30
+        assert (beats.known_labels[folds.train] == 1).sum() == 30
         assert "class S (30 beats) comes from so few patients that none is in validation and test" in caplog.text
 
 
@@ -138,14 +146,53 @@ def test_a_class_of_three_patients_stands_on_all_sides(make_beats: MakeBeats) ->
     beats = make_beats([400, 30], patients=20)
     assert beats.patients is not None
     few = np.char.add("p", (np.arange(len(beats)) % 3).astype(str))
-    beats = dataclasses.replace(beats, patients=np.where(beats.labels == 1, few, beats.patients))
+    beats = dataclasses.replace(beats, patients=np.where(beats.known_labels == 1, few, beats.patients))
     for seed in SEEDS:
         folds = split(beats, "patient", seed=seed)
-        assert all((beats.labels[rows] == 1).any() for rows in folds.named().values())
+        assert all((beats.known_labels[rows] == 1).any() for rows in folds.named().values())
+
+
+@pytest.mark.parametrize("protocol", ["random", "patient"])
+def test_beats_without_labels_are_not_split(make_beats: MakeBeats, protocol: Any) -> None:
+    with pytest.raises(DataError, match="no labels"):
+        split(dataclasses.replace(make_beats([50, 50], patients=9), labels=None), protocol)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    owner=st.lists(st.integers(0, 9), min_size=30, max_size=80),
+    fraction=st.floats(0.1, 0.5),
+    seed=st.integers(0, 99),
+    by_record=st.booleans(),
+)
+def test_whoever_has_how_many_beats_sides_are_disjoint_complete_and_of_other_people(
+    owner: list[int], fraction: float, seed: int, by_record: bool
+) -> None:
+    n = len(owner)
+    people = np.array([f"p{number % 5}" for number in owner])  # each of two records
+    records = np.array([str(number) for number in owner])
+    signals = np.ones((n, 2, 4), dtype=np.float32)
+    beats = Beats(
+        signals=signals, lengths=np.full(n, 4), lead_names=("II", "V1"), labels=np.zeros(n, np.int64), classes=("N",),
+        fs=125.0, records=records, patients=people,
+    )  # fmt: skip
+    if len(set(owner)) < 8 or len(set(people.tolist())) < 5:
+        return
+    if by_record:
+        lists = {"train_records": [0, 1, 2, 3, 5, 6], "test_records": [4, 7, 8], "left_out": {"noisy": [9]}}
+        folds = split(beats, "records", **lists, shared_patients="train", validation_fraction=fraction, seed=seed)
+    else:
+        folds = split(beats, "patient", test_fraction=fraction, validation_fraction=fraction, seed=seed)
+    rows = [*folds.named().values(), folds.left_out]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(n))
+    sides = [set(people[side].tolist()) for side in folds.named().values()]
+    assert sum(map(len, sides)) == len(set.union(*sides))
+    assert folds.protocol.patients == dict(zip(folds.named(), map(len, sides), strict=True))
+    assert sum(one.beats for one in folds.protocol.left_out) == len(folds.left_out)
 
 
 def test_beats_without_patients_are_not_split_by_patient(make_beats: MakeBeats) -> None:
-    with pytest.raises(ConfigError, match=r"do not tell their patients.*use source=physionet, or split=random"):
+    with pytest.raises(ConfigError, match=r"patients of these beats are not known.*split=random"):
         split(make_beats([50, 50]), "patient")
 
 
@@ -163,7 +210,7 @@ def test_few_patients_give_one_to_a_fold_and_the_protocol_says_how_many(make_bea
     n_train, n_validation, n_test = (len(set(beats.patients[rows])) for rows in folds.named().values())
     assert n_train + n_validation + n_test == patients
     assert min(n_train, n_validation, n_test) >= 1 and n_test == max(round(0.2 * patients), 1)
-    assert f"{n_train} patients to train, {n_validation} to validate, {n_test} to test" in folds.protocol
+    assert folds.protocol.patients == {"train": n_train, "validation": n_validation, "test": n_test}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -175,12 +222,12 @@ def test_a_class_with_too_few_beats_is_refused_by_name(make_beats: MakeBeats, co
 def test_three_beats_of_a_class_are_enough_for_one_on_each_side(make_beats: MakeBeats) -> None:
     beats = make_beats([50, 3])
     folds = split(beats, "random")
-    assert [int((beats.labels[rows] == 1).sum()) for rows in folds.named().values()] == [1, 1, 1]
+    assert [int((beats.known_labels[rows] == 1).sum()) for rows in folds.named().values()] == [1, 1, 1]
 
 
 def test_a_class_that_the_published_test_file_lacks_is_refused(make_beats: MakeBeats) -> None:
     beats = make_beats([50, 50])
-    in_test = (np.arange(100) % 5 == 0) & (beats.labels == 0)
+    in_test = (np.arange(100) % 5 == 0) & (beats.known_labels == 0)
     with pytest.raises(DataError, match=r"class S has 50 beats.*none is left for test"):
         split(dataclasses.replace(beats, published_test=in_test), "random")
 
@@ -201,7 +248,7 @@ def test_more_than_half_of_the_patients_can_be_tested_on(make_beats: MakeBeats) 
 
 
 def test_an_unknown_protocol_is_refused_with_the_choices(make_beats: MakeBeats) -> None:
-    with pytest.raises(ConfigError, match="no split 'record'; choose random, patient or ds1_ds2"):
+    with pytest.raises(ConfigError, match="protocol='record'; choose random, patient or records"):
         split(make_beats([50, 50]), "record")  # type: ignore[arg-type]
 
 
@@ -226,7 +273,7 @@ def test_beats_that_differ_in_one_bit_are_no_duplicates(make_beats: MakeBeats) -
     beats = make_beats([5, 5])
     signals = beats.signals.copy()
     signals[1] = signals[0]
-    signals[1, 7] = np.nextafter(signals[0, 7], np.float32(2))
+    signals[1, 0, 7] = np.nextafter(signals[0, 0, 7], np.float32(2))
     beats = dataclasses.replace(beats, signals=signals)
     assert without_duplicates(beats) is beats
 
@@ -247,7 +294,7 @@ def test_without_a_fold_seeds_mean_what_they_meant_before_there_were_folds(make_
             folds = split(beats, protocol, seed=seed)  # type: ignore[arg-type]
             assert digest(folds) == expected
             assert digest(split(beats, protocol, seed=seed, n_folds=3)) == expected  # type: ignore[arg-type]
-            assert "fold" not in folds.protocol and "trained on" not in folds.protocol
+            assert (folds.protocol.fold, folds.protocol.n_folds, folds.protocol.train_size) == (None, None, None)
 
 
 @pytest.mark.parametrize("protocol", ["random", "patient"])
@@ -259,7 +306,7 @@ def test_every_beat_is_tested_in_exactly_one_fold(simulated: Beats, protocol: st
     ]
     for number, folds in enumerate(of_each):
         assert_complete_and_disjoint(folds, len(simulated))
-        assert f"fold {number} of {n_folds} (counted from 0)" in folds.protocol
+        assert (folds.protocol.fold, folds.protocol.n_folds) == (number, n_folds)
     assert sorted(np.concatenate([folds.test for folds in of_each]).tolist()) == list(range(len(simulated)))
 
 
@@ -288,7 +335,7 @@ def test_folds_of_beats_have_the_shares_of_each_class_and_equal_sizes(make_beats
     beats = make_beats([1000, 103, 57, 21, 12])
     tests = [split(beats, "random", fold=fold).test for fold in range(5)]
     for label, count in enumerate([1000, 103, 57, 21, 12]):
-        assert {int((beats.labels[test] == label).sum()) for test in tests} <= {count // 5, -(-count // 5)}
+        assert {int((beats.known_labels[test] == label).sum()) for test in tests} <= {count // 5, -(-count // 5)}
     assert {len(test) for test in tests} == {238, 239}
 
 
@@ -297,22 +344,22 @@ def test_folds_of_patients_share_out_the_classes(seed: int) -> None:
     """As in PTB: a patient is a control or has an infarction."""
     beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=20, minutes=0.3).read()
     assert beats.patients is not None
-    n_patients = {label: len(np.unique(beats.patients[beats.labels == label])) for label in (0, 1)}
+    n_patients = {label: len(np.unique(beats.patients[beats.known_labels == label])) for label in (0, 1)}
     for fold in range(4):
         folds = split(beats, "patient", seed=seed, fold=fold, n_folds=4)
         for label, n in n_patients.items():
-            tested = len(np.unique(beats.patients[folds.test][beats.labels[folds.test] == label]))
+            tested = len(np.unique(beats.patients[folds.test][beats.known_labels[folds.test] == label]))
             assert abs(tested - n / 4) <= 1.5 and tested > 0
 
 
 def test_a_class_of_one_patient_cannot_be_learnt_where_that_patient_is_tested(make_beats: MakeBeats) -> None:
     beats = make_beats([300, 30], patients=10)
     assert beats.patients is not None
-    beats = dataclasses.replace(beats, patients=np.where(beats.labels == 1, "p0", beats.patients))
+    beats = dataclasses.replace(beats, patients=np.where(beats.known_labels == 1, "p0", beats.patients))
     outcomes = []
     for fold in range(5):
         try:
-            outcomes.append(str(split(beats, "patient", fold=fold).protocol[:7]))
+            outcomes.append(split(beats, "patient", fold=fold).protocol.name)
         except DataError as error:
             outcomes.append(str(error))
     assert sorted(outcome == "patient" for outcome in outcomes) == [False, True, True, True, True]
@@ -363,7 +410,7 @@ def test_parts_of_the_training_beats_are_nested_and_have_the_shares_of_the_class
 ) -> None:
     beats = make_beats([1000, 103, 57, 21, 12], patients=20)
     whole = split(beats, protocol, seed=seed)  # type: ignore[arg-type]
-    shares = np.bincount(beats.labels[whole.train]) / len(whole.train)
+    shares = np.bincount(beats.known_labels[whole.train]) / len(whole.train)
     inner: set[int] = set()
     for size in (5, 10, 30, 100, 300, len(whole.train)):
         part = split(beats, protocol, seed=seed, train_size=size)  # type: ignore[arg-type]
@@ -372,13 +419,13 @@ def test_parts_of_the_training_beats_are_nested_and_have_the_shares_of_the_class
         rows = set(part.train.tolist())
         assert inner < rows <= set(whole.train.tolist())
         inner = rows
-        counts = np.bincount(beats.labels[part.train], minlength=5)
+        counts = np.bincount(beats.known_labels[part.train], minlength=5)
         assert counts.min() >= 1
         # One of each is kept however small the part, which takes some away from the large classes.
         assert (np.abs(counts - size * shares) <= 4).all()
         assert (counts[1:] - size * shares[1:] < 1.5).all()
-        assert f"trained on {size} of {len(whole.train)} training beats" in part.protocol
-        assert part.protocol.startswith(whole.protocol)
+        told = {"train_size": size, "train_unit": "beats", "n_train_units": len(whole.train)}
+        assert part.protocol == dataclasses.replace(whole.protocol, **told)
 
 
 def test_a_fraction_means_that_part_and_one_means_all(make_beats: MakeBeats) -> None:
@@ -403,7 +450,7 @@ def test_whole_patients_are_trained_on_nested_and_of_both_kinds(seed: int) -> No
     assert beats.patients is not None
     whole = split(beats, "patient", seed=seed)
     n_whole = len(np.unique(beats.patients[whole.train]))
-    share = len(np.unique(beats.patients[whole.train][beats.labels[whole.train] == 1])) / n_whole
+    share = len(np.unique(beats.patients[whole.train][beats.known_labels[whole.train] == 1])) / n_whole
     inner: set[str] = set()
     for size in (2, 4, 8, 16):
         part = split(beats, "patient", seed=seed, train_size=size, train_unit="patients")
@@ -412,9 +459,10 @@ def test_whole_patients_are_trained_on_nested_and_of_both_kinds(seed: int) -> No
         assert len(patients) == size and inner < patients
         inner = patients
         assert np.array_equal(part.train, whole.train[np.isin(beats.patients[whole.train], list(patients))])
-        infarcted = len(np.unique(beats.patients[part.train][beats.labels[part.train] == 1]))
+        infarcted = len(np.unique(beats.patients[part.train][beats.known_labels[part.train] == 1]))
         assert 0 < infarcted < size and abs(infarcted - share * size) <= 2
-        assert f"trained on {size} of {n_whole} training patients ({len(part.train)} of" in part.protocol
+        told = (part.protocol.train_size, part.protocol.train_unit, part.protocol.n_train_units)
+        assert told == (size, "patients", n_whole)
 
 
 def test_one_patient_of_one_class_is_too_little_to_train_on() -> None:
@@ -427,18 +475,30 @@ def test_a_class_that_the_chosen_patients_lack_is_said(make_beats: MakeBeats, ca
     """Patients of one class each: two of them cannot have all three."""
     beats = make_beats([200, 200, 200], patients=10)
     assert beats.patients is not None
-    of_one_class = np.char.add(beats.patients, beats.labels.astype(str))
+    of_one_class = np.char.add(beats.patients, beats.known_labels.astype(str))
     folds = split(dataclasses.replace(beats, patients=of_one_class), "patient", train_size=2, train_unit="patients")
-    (absent,) = set(range(3)) - set(beats.labels[folds.train].tolist())
+    (absent,) = set(range(3)) - set(beats.known_labels[folds.train].tolist())
     assert f"none of the 2 patients to train on has a beat of class {beats.classes[absent]}" in caplog.text
 
 
 def test_patients_that_are_not_told_cannot_be_counted(make_beats: MakeBeats) -> None:
-    with pytest.raises(ConfigError, match="train_unit=patients: these beats do not tell their patients"):
+    with pytest.raises(ConfigError, match="train_unit=patients: the patients of these beats are not known"):
         split(make_beats([50, 50]), "random", train_size=2, train_unit="patients")
 
 
-# DS1 and DS2
+# lists of records
+
+
+DIGESTS = {
+    ("both", 0): "bcca94462b6e752f",
+    ("both", 1): "1c212451122492ee",
+    ("train", 0): "01cc72a7525ee225",
+    ("train", 1): "4676f171d0a764c3",
+    ("test", 0): "2a8878d3d1508ca4",
+    ("test", 1): "e2296604e7195b7e",
+    ("neither", 0): "b5da78463d8c2692",
+    ("neither", 1): "8dddac9b877212fb",
+}
 
 
 @pytest.fixture(scope="module")
@@ -447,17 +507,22 @@ def like_mitbih() -> Beats:
     records = np.repeat(sorted([*DS1, *DS2, *PACED]), 6)
     number, place = np.arange(len(records)) // 6, np.arange(len(records)) % 6
     labels = np.where((place > 0) & (place <= number % 5), place, 0)
-    patients = np.array([SAME_PERSON.get(record, record) for record in records.tolist()])
     rng = np.random.default_rng(0)
     return Beats(
-        signals=rng.uniform(0.01, 1, (len(records), 187)).astype(np.float32),
+        signals=rng.uniform(0.01, 1, (len(records), 1, 187)).astype(np.float32),
+        lengths=np.full(len(records), 187),
+        lead_names=("MLII",),
         labels=labels,
         classes=AAMI_CLASSES,
         fs=125.0,
         records=records,
-        patients=patients,
+        patients=np.where(records == "202", "201", records),
         samples=np.arange(len(records)),
     )
+
+
+def divide(beats: Beats, **changes: Any) -> Folds:
+    return split(beats, **DS1_DS2 | changes)
 
 
 def sides_of(beats: Beats, folds: Folds) -> dict[str, tuple[set[str], set[str]]]:
@@ -475,98 +540,117 @@ def test_de_chazals_records_are_48_each_once() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_ds1_trains_and_validates_ds2_tests_and_the_paced_do_neither(like_mitbih: Beats, seed: int) -> None:
-    folds = split(like_mitbih, "ds1_ds2", validation_fraction=0.2, seed=seed)
+    folds = divide(like_mitbih, seed=seed)
     sides = sides_of(like_mitbih, folds)
     assert sides["train"][0] | sides["validation"][0] == set(DS1)
     assert not sides["train"][1] & sides["validation"][1]
-    assert (len(sides["train"][1]), len(sides["validation"][1])) == (18, 4)
     assert sides["test"][0] == set(DS2)
     assert sides["left_out"][0] == set(PACED)
     # The exception that was published: record 201 is of DS1, 202 of DS2, and both are of one person.
     assert (sides["train"][1] | sides["validation"][1]) & sides["test"][1] == {"201"}
-    assert folds.protocol == (
-        "ds1_ds2: 18 patients of DS1 to train, 4 to validate, 22 of DS2 to test, paced 102 104 107 217 left out "
-        f"(24 beats), 201 (DS1) and 202 (DS2) are one person, as published, seed {seed}"
+    protocol = folds.protocol
+    assert (protocol.name, protocol.by, protocol.seed) == ("ds1_ds2", "records", seed)
+    assert protocol.patients == {"train": 18, "validation": 4, "test": 22}
+    assert (protocol.shared_records, protocol.shared_patients) == (("201", "202"), "both")
+    assert protocol.left_out == (LeftOut(reason="paced", records=("102", "104", "107", "217"), beats=24),)
+    assert json.loads(json.dumps(dataclasses.asdict(protocol)))["left_out"][0]["beats"] == 24
+    assert (
+        set(like_mitbih.known_labels[folds.train]) == set(like_mitbih.known_labels[folds.validation]) == set(range(5))
     )
-    assert set(like_mitbih.labels[folds.train]) == set(like_mitbih.labels[folds.validation]) == set(range(5))
+
+
+def test_the_lists_divide_the_beats_that_they_always_did(like_mitbih: Beats) -> None:
+    """Digests of the rows of earlier versions, whose lists were in the code: published metrics name the seeds."""
+    for (where, seed), expected in DIGESTS.items():
+        assert digest(divide(like_mitbih, shared_patients=where, seed=seed)) == expected
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
-    ("shared_patient", "moved", "n_test", "n_left_out", "said"),
+    ("where", "moved", "n_test", "left_out"),
     [
-        ("train", {"DS1": {"201", "202"}}, 21, 24, "202 moved to DS1"),
-        ("test", {"DS2": {"201", "202"}}, 22, 24, "201 moved to DS2"),
-        ("neither", {}, 21, 36, r"201 and 202 of one person left out (12 beats)"),
+        ("train", {"DS1": {"201", "202"}}, 21, {"paced": 24}),
+        ("test", {"DS2": {"201", "202"}}, 22, {"paced": 24}),
+        ("neither", {}, 21, {"paced": 24, "patients on both sides": 12}),
     ],
 )
 def test_no_patient_crosses_where_the_shared_one_is_on_one_side(
-    like_mitbih: Beats,
-    shared_patient: Any,
-    moved: dict[str, set[str]],
-    n_test: int,
-    n_left_out: int,
-    said: str,
-    seed: int,
+    like_mitbih: Beats, where: Any, moved: dict[str, set[str]], n_test: int, left_out: dict[str, int], seed: int
 ) -> None:
-    folds = split(like_mitbih, "ds1_ds2", shared_patient=shared_patient, seed=seed)
+    folds = divide(like_mitbih, shared_patients=where, seed=seed)
     sides = sides_of(like_mitbih, folds)
     patients = [sides[name][1] for name in ("train", "validation", "test")]
     assert len(set().union(*patients)) == sum(map(len, patients))
     shared = {"201", "202"}
     assert sides["train"][0] | sides["validation"][0] == set(DS1) - shared | moved.get("DS1", set())
     assert sides["test"][0] == set(DS2) - shared | moved.get("DS2", set())
-    assert len(sides["test"][1]) == n_test and len(folds.left_out) == n_left_out
-    assert said in folds.protocol
+    assert len(sides["test"][1]) == n_test
+    assert {one.reason: one.beats for one in folds.protocol.left_out} == left_out
+    assert len(folds.left_out) == sum(left_out.values())
+    assert (folds.protocol.shared_records, folds.protocol.shared_patients) == (("201", "202"), where)
 
 
 def test_a_part_of_ds1_and_seeds_that_choose_who_validates(like_mitbih: Beats) -> None:
-    whole = [split(like_mitbih, "ds1_ds2", seed=seed) for seed in SEEDS]
-    assert same(whole[0], split(like_mitbih, "ds1_ds2", seed=0))
+    whole = [divide(like_mitbih, seed=seed) for seed in SEEDS]
+    assert same(whole[0], divide(like_mitbih, seed=0))
     assert len({tuple(folds.validation.tolist()) for folds in whole}) > 1
     assert len({tuple(folds.test.tolist()) for folds in whole}) == 1
-    part = split(like_mitbih, "ds1_ds2", train_size=5, train_unit="patients")
+    part = divide(like_mitbih, train_size=5, train_unit="patients")
     assert set(part.train.tolist()) < set(whole[0].train.tolist())
     assert np.array_equal(part.left_out, whole[0].left_out)
-    assert "seed 0, trained on 5 of 20 training patients" in part.protocol
+    assert (part.protocol.train_size, part.protocol.n_train_units) == (5, 18)
 
 
-def test_what_is_no_record_of_mit_bih_is_refused(make_beats: MakeBeats, simulated: Beats) -> None:
-    with pytest.raises(ConfigError, match=r"do not tell their records.* DS1 and DS2; use source=physionet"):
-        split(make_beats([50, 50]), "ds1_ds2")
-    with pytest.raises(ConfigError, match=r"divides the records of MIT-BIH .*mitbih-000 is none of them"):
-        split(simulated, "ds1_ds2")
+def test_any_database_can_have_such_lists(simulated: Beats) -> None:
+    lists = {"train_records": [f"mitbih-{number:03d}" for number in range(8)], "test_records": ["mitbih-011"]}
+    left_out = {"noisy": ["mitbih-008"], "another lead": ["mitbih-009", "mitbih-010"]}
+    folds = split(simulated, "records", name="mine", **lists, left_out=left_out)
+    sides = sides_of(simulated, folds)
+    assert sides["test"][0] == {"mitbih-011"} and len(sides["left_out"][0]) == 3
+    assert folds.protocol.shared_records == ()
+    assert [(one.reason, len(one.records)) for one in folds.protocol.left_out] == [("noisy", 1), ("another lead", 2)]
+
+
+def test_records_in_no_list_are_refused_by_name(make_beats: MakeBeats, simulated: Beats) -> None:
+    with pytest.raises(ConfigError, match=r"records of these beats are not known.*use source=physionet"):
+        divide(make_beats([50, 50]))
+    with pytest.raises(ConfigError, match=r"record mitbih-000, mitbih-001.* in no list of split ds1_ds2"):
+        divide(simulated)
 
 
 def test_records_that_are_not_there_are_named(like_mitbih: Beats, caplog: pytest.LogCaptureFixture) -> None:
     assert like_mitbih.records is not None
-    split(like_mitbih.select(like_mitbih.records != "233"), "ds1_ds2")
-    assert "DS2 lacks 233: figures do not compare" in caplog.text
-    with pytest.raises(DataError, match="none of the records of DS1 is there"):
-        split(like_mitbih.select(np.isin(like_mitbih.records, DS2)), "ds1_ds2")
+    divide(like_mitbih.select(like_mitbih.records != "233"))
+    assert "test_records" in caplog.text and "233" in caplog.text
+    with pytest.raises(DataError, match="none of the 22 records in train_records of split ds1_ds2 is there"):
+        divide(like_mitbih.select(np.isin(like_mitbih.records, DS2)))
 
 
 @pytest.mark.parametrize(
-    ("protocol", "settings", "message"),
+    ("changes", "message"),
     [
-        ("ds1_ds2", {"fold": 1}, "fold=1: split=ds1_ds2 has one test fold, DS2"),
-        ("ds1_ds2", {"shared_patient": "ds1"}, "shared_patient=ds1 is unknown; choose both, train, test or neither"),
-        ("patient", {"shared_patient": "train"}, "shared_patient=train is a setting of split=ds1_ds2"),
+        ({"fold": 1}, "fold=1: lists of records have one test fold"),
+        ({"shared_patients": "ds1"}, "shared_patients=ds1 is unknown; choose both, train, test or neither"),
+        ({"protocol": "patient"}, "settings of protocol=records"),
+        ({"protocol": "patient", "train_records": [], "test_records": [], "left_out": None, "shared_patients": "train"},
+         "settings of protocol=records"),
+        ({"test_records": []}, "needs split.train_records and split.test_records"),
+        ({"test_records": [100, 101]}, "record 101 is more than once in the lists"),
     ],
-)
+)  # fmt: skip
 def test_settings_that_do_not_go_with_the_protocol_are_refused(
-    like_mitbih: Beats, protocol: Any, settings: dict[str, Any], message: str
+    like_mitbih: Beats, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        split(like_mitbih, protocol, **settings)
+        divide(like_mitbih, **changes)
 
 
 @pytest.mark.real_data("mitdb")
 def test_the_beats_of_ds1_and_ds2_are_as_many_as_published(real_data_dir: Path) -> None:
-    beats = PhysioNet(dataset="mitbih", data_dir=real_data_dir, lead=0, recorded_fs=360, cut=Cut()).read()
-    folds = split(beats, "ds1_ds2", validation_fraction=0.2)
-    trained = np.bincount(beats.labels[np.concatenate([folds.train, folds.validation])], minlength=5)
+    beats = physionet(real_data_dir / "mitdb", recorded_fs=360).read()
+    folds = divide(beats)
+    trained = np.bincount(beats.known_labels[np.concatenate([folds.train, folds.validation])], minlength=5)
     published = np.array([[45_866, 944, 3_788, 415, 8], [44_259, 1_837, 3_221, 388, 7]])
-    missing = published - [trained, np.bincount(beats.labels[folds.test], minlength=5)]
+    missing = published - [trained, np.bincount(beats.known_labels[folds.test], minlength=5)]
     # The last beat of each of the 22 records has no RR interval to end it: one is S on each side, the others are N.
     assert missing.tolist() == [[21, 1, 0, 0, 0], [21, 1, 0, 0, 0]]

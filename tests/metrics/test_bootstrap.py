@@ -1,4 +1,4 @@
-"""An interval must hold what it promises: what resampling patients by hand gives, for every figure it stands beside."""
+"""An interval must hold what it promises: what resampling patients by hand gives, for every metric."""
 
 import json
 from typing import Any
@@ -8,7 +8,6 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
-from ecg_lightning.metrics import bootstrap as module
 from ecg_lightning.metrics.bootstrap import intervals
 from ecg_lightning.metrics.ranking import Ranking
 from ecg_lightning.metrics.scoring import score
@@ -45,7 +44,7 @@ def test_ends_are_those_of_scoring_each_resample_from_its_beats(task: str, over:
     classes, resamples = CLASSES[task], 40
     labels, probabilities, patients = of_patients(classes)
     units = patients if over == "patients" else np.arange(len(labels))
-    told = intervals(
+    found = intervals(
         labels, probabilities, classes, patients if over == "patients" else None, resamples=resamples, seed=3
     )
 
@@ -55,12 +54,12 @@ def test_ends_are_those_of_scoring_each_resample_from_its_beats(task: str, over:
     for _ in range(resamples):
         rows = np.concatenate([rows_of[names[i]] for i in rng.integers(len(names), size=len(names))])
         by_hand.append(flat(score(labels[rows], probabilities[rows], classes)))
-    assert told["resampled"] == over and told["n_resampled"] == len(names)
+    assert found["resampled"] == over and found["n_resampled"] == len(names)
     compared = 0
     for path in by_hand[0]:
         if path[0] == "ec57" and len(path) != 3:
             continue
-        ends: Any = told
+        ends: Any = found
         for key in path:
             ends = ends[key]
         expected = np.quantile([one[path] for one in by_hand], [0.025, 0.975])
@@ -69,14 +68,25 @@ def test_ends_are_those_of_scoring_each_resample_from_its_beats(task: str, over:
     assert compared == (13 + 1 + 5 * 6 + 2 * 5 if task == "arrhythmia" else 13 + 2 * 6)
 
 
-def test_ranking_with_weights_is_scikit_learns() -> None:
+@pytest.mark.parametrize("n_units", [None, 7, 300], ids=["beats", "few units", "units as many as beats"])
+def test_ranking_with_weights_is_scikit_learns(n_units: int | None) -> None:
     rng = np.random.default_rng(1)
     positive, probability = rng.random(300) < 0.2, rng.integers(30, size=300) / 30
-    weights = rng.integers(4, size=(5, 300)).astype(float)
-    aurocs, precisions = Ranking(positive, probability).figures(weights)
-    for weight, auroc, precision in zip(weights, aurocs, precisions, strict=True):
+    units = None if n_units is None else np.concatenate([np.arange(n_units), rng.integers(n_units, size=300 - n_units)])
+    times = rng.integers(4, size=(5, n_units or 300)).astype(float)
+    ranking = Ranking(positive, probability, units)
+    pairs = zip(times, ranking.aurocs(times), ranking.average_precisions(times), strict=True)
+    for of_units, auroc, precision in pairs:
+        weight = of_units if units is None else of_units[units]
         assert auroc == pytest.approx(roc_auc_score(positive, probability, sample_weight=weight))
         assert precision == pytest.approx(average_precision_score(positive, probability, sample_weight=weight))
+
+
+def test_counting_by_patient_gives_the_digits_of_counting_by_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, probabilities, patients = of_patients(AAMI_CLASSES)
+    by_patient = intervals(labels, probabilities, AAMI_CLASSES, patients, resamples=200)
+    monkeypatch.setattr("ecg_lightning.metrics.ranking.MOST_CELLS", 0)
+    assert intervals(labels, probabilities, AAMI_CLASSES, patients, resamples=200) == by_patient
 
 
 def test_patients_who_differ_make_it_wider_than_beats_would() -> None:
@@ -89,7 +99,8 @@ def test_patients_who_differ_make_it_wider_than_beats_would() -> None:
 def test_the_same_seed_gives_the_same_however_many_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = of_patients(PTB_CLASSES)
     first = intervals(data[0], data[1], PTB_CLASSES, data[2], seed=1)
-    monkeypatch.setattr(module, "CHUNK", 7 * 400)
+    monkeypatch.setattr("ecg_lightning.metrics.bootstrap.CHUNK", 7 * 8)
+    monkeypatch.setattr("ecg_lightning.metrics.ranking.CHUNK", 7 * 400)
     again = intervals(data[0], data[1], PTB_CLASSES, data[2], seed=1)
     assert again["macro_f1"] == pytest.approx(first["macro_f1"], rel=1e-12)
     assert again["macro_auroc"] == pytest.approx(first["macro_auroc"], rel=1e-12)
@@ -99,13 +110,13 @@ def test_the_same_seed_gives_the_same_however_many_are_worked_on_at_once(monkeyp
 def test_a_class_of_one_patient_has_the_interval_of_the_resamples_that_have_it() -> None:
     labels, probabilities, patients = of_patients(AAMI_CLASSES)
     labels = np.where((labels == 3) & (patients != "p0"), 0, labels)
-    told = intervals(labels, probabilities, AAMI_CLASSES, patients)
+    found = intervals(labels, probabilities, AAMI_CLASSES, patients)
     recall = score(labels, probabilities, AAMI_CLASSES)["per_class"]["F"]["recall"]
-    assert told["per_class"]["F"]["recall"] == pytest.approx([recall, recall])
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert found["per_class"]["F"]["recall"] == pytest.approx([recall, recall])
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_one_patient_says_nothing_about_others() -> None:
     labels, probabilities, _ = of_patients(PTB_CLASSES)
-    told = intervals(labels, probabilities, PTB_CLASSES, np.full(len(labels), "p1"))
-    assert (told["n_resampled"], told["macro_f1"], told["per_class"]["MI"]["recall"]) == (1, None, None)
+    found = intervals(labels, probabilities, PTB_CLASSES, np.full(len(labels), "p1"))
+    assert (found["n_resampled"], found["macro_f1"], found["per_class"]["MI"]["recall"]) == (1, None, None)

@@ -1,25 +1,22 @@
 """EC57 counts some mistakes as none: each cell of the standard's matrix must go where ``bxb`` puts it."""
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics.ec57 import ec57
 from ecg_lightning.metrics.scoring import score
-from ecg_lightning.runs.predictions import score_predictions, write_predictions
 
-# Of each true class (row) the count that one beat is for V and for S, by what it was called: N S V F Q.
+# Of each true class (row) the count that one beat is for V and for S, by what it was predicted as: N S V F Q.
 V = {"N": "TN TN FP TN TN", "S": "TN TN FP TN TN", "V": "FN FN TP FN FN", "F": "TN TN -- TN TN", "Q": "TN TN -- TN TN"}
 S = {"N": "TN FP TN TN TN", "S": "FN TP FN FN FN", "V": "TN FP TN TN TN", "F": "TN FP TN TN TN", "Q": "TN -- TN TN TN"}
 
 
 def of_pairs(pairs: list[str], records: list[str] | None = None) -> dict[str, Any]:
-    """EC57 of beats such as ``"Fv"``: a fusion beat that was called V."""
+    """EC57 of beats such as ``"Fv"``: a fusion beat that was predicted as V."""
     labels = np.array([AAMI_CLASSES.index(true) for true, _ in pairs])
     probabilities = np.eye(5)[[AAMI_CLASSES.index(called.upper()) for _, called in pairs]]
     answer: dict[str, Any] = score(
@@ -37,7 +34,7 @@ def test_a_beat_counts_as_the_standard_says(true: str, called: str) -> None:
         assert counted == ([] if expected == "--" else [expected])
 
 
-def test_figures_are_those_of_bxb_on_a_matrix_whose_every_cell_tells_itself() -> None:
+def test_metrics_are_those_of_bxb_on_a_matrix_whose_every_cell_tells_itself() -> None:
     # Powers of 2: no two sums of cells are equal.
     cells = {true + called: 2**i for i, (true, called) in enumerate(itertools.product("NSVFQ", "nsvfq"))}
     matrix = np.array(list(cells.values())).reshape(1, 5, 5)
@@ -70,24 +67,14 @@ def test_each_record_all_of_them_and_those_without_232() -> None:
     by_record = {one["record"]: one["S"] for one in answer["per_record"]}
     assert list(by_record) == ["100", "101", "232"]
     assert by_record["232"]["sensitivity"] == 2 / 3
-    # No S in record 101, and none was called so: it has no sensitivity, and no part in the average.
+    # No S in record 101, and none was predicted so: it has no sensitivity, and no part in the average.
     assert by_record["101"]["sensitivity"] is None and by_record["101"]["false_positive_rate"] == 0
     assert answer["S"]["average_sensitivity"] == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert answer["S"]["average_positive_predictivity"] == pytest.approx((2 / 3 + 1) / 2)
     assert answer["V"]["average_sensitivity"] is None
 
 
-def test_without_records_there_is_the_gross_figure_alone() -> None:
+def test_without_records_there_is_the_gross_metrics_alone() -> None:
     assert of_pairs(["Ss", "Nn"]).keys() == {"V", "S"}
     assert "without_232" not in of_pairs(["Ss", "Nn"], ["100", "101"])
     assert "ec57" not in score(np.array([0, 1]), np.eye(2), ("normal", "MI"), "MI")
-
-
-def test_a_file_of_predictions_tells_its_records(tmp_path: Path) -> None:
-    beats = Beats(
-        signals=np.zeros((3, 2), dtype=np.float32), labels=np.array([1, 1, 2]), classes=AAMI_CLASSES, fs=125.0,
-        records=np.array(["232", "100", "100"]), samples=np.arange(3),
-    )  # fmt: skip
-    write_predictions(tmp_path / "predictions.parquet", beats, np.eye(5)[[1, 0, 2]])
-    answer = score_predictions(tmp_path / "predictions.parquet")["ec57"]
-    assert (answer["S"]["sensitivity"], answer["without_232"]["S"]["sensitivity"]) == (0.5, 0.0)

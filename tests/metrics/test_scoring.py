@@ -1,8 +1,6 @@
-"""Scores are what papers are compared by: each must be the textbook's figure, and recomputable by anybody."""
+"""Scores are what papers are compared by: each must be the textbook's value, and recomputable by anybody."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +18,8 @@ from sklearn.metrics import (
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_f1_score
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
-from ecg_lightning.metrics.scoring import score, score_beats
-from ecg_lightning.runs.predictions import read_predictions, score_predictions, write_predictions
+from ecg_lightning.metrics.scoring import score
 
 
 def made_up(classes: tuple[str, ...], n: int = 3000) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +33,7 @@ def certain(predicted: list[int], n_classes: int) -> np.ndarray:
     return np.eye(n_classes)[predicted]
 
 
-def test_figures_are_those_of_scikit_learn() -> None:
+def test_metrics_are_those_of_scikit_learn() -> None:
     labels, probabilities = made_up(AAMI_CLASSES)
     predicted = probabilities.argmax(axis=1)
     scores = score(labels, probabilities, AAMI_CLASSES)
@@ -61,10 +57,10 @@ def test_ranking_agreement_and_calibration_are_those_of_scikit_learn_and_torchme
     predicted = probabilities.argmax(axis=1)
     scores = score(labels, probabilities, AAMI_CLASSES)
 
-    for figure, function in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
+    for metric, function in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
         expected = [function(labels == i, probabilities[:, i]) for i in range(5)]
-        assert [one[figure] for one in scores["per_class"].values()] == pytest.approx(expected, rel=1e-12)
-        assert scores[f"macro_{figure}"] == pytest.approx(np.mean(expected), rel=1e-12)
+        assert [one[metric] for one in scores["per_class"].values()] == pytest.approx(expected, rel=1e-12)
+        assert scores[f"macro_{metric}"] == pytest.approx(np.mean(expected), rel=1e-12)
     assert scores["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted), rel=1e-12)
     assert scores["kappa"] == pytest.approx(cohen_kappa_score(labels, predicted), rel=1e-12)
     weighted = precision_recall_fscore_support(labels, predicted, average="weighted")
@@ -106,8 +102,8 @@ def test_what_a_fold_cannot_tell_is_none_and_not_in_the_mean() -> None:
     assert json.loads(json.dumps(alone, allow_nan=False)) == alone
 
 
-def test_figures_of_a_hand_made_example() -> None:
-    #  true N N N N S S V V, of which one N is called S and one V is called N.
+def test_metrics_of_a_hand_made_example() -> None:
+    #  true N N N N S S V V, of which one N is predicted as S and one V as N.
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     scores = score(labels, certain([0, 0, 0, 1, 1, 1, 2, 0], 3), ("N", "S", "V"))
 
@@ -126,7 +122,7 @@ def test_figures_of_a_hand_made_example() -> None:
     assert scores["macro_f1"] == pytest.approx((3 / 4 + 4 / 5 + 2 / 3) / 3)
 
 
-def test_the_two_figures_that_papers_call_macro_f1_are_both_there_and_differ() -> None:
+def test_the_two_metrics_that_papers_call_macro_f1_are_both_there_and_differ() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
     scores = score(labels, certain([0, 0, 0, 1, 1, 1, 2, 0], 3), ("N", "S", "V"))
 
@@ -146,7 +142,7 @@ def test_of_two_classes_the_positive_one_is_at_the_top() -> None:
     assert scores["auroc"] == pytest.approx(roc_auc_score(labels, probabilities[:, 1]), rel=1e-12)
 
 
-def test_probability_of_exactly_a_half_is_not_called_mi() -> None:
+def test_probability_of_exactly_a_half_is_not_predicted_as_mi() -> None:
     scores = score(np.array([0, 1]), np.array([[0.5, 0.5], [0.4, 0.6]]), PTB_CLASSES, positive="MI")
     assert scores["confusion"] == [[1, 0], [0, 1]]
 
@@ -199,68 +195,3 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         score(np.array(labels, dtype=np.int64), np.full(shape, 0.5), PTB_CLASSES, positive)
-
-
-def beats_of(labels: np.ndarray, classes: tuple[str, ...], *, from_records: bool) -> Beats:
-    n = len(labels)
-    origin: dict[str, Any] = {
-        "records": np.array([f"{100 + i % 3}" for i in range(n)]),
-        "patients": np.array([f"p{i % 3}" for i in range(n)]),
-        "samples": np.arange(n) * 290,
-    }
-    if not from_records:
-        origin = {}
-    signals = np.zeros((n, 4), dtype=np.float32)
-    return Beats(signals=signals, labels=labels, classes=classes, fs=125.0, **origin)
-
-
-@pytest.mark.parametrize("from_records", [True, False])
-@pytest.mark.parametrize(("classes", "positive"), [(AAMI_CLASSES, None), (PTB_CLASSES, "MI")])
-def test_scores_can_be_recomputed_from_the_file_of_predictions_to_the_digit(
-    tmp_path: Path, classes: tuple[str, ...], positive: str | None, from_records: bool
-) -> None:
-    labels, probabilities = made_up(classes)
-    beats = beats_of(labels, classes, from_records=from_records)
-    scores_json = json.dumps(score_beats(beats, probabilities, positive), allow_nan=False)
-
-    path = tmp_path / "run" / "predictions.parquet"
-    write_predictions(path, beats, probabilities, positive=positive)
-    assert json.dumps(score_predictions(path)) == scores_json
-    assert json.loads(scores_json)["intervals"]["resampled"] == ("patients" if from_records else "beats")
-
-
-def test_a_row_of_predictions_leads_back_to_its_beat(tmp_path: Path) -> None:
-    labels = np.array([0, 2, 1, 4])
-    beats = beats_of(labels, AAMI_CLASSES, from_records=True)
-    path = tmp_path / "predictions.parquet"
-    write_predictions(path, beats, certain([0, 2, 0, 4], 5), about={"model": "cnet", "seed": 3})
-
-    table, metadata = read_predictions(path)
-    wrong = table[table["true"] != table["predicted"]]
-    assert wrong[["record", "patient", "sample", "true", "predicted"]].to_numpy().tolist() == [
-        ["102", "p2", 580, "S", "N"]
-    ]
-    assert wrong["probability_N"].item() == 1
-    assert metadata["about"] == {"model": "cnet", "seed": 3}
-    assert [path.name for path in tmp_path.iterdir()] == ["predictions.parquet"]
-
-
-def test_beats_without_records_have_no_such_columns(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.parquet"
-    write_predictions(path, beats_of(np.array([0, 1]), PTB_CLASSES, from_records=False), certain([0, 1], 2))
-    assert list(read_predictions(path)[0]) == ["true", "predicted", "probability_normal", "probability_MI"]
-
-
-def test_a_file_that_holds_no_predictions_is_refused_by_name(tmp_path: Path) -> None:
-    import pandas as pd
-
-    with pytest.raises(DataError, match=r"missing\.parquet does not exist"):
-        score_predictions(tmp_path / "missing.parquet")
-    damaged = tmp_path / "damaged.parquet"
-    damaged.write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(DataError, match=r"damaged\.parquet is no readable Parquet file"):
-        score_predictions(damaged)
-    foreign = tmp_path / "foreign.parquet"
-    pd.DataFrame({"true": ["N"]}).to_parquet(foreign)
-    with pytest.raises(DataError, match=r"foreign\.parquet has format None"):
-        score_predictions(foreign)

@@ -10,13 +10,13 @@ LENGTH = 187
 
 
 @pytest.fixture
-def make_beats() -> Callable[[int], Tensor]:
-    """Make ``n`` beats ``[n, 187]``, the same ones every time."""
+def make_beats() -> Callable[..., tuple[Tensor, Tensor]]:
+    """Make ``n`` beats, signals ``[n, leads, 187]`` and lengths ``[n]``, the same ones every time."""
 
-    def make(n: int) -> Tensor:
+    def make(n: int, leads: int = 1) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(0)
-        signals = torch.rand(n, LENGTH, generator=generator)
-        lengths = torch.randint(60, LENGTH + 1, (n, 1), generator=generator)
-        return signals * (torch.arange(LENGTH) < lengths)
+        signals = torch.rand(n, leads, LENGTH, generator=generator)
+        lengths = torch.randint(60, LENGTH + 1, (n,), generator=generator)
+        return signals * (torch.arange(LENGTH) < lengths[:, None, None]), lengths
 
     return make

@@ -24,7 +24,7 @@ CONF = Path(__file__).parents[2] / "conf" / "model"
 LENGTH = 187
 NETWORKS = model_names()
 
-MakeBeats = Callable[[int], Tensor]
+MakeBeats = Callable[..., tuple[Tensor, Tensor]]
 
 
 def settings_of(name: str) -> dict[str, Any]:
@@ -49,24 +49,47 @@ def test_networks_and_baselines_and_their_yaml_files_belong_together() -> None:
 def test_one_logit_row_a_beat_and_features_of_the_declared_width(name: str, task: Any, make_beats: MakeBeats) -> None:
     model = build(name, n_outputs=task.n_outputs).eval()
     beats = make_beats(3)
-    features = model.forward_features(beats)
+    features = model.forward_features(*beats)
     assert features.shape == (3, model.width)
-    assert model(beats).shape == (3, task.n_outputs)
+    assert model(*beats).shape == (3, task.n_outputs)
     assert model.n_outputs == task.n_outputs
-    torch.testing.assert_close(model.forward_head(features), model(beats))
+    torch.testing.assert_close(model.forward_head(features), model(*beats))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_takes_several_leads_and_sees_each(name: str, make_beats: MakeBeats) -> None:
+    model = build(name, leads=3).eval()
+    signals, lengths = make_beats(2, leads=3)
+    with torch.no_grad():
+        logits = model(signals, lengths)
+        assert logits.shape == (2, 5)
+        for lead in range(3):
+            other = signals.clone()
+            other[:, lead] = other[:, lead].flip(1)
+            assert not torch.allclose(model(other, lengths), logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_can_be_exported_with_a_free_batch_size(name: str, make_beats: MakeBeats) -> None:
+    model = build(name, leads=2).eval()
+    batch = torch.export.Dim("batch", min=2, max=4096)
+    program = torch.export.export(model, make_beats(4, leads=2), dynamic_shapes=({0: batch}, {0: batch})).module()
+    with torch.no_grad():
+        for n in (2, 7):
+            torch.testing.assert_close(program(*make_beats(n, leads=2)), model(*make_beats(n, leads=2)))
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_learns_a_small_batch_with_all_its_weights(name: str, task: Any, make_beats: MakeBeats) -> None:
     model = build(name, n_outputs=task.n_outputs, dropout=0.0)
-    beats = make_beats(16)
+    signals, lengths = make_beats(16)
     labels = torch.arange(16) % len(task.classes)
-    beats[labels == 1] *= 0.3
+    signals[labels == 1] *= 0.3
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(8):
-        loss = cross_entropy(task.class_logits(model(beats)), labels)
+        loss = cross_entropy(task.class_logits(model(signals, lengths)), labels)
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
@@ -79,15 +102,15 @@ def test_it_learns_a_small_batch_with_all_its_weights(name: str, task: Any, make
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_beats_output_does_not_depend_on_its_batch(name: str, make_beats: MakeBeats) -> None:
     model = build(name).eval()
-    beats = make_beats(9)
+    signals, lengths = make_beats(9)
     with torch.no_grad():
-        together = model(beats)
-        alone = torch.cat([model(beat[None]) for beat in beats])
-        others = beats.clone()
-        others[1:] = 0.5
-        beside_others = model(others)[0]
+        together = model(signals, lengths)
+        alone = torch.cat([model(signals[[at]], lengths[[at]]) for at in range(9)])
+        others, other_lengths = signals.clone(), lengths.clone()
+        others[1:], other_lengths[1:] = 0.5, LENGTH
+        beside_others = model(others, other_lengths)[0]
         order = torch.tensor([4, 8, 0, 2, 6, 1, 3, 7, 5])
-        permuted = model(beats[order])
+        permuted = model(signals[order], lengths[order])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together[0], beside_others, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together[order], permuted, rtol=1e-5, atol=1e-5)
@@ -97,19 +120,19 @@ def test_a_beats_output_does_not_depend_on_its_batch(name: str, make_beats: Make
 def test_in_training_too_a_beat_sees_only_itself(name: str, make_beats: MakeBeats) -> None:
     # Batch normalisation would be found out here: the gradient of one beat's output reaches no other beat.
     model = build(name, dropout=0.0).train()
-    beats = make_beats(4).requires_grad_()
-    model(beats)[1].sum().backward()
-    assert beats.grad is not None
-    assert beats.grad[1].any()
-    assert not beats.grad[[0, 2, 3]].any()
+    signals, lengths = make_beats(4)
+    model(signals.requires_grad_(), lengths)[1].sum().backward()
+    assert signals.grad is not None
+    assert signals.grad[1].any()
+    assert not signals.grad[[0, 2, 3]].any()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_time_runs_inside_the_beat(name: str, make_beats: MakeBeats) -> None:
     model = build(name).eval()
-    beats = make_beats(2)
+    signals, lengths = make_beats(2)
     with torch.no_grad():
-        assert not torch.allclose(model(beats), model(beats.flip(1)), atol=1e-4)
+        assert not torch.allclose(model(signals, lengths), model(signals.flip(2), lengths), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -125,16 +148,16 @@ def test_a_new_head_is_the_declared_modules_and_nothing_else(name: str, make_bea
     kept = [id(weight) for at, weight in model.named_parameters() if at.split(".")[0] not in model.head_names]
     assert kept == backbone
     assert model.n_outputs == 1
-    assert model(make_beats(2)).shape == (2, 1)
+    assert model(*make_beats(2)).shape == (2, 1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("filled", [0, 1, 20, LENGTH])
 def test_any_amount_of_padding_gives_finite_outputs_and_gradients(name: str, filled: int) -> None:
     model = build(name, dropout=0.0)
-    beats = torch.zeros(2, LENGTH)
-    beats[:, :filled] = torch.linspace(0.1, 1.0, filled)
-    logits = model(beats)
+    signals = torch.zeros(2, 1, LENGTH)
+    signals[..., :filled] = torch.linspace(0.1, 1.0, filled)
+    logits = model(signals, torch.full((2,), filled))
     logits.square().sum().backward()
     assert logits.isfinite().all()
     assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
@@ -144,11 +167,12 @@ def test_any_amount_of_padding_gives_finite_outputs_and_gradients(name: str, fil
 def test_the_padding_tells_a_beats_length(name: str, make_beats: MakeBeats) -> None:
     # The beat's length is information: the same 119 samples followed by signal or by padding are not the same beat.
     model = build(name).eval()
-    beat = make_beats(1).clamp(min=0.01)
+    beat = make_beats(1)[0].clamp(min=0.01)
     shorter = beat.clone()
-    shorter[:, 119:] = 0
+    shorter[..., 119:] = 0
     with torch.no_grad():
-        assert not torch.allclose(model(beat), model(shorter), atol=1e-5)
+        whole, cut_off = model(beat, torch.tensor([LENGTH])), model(shorter, torch.tensor([119]))
+        assert not torch.allclose(whole, cut_off, atol=1e-5)
 
 
 class _Fit(pl.LightningDataModule):
@@ -167,7 +191,7 @@ def test_it_survives_a_checkpoint(name: str, task: str, make_beats: MakeBeats, t
     optimizer = {"lr": 1e-3, "weight_decay": 0.01, "schedule": "constant", "warmup": 0.2}
     classifier = BeatClassifier(task=task, model=settings_of(name), length=LENGTH, optimizer=optimizer)
     beats = make_beats(8)
-    batch = Batch(beats, torch.arange(8) % 2, torch.arange(8))
+    batch = Batch(*beats, torch.arange(8) % 2, torch.arange(8))
     trainer = pl.Trainer(
         max_steps=1,
         limit_val_batches=0,
@@ -185,7 +209,7 @@ def test_it_survives_a_checkpoint(name: str, task: str, make_beats: MakeBeats, t
     assert checkpoint["hyper_parameters"]["model"] == settings_of(name)
     loaded = BeatClassifier.load_from_checkpoint(tmp_path / "network.ckpt", weights_only=True).eval()
     with torch.no_grad():
-        assert loaded(beats).equal(classifier.eval()(beats))
+        assert loaded(*beats).equal(classifier.eval()(*beats))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -199,22 +223,22 @@ def test_every_network_takes_context_into_its_head(name: str, make_beats: MakeBe
     assert new == {"fc_context"} <= set(model.head_names)
 
     beats, context = make_beats(6), torch.randn(6, 4)
-    logits = model(beats, context)
+    logits = model(*beats, context)
     assert logits.shape == (6, 5)
     logits.sum().backward()
     assert model.fc_context.weight.grad is not None and model.fc_context.weight.grad.any()
     others = context.clone()
     others[2, 0] -= 1
-    changed = (model.eval()(beats, others) - model(beats, context)).abs().amax(dim=1) > 1e-6
+    changed = (model.eval()(*beats, others) - model(*beats, context)).abs().amax(dim=1) > 1e-6
     assert changed.tolist() == [False, False, True, False, False, False]
     for given, wants in ((None, model), (context, alone), (context[:, :2], model)):
         with pytest.raises(ConfigError, match=r"wants [04] numbers of context with each beat, [024] were given"):
-            wants(beats, given)
+            wants(*beats, given)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_beats_that_begin_before_their_r_peak(name: str) -> None:
-    cut: Any = OmegaConf.load(CONF.parent / "context" / "p_wave.yaml").dataset.cut
-    assert cut.length == LENGTH + round(cut.before * 125)
-    model = create_model(**settings_of(name), n_outputs=5, length=cut.length)
-    assert model(torch.rand(2, cut.length)).shape == (2, 5)
+    before: Any = OmegaConf.load(CONF.parent / "context" / "p_wave.yaml").before
+    length = LENGTH + round(before * 125)
+    model = create_model(**settings_of(name), n_outputs=5, length=length)
+    assert model(torch.rand(2, 1, length), torch.full((2,), length)).shape == (2, 5)

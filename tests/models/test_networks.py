@@ -45,17 +45,19 @@ def test_conv1d_is_torchs_conv1d_on_signals_laid_out_as_images(stride: int, padd
 
 
 def test_frames_are_consecutive_pieces_of_one_beat() -> None:
-    signals = torch.arange(12.0).reshape(2, 6)
-    assert frame(signals, 3).tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
-    assert as_images(signals).shape == (2, 1, 1, 6)
+    signals = torch.arange(12.0).reshape(1, 2, 6)
+    assert frame(signals, 3).tolist() == [[[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9, 10, 11]]]]
+    assert as_images(signals).shape == (1, 2, 1, 6)
 
 
-def test_only_the_zeros_at_the_end_are_padding() -> None:
-    beats = torch.tensor([[0.0, 0, 1, 0, 0, 0, 2, 0, 0, 0], [0] * 10, [0] * 9 + [1]])
-    assert signal_mask(frame(beats, 2)).tolist() == [
-        [True, True, True, True, False],  # a silent frame inside the beat counts
+def test_frames_hold_signal_until_a_beat_ends_whatever_its_values() -> None:
+    frames = frame(torch.zeros(5, 1, 10), 2)
+    assert signal_mask(torch.tensor([7, 0, 10, 2, 3]), frames).tolist() == [
+        [True, True, True, True, False],
         [True, False, False, False, False],  # something must, in an empty beat
         [True, True, True, True, True],
+        [True, False, False, False, False],
+        [True, True, False, False, False],
     ]
 
 
@@ -75,14 +77,14 @@ def test_frames_that_do_not_divide_a_beat_are_refused_with_those_that_do(name: s
 @pytest.mark.parametrize("frame_length", [11, 17, 187])
 def test_other_frames_that_fit(name: str, frame_length: int) -> None:
     model = create_model(name, n_outputs=5, length=187, frame_length=frame_length)
-    assert model(torch.rand(2, 187)).shape == (2, 5)
+    assert model(torch.rand(2, 1, 187), torch.tensor([187, 60])).shape == (2, 5)
 
 
 @pytest.mark.parametrize("name", ["bilstm", "bigru"])
 def test_recurrent_networks_of_other_depth_and_with_embedded_frames(name: str) -> None:
     model = create_model(name, n_outputs=5, length=187, depth=1, embedding=8, width=4, dropout=0.1)
     assert model.width == 16
-    assert model(torch.rand(2, 187)).shape == (2, 5)
+    assert model(torch.rand(2, 1, 187), torch.tensor([187, 60])).shape == (2, 5)
 
 
 def test_an_even_kernel_is_refused() -> None:
@@ -109,21 +111,23 @@ def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
 def fifth_network() -> Iterator[str]:
     @register("fifth")
     class Fifth(BeatModel):
-        def __init__(self, *, n_outputs: int = 5, length: int = 187, width: int = 4) -> None:
+        def __init__(self, *, n_outputs: int = 5, length: int = 187, leads: int = 1, width: int = 4) -> None:
             super().__init__(width=width, hidden=3, n_outputs=n_outputs, dropout=0.0)
-            self.project = nn.Linear(length, width)
+            self.project = nn.Linear(leads * length, width)
 
-        def forward_features(self, signals: Tensor) -> Tensor:
-            features: Tensor = self.project(signals)
+        def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
+            features: Tensor = self.project(signals.flatten(1))
             return features
 
     yield "fifth"
     del _registered["fifth"]
 
 
-def test_a_fifth_network_is_one_class_with_a_name(fifth_network: str, make_beats: Callable[[int], Tensor]) -> None:
+def test_a_fifth_network_is_one_class_with_a_name(
+    fifth_network: str, make_beats: Callable[..., tuple[Tensor, Tensor]]
+) -> None:
     assert fifth_network in model_names()
     model = create_model(fifth_network, n_outputs=2, length=187, width=6)
-    assert model(make_beats(3)).shape == (3, 2)
+    assert model(*make_beats(3)).shape == (3, 2)
     with pytest.raises(ConfigError, match="fifth has no setting depth; it has width"):
         create_model(fifth_network, n_outputs=2, length=187, depth=1)

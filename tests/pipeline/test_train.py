@@ -13,20 +13,22 @@ import pytorch_lightning as pl
 import torch
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.context import LIKENESS, RHYTHM
-from ecg_lightning.models import model_names
-from ecg_lightning.pipeline import build as build_module
+from ecg_lightning.data.context import MORPHOLOGY, RHYTHM
+from ecg_lightning.models import list_models, model_names
 from ecg_lightning.pipeline.build import build
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.train import train
 from ecg_lightning.runs.predictions import read_predictions, score_predictions
 from ecg_lightning.runs.published import published_row
+from ecg_lightning.runs.schema import RunRecord
+from ecg_lightning.training import trainer as trainer_module
+from ecg_lightning.training.checkpoint import read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.estimator import load_estimator
 from ecg_lightning.training.tasks import TASKS
 
 CONF = Path(__file__).parents[2] / "conf"
 
-Scores = dict[str, Any]
 MakeConfig = Callable[..., Any]
 
 
@@ -51,86 +53,78 @@ def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
 
 
 @pytest.fixture(scope="module", params=list(TASKS))
-def finished(request: pytest.FixtureRequest, make_config: MakeConfig) -> tuple[Any, Scores]:
+def finished(request: pytest.FixtureRequest, make_config: MakeConfig) -> tuple[Any, RunRecord]:
     """One run of each task: its configuration and what `run` returned."""
-    cfg = make_config(f"task={request.param}", "report=full")
+    cfg = make_config(f"task={request.param}")
     return cfg, train(cfg)
 
 
-def test_what_a_run_leaves(finished: tuple[Any, Scores]) -> None:
+def test_what_a_run_leaves(finished: tuple[Any, RunRecord]) -> None:
     folder = Path(finished[0].output_dir)
     left = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    assert left >= {
-        "checkpoints/best.ckpt",
-        "checkpoints/last.ckpt",
-        "metrics.csv",
-        "scores.json",
-        "predictions.parquet",
-        "confusion.png",
-        "per_class.png",
-        "learning_curves.png",
-        "report.html",
-    }
-    assert not [name for name in left if "partial" in name or name.endswith(".tmp")]
+    assert left == {
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "scores.json", "predictions.parquet",
+    }  # fmt: skip
+    curves = pd.read_csv(folder / "metrics.csv")
+    assert sorted(set(curves["epoch"])) == [1, 2]
 
 
-def test_scores_are_filed_with_all_that_they_depend_on(finished: tuple[Any, Scores]) -> None:
+def test_scores_are_filed_with_all_that_they_depend_on(finished: tuple[Any, RunRecord]) -> None:
     cfg, scores = finished
-    assert json.loads((Path(cfg.output_dir) / "scores.json").read_text()) == scores
+    assert RunRecord.read(Path(cfg.output_dir) / "scores.json") == scores
     classes = TASKS[cfg.task.name].classes
-    assert (scores["task"], scores["model"], scores["split"]) == (cfg.task.name, "cnet", "random")
-    assert (scores["seed"], scores["epochs"], scores["synthetic"], scores["source"]) == (0, 2, True, "synthetic")
-    assert scores["wall_s"] > 0
-    assert scores["n_parameters"] == (53_957 if cfg.task.name == "arrhythmia" else 53_957 - 4 * 33)
-    assert list(scores["test"]["per_class"]) == list(classes)
-    for figures in scores["test"]["per_class"].values():
+    assert (scores.task, scores.model, scores.protocol.name) == (cfg.task.name, "cnet", "random")
+    assert (scores.baseline, scores.kind, scores.fold) == (False, "run", "test")
+    assert (scores.seed, scores.epochs, scores.synthetic, scores.source) == (0, 2, True, "synthetic")
+    assert scores.wall_s is not None and scores.wall_s > 0
+    assert scores.n_parameters == (53_957 if cfg.task.name == "arrhythmia" else 53_957 - 4 * 33)
+    assert list(scores.test["per_class"]) == list(classes)
+    for figures in scores.test["per_class"].values():
         assert figures.keys() >= {"precision", "recall", "f1", "support"}
-    assert sum(figures["support"] for figures in scores["test"]["per_class"].values()) == scores["n"]["test"]
-    fractions = [scores["val"]["macro_f1"], scores["test"]["macro_f1"], scores["test"]["accuracy"]]
+    assert sum(figures["support"] for figures in scores.test["per_class"].values()) == scores.n["test"]
+    fractions = [scores.val.macro_f1, scores.test["macro_f1"], scores.test["accuracy"]]
     if cfg.task.name == "mi":
-        fractions += [scores["test"]["auroc"], scores["test"]["specificity"]]
+        fractions += [scores.test["auroc"], scores.test["specificity"]]
     assert all(0 <= fraction <= 1 for fraction in fractions)
 
 
-def test_every_figure_can_be_recomputed_from_the_predictions(finished: tuple[Any, Scores]) -> None:
+def test_every_figure_can_be_recomputed_from_the_predictions(finished: tuple[Any, RunRecord]) -> None:
     cfg, scores = finished
     file = Path(cfg.output_dir) / "predictions.parquet"
-    assert score_predictions(file) == scores["test"]
-    table, metadata = read_predictions(file)
-    assert metadata["about"]["fingerprint"] == scores["fingerprint"]
-    assert len(table) == scores["n"]["test"]
+    assert score_predictions(file) == scores.test
+    table, info = read_predictions(file)
+    assert info.about["fingerprint"] == scores.fingerprint
+    assert len(table) == scores.n["test"]
     assert not table.duplicated(["record", "sample"]).any()
     assert table[["record", "patient", "sample"]].notna().all(axis=None)
 
 
-def test_the_best_checkpoint_alone_predicts_the_test_beats(finished: tuple[Any, Scores]) -> None:
+def test_the_best_checkpoint_alone_predicts_the_test_beats(finished: tuple[Any, RunRecord]) -> None:
     cfg, _ = finished
     folder = Path(cfg.output_dir)
-    classifier = BeatClassifier.load_from_checkpoint(folder / "checkpoints" / "best.ckpt", weights_only=True).eval()
     datamodule = build(cfg).datamodule
     beats = datamodule.beats.select(datamodule.folds.test)
-    with torch.no_grad():
-        probabilities = classifier.task.probabilities(classifier(torch.from_numpy(beats.signals)))
+    probabilities = load_estimator(read_checkpoint(folder), device="cpu").predict_proba(beats)
     table, _ = read_predictions(folder / "predictions.parquet")
     filed = table[[f"probability_{name}" for name in beats.classes]].to_numpy()
-    np.testing.assert_allclose(filed, probabilities.numpy(), atol=1e-6)
-    assert table["true"].tolist() == [beats.classes[label] for label in beats.labels]
+    np.testing.assert_array_equal(filed, probabilities)
+    assert table["true"].tolist() == [beats.classes[label] for label in beats.known_labels]
 
 
-def test_a_checkpoint_says_where_it_came_from(finished: tuple[Any, Scores]) -> None:
+def test_a_checkpoint_says_where_it_came_from(finished: tuple[Any, RunRecord]) -> None:
     cfg, scores = finished
     checkpoint = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)
     about = checkpoint["hyper_parameters"]["about"]
     assert about["classes"] == list(TASKS[cfg.task.name].classes)
     assert about["fs"] == 125
-    assert about["data"]["fingerprint"] == scores["fingerprint"]
+    assert about["data"]["fingerprint"] == scores.fingerprint
     assert about["data"]["synthetic"] is True
-    assert about["data"]["protocol"] == scores["protocol"]
+    assert about["data"]["protocol"] == scores.protocol
     assert about["config"]["dataset"]["cut"]["rr_factor"] == 1.2
     assert about["config"]["optimizer"]["lr"] == cfg.optimizer.lr
     assert about["versions"]["torch"] == torch.__version__
     assert "git" in about
-    assert checkpoint["ecg_lightning"]["scores"]["val/macro_f1"] == scores["val"]["macro_f1"]
+    assert checkpoint["ecg_lightning"]["scores"]["val/macro_f1"] == scores.val.macro_f1
 
 
 def test_validation_chooses_the_checkpoint_that_is_tested(make_config: MakeConfig) -> None:
@@ -140,17 +134,17 @@ def test_validation_chooses_the_checkpoint_that_is_tested(make_config: MakeConfi
     scores = train(cfg)
     folder = Path(cfg.output_dir)
     epochs = pd.read_csv(folder / "metrics.csv").dropna(subset="val/loss").set_index("epoch")["val/loss"]
-    assert scores["best_epoch"] == epochs.idxmax() + 1 < scores["epochs"] == 4
-    assert scores["val"]["loss"] == pytest.approx(epochs.max())
+    assert scores.best_epoch == epochs.idxmax() + 1 < scores.epochs == 4
+    assert scores.val.loss == pytest.approx(epochs.max())
     best, last = (torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
-    assert best["epoch"] + 1 == scores["best_epoch"]
+    assert best["epoch"] + 1 == scores.best_epoch
     assert last["epoch"] + 1 == 4
 
 
 def test_a_budget_of_steps_is_kept_in_whole_epochs_that_end_with_a_validation(make_config: MakeConfig) -> None:
     budget = ["trainer.max_epochs=null", "optimizer.steps=13", "optimizer.batch_size=100"]  # 4 batches an epoch
     scores = train(make_config(*budget, "callbacks.early_stopping=null", "monitor=val/loss", "mode=max"))
-    assert (scores["epochs"], scores["steps"]) == (3, 12)
+    assert (scores.epochs, scores.steps) == (3, 12)
     short = build(make_config("trainer.max_epochs=null", "optimizer.steps=413", "optimizer.batch_size=100")).trainer
     assert (short.max_epochs, short.check_val_every_n_epoch) == (102, 2)
 
@@ -158,9 +152,9 @@ def test_a_budget_of_steps_is_kept_in_whole_epochs_that_end_with_a_validation(ma
 def test_the_test_fold_can_be_left_alone(make_config: MakeConfig) -> None:
     cfg = make_config("tested=validation", "trainer.max_epochs=1")
     scores = train(cfg)
-    assert scores["fold"] == "validation"
-    assert scores["test"]["macro_f1"] == pytest.approx(scores["val"]["macro_f1"], abs=1e-6)
-    assert len(pd.read_parquet(Path(cfg.output_dir) / "predictions.parquet")) == scores["n"]["validation"]
+    assert scores.fold == "validation"
+    assert scores.test["macro_f1"] == pytest.approx(scores.val.macro_f1, abs=1e-6)
+    assert len(pd.read_parquet(Path(cfg.output_dir) / "predictions.parquet")) == scores.n["validation"]
     with pytest.raises(ConfigError, match="tested=train: choose one of test, validation"):
         train(make_config("tested=train"))
 
@@ -219,14 +213,14 @@ def test_the_same_seed_gives_the_same_weights_and_figures(make_config: MakeConfi
 def test_every_network_runs_on_every_task(model: str, task: str, make_config: MakeConfig) -> None:
     cfg = make_config(f"model={model}", f"task={task}", "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
     scores = train(cfg)
-    assert (scores["model"], scores["task"]) == (model, task)
-    assert scores["test"]["macro_f1"] == score_predictions(Path(cfg.output_dir) / "predictions.parquet")["macro_f1"]
+    assert (scores.model, scores.task) == (model, task)
+    assert scores.test["macro_f1"] == score_predictions(Path(cfg.output_dir) / "predictions.parquet")["macro_f1"]
 
 
 def test_a_split_by_patient_tests_on_patients_it_has_not_seen(make_config: MakeConfig) -> None:
     cfg = make_config("split=patient", "split.validation_fraction=0.25", "trainer.max_epochs=1")
     scores = train(cfg)
-    assert scores["split"] == "patient"
+    assert scores.split == "patient"
     datamodule = build(cfg).datamodule
     patients = datamodule.beats.patients
     assert patients is not None
@@ -241,7 +235,7 @@ def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> No
     # Simulated patients are none of de Chazal's.
     divided = ["split=patient"] * (name == "inter_patient")
     cfg = make_config(f"experiment={name}", *divided, "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
-    assert train(cfg)["epochs"] == 1
+    assert train(cfg).epochs == 1
 
 
 def test_the_inter_patient_experiments_ask_what_they_say(make_config: MakeConfig) -> None:
@@ -254,7 +248,7 @@ def test_the_inter_patient_experiments_ask_what_they_say(make_config: MakeConfig
 def test_every_debug_mode_runs(name: str, make_config: MakeConfig) -> None:
     cfg = make_config(f"debug={name}", "trainer.max_epochs=1", "source.minutes=0.8")
     scores = train(cfg)
-    assert scores["epochs"] == 1
+    assert scores.epochs == 1
     assert (Path(cfg.output_dir) / "scores.json").exists()
 
 
@@ -300,8 +294,8 @@ def test_the_rows_are_those_that_were_published(make_config: MakeConfig) -> None
 def test_a_callback_is_taken_out_by_null(callback: str, make_config: MakeConfig) -> None:
     cfg = make_config(f"callbacks.{callback}=null", "trainer.max_epochs=1")
     scores = train(cfg)
-    assert scores["epochs"] == 1
-    assert isinstance(scores["val"]["macro_f1"], float)
+    assert scores.epochs == 1
+    assert isinstance(scores.val.macro_f1, float)
     assert (Path(cfg.output_dir) / "checkpoints" / "best.ckpt").exists() == (callback != "best")
 
 
@@ -309,7 +303,7 @@ def test_training_stops_early_when_validation_no_longer_improves(make_config: Ma
     # A rate of nearly nothing improves nothing: two epochs more are waited for, and the last of the equals is kept.
     cfg = make_config("trainer.max_epochs=20", "optimizer.lr=1e-9", "callbacks.early_stopping.patience=2")
     scores = train(cfg)
-    assert (scores["best_epoch"], scores["epochs"]) == (3, 3)
+    assert (scores.best_epoch, scores.epochs) == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -376,8 +370,8 @@ def test_an_interrupted_run_resumes_as_if_nothing_had_happened(
     assert not (folder / "scores.json").exists()
 
     resumed = train(make_config(*overrides, f"ckpt_path={last}", output_dir=folder))
-    assert resumed["epochs"] == 4
-    assert resumed["test"] == uninterrupted["test"]
+    assert resumed.epochs == 4
+    assert resumed.test == uninterrupted.test
     expected = torch.load(Path(whole.output_dir) / "checkpoints" / "last.ckpt", weights_only=True)
     found = torch.load(last, weights_only=True)
     assert found["global_step"] == expected["global_step"] == 40
@@ -387,20 +381,20 @@ def test_an_interrupted_run_resumes_as_if_nothing_had_happened(
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_a_finished_run_resumed_elsewhere_is_tested_again(
-    finished: tuple[Any, Scores], make_config: MakeConfig
+    finished: tuple[Any, RunRecord], make_config: MakeConfig
 ) -> None:
     cfg, scores = finished
     last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
     again = train(make_config(f"task={cfg.task.name}", f"ckpt_path={last}"))
-    assert again["test"] == scores["test"]
-    assert again["val"] == scores["val"]
+    assert again.test == scores.test
+    assert again.val == scores.val
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_every_network_runs_with_all_the_context_there_is(name: str, make_config: MakeConfig) -> None:
     cfg = make_config(f"model={name}", "context=full", "trainer.max_epochs=1", "augmentation.mixup=0.2")
     scores = train(cfg)
-    assert scores["context"] == "rhythm, likeness, 0.272 s before the R peak"
+    assert scores.context == "rhythm, likeness, 0.272 s before the R peak"
     told = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]
     assert (told["length"], told["context"]) == (221, [*RHYTHM, *LIKENESS])
 

@@ -1,6 +1,5 @@
-"""Folders of finished runs, made from made-up probabilities in a moment, and what their pages say."""
+"""Folders of finished runs, made from made-up probabilities in a moment, and what their pages hold."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -9,72 +8,73 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics.scoring import score_beats
-from ecg_lightning.runs.predictions import write_predictions
+from ecg_lightning.runs.schema import RunRecord, Validation
+from ecg_lightning.runs.store import save_run
 
 CLASSES = {"arrhythmia": ("N", "S", "V", "F", "Q"), "mi": ("normal", "MI")}
 SHARES = {"arrhythmia": (0.6, 0.15, 0.15, 0.07, 0.03), "mi": (0.3, 0.7)}
+
+PATIENTS = {"train": 8, "validation": 2, "test": 12}
 
 MakeRun = Callable[..., Path]
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
-    """Leave the folder of a finished run, tested on 1,200 beats of 12 patients; keywords go into its scores.json.
+def make_run(tmp_path: Path, make_record: Callable[..., RunRecord]) -> MakeRun:
+    """Leave the folder of a finished run, tested on 1,200 beats of 12 patients; keywords go into its record.
 
-    Runs of equal `task` and `fold` were tested on the same beats; `skill` is how far the true class stands out.
+    Runs of equal `task` and `fold` were tested on the same beats; `skill` is how far the true class stands out; `lacking`
+    is a class without test beats.
     """
 
     def make(
-        name: str, *, task: str = "arrhythmia", skill: float = 0.7, seed: int = 0, fold: int | None = None,
-        train_size: int | None = None, config: dict[str, Any] | None = None, **entries: Any,
+        name: str, *, task: str = "arrhythmia", skill: float = 0.7, seed: int = 0, split_seed: int | None = None,
+        fold: int | None = None, train_size: int | None = None, lacking: str | None = None, split: str = "random",
+        config: dict[str, Any] | None = None, **fields: Any,
     ) -> Path:  # fmt: skip
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
         classes, n = CLASSES[task], 1200
         rng = np.random.default_rng(fold or 0)
         labels = rng.choice(len(classes), n, p=SHARES[task])
+        if lacking is not None:
+            labels[labels == classes.index(lacking)] = int(lacking == classes[0])
         patients = np.array([f"{100 + at}" for at in rng.integers(12, size=n)])
-        records = np.where(patients == "105", "232", patients)
-        samples = np.arange(n) * 300 + n * 300 * (fold or 0)
         beats = Beats(
-            signals=np.ones((n, 4), dtype=np.float32), labels=labels, classes=classes, fs=125.0,
-            patients=patients, records=records, samples=samples,
+            signals=np.ones((n, 1, 4), dtype=np.float32), lengths=np.full(n, 4), labels=labels, classes=classes, fs=125.0,
+            lead_names=("MLII",), patients=patients, records=np.where(patients == "105", "232", patients),
+            samples=np.arange(n) * 300 + n * 300 * (fold or 0),
         )  # fmt: skip
         noise = np.random.default_rng([seed, round(1000 * skill)])
         raw = skill * np.eye(len(classes))[labels] + noise.random((n, len(classes)))
+        if lacking is not None:
+            raw[:, classes.index(lacking)] = 0
         probabilities = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
-        positive = "MI" if task == "mi" else None
-        scores = {
-            "task": task, "model": "cnet", "dataset": {"mi": "ptbdb"}.get(task, "mitbih"), "source": "physionet",
-            "synthetic": False, "split": "random",
-            "protocol": f"random: 20% of the beats of each class to test, patients on all sides, seed {seed}",
-            "augmentation": "light", "resampling": "none", "loss": "cross_entropy", "transfer": "none",
-            "precision": "32-true", "seed": seed, "n_parameters": 53957, "context": "none",
-            "n": {"train": train_size or 4000, "validation": 400, "test": n}, "left_out": 0,
-            "fingerprint": "0123456789abcdef", "monitor": "val/macro_f1", "fold": "test", "epochs": 3, "steps": 300,
-            "best_epoch": 2, "config_digest": "0123456789", "started": "2026-01-02T03:04:05.678+00:00", "wall_s": 61.0,
-            "versions": {"python": "3.12.1"}, "git": "0123456789ab", "val": {"macro_f1": 0.5 + 0.1 * skill},
-            "test": score_beats(beats, probabilities, positive),
-        } | entries  # fmt: skip
-        about = {key: value for key, value in scores.items() if key not in ("val", "test")}
-        write_predictions(folder / "predictions.parquet", beats, probabilities, positive=positive, about=about)
-        (folder / "scores.json").write_text(json.dumps(scores))
+        of_patients: dict[str, Any] = {"by": "patients", "patients": PATIENTS}
+        of_split: dict[str, Any] = {"random": {"by": "beats"}, "patient": of_patients}[split]
+        of_split |= {"test_fraction": 0.2} if fold is None else {"fold": fold, "n_folds": 2}
+        of_split |= {} if train_size is None else {"train_size": train_size, "n_train_units": 4000}
+        protocol = Protocol(name=split, seed=seed if split_seed is None else split_seed, **of_split)
+        settings = {"seed": split_seed, "fold": fold, "train_size": train_size}
+        model = fields.pop("model", "cnet")
+        record = make_record(
+            task,
+            **{
+                "model": model, "source": "physionet", "protocol": protocol, "seed": seed, "epochs": 3, "best_epoch": 2,
+                "n": {"train": train_size or 4000, "validation": 400, "test": n}, "overrides": (f"model={model}",),
+                "val": Validation(macro_f1=0.5 + 0.1 * skill), "git": "0123456789ab", "versions": {"python": "3.12.1"},
+                "test": score_beats(beats, probabilities, "MI" if task == "mi" else None),
+                "config": {"model": {"name": model}, "seed": seed, "split": settings, **(config or {})},
+            } | fields,
+        )  # fmt: skip
+        folder = tmp_path / "runs" / name
+        save_run(folder, record, beats, probabilities)
         (folder / "metrics.csv").write_text(
-            "epoch,step,train/loss,val/loss,val/macro_f1\n0,99,,0.9,0.4\n0,99,1.0,,\n1,199,,0.5,0.8\n1,199,0.6,,\n"
-            "2,299,,0.6,0.7\n2,299,0.3,,\n"
+            "epoch,step,train/loss,val/loss,val/macro_f1\n1,99,,0.9,0.4\n1,99,1.0,,\n2,199,,0.5,0.8\n2,199,0.6,,\n"
+            "3,299,,0.6,0.7\n3,299,0.3,,\n"
         )
-        split = {"protocol": scores["split"], "seed": "${seed}", "fold": fold, "n_folds": 2, "train_size": train_size}
-        whole = {
-            "task": {"name": task}, "model": {"name": scores["model"]}, "transfer": {"arm": "none"}, "seed": seed,
-            "split": split,
-        } | (config or {})  # fmt: skip
-        (folder / ".hydra").mkdir()
-        (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(whole))
-        (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"model={scores['model']}", f"seed={seed}"]))
         return folder
 
     return make

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ecg_lightning.report import run_report, runs_report
+from ecg_lightning.report.run_page import run_report
+from ecg_lightning.report.runs_page import runs_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -28,12 +29,12 @@ FLAGS = (
 
 MEASURE = """
 addEventListener("load", () => setTimeout(() => {
-  const told = {};
+  const found = {};
   for (const frame of document.querySelectorAll("iframe")) {
     const page = frame.contentDocument;
     const shown = [...page.querySelectorAll("svg")].filter(one => !one.closest("details"));
     const size = one => one.getBoundingClientRect();
-    told[frame.width] = {
+    found[frame.width] = {
       overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
       height: page.documentElement.scrollHeight,
       headings: page.querySelectorAll("h2").length,
@@ -46,8 +47,8 @@ addEventListener("load", () => setTimeout(() => {
     };
   }
   const answer = document.createElement("pre");
-  answer.id = "told";
-  answer.textContent = JSON.stringify(told);
+  answer.id = "found";
+  answer.textContent = JSON.stringify(found);
   document.body.append(answer);
 }, 200));
 """
@@ -87,12 +88,12 @@ def test_it_fits_a_phone_and_a_desk_without_a_word_on_the_console(browse: Callab
     frames = "".join(f'<iframe width="{width}" height="900" srcdoc="{source}"></iframe>' for width in (360, 1280))
     around.write_text(f"<!doctype html><body>{frames}<script>{MEASURE}</script></body>", encoding="utf-8")
     ran = browse("--window-size=1800,1000", "--virtual-time-budget=5000", "--dump-dom", around.as_uri())
-    found = re.search(r'<pre id="told">(.*?)</pre>', ran.stdout, re.DOTALL)
+    found = re.search(r'<pre id="found">(.*?)</pre>', ran.stdout, re.DOTALL)
     assert found, ran.stderr[-2000:]
-    for width, told in json.loads(html.unescape(found[1])).items():
-        assert told["overflow"] <= 0 and told["beyond"] == [], (width, told)
-        assert told["svgs"] >= 1 and told["flat"] == 0 and told["headings"] >= 2, (width, told)
-        assert told["height"] > 900 and told["small"] >= 10, (width, told)
+    for width, page_found in json.loads(html.unescape(found[1])).items():
+        assert page_found["overflow"] <= 0 and page_found["beyond"] == [], (width, page_found)
+        assert page_found["svgs"] >= 1 and page_found["flat"] == 0 and page_found["headings"] >= 2, (width, page_found)
+        assert page_found["height"] > 900 and page_found["small"] >= 10, (width, page_found)
 
     ran = browse("--dump-dom", page.as_uri())
     assert "<h1>" in ran.stdout

@@ -1,207 +1,147 @@
-"""What a person reads when a run or a sweep ends: all of it must be there, at any width, in a terminal or a log."""
+"""What a person reads when a run or a sweep ends: all of it must be there, in 80 columns, in a terminal or a log."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-import numpy as np
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console
 
-from ecg_lightning.data.beats import Beats
-from ecg_lightning.metrics.scoring import score_beats
-from ecg_lightning.report.tables import comparison_table, run_table
+from ecg_lightning.report import render
+from ecg_lightning.report.cells import Section
+from ecg_lightning.report.comparison import compare_section
+from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
+from ecg_lightning.runs.aggregate import pool, read_runs
+from ecg_lightning.runs.compare import compare
+from ecg_lightning.runs.schema import ContextInfo, RunRecord, Validation
 
-Make = Callable[..., dict[str, Any]]
+Make = Callable[..., RunRecord]
+MakeRun = Callable[..., Path]
 
 
-def printed(table: RenderableType, width: int = 100, color: str | None = None) -> str:
-    console = Console(width=width, force_terminal=color is not None, color_system=color)  # type: ignore[arg-type]
+def printed(*sections: Section, color: str | None = None) -> str:
+    console = Console(width=80, force_terminal=color is not None, color_system=color)  # type: ignore[arg-type]
     with console.capture() as capture:
-        console.print(table)
-    return capture.get()
+        console.print(render.terminal(*sections))
+    text = capture.get()
+    if color is None:
+        assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    return text
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def row(text: str, name: str) -> list[str]:
     return next(line.split() for line in text.splitlines() if line.split()[:1] == [name])
 
 
-def test_run_is_shown_by_class_in_percent_beside_the_published_figures(make_scores: Make) -> None:
-    scores = make_scores(noise=2.0)
-    scores["test"]["per_class"]["S"] |= {"precision": 0.91, "recall": 0.84, "f1": 0.8765303}
-    text = printed(run_table(scores))
-
-    assert row(text, "S") == ["S", "91.00", "84.00", "87.65", "80", "90.75", "82.91", "86.65", "+1.00"]
-    assert f"{100 * scores['test']['accuracy']:.2f}" in text
-    assert "92.83" in row(text, "macro")
-    assert "F1 of macro precision and recall" in text
+def read(folder: Path) -> RunRecord:
+    return RunRecord.read(folder / "scores.json")
 
 
 @pytest.mark.parametrize("task", ["arrhythmia", "mi"])
-def test_intervals_and_ec57_stand_below_in_80_columns(make_scores: Make, task: str) -> None:
-    scores = make_scores(task, noise=2.0)
-    labels = np.repeat(np.arange(len(scores["test"]["confusion"])), np.sum(scores["test"]["confusion"], axis=1))
-    rng = np.random.default_rng(0)
-    classes = tuple(scores["test"]["per_class"])
-    raw = rng.random((400, len(classes))) + 0.8 * np.eye(len(classes))[labels]
-    beats = Beats(
-        signals=np.zeros((400, 1), dtype=np.float32), labels=labels, classes=classes, fs=125.0,
-        records=np.where(np.arange(400) % 3, "232", "100"), patients=np.arange(400) % 7,
-    )  # fmt: skip
-    scores["test"] = score_beats(beats, raw / raw.sum(axis=1, keepdims=True), "MI" if task == "mi" else None)
-    text = printed(run_table(scores), width=80)
-
-    ends = scores["test"]["intervals"]["macro_f1"]
-    together = " ".join(text.split())
-    assert f"95 % intervals (7 patients): macro-F1 {100 * ends[0]:.2f}-{100 * ends[1]:.2f}" in together
-    assert f"kappa {100 * scores['test']['kappa']:.2f}" in together
-    if task == "mi":
-        assert "EC57, gross" not in text
-        return
-    sensitivity, interval, predictivity, _, rate, beats_of_s = row(text.partition("EC57, gross")[2], "S")[1:]
-    told = scores["test"]["ec57"]["S"]
-    assert sensitivity == f"{100 * told['sensitivity']:.2f}"
-    low, high = scores["test"]["intervals"]["ec57"]["S"]["sensitivity"]
-    assert interval == f"{100 * low:.2f}-{100 * high:.2f}"
-    assert predictivity == f"{100 * told['positive_predictivity']:.2f}"
-    assert (rate, beats_of_s) == (f"{100 * told['false_positive_rate']:.3f}", "80")
-    without = scores["test"]["ec57"]["without_232"]["S"]
-    assert f"{100 * without['sensitivity']:.2f}" in next(line for line in text.splitlines() if "without 232" in line)
+def test_a_run_is_shown_by_class_with_its_intervals(make_run: MakeRun, task: str) -> None:
+    record = read(make_run("a", task=task))
+    text = printed(run_section(record))
+    for name, one in record.test["per_class"].items():
+        shown = [f"{100 * one[metric]:.2f}" for metric in ("precision", "recall", "f1")]
+        assert row(text, name)[:5] == [name, *shown, str(one["support"])]
+    low, high = record.test["intervals"]["macro_f1"]
+    assert f"macro-F1 {100 * record.test['macro_f1']:.2f} ({100 * low:.1f}–{100 * high:.1f})" in words(text)
+    assert "12 patients" in words(text) and "1,200 test beats" in words(text) and "epoch 2" in words(text)
+    assert ("EC57" in text) == (task == "arrhythmia")
+    if task == "arrhythmia":
+        counted = record.test["ec57"]["S"]
+        values = [f"{100 * counted[name]:.2f}" for name in ("sensitivity", "positive_predictivity", "f1")]
+        assert row(text.partition("EC57, gross")[2], "S")[1:4] == values
+        assert "without 232" in text
+    else:
+        assert f"AUROC of MI {100 * record.test['auroc']:.2f}" in words(text)
 
 
-def test_scores_from_before_there_were_intervals_are_shown_as_they_were(make_scores: Make) -> None:
-    scores = make_scores()
-    for figure in ("ec57", "j_kappa", "kappa", "balanced_accuracy", "macro_auroc", "ece"):
-        del scores["test"][figure]
-    text = printed(run_table(scores))
-    assert "EC57, gross" not in text and "intervals" not in text and "kappa" not in text
-
-
-def test_a_baseline_has_no_epoch(make_scores: Make) -> None:
-    assert "epoch None" not in printed(run_table(make_scores(model="majority", best_epoch=None)))
-
-
-def test_caption_says_what_the_figures_depend_on(make_scores: Make) -> None:
-    text = " ".join(printed(run_table(make_scores())).split())
-    for part in ("mitbih from kaggle", "400 test beats", "seed 1234", "Split random: 20% of each class to test"):
-        assert part in text
-    assert "AAMI EC57 with e and j in N" in text
-    assert "epoch chosen on the test file" in text
-
-
-def test_synthetic_beats_are_called_so_and_held_against_nothing(make_scores: Make) -> None:
-    text = printed(run_table(make_scores(synthetic=True, source="synthetic")))
-    assert "SYNTHETIC BEATS" in text
-    assert "publ" not in text.lower()
-    assert "SYNTHETIC" not in printed(run_table(make_scores()))
-
-
-def test_a_run_without_a_published_row_is_shown_alone(make_scores: Make) -> None:
-    text = printed(run_table(make_scores(resampling="smote")))
-    assert "publ" not in text.lower()
-    assert len(row(text, "V")) == 5
-
-
-def test_split_by_patient_is_not_passed_off_as_the_published_protocol(make_scores: Make) -> None:
-    assert "harder question" in " ".join(printed(run_table(make_scores(split="ds1_ds2"))).split())
-    assert "harder question" not in printed(run_table(make_scores()))
-
-
-def test_mi_shows_its_own_figures_and_the_misprint(make_scores: Make) -> None:
-    text = " ".join(printed(run_table(make_scores("mi", resampling="smote_tomek"))).split())
-    assert "AUROC" in text
-    assert "specificity" in text
-    assert "99.57 99.38 99.06" in text
-    assert "pretrained" not in text
-    assert "its own precision and recall give 99.47" in text
-    assert "AAMI" not in text
-
-
-def test_run_from_pretrained_weights_stands_beside_the_row_that_did_the_same(make_scores: Make) -> None:
-    text = " ".join(printed(run_table(make_scores("mi", transfer="head_only"))).split())
-    assert "96.71 96.57 96.64" in text
-    assert "from pretrained weights" in text
-
-
-def test_class_that_does_not_occur_has_no_figures(make_scores: Make) -> None:
-    scores = make_scores()
-    scores["test"]["per_class"]["Q"] |= {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0, "predicted": 0}
-    assert row(printed(run_table(scores)), "Q") == [
-        *("Q", "-", "-", "-", "0"),
-        *("98.94", "98.94", "98.94", "-"),
+def test_published_metrics_stand_beside_those_of_the_same_row(make_record: Make) -> None:
+    record = make_record(noise=2.0)
+    record.test["per_class"]["S"] |= {"precision": 0.91, "recall": 0.84, "f1": 0.8765303}
+    assert row(printed(run_section(record)), "S") == [
+        *("S", "91.00", "84.00", "87.65", "80", "90.75", "82.91", "86.65", "+1.00")
     ]
+    assert "99.57 99.38 99.06" in words(printed(run_section(make_record("mi", resampling="smote_tomek"))))
+    assert "96.71 96.57 96.64" in words(printed(run_section(make_record("mi", transfer="head_only"))))
+    for other in ({"resampling": "smote"}, {"synthetic": True}, {"fold": "validation"}, {"transfer": "finetune"}):
+        assert "publ" not in printed(run_section(make_record("mi", **other))).lower()
+    cautions = [note.text for note in run_section(make_record(split="ds1_ds2")).notes if note.mark == "caution"]
+    assert len(cautions) == 1 and "ds1_ds2" in cautions[0]
+    context = make_record(context=ContextInfo(rhythm=True))
+    assert ["rhythm" in note.text for note in run_section(context).notes if note.mark == "caution"] == [True]
 
 
-@pytest.mark.parametrize("task", ["arrhythmia", "mi"])
-def test_tables_fit_80_columns_without_a_figure_cut_off(make_scores: Make, task: str) -> None:
-    scores = make_scores(task, wall_s=36_000.0)
-    jobs = {f"model={name},augmentation=smote_tomek,seed=1": scores | {"model": name} for name in ("cnet", "bilstm")}
-    for table in (run_table(scores), comparison_table(jobs)):
-        text = printed(table, width=80)
-        assert "…" not in text
-        assert max(map(len, text.splitlines())) <= 80
+def test_synthetic_beats_are_marked(make_record: Make) -> None:
+    assert "SYNTHETIC BEATS" in printed(run_section(make_record(synthetic=True)))
+    assert "SYNTHETIC" not in printed(run_section(make_record()))
 
 
-def test_jobs_are_ordered_by_validation_and_the_best_of_a_column_is_bold(make_scores: Make) -> None:
+def test_a_class_that_does_not_occur_has_no_metrics(make_run: MakeRun, make_record: Make) -> None:
+    assert row(printed(run_section(read(make_run("a", lacking="Q")))), "Q")[:5] == ["Q", "-", "-", "-", "0"]
+    assert "None" not in printed(
+        run_section(make_record(model="majority", baseline=True, best_epoch=None, wall_s=None))
+    )
+
+
+def test_jobs_are_ordered_by_validation_and_the_best_of_a_column_is_marked(make_record: Make) -> None:
     jobs = {
-        "model=seq": make_scores(model="seq", noise=4.0, val={"macro_f1": 0.8123}),
-        "model=cnet": make_scores(model="cnet", noise=1.5, val={"macro_f1": 0.95}, wall_s=3725.0),
+        "model=seq": make_record(model="seq", noise=4.0, val=Validation(macro_f1=0.8123)),
+        "model=cnet": make_record(noise=1.5, val=Validation(macro_f1=0.95), wall_s=3725.0),
+        "debug": make_record(val=Validation(), model="logistic_regression", n_parameters=None, baseline=True),
     }
-    text = printed(comparison_table(jobs))
-    assert row(text, "1")[1:3] == ["cnet", "95.00"]
-    assert row(text, "2")[1:3] == ["seq", "81.23"]
-    assert row(text, "1")[-1] == "1h02m"
-    assert f"{100 * jobs['model=seq']['test']['per_class']['F']['f1']:.2f}" in row(text, "2")
-    assert "1 model=cnet\n" in text
-
-    bold = "\x1b[1;32m"
-    coloured = printed(comparison_table(jobs), color="standard")
-    assert f"{bold}95.00" in coloured
-    assert f"{bold}81.23" not in coloured
+    text = printed(*sweep_sections(jobs))
+    assert row(text, "1")[1:3] == ["cnet", "95.00"] and row(text, "1")[-1] == "1h02m"
+    assert row(text, "2")[1:3] == ["seq", "81.23"] and "regression" in row(text, "3")
+    assert text.index("1 model=cnet") < text.index("2 model=seq") < text.index("3 debug")
+    assert "\x1b[1;32m95.00" in printed(*sweep_sections(jobs), color="standard")
 
 
-def test_failed_jobs_are_named_with_the_first_line_of_their_error(make_scores: Make) -> None:
-    failures = {"model=bigru": "\nConfigError: batch_size=0 makes no batch\n  File train.py, line 3"}
-    text = printed(comparison_table({"model=cnet": make_scores()}, failures))
-    assert "1 of 2 jobs failed" in text
-    assert "model=bigru: ConfigError: batch_size=0 makes no batch\n" in text
-    assert "train.py" not in text
-    assert "1 of 1 jobs failed" in printed(comparison_table({}, failures))
-
-
-def test_tasks_get_tables_of_their_own_columns(make_scores: Make) -> None:
-    text = printed(comparison_table({"task=arrhythmia": make_scores(), "task=mi": make_scores("mi")}))
-    arrhythmia, mi = text.split("mi: 1 job")
-    assert "arrhythmia: 1 job" in arrhythmia
-    assert "AUROC" not in arrhythmia
-    assert "AUROC" in mi
-
-
-def test_jobs_that_left_the_test_beats_alone_say_so(make_scores: Make) -> None:
-    screened = make_scores(fold="validation")
-    text = printed(comparison_table({"screened": screened, "tested": make_scores()}))
-    assert text.count("arrhythmia: 1 job") == 2
-    assert " ".join(text.split()).count("on validation; the test beats were left alone") == 1
-    assert "publ" not in printed(run_table(screened))
-
-
-def test_synthetic_and_unlike_splits_are_marked_among_jobs(make_scores: Make) -> None:
-    jobs = {"a": make_scores(), "b": make_scores(synthetic=True, split="patient")}
-    text = printed(comparison_table(jobs))
-    assert "b SYNTHETIC BEATS" in text
-    assert "a SYNTHETIC BEATS" not in text
-    assert "do not compare" in text
-    assert "do not compare" not in printed(comparison_table({"a": make_scores(), "c": make_scores(seed=2)}))
-
-
-def test_names_with_brackets_are_printed_as_they_are(make_scores: Make) -> None:
-    # Overrides such as these are markup to rich, which would swallow them.
-    text = printed(comparison_table({"trainer.devices=[0]": make_scores()}, {"x=[red]": "KeyError: [bold]"}))
+def test_failed_jobs_are_named_with_the_first_line_of_their_error(make_record: Make) -> None:
+    failures = {"x=[red]": "\nConfigError: [bold] no batch\n  File train.py, line 3"}
+    text = printed(*sweep_sections({"trainer.devices=[0]": make_record()}, failures))
+    assert "1 of 2 jobs" in text and "x=[red]: ConfigError: [bold] no batch\n" in text and "train.py" not in text
     assert "trainer.devices=[0]" in text
-    assert "x=[red]: KeyError: [bold]" in text
+    assert "1 of 1 jobs" in printed(*sweep_sections({}, failures))
 
 
-def test_jobs_that_kept_no_checkpoint_are_compared_too(make_scores: Make) -> None:
-    """``-m debug=fast_dev_run`` leaves no validation score; its table still comes, those jobs last."""
-    tried = make_scores() | {"val": {"macro_f1": None}}
-    text = printed(comparison_table({"tried": tried, "trained": make_scores()}))
-    assert text.index("1 trained") < text.index("2 tried")
+def test_what_does_not_compare_among_jobs_is_marked(make_record: Make) -> None:
+    def cautions(**jobs: RunRecord) -> int:
+        return sum(note.mark == "caution" for one in sweep_sections(jobs) for note in one.notes)
+
+    assert cautions(a=make_record(), b=make_record(split="patient")) == 1
+    assert cautions(a=make_record(), b=make_record(seed=2)) == 0
+    assert len(sweep_sections({"a": make_record(), "b": make_record("mi"), "c": make_record(fold="validation")})) == 3
+    text = printed(*sweep_sections({"a": make_record(), "b": make_record(synthetic=True)}))
+    assert "b SYNTHETIC BEATS" in text and "a SYNTHETIC" not in text
+
+
+def test_folds_are_pooled_and_seeds_have_their_spread(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for fold in (0, 1):
+            make_run(f"{seed}{fold}", task="mi", split="patient", fold=fold, seed=seed, skill=0.6 + seed / 10)
+    pooled = pool(read_runs(tmp_path / "runs"))
+    text = printed(*pooled_sections(pooled))
+    for entry in pooled["pooled"]:
+        assert f"{100 * entry['test']['auroc']:.2f}" in text
+        assert f"{100 * entry['mean']['macro_f1']:.2f}" in text and f"{100 * entry['sd']['macro_f1']:.2f}" in text
+    assert f"{100 * pooled['repeated'][0]['mean']['macro_f1']:.2f}" in text
+    assert pooled_sections({"pooled": [], "repeated": [], "low_data": []}) == []
+
+
+def test_two_runs_are_compared_with_what_is_significant_in_bold(make_run: MakeRun) -> None:
+    answer = compare(make_run("good", skill=0.9), make_run("bad", skill=0.3, model="seq"))
+    section = compare_section(answer)
+    text = printed(section)
+    one = answer["differences"]["macro_f1"]
+    assert row(text, "macro-F1")[1:4] == [
+        f"{100 * one['first']:.2f}", f"{100 * one['second']:.2f}", f"{100 * one['difference']:+.2f}"
+    ]  # fmt: skip
+    assert (
+        float(row(text, "macro-F1")[-1].lstrip("<")) < 0.01 and section.tables[0].rows[0].cells[0].mark == "significant"
+    )
+    assert "12 patients" in words(text) and f"{answer['mcnemar']['only_first']:,} beats" in words(text)

@@ -1,4 +1,4 @@
-"""Is one run better than another? Sure where it is, unsure where it is not, and never of other beats."""
+"""Is one run better than another? Certain where it is, uncertain where it is not, and never of other beats."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,22 +6,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from ecg_lightning.cli.main import app
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.runs.compare import compare, not_beaten
+from ecg_lightning.data.protocol import Protocol
+from ecg_lightning.metrics.catalogue import dig
+from ecg_lightning.runs.compare import Comparer, compare, not_beaten
 from ecg_lightning.runs.predictions import score_predictions, write_predictions
+from ecg_lightning.runs.schema import RunRecord
+from ecg_lightning.runs.store import save_run
 
 N, N_PATIENTS = 600, 12
+
+PROTOCOL = Protocol(name="random", by="beats", seed=0, test_fraction=0.2)
 
 MakeRun = Callable[..., Path]
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
+def make_run(tmp_path: Path, make_beats: Callable[..., Beats]) -> MakeRun:
     """Leave the predictions of a run that is wrong about some of the same 600 beats of twelve patients."""
 
     def make(
@@ -36,10 +40,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         origin: dict[str, Any] = {
             "records": (100 + patients).astype(str), "patients": patients.astype(str), "samples": np.arange(N),
         }  # fmt: skip
-        beats = Beats(
-            signals=np.zeros((N, 2), dtype=np.float32), labels=labels, classes=AAMI_CLASSES, fs=125.0,
-            **(origin if known else {}),
-        ).select(np.arange(N)[rows])  # fmt: skip
+        beats = make_beats(labels, AAMI_CLASSES, **(origin if known else {})).select(np.arange(N)[rows])
         file = tmp_path / name / "predictions.parquet"
         about = {"model": name.partition("/")[0], "fingerprint": "ab12", "protocol": "random", "fold": "test"} | about
         write_predictions(file, beats, (raw / raw.sum(axis=1, keepdims=True))[rows], about=about)
@@ -71,7 +72,7 @@ def test_runs_that_are_equally_good_are_not_told_apart(make_run: MakeRun) -> Non
     assert same["mcnemar"] == {"only_first": 0, "only_second": 0, "p": 1.0}
 
 
-def test_what_only_one_run_called_right_is_counted(make_run: MakeRun) -> None:
+def test_what_only_one_run_predicted_right_is_counted(make_run: MakeRun) -> None:
     answer = compare(make_run("perfect", 0), make_run("bad", 0.3))
     missed = round(N * (1 - answer["differences"]["accuracy"]["second"]))
     assert answer["mcnemar"] == {"only_first": missed, "only_second": 0, "p": pytest.approx(2 * 0.5**missed)}
@@ -84,7 +85,7 @@ def test_the_order_of_the_beats_does_not_matter(make_run: MakeRun) -> None:
 
 
 def test_runs_on_other_beats_are_refused(make_run: MakeRun) -> None:
-    with pytest.raises(DataError, match=r"not tested on the same beats: 600 and 500, of which 500 are common; .*seed"):
+    with pytest.raises(DataError, match=r"600 and 500, 500 in common.*seed"):
         compare(make_run("a", 0.1), make_run("b", 0.1, rows=slice(500)))
     with pytest.raises(DataError, match=r"holds no predictions\.parquet"):
         compare(make_run("a", 0.1), make_run("a", 0.1).parent / "nothing")
@@ -94,9 +95,9 @@ def test_beats_without_records_are_the_same_only_where_data_and_split_are(make_r
     first = make_run("a", 0.1, known=False)
     answer = compare(first, make_run("b", 0.3, known=False))
     assert (answer["resampled"], answer["n_resampled"]) == ("beats", N)
-    for told in ({"fingerprint": "cd34"}, {"protocol": "random, seed 1"}, {"fold": "validation"}):
-        with pytest.raises(DataError, match="not tested on the same beats, or do not tell so"):
-            compare(first, make_run("b", 0.3, known=False, **told))
+    for about in ({"fingerprint": "cd34"}, {"protocol": "random, seed 1"}, {"fold": "validation"}):
+        with pytest.raises(DataError, match="not tested on the same beats"):
+            compare(first, make_run("b", 0.3, known=False, **about))
 
 
 def test_folds_are_compared_as_one(make_run: MakeRun, tmp_path: Path) -> None:
@@ -115,19 +116,32 @@ def test_baselines_that_are_not_surely_beaten_are_named(make_run: MakeRun) -> No
     equal = make_run("gradient_boosting", 0.1, seed=2)
     (found,) = not_beaten(run, [weak, equal])
     assert found["model"] == "gradient_boosting" and found["interval"][0] <= 0
-    assert not_beaten(run, [weak], figure="accuracy") == []
-    with pytest.raises(DataError, match="no figure 'accurracy'"):
-        not_beaten(run, [weak], figure="accurracy")
+    assert not_beaten(run, [weak], metric=("accuracy",)) == []
+    with pytest.raises(DataError, match="no metric accurracy"):
+        not_beaten(run, [weak], metric=("accurracy",))
 
 
-def test_the_command_says_it_in_80_columns(make_run: MakeRun) -> None:
-    good, bad = make_run("good", 0.1), make_run("bad", 0.3, seed=1, synthetic=True)
-    run = CliRunner().invoke(app, ["compare", str(good), str(bad)], env={"COLUMNS": "80"})
-    assert run.exit_code == 0, run.output
-    difference = compare(good, bad)["differences"]["macro_f1"]
-    line = next(line for line in run.output.splitlines() if "macro-F1" in line)
-    assert f"{100 * difference['difference']:+.2f}" in line and f"{100 * difference['interval'][1]:+.2f}" in line
-    assert "1,000 resamples of 12 patients" in " ".join(run.output.split())
-    assert run.output.count("SYNTHETIC BEATS") == 1
-    refused = CliRunner().invoke(app, ["compare", str(good), str(good.parent / "nothing")])
-    assert refused.exit_code == 2 and refused.stderr.startswith("error: ")
+def test_what_is_wanted_alone_has_the_same_digits(make_run: MakeRun) -> None:
+    runs = [make_run(f"{i}", 0.1 * i, seed=i) for i in range(1, 4)]
+    wanted = [("macro_f1",), ("per_class", "V", "f1"), ("macro_auroc",), ("ec57", "S", "f1")]
+    comparer = Comparer(metrics=wanted)
+    for i, first in enumerate(runs):
+        for second in runs[i + 1 :]:
+            alone, whole = comparer.compare(first, second), compare(first, second)
+            assert [dig(alone["differences"], key) for key in wanted] == [
+                dig(whole["differences"], key) for key in wanted
+            ]
+            assert alone["differences"].keys() == {"macro_f1", "per_class", "macro_auroc", "ec57"}
+            assert alone["mcnemar"] == whole["mcnemar"]
+
+
+def test_what_a_run_is_comes_from_its_record(
+    tmp_path: Path, make_record: Callable[..., RunRecord], make_beats: Callable[..., Beats]
+) -> None:
+    beats = make_beats([0, 1], ("normal", "MI"))
+    for name, seed in (("a", 0), ("b", 1)):
+        record = make_record("mi", model=name, seed=seed, synthetic=True, protocol=PROTOCOL)
+        save_run(tmp_path / name, record, beats, np.eye(2))
+    answer = compare(tmp_path / "a", tmp_path / "b")
+    assert (answer["first"]["model"], answer["second"]["seed"]) == ("a", 1)
+    assert answer["first"]["synthetic"] is True and answer["first"]["protocol"] == PROTOCOL.sentence()

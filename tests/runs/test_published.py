@@ -1,15 +1,18 @@
-"""The published figures are what a run is held against: a wrong one would flatter or blame every run."""
+"""The published metrics are what a run is compared with: a wrong one would flatter or blame every run."""
+
+from collections.abc import Callable
 
 import pytest
 
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.runs.published import published_for_run, published_row
+from ecg_lightning.runs.schema import RunRecord
 
 NETWORKS = ("cnet", "seq", "bilstm", "bigru")
 AUGMENTATIONS = ("none", "smote_tomek")
 
 
-def test_figures_of_cnet_are_fractions_as_printed() -> None:
+def test_metrics_of_cnet_are_fractions_as_printed() -> None:
     row = published_row("arrhythmia", "cnet", "none")
     assert row is not None
     assert row["macro_f1"] == 0.9283118
@@ -60,10 +63,11 @@ def test_what_nobody_published_has_no_row(task: str, network: str, augmentation:
     assert published_row(task, network, augmentation) is None
 
 
-def test_row_of_a_run_is_found_by_its_transfer_and_never_for_synthetic_beats() -> None:
-    run = {"task": "mi", "model": "cnet", "resampling": "none", "transfer": "head_only", "synthetic": False}
-    row = published_for_run(run)
+def test_row_of_a_run_is_found_by_its_transfer_and_never_for_synthetic_beats(
+    make_record: Callable[..., RunRecord],
+) -> None:
+    row = published_for_run(make_record("mi", transfer="head_only"))
     assert row is not None
     assert row["f1"] == pytest.approx(0.966399493)
     for other in ({"synthetic": True}, {"transfer": "finetune"}, {"fold": "validation"}):
-        assert published_for_run(run | other) is None
+        assert published_for_run(make_record("mi", **{"transfer": "head_only"} | other)) is None

@@ -22,7 +22,12 @@ class SomeBeats(pl.LightningDataModule):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.batches = [
-            Batch(torch.rand(8, LENGTH, generator=generator), torch.arange(8) % 2, torch.arange(8) + 8 * number)
+            Batch(
+                torch.rand(8, 1, LENGTH, generator=generator),
+                torch.full((8,), LENGTH),
+                torch.arange(8) % 2,
+                torch.arange(8) + 8 * number,
+            )
             for number in range(n_batches)
         ]
 
@@ -48,9 +53,9 @@ def make_classifier() -> Callable[..., BeatClassifier]:
         return BeatClassifier(
             task=task,
             model={"name": "cnet", "channels": 4, "hidden": 3},
-            length=LENGTH,
+            input={"length": LENGTH, "fs": 125.0},
             optimizer=settings | optimizer,
-            about={"classes": ["N", "S"], "fs": 125.0},
+            about={"classes": ["N", "S"]},
         )
 
     return make

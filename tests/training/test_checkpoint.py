@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import torch
 
 from ecg_lightning.core.errors import CheckpointError
 from ecg_lightning.models import create_model, model_names
-from ecg_lightning.training.checkpoint import FORMAT, guess_network, read_checkpoint
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, InputSpec, guess_network, read_checkpoint
+from ecg_lightning.training.classifier import BeatClassifier
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def content() -> dict[str, Any]:
         "hyper_parameters": {
             "task": "mi",
             "model": {"name": "cnet"},
-            "length": 187,
+            "input": {"length": 187, "fs": 125.0},
             "optimizer": {},
             "transfer": None,
             "about": {"data": {"source": "kaggle", "dataset": "ptbdb"}, "origin": {"file": "earlier.ckpt"}},
@@ -142,7 +145,7 @@ def test_a_checkpoint_without_its_parts_is_one_sentence(
     if value == "absent":
         del content[key]
     torch.save(content, tmp_path / "part.ckpt")
-    with pytest.raises(CheckpointError, match=r"part.ckpt is (no whole|neither a) checkpoint"):
+    with pytest.raises(CheckpointError, match=r"part.ckpt .*(complete|neither a) checkpoint"):
         read_checkpoint(tmp_path / "part.ckpt")
 
 
@@ -150,7 +153,7 @@ def test_a_checkpoint_without_its_parts_is_one_sentence(
 def test_names_are_looked_up_among_ours(key: str, value: Any, content: dict[str, Any], tmp_path: Path) -> None:
     content["hyper_parameters"][key] = value
     torch.save(content, tmp_path / "named.ckpt")
-    with pytest.raises(CheckpointError, match=r"which is none of|garbles"):
+    with pytest.raises(CheckpointError, match=r"which is none of|malformed"):
         read_checkpoint(tmp_path / "named.ckpt")
 
 
@@ -169,3 +172,158 @@ def test_a_plain_state_dict_is_known_by_names_and_shapes(name: str) -> None:
 def test_names_of_no_network_are_not_guessed() -> None:
     assert guess_network({"layer.weight": torch.ones(1)}) is None
     assert guess_network({}) is None
+
+
+def nested(depth: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    for _ in range(depth):
+        inner = {"file": "earlier.ckpt", "origin": inner}
+    return inner
+
+
+def repeated() -> list[Any]:
+    """Ten names for each of ten lists, ten levels deep: ten billion values in a few bytes."""
+    value: list[Any] = ["laugh"]
+    for _ in range(10):
+        value = [value] * 10
+    return value
+
+
+def circle() -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    own["origin"] = own
+    return own
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stated: stated["input"].update(length=10**12),
+        lambda stated: stated["input"].update(length=-1),
+        lambda stated: stated["input"].update(length=187.5e9),
+        lambda stated: stated["input"].update(leads=list(range(5000))),
+        lambda stated: stated["input"].update(length=[187]),
+        lambda stated: stated["model"].update(channels=10**9),
+        lambda stated: stated["model"].update(blocks=10**9),
+        lambda stated: stated["model"].update(hidden=float("nan")),
+        lambda stated: stated["model"].update(channels=4096, hidden=4096),
+        lambda stated: stated["model"].update(hidden={"a": 1}),
+        lambda stated: stated["about"].update(origin=nested(40)),
+        lambda stated: stated["about"].update(origin=circle()),
+        lambda stated: stated["about"].update(config=repeated()),
+        lambda stated: stated["about"].update(config=torch.ones(3)),
+        lambda stated: stated.update(about=[1]),
+        lambda stated: stated.update(model="cnet"),
+    ],
+)
+def test_absurd_settings_are_one_error_at_once_and_take_no_memory(
+    change: Callable[[dict[str, Any]], object], content: dict[str, Any], tmp_path: Path
+) -> None:
+    change(content["hyper_parameters"])
+    content["hyper_parameters"]["optimizer"] = {"lr": 1.0, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0}
+    torch.save(content, tmp_path / "hostile.ckpt")
+    started = time.perf_counter()
+    with pytest.raises(CheckpointError, match=r"hostile.ckpt") as error:
+        BeatClassifier.from_checkpoint(read_checkpoint(tmp_path / "hostile.ckpt"))
+    assert time.perf_counter() - started < 1
+    assert "\n" not in str(error.value)
+
+
+def test_a_tensor_may_not_be_larger_than_the_file_has_numbers_for(content: dict[str, Any], tmp_path: Path) -> None:
+    content["state_dict"]["model.fc1.weight"] = torch.zeros(1).expand(10**6, 10**6)
+    torch.save(content, tmp_path / "hostile.ckpt")
+    with pytest.raises(CheckpointError, match=r"fc1.weight"):
+        read_checkpoint(tmp_path / "hostile.ckpt")
+    torch.save({"fc1.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "plain.pth")
+    with pytest.raises(CheckpointError, match=r"fc1.weight"):
+        read_checkpoint(tmp_path / "plain.pth")
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "plain.ckpt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.ckpt") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.ckpt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(CheckpointError, match=r"bomb.ckpt .*compressed"):
+        read_checkpoint(tmp_path / "bomb.ckpt")
+
+
+def test_an_input_spec_comes_back_from_plain_values() -> None:
+    spec = InputSpec(length=221, fs=125.0, leads=(["MLII", "II"], "V1"), context=("rr",), cut={"before": 0.272})
+    assert InputSpec.from_plain(spec.plain()) == spec
+    assert InputSpec.from_plain({"length": 187}) == InputSpec(length=187)
+
+
+def format_1(content: dict[str, Any], **config: Any) -> dict[str, Any]:
+    """What version 0.1 wrote of a run with context on DS1 and DS2."""
+    cut = {"fs": 125, "length": 221, "rr_factor": 1.2, "margin": 3, "before": 0.272, "scaling": "beat"}
+    transfer = {"arm": "head_only", "checkpoint": "run", "backbone_lr": 1.0, "frozen_epochs": 0}
+    split = {
+        "protocol": "ds1_ds2",
+        "validation_fraction": 0.2,
+        "seed": 3,
+        "shared_patient": "train",
+        "train_size": None,
+    }
+    content["hyper_parameters"] = {
+        "task": "arrhythmia",
+        "model": {"name": "cnet"},
+        "length": 221,
+        "context": ["rr"],
+        "optimizer": {"lr": 0.1},
+        "transfer": transfer,
+        "about": {
+            "classes": ["N", "S", "V", "F", "Q"],
+            "fs": 125.0,
+            "data": {"dataset": "mitbih", "lead": 0, **cut, "protocol": "a sentence"},
+            "config": {
+                "dataset": {"name": "mitbih", "lead": 0, "cut": cut, "context": {"rhythm": True, "likeness": True}},
+                "split": split,
+                "transfer": transfer,
+                "augmentation": {"name": "none", "resampling": {"method": "none"}},
+                **config,
+            },
+            "origin": {"file": "a.ckpt", "data": {"protocol": "a sentence", "dataset": "mitbih"}, "origin": None},
+        },
+    }
+    content[CHECKPOINT_KEY]["format"] = 1
+    return content
+
+
+def test_format_1_is_converted(content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(format_1(content), tmp_path / "old.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "old.ckpt")
+    config, about = checkpoint.about["config"], checkpoint.about
+    assert checkpoint.input == InputSpec(
+        length=221,
+        fs=125.0,
+        leads=(0,),
+        context=("rr",),
+        cut={"rr_factor": 1.2, "margin": 3, "before": 0.272, "scaling": "beat"},
+    )
+    assert config["context"] == {"rhythm": True, "morphology": True, "before": 0.272}
+    assert config["dataset"]["leads"] == [0] and config["dataset"]["annotator"] == "atr"
+    assert (config["dataset"]["cut"]["length"], "before" in config["dataset"]["cut"]) == (187, False)
+    assert (config["split"]["protocol"], config["split"]["name"]) == ("records", "ds1_ds2")
+    assert (config["split"]["shared_patients"], len(config["split"]["test_records"])) == ("train", 22)
+    assert config["transfer"]["mode"] == checkpoint.require()["transfer"]["mode"] == "head_only"
+    assert (about["protocol"]["name"], about["protocol"]["by"], about["protocol"]["seed"]) == ("ds1_ds2", "records", 3)
+    assert "protocol" not in about["data"] and about["origin"]["data"] == {"dataset": "mitbih"}
+
+
+def test_format_1_from_before_losses_and_resampling_had_settings(content: dict[str, Any], tmp_path: Path) -> None:
+    old = {"name": "light", "resampling": "none", "transforms": {"noise": {"sigma": 0.02}}}
+    torch.save(format_1(content, augmentation=old), tmp_path / "old.ckpt")
+    config = read_checkpoint(tmp_path / "old.ckpt").about["config"]
+    assert config["augmentation"]["resampling"] == {"method": "none"} and config["augmentation"]["mixup"] == 0
+    assert config["loss"]["name"] == "cross_entropy"
+
+
+@pytest.mark.parametrize("key", ["dataset", "split", "augmentation"])
+def test_a_malformed_format_1_is_one_error(key: str, content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(format_1(content, **{key: "text"}), tmp_path / "old.ckpt")
+    with pytest.raises(CheckpointError, match=r"old.ckpt .*malformed"):
+        read_checkpoint(tmp_path / "old.ckpt")

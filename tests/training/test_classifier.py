@@ -40,12 +40,9 @@ def test_an_unknown_task_is_refused_with_those_there_are() -> None:
 
 def test_predictions_come_back_in_the_order_of_their_rows() -> None:
     metric = Predictions()
-    metric.update(torch.tensor([7, 2]), torch.tensor([1, 0]), torch.tensor([[0.3, 0.7], [0.8, 0.2]]))
-    metric.update(torch.tensor([5]), torch.tensor([1]), torch.tensor([[0.4, 0.6]]))
-    rows, labels, probabilities = metric.compute()
-    assert rows.tolist() == [2, 5, 7]
-    assert labels.tolist() == [0, 1, 1]
-    torch.testing.assert_close(probabilities, torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]]))
+    metric.update(torch.tensor([7, 2]), torch.tensor([[0.3, 0.7], [0.8, 0.2]]))
+    metric.update(torch.tensor([5]), torch.tensor([[0.4, 0.6]]))
+    torch.testing.assert_close(metric.compute(), torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]]))
 
 
 def test_biases_are_not_decayed_and_no_weight_is_forgotten(make_classifier: MakeClassifier) -> None:
@@ -113,7 +110,8 @@ def test_validation_scores_are_over_all_beats_and_not_means_of_batches(
     trainer.validate(classifier, some_beats, verbose=False)
     labels = torch.cat([batch.labels for batch in some_beats.batches])
     with torch.no_grad():
-        logits = classifier.eval()(torch.cat([batch.signals for batch in some_beats.batches]))
+        signals, lengths = (torch.cat([batch[i] for batch in some_beats.batches]) for i in (0, 1))
+        logits = classifier.eval()(signals, lengths)
     predicted = classifier.task.probabilities(logits).argmax(dim=1)
     scores = trainer.callback_metrics
     assert scores["val/macro_f1"].item() == pytest.approx(f1_score(labels, predicted, average="macro"))
@@ -139,8 +137,8 @@ def test_a_checkpoint_is_plain_values_and_tells_its_scores(
     hyperparameters = checkpoint["hyper_parameters"]
     assert hyperparameters["task"] == "arrhythmia"
     assert hyperparameters["model"] == {"name": "cnet", "channels": 4, "hidden": 3}
-    assert hyperparameters["length"] == 187
-    assert hyperparameters["about"] == {"classes": ["N", "S"], "fs": 125.0}
+    assert hyperparameters["input"] == {"length": 187, "fs": 125.0}
+    assert hyperparameters["about"] == {"classes": ["N", "S"]}
     assert is_plain(hyperparameters)
 
 

@@ -1,23 +1,20 @@
-"""Transfer: what each arm loads, freezes and trains, for every network, and what does not fit."""
+"""Transfer: what each mode loads, freezes and trains, for every network, and what does not fit."""
 
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.models import BeatModel, create_model, model_names
-from ecg_lightning.report.transfer import transfer_table
 from ecg_lightning.training.callbacks.averaging import ExponentialAverage
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
-from ecg_lightning.training.transfer import ARMS, Transfer, load_weights
+from ecg_lightning.training.transfer import MODES, Transfer, load_weights
 
 Make = Callable[..., Any]
 OPTIMIZER = {"lr": 0.01, "weight_decay": 0.1, "schedule": "constant", "warmup": 0.2}
@@ -30,12 +27,12 @@ def pretrained(name: str, **settings: Any) -> Checkpoint:
     return Checkpoint(path=SOME, weights=create_model(name, n_outputs=5, length=187, **settings).state_dict())
 
 
-def transferred(name: str, arm: str, **settings: Any) -> BeatClassifier:
+def transferred(name: str, mode: str, **settings: Any) -> BeatClassifier:
     """A classifier of infarction that starts from `pretrained`."""
     torch.manual_seed(2)
-    transfer = {"arm": arm, "checkpoint": str(SOME), **settings}
+    transfer = {"mode": mode, "checkpoint": str(SOME), **settings}
     classifier = BeatClassifier(
-        task="mi", model={"name": name}, length=187, optimizer=OPTIMIZER, transfer=transfer, about={}
+        task="mi", model={"name": name}, input={"length": 187}, optimizer=OPTIMIZER, transfer=transfer, about={}
     )
     load_weights(classifier.model, name, classifier.transfer, pretrained(name))
     return classifier
@@ -45,14 +42,14 @@ def weights(model: BeatModel) -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("arm", [arm for arm in ARMS if arm != "none"])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])
 @pytest.mark.parametrize("name", model_names())
-def test_each_arm_loads_and_trains_what_it_says(name: str, arm: str, make_trainer: Make, some_beats: Any) -> None:
+def test_each_mode_loads_and_trains_what_it_says(name: str, mode: str, make_trainer: Make, some_beats: Any) -> None:
     source = pretrained(name).weights
-    classifier = transferred(name, arm)
+    classifier = transferred(name, mode)
     start = weights(classifier.model)
     head = {weight for weight in start if classifier.model.is_head(weight)}
-    kept = {"fc1.weight", "fc1.bias"} if arm == "last_layer" else set()
+    kept = {"fc1.weight", "fc1.bias"} if mode == "last_layer" else set()
     assert all(start[weight].equal(source[weight]) for weight in (start.keys() - head) | kept)
     assert not any(start[weight].shape == source[weight].shape and start[weight].equal(source[weight])
                    for weight in head - kept)  # fmt: skip
@@ -68,7 +65,7 @@ def test_each_arm_loads_and_trains_what_it_says(name: str, arm: str, make_traine
     end = weights(classifier.model)
     changed = {weight for weight in start if not start[weight].equal(end[weight])}
     assert changed >= head
-    if arm == "finetune":
+    if mode == "finetune":
         assert changed == start.keys()
         assert all(modes)
     else:
@@ -130,14 +127,14 @@ def test_the_older_systems_cnet_gives_the_same_logits(tmp_path: Path) -> None:
     torch.save(theirs, tmp_path / "older.pth")
     checkpoint = read_checkpoint(tmp_path / "older.pth")
     model = create_model("cnet", n_outputs=5, length=187)
-    transfer = Transfer(arm="last_layer", checkpoint="older.pth")
+    transfer = Transfer(mode="last_layer", checkpoint="older.pth")
     load_weights(model, "cnet", transfer, checkpoint)
     assert model.state_dict()["blocks.4.conv2.weight"].equal(theirs["cresids.4.c2.weight"])
     model.load_state_dict(checkpoint.weights)
 
-    beats = torch.rand(4, 187, generator=torch.Generator().manual_seed(4))
+    beats = torch.rand(4, 1, 187, generator=torch.Generator().manual_seed(4))
     conv, pool = torch.nn.functional.conv1d, torch.nn.functional.max_pool1d
-    x = conv(beats[:, None], theirs["c1.weight"], theirs["c1.bias"])
+    x = conv(beats, theirs["c1.weight"], theirs["c1.bias"])
     for block in range(5):
         first, second = (
             (theirs[f"cresids.{block}.{one}.weight"], theirs[f"cresids.{block}.{one}.bias"]) for one in ("c1", "c2")
@@ -147,12 +144,12 @@ def test_the_older_systems_cnet_gives_the_same_logits(tmp_path: Path) -> None:
     hidden = torch.nn.functional.linear(x.flatten(1), theirs["fc1.weight"], theirs["fc1.bias"]).relu()
     logits = torch.nn.functional.linear(hidden, theirs["fc2.weight"], theirs["fc2.bias"])
     with torch.no_grad():
-        torch.testing.assert_close(model.eval()(beats), logits)
+        torch.testing.assert_close(model.eval()(beats, torch.full((4,), 187)), logits)
 
 
-def fitting(name: str, checkpoint: Checkpoint, arm: str = "head_only", **settings: Any) -> None:
+def fitting(name: str, checkpoint: Checkpoint, mode: str = "head_only", **settings: Any) -> None:
     model = create_model(name, n_outputs=1, length=187, **settings)
-    load_weights(model, name, Transfer(arm=arm, checkpoint="some.ckpt"), checkpoint)
+    load_weights(model, name, Transfer(mode=mode, checkpoint="some.ckpt"), checkpoint)
 
 
 @pytest.mark.parametrize("theirs", model_names())
@@ -171,10 +168,10 @@ def test_weights_of_another_network_are_refused(ours: str, theirs: str) -> None:
 def test_other_widths_are_refused_and_named() -> None:
     with pytest.raises(CheckpointError, match=r"stem.weight is 16×1×5 there and 32×1×5 here. Give the network the"):
         fitting("cnet", pretrained("cnet", channels=16))
-    # The head's width matters only to the arm that keeps it.
+    # The head's width matters only to the mode that keeps it.
     fitting("cnet", pretrained("cnet", hidden=8))
     with pytest.raises(CheckpointError, match=r"fc1.weight is 8×64 there and 32×64 here"):
-        fitting("cnet", pretrained("cnet", hidden=8), arm="last_layer")
+        fitting("cnet", pretrained("cnet", hidden=8), mode="last_layer")
 
 
 @pytest.mark.parametrize("width", [96, 64])
@@ -194,12 +191,12 @@ def test_missing_and_surplus_weights_are_named() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"arm": "head_only"}, "transfer=head_only has nothing to start from: give transfer.checkpoint"),
-        ({"arm": "freeze"}, "no arm 'freeze' of transfer; choose one of none, head_only, last_layer, finetune"),
-        ({"arm": "finetune", "checkpoint": "x", "backbone_lr": 0.0}, "backbone_lr=0.0 must be > 0"),
-        ({"arm": "finetune", "checkpoint": "x", "frozen_epochs": -1}, "frozen_epochs=-1 >= 0"),
-        ({"arm": "head_only", "checkpoint": "x", "frozen_epochs": 2}, "choose transfer=finetune"),
-        ({"arm": "none", "backbone_lr": 0.1}, "choose transfer=finetune"),
+        ({"mode": "head_only"}, "transfer=head_only has nothing to start from: give transfer.checkpoint"),
+        ({"mode": "freeze"}, "no transfer mode 'freeze'; choose one of none, head_only, last_layer, finetune"),
+        ({"mode": "finetune", "checkpoint": "x", "backbone_lr": 0.0}, "backbone_lr=0.0 must be > 0"),
+        ({"mode": "finetune", "checkpoint": "x", "frozen_epochs": -1}, "frozen_epochs=-1 >= 0"),
+        ({"mode": "head_only", "checkpoint": "x", "frozen_epochs": 2}, "choose transfer=finetune"),
+        ({"mode": "none", "backbone_lr": 0.1}, "choose transfer=finetune"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -207,24 +204,12 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
         Transfer(**settings)
 
 
-def test_the_table_says_what_is_loaded_and_what_learns() -> None:
-    classifier = transferred("cnet", "last_layer")
-    printed = StringIO()
-    Console(width=80, file=printed).print(transfer_table(classifier.model, classifier.transfer, {"file": "some.ckpt"}))
-    rows = {line.split()[0]: line.split()[1:] for line in printed.getvalue().splitlines() if line.strip()}
-    assert rows["stem"] == ["192", "loaded", "frozen"]
-    assert rows["blocks"] == ["51,520", "loaded", "frozen"]
-    assert rows["fc1"] == ["2,080", "loaded", "yes"]
-    assert rows["fc2"] == ["33", "new", "yes"]
-    assert rows["all"] == ["53,825", "2,113"]
-
-
 @pytest.mark.parametrize(("theirs", "own"), [(0, 4), (4, 0), (4, 2)])
 def test_a_backbone_moves_between_networks_with_and_without_context(theirs: int, own: int) -> None:
     checkpoint = pretrained("cnet", n_context=theirs)
     model = create_model("cnet", n_outputs=1, length=187, n_context=own)
-    for arm in ("head_only", "finetune"):
-        load_weights(model, "cnet", Transfer(arm=arm, checkpoint=str(SOME)), checkpoint)
+    for mode in ("head_only", "finetune"):
+        load_weights(model, "cnet", Transfer(mode=mode, checkpoint=str(SOME)), checkpoint)
         assert model.state_dict()["stem.weight"].equal(checkpoint.weights["stem.weight"])
     with pytest.raises(CheckpointError, match=r"does not fit cnet: .*fc_context"):
-        load_weights(model, "cnet", Transfer(arm="last_layer", checkpoint=str(SOME)), checkpoint)
+        load_weights(model, "cnet", Transfer(mode="last_layer", checkpoint=str(SOME)), checkpoint)

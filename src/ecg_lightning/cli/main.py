@@ -1,4 +1,4 @@
-"""`ecg-lightning …`: everything that starts from data or from a checkpoint; training starts from a config (`train.py`).
+"""``ecg-lightning …``: training, and everything that starts from data or from a checkpoint.
 
 Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
 """
@@ -15,7 +15,7 @@ from ecg_lightning.core.errors import EcgLightningError
 
 
 class _Commands(TyperGroup):
-    """Says what went wrong in one sentence and ends with the exit code that tells it."""
+    """Prints what went wrong in one sentence and ends with its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -30,7 +30,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="ECG heartbeat classification: get and check the data, use and inspect what an experiment left.",
+    help="ECG heartbeat classification: get and check the data, train, use and inspect what an experiment left.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -60,6 +60,18 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+@app.command(
+    "train",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def train_model(context: typer.Context) -> None:
+    """Train, select and test a model, or with -m several: ecg-lightning train --help lists all choices."""
+    from ecg_lightning.cli.train import main as train
+
+    train(context.args)
 
 
 @data.command("fetch")
@@ -96,7 +108,7 @@ def check_data(
     data_dir: DataDir = Path("data"),
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
 ) -> None:
-    """Say which data are there and what is wrong with them. Exit code 1 if anything is, or if nothing is there."""
+    """Print which data are there and what is wrong with them. Exit code 1 if anything is, or if nothing is there."""
     from ecg_lightning.data.verify import as_plain, check, print_checks
 
     checks = check(data_dir)
@@ -114,11 +126,10 @@ def inspect_checkpoint(
     other: Annotated[Path | None, typer.Argument(help="Another one: what differs, settings and weights.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
 ) -> None:
-    """Say what a checkpoint is of: task, network, data, where its weights came from, scores, versions."""
-    from rich.console import Console
-
+    """Print what a checkpoint is of: task, network, data, where its weights came from, scores, versions."""
     from ecg_lightning.pipeline.inspect import compare, describe
-    from ecg_lightning.report.inspection import comparison_of_two, description_table
+    from ecg_lightning.report import terminal
+    from ecg_lightning.report.inspection import description_section, difference_section
     from ecg_lightning.training.checkpoint import read_checkpoint
 
     first = read_checkpoint(file)
@@ -126,22 +137,22 @@ def inspect_checkpoint(
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
     else:
-        Console().print(description_table(answer) if other is None else comparison_of_two(answer))
+        terminal.show(description_section(answer) if other is None else difference_section(answer))
 
 
 @app.command("evaluate")
 def evaluate_checkpoint(
     file: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run: its best one.")],
     source: Annotated[
-        Literal["physionet", "kaggle", "synthetic"] | None,
-        typer.Option(help="Other source of the same dataset (default: the one it was trained with)."),
+        str | None,
+        typer.Option(help="Other source of the same dataset, such as kaggle (default: the one it was trained with)."),
     ] = None,
     csv: Annotated[
         Path | None, typer.Option(help="Test all beats of this file, in the format of the Kaggle files, instead.")
     ] = None,
     split: Annotated[
-        Literal["random", "patient", "ds1_ds2"] | None,
-        typer.Option(help="Other split (default: the one of its training)."),
+        str | None,
+        typer.Option(help="Other split, such as patient or ds1_ds2 (default: the one of its training)."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], typer.Option(help="Which beats of the split.")] = "test",
@@ -155,14 +166,18 @@ def evaluate_checkpoint(
         Path | None, typer.Option(help="Where beats are kept once read (default: ECG_CACHE_DIR or the user's cache).")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for scores.json, predictions.parquet and pictures (default: none).")
+        Path | None, typer.Option(help="Folder for scores.json, predictions.parquet and report.html (default: none).")
     ] = None,
     device: Annotated[Literal["cpu", "auto"], typer.Option(help="cpu, or the best there is.")] = "auto",
 ) -> None:
     """Test a checkpoint on the beats that its run kept for testing, or on others."""
-    from ecg_lightning.pipeline.evaluate import evaluate
+    from ecg_lightning.core.startup import quick_imports
 
-    evaluate(
+    with quick_imports():
+        from ecg_lightning.pipeline.evaluate import evaluate
+        from ecg_lightning.report import terminal, write_report
+
+    record = evaluate(
         file,
         source=source,
         csv=csv,
@@ -174,6 +189,11 @@ def evaluate_checkpoint(
         output_dir=output,
         device=device,
     )
+    terminal.print_run(record)
+    if output is not None:
+        typer.echo(f"Results in {output}; {write_report([output])}")
+    if record.warning:
+        typer.secho(f"warning: {record.warning}", fg="yellow", err=True)
 
 
 @app.command("table")
@@ -200,7 +220,7 @@ def collect_table(
     ] = False,
 ) -> None:
     """Collect runs into tables: mean ± deviation over seeds, folds pooled, contexts, baselines, published figures."""
-    from ecg_lightning.report.formats import choose_format, show
+    from ecg_lightning.report.collected import choose_format, show
     from ecg_lightning.runs.collect import collect
 
     chosen = choose_format(format_name, output)
@@ -211,19 +231,18 @@ def collect_table(
 def compare_two_runs(
     first: Annotated[Path, typer.Argument(help="Folder of a run, or of the folds of a cross-validation.")],
     second: Annotated[Path, typer.Argument(help="Another one, tested on the same beats.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, with all figures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, with all metrics.")] = False,
 ) -> None:
     """Is the one better than the other? Differences on the same test beats, with intervals and p-values."""
-    from rich.console import Console
-
-    from ecg_lightning.report.comparison import comparison_of_runs
+    from ecg_lightning.report import terminal
+    from ecg_lightning.report.comparison import compare_section
     from ecg_lightning.runs.compare import compare
 
     answer = compare(first, second)
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
     else:
-        Console().print(comparison_of_runs(answer))
+        terminal.show(compare_section(answer))
 
 
 @app.command("report")
@@ -255,18 +274,42 @@ def report_runs(
     typer.echo(write_report(folders, output, baselines=baseline or (), embedding=not brief))
 
 
+@app.command("plot")
+def plot_runs(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, of sweeps, or of such folders.", metavar="RUN")
+    ],
+    what: Annotated[
+        Literal["confusion", "per-class", "learning-curves", "low-data"] | None,
+        typer.Option(help="Which picture (default: the first three of each run)."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .png, or a folder for several (default: the run's folder).")
+    ] = None,
+) -> None:
+    """Draw runs as PNG: confusion matrix, F1 by class, learning curves, scores by size of the training set."""
+    from ecg_lightning.report.plots import plot
+
+    for path in plot(folders, what, output):
+        typer.echo(path)
+
+
 @app.command("show")
 def show_augmentation(
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="Choices and settings as for train.py: augmentation=strong source=synthetic seed=1 …"),
+        typer.Argument(help="Choices and settings as for train: augmentation=strong source=synthetic seed=1 …"),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="The picture, a PNG (default: augmentation_<name>.png in the current folder).")
     ] = None,
     beats: Annotated[int, typer.Option(min=1, max=8, help="Training beats of each class.")] = 3,
 ) -> None:
-    """Draw what augmentation makes of training beats of every class. To be run where train.py is."""
-    from ecg_lightning.pipeline.preview import show
+    """Draw what augmentation makes of training beats of every class."""
+    from ecg_lightning.pipeline.preview import preview
+    from ecg_lightning.report.plots import augmentation_picture
 
-    typer.echo(show(overrides or [], output=output, n_beats=beats))
+    found = preview(overrides or [], n_beats=beats)
+    path = output or Path(f"augmentation_{found.augmentation['name']}.png")
+    augmentation_picture(found, path)
+    typer.echo(path)

@@ -1,105 +1,90 @@
-"""An experiment as a Hydra job: what a failure says, and how an interrupted one goes on."""
+"""``ecg-lightning train …`` and ``python train.py …``: one experiment or a sweep, composed by Hydra.
 
-import importlib.util
-import os
+Nothing heavy is imported before the configuration is known to be right, so that ``--help`` and mistakes answer at once.
+"""
+
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig
 
 from ecg_lightning.core.errors import EcgLightningError
-from ecg_lightning.pipeline.jobs import run_sweep_job
+from ecg_lightning.pipeline.config import added_conf_dirs, choices, command_again, conf_dir, known_settings
 
-EXTRAS = {"hydra_joblib_launcher": "sweeps", "hydra_submitit_launcher": "cluster", "hydra_optuna_sweeper": "search"}
-"""What to install for our configurations of launchers and sweepers."""
+EXAMPLES = {
+    "{program}": "cnet on MIT-BIH, split at random",
+    "{program} model=seq source=kaggle seed=1": "another network, beats and seed",
+    "{program} task=mi split=patient": "infarction, no patient on two sides",
+    "{program} trainer.max_epochs=5 optimizer.lr=1e-3": "any setting",
+    "{program} -m model=cnet,seq,bilstm,bigru": "a sweep, which ends with one table",
+    "… hydra.sweep.dir=multirun/mine": "started again, it resumes",
+    "… hydra/launcher=local hydra.launcher.n_jobs=4": "four jobs at a time; slurm for a cluster",
+    "{program} experiment=demo": "a minute on simulated beats",
+    "{program} --config-dir FOLDER model=mine": "choices of your own, here FOLDER/model/mine.yaml",
+    "{program} --cfg job [choices and settings]": "shows what would run",
+    "{program} --info searchpath | --hydra-help": "Hydra's own",
+}
 
 
-def run_job(cfg: DictConfig) -> float | None:
-    """Run the experiment that `cfg` describes, alone or as a job of a sweep.
-
-    Alone, a failure that a user can mend ends it with one line and exit status 2, and Ctrl-C with one line that says
-    how to go on and exit status 130; see `run_sweep_job` and `interruptible` for sweeps.
-
-    Returns:
-        The validation score that chose the checkpoint, or None if the job of a sweep failed.
-    """
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run_sweep_job(cfg)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; the exit code is 0, 1 (Hydra, or a job of a sweep), 2 (an error) or 130 (Ctrl-C)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        # Heavy, and not needed by --help or a wrong setting.
-        from ecg_lightning.pipeline.train import train
-
-        scores = train(cfg)
+        if {"-h", "--help"} & set(arguments):
+            print(help_text(arguments))
+        else:
+            _start_hydra(arguments)
     except EcgLightningError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(_interrupted(cfg), file=sys.stderr)
-        sys.exit(130)
-    score: float | None = scores["val"][scores["monitor"].removeprefix("val/")]
-    return score
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Ends a sweep at Ctrl-C with one line that says how to go on, and exit status 130."""
+def help_text(arguments: Sequence[str]) -> str:
+    """What ``--help`` prints: examples, and the choices of the package, of other packages and of ``--config-dir``."""
+    program = "python train.py" if sys.argv[0].endswith("train.py") else "ecg-lightning train"
+    commands = {command.format(program=program): what for command, what in EXAMPLES.items()}
+    width = max(map(len, commands))
+    groups = choices([conf_dir(), *added_conf_dirs(), *_config_dirs(arguments)])
+    return "\n".join(
+        [
+            "Train, select and test a heartbeat classifier.\n",
+            *(f"  {command:<{width}}  {what}" for command, what in commands.items()),
+            f"\nChoices (group=choice; each is a file group/choice.yaml that names its settings, in {conf_dir()}):\n",
+            *(f"{group}: {', '.join(names)}" for group, names in groups.items()),
+            "\nData: ecg-lightning data fetch mitdb | ptbdb | heartbeat, then ECG_DATA_DIR or data_dir=…",
+        ]
+    )
+
+
+def _config_dirs(arguments: Sequence[str]) -> list[Path]:
+    options = ("--config-dir", "-cd")
+    following = [Path(word) for option, word in pairwise(arguments) if option in options]
+    return following + [Path(word.partition("=")[2]) for word in arguments if word.startswith("--config-dir=")]
+
+
+def _start_hydra(arguments: Sequence[str]) -> None:
+    from hydra import version
+    from hydra._internal.utils import _run_hydra, get_args_parser
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.plugins import Plugins
+
+    from ecg_lightning.cli.job import AddedConf, run_job
+
+    Plugins.instance().register(AddedConf)
+    version.setbase("1.3")
+    GlobalHydra.instance().clear()  # of a notebook
+    parser = get_args_parser()
     try:
-        yield
+        # As hydra.main does, which reads sys.argv: Lightning starts further processes from that, "train" included.
+        _run_hydra(parser.parse_args(arguments), parser, run_job, str(conf_dir()), "train")
     except KeyboardInterrupt:
-        how = ""
+        again = ""
         if HydraConfig.initialized():
-            how = f": the same command with hydra.sweep.dir={HydraConfig.get().sweep.dir} goes on where it stopped"
-        print(f"interrupted{how}", file=sys.stderr)
+            again = "; resume with: " + command_again({"hydra.sweep.dir": Path(HydraConfig.get().sweep.dir).absolute()})
+        print(f"interrupted{again}", file=sys.stderr)
         sys.exit(130)
-
-
-class Preflight(Callback):
-    """Ends a start whose folder cannot be written, or whose plugin is absent, with one line instead of a traceback."""
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at the run's folder."""
-        _check_writable("hydra.run.dir", Path(config.hydra.run.dir))
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at the sweep's folder and plugins."""
-        _check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
-        for part in ("launcher", "sweeper"):
-            _check_installed(f"hydra/{part}={config.hydra.runtime.choices[f'hydra/{part}']}", config.hydra[part])
-        # Hydra knows it in the jobs alone, and `interruptible` has to tell.
-        HydraConfig.instance().set_config(config)
-
-
-def _check_installed(choice: str, plugin: DictConfig) -> None:
-    module = plugin["_target_"].rpartition(".")[0]
-    try:
-        importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        extra = next((extra for package, extra in EXTRAS.items() if package in module), None)
-        _refuse(f"{choice} needs " + (f"pip install 'ecg-lightning[{extra}]'" if extra else f"the module {module}"))
-
-
-def _check_writable(setting: str, folder: Path) -> None:
-    # Nothing is made yet: Hydra does that, or makes another one if the time in its name has moved on.
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = "no folder" if not there.is_dir() else "not writable"
-        _refuse(f"cannot write to {folder}: {there} is {why}; choose another {setting}")
-
-
-def _refuse(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def _interrupted(cfg: DictConfig) -> str:
-    last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
-    # In the same folder, or the best checkpoint so far would be out of the race.
-    how = f": resume with ckpt_path={last} hydra.run.dir={cfg.output_dir}" if last.exists() else ""
-    return f"interrupted{how}"
+    except SystemExit as leaving:
+        if known := known_settings(leaving.__context__):
+            print(known.removeprefix("; "), file=sys.stderr)
+        raise

@@ -36,14 +36,14 @@ WITHOUT_EFFECT = (
     "callbacks.progress",
     "callbacks.interrupt",
 )
-"""Settings that say where a run reads and writes and what it shows, but change none of its figures."""
+"""Settings of where a run reads and writes and what it shows, which change none of its metrics."""
 
 OWN_LAST = "${output_dir}/checkpoints/last.ckpt"
-"""``ckpt_path`` of a run that goes on where it stopped, which it does without a trace: it is the run it was."""
+"""``ckpt_path`` of a run that resumes where it stopped: it stays the run it was."""
 
 
 def config_digest(cfg: DictConfig) -> str:
-    """Ten hexadecimal digits that are the same for configurations which ask for the same figures.
+    """Ten hexadecimal digits that are the same for configurations which ask for the same metrics.
 
     They are taken of the configuration as composed, interpolations unresolved, without what has no effect: the same on
     every machine, and however the overrides were typed.
@@ -68,7 +68,7 @@ def without(config: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a figure can depend on; those not installed are left out."""
+    """Versions of Python and of the packages that a metric can depend on; those not installed are left out."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -80,10 +80,20 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_revision() -> str | None:
-    """Commit that the code was at, with ``-dirty`` if files differed from it; None outside a repository."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    """Commit that the code was at, with ``-dirty`` if files differed from it; None where no repository tracks the code.
+
+    An environment inside somebody's repository is not part of it.
+    """
+    here = Path(__file__)
+    if _git("ls-files", "--error-unmatch", here.name, cwd=here.parent) is None:
+        return None
+    return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*", cwd=here.parent)
+
+
+def _git(*arguments: str, cwd: Path) -> str | None:
+    """What git prints; None where it fails or is not there."""
     try:
-        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5)
+        answer = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() or None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None

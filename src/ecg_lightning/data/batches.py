@@ -1,4 +1,4 @@
-"""Batches of beats, gathered by one index operation and shared out among devices so that each beat is seen once."""
+"""Batches of beats, gathered by one index operation and divided among devices so that each beat is seen once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Self
@@ -16,14 +16,16 @@ class Batch(NamedTuple):
     """Some beats.
 
     Attributes:
-        signals: ``[b, length] float32``.
-        labels: ``[b] int64``.
+        signals: ``[b, leads, length] float32``.
+        lengths: ``[b] int64``, samples of each beat before its padding.
+        labels: ``[b] int64``, or None of beats without.
         rows: ``[b] int64``, where the beats stand in `Beats`.
         context: ``[b, k] float32``, what is known of the beats beyond their samples, or None.
     """
 
     signals: Tensor
-    labels: Tensor
+    lengths: Tensor
+    labels: Tensor | None
     rows: Tensor
     context: Tensor | None = None
 
@@ -32,7 +34,8 @@ class MixedBatch(NamedTuple):
     """Some beats into which others were mixed.
 
     Attributes:
-        signals: ``[b, length] float32``, of the mixtures.
+        signals: ``[b, leads, length] float32``, of the mixtures.
+        lengths: ``[b] int64``, of the mixtures.
         labels: ``[b] int64``.
         rows: ``[b] int64``, where the beats stand in `Beats`.
         partners: ``[b] int64``, labels of the beats that were mixed in.
@@ -41,6 +44,7 @@ class MixedBatch(NamedTuple):
     """
 
     signals: Tensor
+    lengths: Tensor
     labels: Tensor
     rows: Tensor
     partners: Tensor
@@ -52,7 +56,7 @@ class BeatDataset(Dataset[Batch]):
     """A fold of beats; an index is one position or, far faster, many.
 
     Signals stay where `Beats` has them, memory-mapped, so that the jobs of a sweep share one copy. Batches are gathered
-    by numpy: torch would share out each small gather among its threads, which costs more than the gather itself.
+    by numpy: torch would divide each small gather among its threads, which costs more than the gather itself.
     """
 
     def __init__(self, beats: Beats, rows: IntArray) -> None:
@@ -65,10 +69,12 @@ class BeatDataset(Dataset[Batch]):
     def __getitem__(self, positions: int | Tensor) -> Batch:
         rows = self.rows.take(positions)
         signals = torch.from_numpy(self.beats.signals.take(rows, axis=0))
-        context = None
-        if self.beats.context is not None:
-            context = torch.as_tensor(self.beats.context.take(rows, axis=0))
-        return Batch(signals, torch.as_tensor(self.beats.labels.take(rows)), torch.as_tensor(rows), context)
+        lengths, labels, context = (
+            None if column is None else torch.as_tensor(column.take(rows, axis=0))
+            for column in (self.beats.lengths, self.beats.labels, self.beats.context)
+        )
+        assert lengths is not None
+        return Batch(signals, lengths, labels, torch.as_tensor(rows), context)
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """What a DataLoader with an ordinary sampler calls; its `collate_fn` has nothing left to do."""
@@ -79,7 +85,7 @@ class BatchSampler(Sampler[Tensor]):
     """Positions of the beats of each batch, shared out among ranks so that each beat is seen exactly once an epoch.
 
     PyTorch's ``DistributedSampler`` repeats beats to make the ranks' shares equal, which trains on them twice and, in
-    validation, counts them twice. Here each global batch of ``batch_size · n_ranks`` beats is dealt out to the ranks,
+    validation, counts them twice. Here each global batch of ``batch_size · n_ranks`` beats is divided among the ranks,
     and a last one too small for every rank joins the one before, so that all ranks take the same number of steps.
 
     Args:
@@ -90,7 +96,7 @@ class BatchSampler(Sampler[Tensor]):
         n_ranks: how many shares.
         reshuffle: False keeps the order of the first epoch.
         first: asked when an epoch begins for the number of its first batch, which is not 0 where a run is resumed.
-        weights: ``[n_beats]``, how often each beat is drawn in proportion, with replacement; None takes each once.
+        weights: ``[n_beats]``, how often each beat is sampled in proportion, with replacement; None takes each once.
 
     Raises:
         DataError: there are fewer beats than ranks.
@@ -149,7 +155,7 @@ class BatchSampler(Sampler[Tensor]):
     def _draw(self, generator: torch.Generator) -> Tensor:
         if self.cumulated is None:
             return torch.randperm(self.n_beats, generator=generator)
-        # torch.multinomial would draw as well, of at most 2**24 beats.
+        # torch.multinomial would do, of at most 2**24 beats.
         draws = torch.rand(self.n_beats, generator=generator, dtype=torch.float64) * self.cumulated[-1]
         return torch.searchsorted(self.cumulated, draws).clamp(max=self.n_beats - 1)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,31 +21,42 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 TextArray = npt.NDArray[np.str_]
 
-FORMAT = "ecg_lightning.beats/1"
+FORMAT = "ecg_lightning.beats/2"
+"""Of the file: 2 has leads and lengths."""
+
+DIGEST = "ecg_lightning.beats/1"
+"""Begins every fingerprint; it stays, so that beats of one lead keep the fingerprint that older runs filed."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Beats:
-    """Heartbeats of equal length with their labels and where each came from.
+    """Heartbeats with their labels and where each came from.
 
     Attributes:
-        signals: ``[n, length] float32``; each beat starts at its first sample and is zero-padded at its end.
-        labels: ``[n] int64``, indices into `classes`.
+        signals: ``[n, leads, length] float32``; each beat starts at its first sample and is zero-padded at its end.
+        lengths: ``[n] int64``, samples of each beat before its padding, 0 to `length`; the same in all leads.
+        lead_names: names of the leads, in the order of `signals`.
+        labels: ``[n] int64``, indices into `classes`, or None where nobody has labelled the beats.
         classes: names of the classes.
         fs: sampling rate of `signals` in Hz.
-        records: ``[n]`` record of each beat, or None where the publisher does not tell (Kaggle).
+        records: ``[n]`` record of each beat, or None where the publisher does not state it (Kaggle).
         patients: ``[n]`` patient of each beat, or None likewise.
         samples: ``[n] int64`` index of the R peak in its record, at the record's own rate, or None likewise.
         published_test: ``[n] bool``, True for the beats that the publisher put into a test file, or None if it
             published no such division.
-        context: ``[n, k] float32``, what the recording tells of each beat beyond its samples (see
-            `ecg_lightning.data.context`), or None where it is not asked for or not told (Kaggle).
+        context: ``[n, k] float32``, what the recording states of each beat beyond its samples (see
+            `ecg_lightning.data.context`), or None where it is not asked for or not known (Kaggle).
         context_names: what these numbers are, ``k`` phrases; empty without them.
         origin: what made these beats, in plain values: source, settings, synthetic or not.
+
+    Raises:
+        DataError: a column has another shape, or a length or label is out of range.
     """
 
     signals: FloatArray
-    labels: IntArray
+    lengths: IntArray
+    lead_names: tuple[str, ...]
+    labels: IntArray | None = None
     classes: tuple[str, ...]
     fs: float
     records: TextArray | None = None
@@ -57,15 +69,21 @@ class Beats:
 
     def __post_init__(self) -> None:
         n = len(self.signals)
-        if self.signals.ndim != 2:
-            raise DataError(f"signals of shape {self.signals.shape}: expected [beats, samples]")
-        for name, column in self.columns.items():
+        if self.signals.ndim != 3:
+            raise DataError(f"signals of shape {self.signals.shape}: expected [beats, leads, samples]")
+        if len(self.lead_names) != self.signals.shape[1]:
+            raise DataError(f"{len(self.lead_names)} names for {self.signals.shape[1]} leads: expected one a lead")
+        for name, column in {"lengths": self.lengths, **self.columns}.items():
             if len(column) != n:
                 raise DataError(f"{len(column)} {name} for {n} beats: every column has one entry a beat")
         shape = (n, 0) if self.context is None else self.context.shape
         if shape != (n, len(self.context_names)):
             raise DataError(f"context of shape {shape}: expected [beats, {len(self.context_names)}], one a name")
-        if n and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
+        if n and not (self.lengths.min() >= 0 and self.lengths.max() <= self.length):
+            raise DataError(
+                f"lengths from {self.lengths.min()} to {self.lengths.max()}: expected 0 to {self.length} samples"
+            )
+        if n and self.labels is not None and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
             raise DataError(f"labels from {self.labels.min()} to {self.labels.max()} for {len(self.classes)} classes")
 
     def __len__(self) -> int:
@@ -73,14 +91,25 @@ class Beats:
 
     @property
     def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """The columns beside `signals` that these beats have, by name."""
+        """The optional columns that these beats have, by name."""
         names = ("labels", "records", "patients", "samples", "published_test", "context")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     @property
     def length(self) -> int:
         """Samples a beat, padding included."""
-        return int(self.signals.shape[1])
+        return int(self.signals.shape[2])
+
+    @property
+    def known_labels(self) -> IntArray:
+        """`labels`, where the work cannot be done without.
+
+        Raises:
+            DataError: these beats have none.
+        """
+        if self.labels is None:
+            raise DataError("these beats have no labels: they can be predicted, but not counted, split or scored")
+        return self.labels
 
     @property
     def synthetic(self) -> bool:
@@ -88,19 +117,29 @@ class Beats:
         return bool(self.origin.get("synthetic", False))
 
     def counts(self) -> dict[str, int]:
-        """Number of beats of each class."""
-        found = np.bincount(self.labels, minlength=len(self.classes))
+        """Number of beats of each class.
+
+        Raises:
+            DataError: these beats have no labels.
+        """
+        found = np.bincount(self.known_labels, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, found, strict=True)}
 
     def select(self, rows: IntArray | BoolArray) -> Self:
         """The beats at these rows (indices or mask), copied into memory."""
         chosen: dict[str, Any] = {name: column[rows] for name, column in self.columns.items()}
-        return dataclasses.replace(self, signals=self.signals[rows], **chosen)
+        return dataclasses.replace(self, signals=self.signals[rows], lengths=self.lengths[rows], **chosen)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of every value in every column: equal beats, equal fingerprint."""
-        digest = hashlib.sha256(f"{FORMAT} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
+        """SHA-256 (first 16 hexadecimal digits) of signals and columns: equal beats, equal fingerprint.
+
+        Lengths follow from signals and settings and have no part in it, nor has the name of a single lead: whatever
+        its name, it is the same signal.
+        """
+        digest = hashlib.sha256(f"{DIGEST} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
+        if len(self.lead_names) > 1:
+            digest.update(json.dumps(self.lead_names).encode())
         digest.update(" ".join(self.context_names).encode())
         digest.update(np.ascontiguousarray(self.signals).view(np.uint8).data)
         for name, column in self.columns.items():
@@ -117,20 +156,23 @@ class Beats:
         import pyarrow as pa
 
         columns: dict[str, pa.Array] = {}
-        for name, column in {"signals": self.signals, **self.columns}.items():
-            if column.ndim == 2:
+        written: dict[str, npt.NDArray[Any]] = {"signals": self.signals, "lengths": self.lengths, **self.columns}
+        for name, column in written.items():
+            if column.ndim > 1:
                 values = pa.array(np.ascontiguousarray(column).reshape(-1))
-                columns[name] = pa.FixedSizeListArray.from_arrays(values, column.shape[1])
+                columns[name] = pa.FixedSizeListArray.from_arrays(values, math.prod(column.shape[1:]))
             elif column.dtype.kind == "U":
                 columns[name] = pa.array(column.astype(object)).dictionary_encode()
             else:
                 columns[name] = pa.array(column)
         about = {
             "format": FORMAT,
+            "lead_names": self.lead_names,
             "classes": self.classes,
             "fs": self.fs,
             "origin": dict(self.origin),
             "fingerprint": self.fingerprint,
+            "lengths_sha256": _digest_of(self.lengths),
         }
         if self.context_names:
             about["context_names"] = self.context_names
@@ -152,24 +194,28 @@ class Beats:
 
         try:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-            # Arrow believes the lengths and offsets that a file tells; a damaged one would have it read outside.
+            # Arrow trusts the lengths and offsets in a file; a damaged one would have it read outside.
             batch.validate(full=True)
             text = batch.schema.metadata[b"beats"]
             if hashlib.sha256(text).hexdigest().encode() != batch.schema.metadata[b"sha256"]:
-                raise ValueError("what it says about its beats is not what was written")
+                raise ValueError("its description of the beats is not what was written")
             about = json.loads(text)
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is {about['format']!r}, this version reads {FORMAT!r}")
             columns: dict[str, Any] = {}
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 if isinstance(column, pa.FixedSizeListArray):
-                    columns[name] = column.flatten().to_numpy().reshape(len(column), -1)
+                    columns[name] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
                 elif isinstance(column, pa.DictionaryArray):
                     words = np.asarray(column.dictionary.to_pylist(), dtype=np.str_)
                     columns[name] = words[column.indices.to_numpy()]
                 else:
                     columns[name] = column.to_numpy(zero_copy_only=False)
+            lead_names = tuple(about["lead_names"])
+            n, width = columns["signals"].shape
+            columns["signals"] = columns["signals"].reshape(n, len(lead_names), width // len(lead_names))
             beats = cls(
+                lead_names=lead_names,
                 classes=tuple(about["classes"]),
                 fs=about["fs"],
                 origin=about["origin"],
@@ -178,22 +224,31 @@ class Beats:
             )
         except (DataError, OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path} is no readable file of beats: {error}") from error
-        if beats.fingerprint != about["fingerprint"]:
+        if beats.fingerprint != about["fingerprint"] or _digest_of(beats.lengths) != about.get("lengths_sha256"):
             raise DataError(f"{path} is damaged: its values do not have the fingerprint it was written with")
         return beats
 
     @classmethod
     def concatenate(cls, parts: list[Self]) -> Self:
-        """One after the other; the parts must agree in classes, sampling rate and columns."""
+        """One after the other.
+
+        Raises:
+            DataError: the parts differ in leads, classes, sampling rate or columns.
+        """
         first = parts[0]
         for part in parts[1:]:
-            kinds = [(p.classes, p.fs, p.columns.keys(), p.context_names) for p in (part, first)]
+            kinds = [(p.lead_names, p.classes, p.fs, p.columns.keys(), p.context_names) for p in (part, first)]
             if kinds[0] != kinds[1]:
-                raise DataError("beats of different classes, sampling rates or columns cannot be joined")
+                raise DataError("beats of different leads, classes, sampling rates or columns cannot be joined")
         joined: dict[str, Any] = {
-            name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("signals", "lengths", *first.columns)
         }
-        return dataclasses.replace(first, signals=np.concatenate([part.signals for part in parts]), **joined)
+        return dataclasses.replace(first, **joined)
+
+
+def _digest_of(lengths: IntArray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(lengths, dtype=np.int64).data).hexdigest()
 
 
 def _text_bytes(column: npt.NDArray[Any]) -> bytes:

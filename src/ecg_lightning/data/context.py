@@ -1,10 +1,11 @@
-"""What a recording knows of a beat beyond the beat's own samples: its rhythm, and how like the beats around it it is.
+"""Context of a beat beyond its own samples: its rhythm, and its morphology compared with the beats around it.
 
-A supraventricular beat comes early and looks like the others, a ventricular one comes early and does not. Both are told
-against the same recording, as numbers without a unit that lie around 0 in sinus rhythm; no label and no other patient
-has a part in them. Beats to come do: this is for a whole recording, not for a monitor at the bedside.
+A supraventricular beat comes early and looks like the others, a ventricular one comes early and does not. Both are
+measured against the same recording, as numbers without a unit that lie around 0 in sinus rhythm; no label and no other
+patient has a part in them. Later beats do: this is for a whole recording, not for a monitor at the bedside.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +24,9 @@ RHYTHM = (
     "next RR from local mean, beside irregularity",
     "previous RR from the record's mean, beside irregularity",
 )
-"""What `rhythm` tells, in order."""
+"""What `rhythm` computes, in order."""
 
-LIKENESS = (
+MORPHOLOGY = (
     "missing correlation",
     "missing correlation of the P wave",
     "missing correlation of the QRS complex",
@@ -33,7 +34,7 @@ LIKENESS = (
     "difference of the QRS complex",
     "difference of ST segment and T wave",
 )
-"""What `likeness` tells, in order."""
+"""What `morphology` computes, in order."""
 
 SHORTEST, LONGEST = 0.2, 3.0
 """Seconds within which RR intervals are held: longer ones are mostly gaps, where flutter, say, has no beats."""
@@ -62,43 +63,44 @@ QRS_FROM, QRS_TO = -0.08, 0.112
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Which of it comes with each beat.
+    """Which context comes with each beat.
 
     Attributes:
         rhythm: the numbers that `RHYTHM` names.
-        likeness: the numbers that `LIKENESS` names.
+        morphology: the numbers that `MORPHOLOGY` names, of each lead.
     """
 
     rhythm: bool = False
-    likeness: bool = False
+    morphology: bool = False
 
     def __post_init__(self) -> None:
         for name, wanted in self.chosen.items():
             if type(wanted) is not bool:
-                raise ConfigError(f"dataset.context.{name}={wanted}: expected true or false")
+                raise ConfigError(f"context.{name}={wanted}: expected true or false")
 
     @property
     def chosen(self) -> dict[str, bool]:
         """The choices by name."""
-        return {"rhythm": self.rhythm, "likeness": self.likeness}
+        return {"rhythm": self.rhythm, "morphology": self.morphology}
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What each number is."""
-        return self.rhythm * RHYTHM + self.likeness * LIKENESS
+    def names(self, lead_names: Sequence[str]) -> tuple[str, ...]:
+        """What each number is; of several leads, each number of `MORPHOLOGY` with its lead before it."""
+        leads = [""] if len(lead_names) == 1 else [f"{lead}: " for lead in lead_names]
+        return self.rhythm * RHYTHM + tuple(f"{lead}{name}" for lead in leads for name in self.morphology * MORPHOLOGY)
 
-    def of(self, peaks: IntArray, fs: float, signal: FloatArray, signal_fs: float) -> FloatArray | None:
+    def of(self, peaks: IntArray, fs: float, signals: FloatArray, signal_fs: float) -> FloatArray | None:
         """The numbers ``[b - 1, k]`` of every beat but the last of a recording; None if nothing was chosen.
 
         Args:
             peaks: ``[b]`` R peaks, ascending.
             fs: their sampling rate in Hz.
-            signal: ``[t]``.
+            signals: ``[leads, t]``.
             signal_fs: its sampling rate in Hz.
         """
         parts = [rhythm(peaks, fs)] if self.rhythm else []
-        if self.likeness:
-            parts.append(likeness(signal, np.round(peaks * (signal_fs / fs)).astype(np.int64), signal_fs)[:-1])
+        if self.morphology:
+            at = np.round(peaks * (signal_fs / fs)).astype(np.int64)
+            parts += [morphology(signal, at, signal_fs)[:-1] for signal in signals]
         return np.concatenate(parts, axis=1) if parts else None
 
 
@@ -140,8 +142,8 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def likeness(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
-    """The `LIKENESS` of every beat to the typical one around it, which is the median of a hundred.
+def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
+    """The `MORPHOLOGY` of every beat of one lead against the typical one around it, the median of a hundred.
 
     Each beat is scaled to [0, 1] first. What is missing of a correlation is 1 less Pearson's; differences are the mean
     absolute one, five times.

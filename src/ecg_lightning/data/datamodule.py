@@ -16,16 +16,8 @@ from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.resampling import make_resampling, resampled
-from ecg_lightning.data.splits import (
-    N_FOLDS,
-    Folds,
-    Protocol,
-    SharedPatient,
-    TrainUnit,
-    check_settings,
-    split,
-    without_duplicates,
-)
+from ecg_lightning.data.splits import Folds, check_settings, without_duplicates
+from ecg_lightning.data.splits import split as split_beats
 from ecg_lightning.data.transforms import Mixup, Transform, make_transforms
 
 
@@ -35,20 +27,12 @@ class BeatDataModule(pl.LightningDataModule):
     Args:
         source: where the beats come from.
         cache_dir: where they are kept once read.
-        protocol: how they are split: see `ecg_lightning.data.splits.split`.
-        test_fraction: share of the beats to test on.
-        validation_fraction: share of the rest to select on.
-        split_seed: seed of the split.
-        fold: which test fold of a cross-validation, or None.
-        n_folds: how many there are.
-        train_size: number or fraction of the training fold to train on, or None for all.
-        train_unit: what `train_size` counts: ``beats`` or ``patients``.
-        shared_patient: where ``ds1_ds2`` has the person of records 201 and 202.
+        split: how they are split: arguments of `ecg_lightning.data.splits.split`.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
         eval_batch_size: beats a batch in validation and test.
         resampling: new or fewer training beats: see `ecg_lightning.data.resampling.Resampling`; None leaves them.
-        balance: exponent ``p`` by which a training beat is drawn ``(1 / frequency of its class) ** p`` as often: 0
+        balance: exponent ``p`` by which a training beat is sampled ``(1 / frequency of its class) ** p`` as often: 0
             takes each once an epoch, 1 shows every class equally often.
         transforms: random changes to training beats: see `ecg_lightning.data.transforms.make_transforms`.
         mixup: α of the mixing of training beats: see `ecg_lightning.data.transforms.Mixup`; 0 mixes none.
@@ -60,15 +44,7 @@ class BeatDataModule(pl.LightningDataModule):
         source: Source,
         *,
         cache_dir: Path,
-        protocol: Protocol = "random",
-        test_fraction: float = 0.2,
-        validation_fraction: float = 0.1,
-        split_seed: int = 0,
-        fold: int | None = None,
-        n_folds: int = N_FOLDS,
-        train_size: float | None = None,
-        train_unit: TrainUnit = "beats",
-        shared_patient: SharedPatient = "both",
+        split: Mapping[str, Any] | None = None,
         drop_duplicates: bool = False,
         batch_size: int = 256,
         eval_batch_size: int = 2048,
@@ -83,18 +59,11 @@ class BeatDataModule(pl.LightningDataModule):
             raise ConfigError(f"batch_size={batch_size} and eval_batch_size={eval_batch_size}: both at least 1")
         self.source = source
         self.cache_dir = cache_dir
-        self.split_settings: dict[str, Any] = {
-            "protocol": protocol,
-            "test_fraction": test_fraction,
-            "validation_fraction": validation_fraction,
-            "fold": fold,
-            "n_folds": n_folds,
-            "train_size": train_size,
-            "train_unit": train_unit,
-            "shared_patient": shared_patient,
-        }
-        check_settings(**self.split_settings)  # before beats are read, which may take minutes
-        self.split_settings["seed"] = split_seed
+        self.split_settings: dict[str, Any] = {"protocol": "random", **(split or {})}
+        try:
+            check_settings(**self.split_settings)  # before beats are read, which may take minutes
+        except TypeError as error:
+            raise ConfigError(f"split={self.split_settings}: {error}") from error
         self.drop_duplicates = drop_duplicates
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -121,7 +90,7 @@ class BeatDataModule(pl.LightningDataModule):
             return
         beats = cached_beats(self.source, self.cache_dir)
         beats = without_duplicates(beats) if self.drop_duplicates else beats
-        self.use(beats, split(beats, **self.split_settings))
+        self.use(beats, split_beats(beats, **self.split_settings))
         if self.resampling and stage in (None, "fit"):
             # Of the training fold alone: what is tested must not have had a part in what is trained on.
             trained_on = resampled(
@@ -143,14 +112,14 @@ class BeatDataModule(pl.LightningDataModule):
         return [int(count) for count in self._training_counts()]
 
     def drawn_counts(self) -> list[int]:
-        """How many of them an epoch shows, on average, where it draws them as `balance` says."""
+        """How many of them an epoch shows, on average, with `balance`."""
         counts = self._training_counts()
         drawn = np.power(counts, 1 - self.balance, out=np.zeros(len(counts)), where=counts > 0)
         return [round(count) for count in drawn * counts.sum() / drawn.sum()]
 
     def _training_counts(self) -> IntArray:
         train = self.datasets["train"]
-        return np.bincount(train.beats.labels[train.rows], minlength=len(train.beats.classes))
+        return np.bincount(train.beats.known_labels[train.rows], minlength=len(train.beats.classes))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training beats in an order that changes with the epoch."""
@@ -172,21 +141,22 @@ class BeatDataModule(pl.LightningDataModule):
         """Change training beats at random, on the device where they now are.
 
         All that is random in a training step, dropout included, follows from seed, epoch, batch and rank and from
-        nothing before it: a resumed run draws what the uninterrupted one would have drawn.
+        nothing before it: a resumed run sees what the uninterrupted one would have seen.
         """
         if self.trainer is None or not self.trainer.training:
             return batch
         trainer = self.trainer
         torch.manual_seed(seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
-        signals, context = batch.signals, batch.context
+        signals, lengths, context = batch.signals, batch.lengths, batch.context
         for transform in self.transforms:
-            signals = transform(signals)
+            signals, lengths = transform(signals, lengths)
         if self.mixup is None:
-            return batch._replace(signals=signals)
-        signals, partners, share = self.mixup(signals)
+            return batch._replace(signals=signals, lengths=lengths)
+        assert batch.labels is not None
+        signals, lengths, partners, share = self.mixup(signals, lengths)
         if context is not None:
-            context = torch.lerp(context[partners], context, share)
-        return MixedBatch(signals, batch.labels, batch.rows, batch.labels[partners], share.squeeze(1), context)
+            context = torch.lerp(context[partners], context, share[:, None])
+        return MixedBatch(signals, lengths, batch.labels, batch.rows, batch.labels[partners], share, context)
 
     def _batches_done(self) -> int:
         """Training batches of this epoch that the Trainer has behind it, in a run that it resumes as well."""
@@ -197,7 +167,7 @@ class BeatDataModule(pl.LightningDataModule):
         weights = None
         if shuffle and self.balance:
             counts = torch.from_numpy(self._training_counts())
-            weights = counts[torch.from_numpy(dataset.beats.labels[dataset.rows])].double() ** -self.balance
+            weights = counts[torch.from_numpy(dataset.beats.known_labels[dataset.rows])].double() ** -self.balance
         batches = BatchSampler(
             len(dataset),
             batch_size,

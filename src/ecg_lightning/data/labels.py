@@ -17,13 +17,14 @@ PTB_CLASSES = ("normal", "MI")
 CLASS_MAP = "AAMI EC57 with e and j in N"
 """Named wherever a figure that depends on it is printed."""
 
+CLASSES_OF_TASK: Mapping[str, str] = MappingProxyType({"arrhythmia": CLASS_MAP, "mi": "MI by reason for admission"})
+"""Task → how its classes came about."""
+
 AAMI_SYMBOLS: Mapping[str, str] = MappingProxyType({"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"})
 
-SYMBOL_TO_LABEL: Mapping[str, int] = MappingProxyType(
-    {symbol: AAMI_CLASSES.index(name) for name, symbols in AAMI_SYMBOLS.items() for symbol in symbols}
-)
-"""MIT-BIH beat symbol → index into `AAMI_CLASSES`."""
+CLASS_MAPS: Mapping[str, Mapping[str, str]] = MappingProxyType({"aami": AAMI_SYMBOLS})
+"""Class maps (class → WFDB symbols of its beats) by the name that ``dataset.class_map`` can give them."""
 
-NON_CLASS_SYMBOLS = frozenset("!+~|x[]\"stTu()*^p=D@?Bnr`'&") | {""}
-"""The other symbols of the WFDB annotation standard: rhythm changes, noise, wave boundaries and beats that AAMI's
-five classes leave out (ventricular flutter waves ``!``, blocked atrial beats ``x``)."""
+WFDB_SYMBOLS = frozenset("NLRejAaJSVEF/fQ!+~|x[]\"stTu()*^p=D@?Bnr`'&") | {""}
+"""All symbols of the WFDB annotation standard: beats, rhythm changes, noise, wave boundaries. A class map need not have
+them all: AAMI's five classes leave out ventricular flutter waves ``!`` and blocked atrial beats ``x``."""

@@ -36,7 +36,8 @@ class Protocol:
         fold: which fold was tested, from 0; None without cross-validation.
         n_folds: how many there are; None without cross-validation.
         published_test: whether the publisher's own test file was tested.
-        patients: number of patients by fold (``train``, ``validation``, ``test``); None where they are not known.
+        patients: number of patients by fold (``train``, ``validation``, ``test``), before `train_size` took a part;
+            None where they are on all sides or not known.
         shared_records: records of one patient that the lists have on both sides; empty where there are none.
         shared_patients: what was done about them: left on ``both`` sides as published, moved to ``train`` or ``test``,
             or left out: ``neither``.

@@ -1,4 +1,4 @@
-"""`Recording`: a continuous signal with its beats, as every reader yields it."""
+"""`Recording`: continuous signals with their beats, as every reader yields it, and how leads are chosen from one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,25 +6,60 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import IntArray
+
+Lead = int | str
+"""A lead by its position in the record, from 0, or by its name, in which case does not matter."""
+
+Leads = tuple[tuple[Lead, ...], ...]
+"""The leads that are wanted, one place each, with the alternatives of each place in order of preference."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recording:
-    """One lead of one record with its annotated or detected beats.
+    """Some leads of one record with its annotated or detected beats.
 
     Attributes:
         record: name of the record.
         patient: name of the patient; several records may share one.
-        signal: ``[t]`` in mV.
+        signals: ``[leads, t]`` in mV.
+        lead_names: names of the leads.
         fs: sampling rate in Hz.
         peaks: ``[b] int64``, sample of each R peak, ascending.
-        labels: ``[b] int64``, class of each beat.
+        labels: ``[b] int64``, class of each beat, or None where they are not known.
     """
 
     record: str
     patient: str
-    signal: npt.NDArray[np.floating[Any]]
+    signals: npt.NDArray[np.floating[Any]]
+    lead_names: tuple[str, ...]
     fs: float
     peaks: IntArray
-    labels: IntArray
+    labels: IntArray | None = None
+
+
+def make_leads(setting: Any) -> Leads:
+    """The leads that ``dataset.leads`` asks for: a list with a name, a position or a list of alternatives a place.
+
+    ``[0]`` is the first signal of each record, ``[0, 1]`` the first two, ``[[MLII, II], [V1, V5]]`` in each record the
+    one of each pair that it has.
+
+    Raises:
+        ConfigError: it is something else, or asks for no lead.
+    """
+    places = setting if isinstance(setting, list | tuple) else ()
+    leads = tuple(tuple(place) if isinstance(place, list | tuple) else (place,) for place in places)
+    if not leads or not all(leads) or not all(type(lead) in (int, str) for place in leads for lead in place):
+        raise ConfigError(
+            f"dataset.leads={setting}: expected a list with a name, a position or a list of alternatives for each "
+            "lead, such as [0], [0,1] or [[MLII,II],[V1,V5]]"
+        )
+    if len(set(lead_names(leads))) < len(leads):
+        raise ConfigError(f"dataset.leads={setting}: two leads have the same name; name each one first in its place")
+    return leads
+
+
+def lead_names(leads: Leads) -> tuple[str, ...]:
+    """The name of each place: that of its first alternative, whatever a record calls it; ``lead 0`` of a position."""
+    return tuple(place[0] if isinstance(place[0], str) else f"lead {place[0]}" for place in leads)

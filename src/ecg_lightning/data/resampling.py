@@ -2,11 +2,12 @@
 
 A beat that SMOTE and its relatives make lies between two beats of its class, ``a`` and ``b``, which may differ in
 length; to mix them as they are would mix signal with the zero padding at the end, into a fading ghost of the longer.
-Therefore samplers see each beat as ``[signal, w · mask]``, where the mask is 1 before the padding and 0 in it. What
-they make there, with λ in [0, 1], is ``[(1-λ)·a + λ·b, w·((1-λ)·mask_a + λ·mask_b)]``, and that tells the new beat:
+Therefore samplers see each beat as ``[signals, w · mask]``, the leads one after another, where the mask is 1 before the
+padding and 0 in it. What they make there, with λ in [0, 1], is ``[(1-λ)·a + λ·b, w·((1-λ)·mask_a + λ·mask_b)]``, and
+that determines the new beat:
 
 - its length, the sum of its mask, lies between those of its parents, ``(1-λ)·length_a + λ·length_b``;
-- its samples, signal divided by mask, are the mean of its parents where both have signal, so weighted, and those of
+- its samples, signals divided by mask, are the mean of its parents where both have signal, so weighted, and those of
   the longer one where that alone has.
 
 The same features choose the neighbours: ``k`` samples between two lengths add ``w²·k`` to their squared distance.
@@ -38,8 +39,11 @@ log = logging.getLogger(__name__)
 
 Method = Literal["smote", "smote_tomek", "borderline_smote", "adasyn", "random_over", "random_under"]
 
-RECIPE = 1
+RECIPE = 2
 """Part of every key: raise it when the same beats, settings and seed give other beats than before."""
+
+CARRIED = ("signals", "lengths", "labels", "context")
+"""Columns that resampled beats have."""
 
 NEGLIGIBLE = 1e-6
 """Weight of context, and of the mask where `Resampling.length_weight` is 0: needed, but to move no neighbour."""
@@ -123,14 +127,15 @@ def resampled(beats: Beats, settings: Resampling, *, seed: int, cache_dir: Path)
         beats: the training fold and nothing else.
         settings: how.
         seed: equal seeds, equal beats.
-        cache_dir: where the result is kept; its key is content of the fold, settings, seed, and version of
+        cache_dir: where the result is kept; its key is the content of the fold, settings, seed, and version of
             imbalanced-learn.
 
     Raises:
         ConfigError: as `resample`.
         DataError: the cache cannot be written.
     """
-    made = [RECIPE, beats.fingerprint, settings.plain(), seed, version("imbalanced-learn")]
+    lengths = hashlib.sha256(beats.lengths.tobytes()).hexdigest()  # no part of the fingerprint
+    made = [RECIPE, beats.fingerprint, lengths, settings.plain(), seed, version("imbalanced-learn")]
     key = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
     dataset = beats.origin.get("dataset", "beats")
     path = cache_dir / f"{dataset}-{settings.method}-{key}.arrow"
@@ -153,29 +158,26 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
     """
     targets = _targets(beats.counts(), settings)
     if settings.method in ("random_over", "random_under"):
-        rows = _drawn(beats.labels, targets, grows=settings.grows, seed=seed)
-        signals, labels = beats.signals[rows], beats.labels[rows]
-        context = None if beats.context is None else beats.context[rows]
+        made = beats.select(_drawn(beats.known_labels, targets, grows=settings.grows, seed=seed))
+        columns = {name: getattr(made, name) for name in CARRIED}
     else:
         new = list(_new_beats(beats, targets, settings, seed))
-        signals = np.concatenate([beats.signals, *(part.signals for part in new)])
-        labels = np.concatenate([beats.labels, *(part.labels for part in new)])
-        context = beats.context
-        if context is not None:
-            context = np.concatenate([context, *(part.context for part in new)])
+        columns = {
+            name: np.concatenate([getattr(beats, name), *(getattr(part, name) for part in new)])
+            for name in CARRIED
+            if getattr(beats, name) is not None
+        }
         del new
     if settings.method == "smote_tomek":
-        linked = tomek_links(signals, labels)
-        signals, labels = signals[~linked], labels[~linked]
-        context = None if context is None else context[~linked]
+        linked = tomek_links(columns["signals"], columns["labels"])
+        columns = {name: column[~linked] for name, column in columns.items()}
     made_by = {**settings.plain(), "seed": seed, "imbalanced-learn": version("imbalanced-learn")}
     origin = {**beats.origin, "resampling": made_by | {"of": beats.fingerprint}}
     made = Beats(
-        signals=signals,
-        labels=labels,
+        **columns,
+        lead_names=beats.lead_names,
         classes=beats.classes,
         fs=beats.fs,
-        context=context,
         context_names=beats.context_names,
         origin=origin,
     )
@@ -186,6 +188,8 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
 def tomek_links(signals: FloatArray, labels: IntArray) -> BoolArray:
     """Which beats, ``[n]``, are an end of a Tomek link: two of different classes, each the nearest to the other.
 
+    Beats ``[n, leads, length]`` are as far apart as their leads one after another.
+
     (Tomek, IEEE Trans. SMC 1976.) The same beats as imbalanced-learn's ``TomekLinks(sampling_strategy="all")``, which
     measures every distance, 10¹¹ of them for MIT-BIH. Here nearest neighbours are searched for few beats. Let ``r`` be
     the distance from a beat to another of its own class: only a beat of another class nearer than that can be its
@@ -195,6 +199,7 @@ def tomek_links(signals: FloatArray, labels: IntArray) -> BoolArray:
     from scipy.spatial import KDTree
     from sklearn.neighbors import NearestNeighbors
 
+    signals = signals.reshape(len(signals), -1)
     linked = np.zeros(len(signals), dtype=bool)
     of_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     if len(of_class) < 2:
@@ -288,9 +293,10 @@ def _drawn(labels: IntArray, targets: Mapping[int, int], *, grows: bool, seed: i
 
 
 class _New(NamedTuple):
-    """New beats of a class: ``[m, length]``, ``[m]`` and ``[m, k]``."""
+    """New beats of a class: ``[m, leads, length]``, ``[m]``, ``[m]`` and ``[m, k]``."""
 
     signals: FloatArray
+    lengths: IntArray
     labels: IntArray
     context: FloatArray
 
@@ -299,12 +305,12 @@ def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, s
     """The new beats, class by class, which keeps few features in memory."""
     if not targets:
         return
-    method, weight = settings.method, settings.length_weight or NEGLIGIBLE
-    features = _features(beats.signals, weight)
+    method, weight, labels = settings.method, settings.length_weight or NEGLIGIBLE, beats.known_labels
+    features = _features(beats, weight)
     n_features = features.shape[1]
     if beats.context is not None:
         features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.context], axis=1)
-    have = np.bincount(beats.labels)
+    have = np.bincount(labels)
     for label, target in targets.items():
         name = beats.classes[label]
         neighbours = min(settings.neighbours, int(have[label]) - 1)
@@ -322,20 +328,20 @@ def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, s
         sampler = _sampler(method, {label: target}, neighbours, len(beats), seed)
         try:
             with _calm():
-                mixed = sampler.fit_resample(features, beats.labels)[0][len(beats) :]
-        except (RuntimeError, ValueError) as error:  # as ADASYN words it
+                mixed = sampler.fit_resample(features, labels)[0][len(beats) :]
+        except (RuntimeError, ValueError) as error:  # in ADASYN's words
             if "majority class" in str(error):
                 raise ConfigError(no_border) from error
             if "No samples will be generated" in str(error):
                 raise ConfigError(
-                    f"{method} shares out {target - have[label]} new beats of class {name} among its {have[label]}, "
+                    f"{method} divides {target - have[label]} new beats of class {name} among its {have[label]}, "
                     "which rounds to none for each; ask for more, or use smote"
                 ) from error
             raise
         if not len(mixed):
             raise ConfigError(no_border)
         yield _New(
-            _from_features(mixed[:, :n_features], weight, beats.signals.min(), beats.signals.max()),
+            *_from_features(mixed[:, :n_features], weight, beats.signals),
             np.full(len(mixed), label),
             mixed[:, n_features:] / np.float32(NEGLIGIBLE),
         )
@@ -353,25 +359,27 @@ def _sampler(method: str, strategy: dict[int, int], neighbours: int, n_beats: in
     return SMOTE(sampling_strategy=strategy, k_neighbors=neighbours, random_state=seed)
 
 
-def _features(signals: FloatArray, weight: float) -> FloatArray:
-    """``[n, length]`` → ``[n, 2 · length]``: signal, and where it is signal."""
-    n, length = signals.shape
-    positions = np.arange(1, length + 1)
-    features = np.empty((n, 2 * length), dtype=np.float32)
-    features[:, :length] = signals
-    features[:, length:] = positions <= ((signals != 0) * positions).max(axis=1, keepdims=True)
-    features[:, length:] *= weight
+def _features(beats: Beats, weight: float) -> FloatArray:
+    """Beats → ``[n, leads · length + length]``: signals, and where they are signal."""
+    n, length = len(beats), beats.length
+    flat = beats.signals.reshape(n, -1)
+    features = np.empty((n, flat.shape[1] + length), dtype=np.float32)
+    features[:, :-length] = flat
+    features[:, -length:] = np.arange(length) < beats.lengths[:, None]
+    features[:, -length:] *= weight
     return features
 
 
-def _from_features(features: FloatArray, weight: float, low: np.float32, high: np.float32) -> FloatArray:
-    """``[n, 2 · length]`` → ``[n, length]`` within the range of the beats that they come from."""
-    length = features.shape[1] // 2
-    mask = features[:, length:] / np.float32(weight)
-    signals: FloatArray = np.divide(features[:, :length], mask, out=np.zeros_like(mask), where=mask > 0)
-    np.clip(signals, low, high, out=signals)
-    signals[np.arange(length) >= np.rint(mask.sum(axis=1, keepdims=True))] = 0
-    return signals
+def _from_features(features: FloatArray, weight: float, known: FloatArray) -> tuple[FloatArray, IntArray]:
+    """``[m, leads · length + length]`` → signals ``[m, leads, length]`` within the range of `known`, and lengths."""
+    _, n_leads, length = known.shape
+    mask = (features[:, -length:] / np.float32(weight))[:, None]
+    flat = features[:, :-length].reshape(len(features), n_leads, length)
+    signals: FloatArray = np.divide(flat, mask, out=np.zeros_like(flat), where=mask > 0)
+    np.clip(signals, known.min(axis=(0, 2))[:, None], known.max(axis=(0, 2))[:, None], out=signals)
+    lengths = np.rint(mask.sum(axis=2)[:, 0])
+    np.copyto(signals, 0, where=np.arange(length) >= lengths[:, None, None])
+    return signals, lengths.astype(np.int64)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Of PhysioNet records the headers, annotations and file sizes are read, of Kaggle
 The published counts: Moody & Mark 2001 in the AAMI classes of `aami`; Bousseljot 1995; Fazeli's files on Kaggle.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from typing import Any
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.databases.kaggle import FILES, LENGTH
-from ecg_lightning.data.databases.physionet import DIAGNOSES
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.data.readers.wfdb import diagnosis_of, read_annotations
 
@@ -73,7 +73,7 @@ class DatasetCheck:
     @property
     def fetch_command(self) -> str:
         """What gets this dataset, or mends it; of a part of a database only the damaged records."""
-        command = f"ecg-lightning data fetch {self.name} --data-dir {self.folder.parent}"
+        command = f"ecg-lightning data fetch {self.name} --data-dir {shlex.quote(str(self.folder.parent))}"
         is_part = self.counts and self.counts[0].found < self.counts[0].published
         return f"{command} --records {','.join(self.damaged)}" if self.damaged and is_part else command
 
@@ -113,7 +113,7 @@ def check_ptbdb(folder: Path) -> DatasetCheck:
     """Check the records of the PTB Diagnostic ECG Database and count them by diagnosis."""
     result = DatasetCheck(name="ptbdb", title="PTB Diagnostic ECG Database", folder=folder)
     records = _listed_records(result)
-    patients: dict[str, list[str]] = {name: [] for name in DIAGNOSES}
+    patients: dict[str, list[str]] = {name: [] for name in PTBDB_RECORDS}
     n_other = 0
     for record in records:
         if _check_signals(result, record) is None:
@@ -129,7 +129,7 @@ def check_ptbdb(folder: Path) -> DatasetCheck:
             n_other += 1
     n_published = sum(PTBDB_RECORDS.values()) + PTBDB_OTHER_RECORDS
     result.counts = [Count("records", len(records), n_published)]
-    for name in DIAGNOSES:
+    for name in PTBDB_RECORDS:
         result.counts.append(Count(f"records, {name}", len(patients[name]), PTBDB_RECORDS[name]))
         result.counts.append(Count(f"patients, {name}", len(set(patients[name])), PTBDB_PATIENTS[name]))
     result.counts.append(Count("records, other diagnoses (not used)", n_other, PTBDB_OTHER_RECORDS))

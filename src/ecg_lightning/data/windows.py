@@ -28,7 +28,7 @@ class Cut:
 
     Attributes:
         fs: sampling rate of the beats in Hz.
-        length: samples a beat, padding included.
+        length: samples a beat, padding and what is before the R peak included.
         rr_factor: a beat ends this multiple of its RR interval (to the next R peak) after its R peak …
         margin: … less this many samples.
         before: seconds before the R peak at which a beat starts.
@@ -61,38 +61,68 @@ def resample(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) ->
     return resampled.astype(np.float32, copy=False)
 
 
-def scale_to_unit(signal: FloatArray) -> FloatArray:
-    """To [0, 1] by the signal's own minimum and maximum; a flat line becomes zeros."""
-    low, high = signal.min(), signal.max()
-    return (signal - low) / (high - low) if high > low else np.zeros_like(signal)
+def at_rate(recording: Recording, fs: float) -> FloatArray:
+    """The signals ``[leads, t]`` of a recording at another sampling rate in Hz."""
+    return np.stack([resample(signal, recording.fs, fs) for signal in recording.signals])
 
 
-def cut(recording: Recording, how: Cut) -> tuple[FloatArray, IntArray]:
+def scale_to_unit(signals: FloatArray) -> FloatArray:
+    """Each lead of ``[leads, t]`` to [0, 1] by its own minimum and maximum; a flat one becomes zeros."""
+    low, high = signals.min(axis=1, keepdims=True), signals.max(axis=1, keepdims=True)
+    scaled: FloatArray = np.divide(signals - low, high - low, out=np.zeros_like(signals), where=high > low)
+    return scaled
+
+
+def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> tuple[FloatArray, IntArray, IntArray]:
     """Cut every beat that has a next R peak out of a recording.
 
+    Args:
+        recording: what to cut.
+        how: see `Cut`.
+        resampled: its signals ``[leads, t]`` at the rate of the beats, where they are there already.
+
     Returns:
-        The beats ``[n, how.length]`` and, for each, its position ``[n]`` among ``recording.peaks``. The last beat has
-        no RR interval and is left out, and so is a beat whose signal is flat (the lead was off): it has no shape.
+        The beats ``[n, leads, how.length]``, their lengths ``[n]`` and, for each, its position ``[n]`` among
+        ``recording.peaks``. The last beat has no RR interval and is left out, and so is a beat that is flat in every
+        lead (the electrodes were off): it has no shape.
     """
-    signal = resample(recording.signal, recording.fs, how.fs)
+    signals = at_rate(recording, how.fs) if resampled is None else resampled
     if how.scaling == "record":
-        signal = scale_to_unit(signal)
+        signals = scale_to_unit(signals)
     peaks = np.round(recording.peaks * (how.fs / recording.fs)).astype(np.int64)
     starts = peaks[:-1] - round(how.before * how.fs)
-    lengths = (how.rr_factor * np.diff(peaks)).astype(np.int64) - how.margin + (peaks[:-1] - starts)
+    wanted = (how.rr_factor * np.diff(peaks)).astype(np.int64) - how.margin + (peaks[:-1] - starts)
 
-    signals = np.zeros((len(starts), how.length), dtype=np.float32)
+    beats = np.zeros((len(starts), len(signals), how.length), dtype=np.float32)
+    lengths = np.zeros(len(starts), dtype=np.int64)
     kept = []
-    for row, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+    for row, (start, length) in enumerate(zip(starts.tolist(), wanted.tolist(), strict=True)):
         # An end before the recording must not count from its other end, as a negative index would.
-        beat = signal[max(start, 0) : max(start + min(length, how.length), 0)]
-        if len(beat) < 2 or beat.max() == beat.min():
+        beat = signals[:, max(start, 0) : max(start + min(length, how.length), 0)]
+        if beat.shape[1] < 2 or (beat == beat[:, :1]).all():
             continue
         offset = max(-start, 0)
-        signals[row, offset : offset + len(beat)] = scale_to_unit(beat) if how.scaling == "beat" else beat
+        end = offset + beat.shape[1]
+        beats[row, :, offset:end] = scale_to_unit(beat) if how.scaling == "beat" else beat
+        lengths[row] = end
         kept.append(row)
-    positions = np.asarray(kept, dtype=np.int64)
-    return signals[positions], positions
+    rows = np.asarray(kept, dtype=np.int64)
+    beats, lengths = beats[rows], lengths[rows]
+    # A beat scaled by itself may end on its minimum, 0 in every lead, which the Kaggle files, in which zeros are all
+    # that marks the end, count as padding. So it counts here, or beats from both sources would differ in length.
+    return beats, lengths_before_zeros(beats) if how.scaling == "beat" else lengths, rows
+
+
+def lengths_before_zeros(signals: FloatArray) -> IntArray:
+    """Samples ``[n]`` up to the last that is not zero in every lead of ``[n, leads, length]``.
+
+    For beats that were just scaled to [0, 1] one by one, and for files that hold no lengths. Nothing else may ask
+    this: whoever changes beats changes their lengths himself.
+    """
+    filled = (signals != 0).any(axis=1)
+    positions = np.arange(1, signals.shape[2] + 1)
+    lengths: IntArray = (filled * positions).max(axis=1, initial=0).astype(np.int64)
+    return lengths
 
 
 def beats_of(
@@ -106,25 +136,27 @@ def beats_of(
     """Cut all recordings and join their beats, with as much of their context as is wanted.
 
     Raises:
-        DataError: no recording held a beat.
+        DataError: no recording held a beat, or the recordings differ in their leads.
     """
     parts = []
     for recording in recordings:
-        signals, positions = cut(recording, how)
+        resampled = at_rate(recording, how.fs)
+        signals, lengths, positions = cut(recording, how, resampled)
         n = len(positions)
-        resampled = resample(recording.signal, recording.fs, how.fs) if context.likeness else recording.signal
         around = context.of(recording.peaks, recording.fs, resampled, how.fs)
         parts.append(
             Beats(
                 signals=signals,
-                labels=recording.labels[positions],
+                lengths=lengths,
+                lead_names=recording.lead_names,
+                labels=None if recording.labels is None else recording.labels[positions],
                 classes=classes,
                 fs=how.fs,
                 records=np.full(n, recording.record),
                 patients=np.full(n, recording.patient),
                 samples=recording.peaks[positions],
                 context=None if around is None else around[positions],
-                context_names=context.names,
+                context_names=context.names(recording.lead_names),
                 origin=origin,
             )
         )

@@ -1,5 +1,6 @@
-"""How a network sees beats: its last features in two dimensions, and whether they group by class or by person."""
+"""How a model represents beats: its features in two dimensions, and whether they group by class or by patient."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ class Neighbours:
         same_class: share of them that are of the beat's class.
         same_class_chance: what that would be if neighbours were drawn at random.
         same_patient: of those neighbours of the beat's class, the share that are of its patient; None where patients
-            are not told.
+            are not known.
         same_patient_chance: what that would be if they were drawn from its class at random.
     """
 
@@ -49,7 +50,7 @@ class Embedding:
         x: ``[n]``, without a unit.
         y: likewise.
         classes: true class of each.
-        patients: patient of each, or None where the source does not tell.
+        patients: patient of each, or None where they are not known.
         n_beats: test beats of which these were drawn.
         method: how they were laid out, in a phrase.
         neighbours: in the space of the features, not in the picture.
@@ -66,17 +67,17 @@ class Embedding:
     verdict: str
 
 
-def embed(model: BeatModel, beats: Beats, *, n: int = SAMPLE, seed: int = 0) -> Embedding:
-    """Lay out test beats in two dimensions by what the network makes of them, and count whom they are next to.
-
-    The features are those that the network's last layer takes. It separates classes by planes in their space, and RR
-    intervals, where there are any, are in them; those of the backbone are not what is decided by.
+def embed(
+    features_of: Callable[[Beats], npt.NDArray[np.floating]], beats: Beats, *, n: int = SAMPLE, seed: int = 0
+) -> Embedding:
+    """Place test beats in two dimensions by a model's features of them, and count which beats are neighbours.
 
     Up to 50 principal components of them are laid out by t-SNE (van der Maaten & Hinton, JMLR 9, 2008), of fewer than
     `FEW` beats the first two themselves. The beats are drawn at random, of each class as many, or all there are.
 
     Args:
-        model: the network; it is left as it is.
+        features_of: beats → ``[n, features]``: of a network `last_features`, of a model without features its
+            log-probabilities.
         beats: the test beats.
         n: about how many to draw.
         seed: of the draw and of t-SNE.
@@ -84,9 +85,9 @@ def embed(model: BeatModel, beats: Beats, *, n: int = SAMPLE, seed: int = 0) -> 
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    rows = drawn_by_class(beats.labels, n, seed=seed)
+    rows = drawn_by_class(beats.known_labels, n, seed=seed)
     drawn = beats.select(rows)
-    features = last_features(model, drawn)
+    features = np.asarray(features_of(drawn), dtype=np.float32)
     spread = features.std(axis=0)
     laid_out = np.zeros((len(rows), 2))
     method = "principal components"
@@ -100,7 +101,7 @@ def embed(model: BeatModel, beats: Beats, *, n: int = SAMPLE, seed: int = 0) -> 
     return Embedding(
         x=plain(laid_out[:, 0]),
         y=plain(laid_out[:, 1]),
-        classes=[drawn.classes[label] for label in drawn.labels],
+        classes=[drawn.classes[label] for label in drawn.known_labels],
         patients=None if drawn.patients is None else [str(patient) for patient in drawn.patients],
         n_beats=len(beats),
         method=method,
@@ -121,7 +122,10 @@ def drawn_by_class(labels: IntArray, n: int, *, seed: int) -> IntArray:
 
 
 def last_features(model: BeatModel, beats: Beats, *, batch_size: int = 1024) -> npt.NDArray[np.float32]:
-    """What the network's last layer is given: ``[n, hidden]``."""
+    """The inputs of the network's last layer, ``[n, hidden]``.
+
+    It separates classes by planes in their space; context, where there is any, is in them, and not in the backbone's.
+    """
     explained = for_explaining(model)
     device = next(explained.parameters()).device
     last = explained.get_submodule(explained.head_names[-1])
@@ -130,7 +134,7 @@ def last_features(model: BeatModel, beats: Beats, *, batch_size: int = 1024) -> 
     with torch.inference_mode():
         for start in range(0, len(beats), batch_size):
             rows = np.arange(start, min(start + batch_size, len(beats)))
-            points = [torch.from_numpy(beats.signals[rows]).to(device)]
+            points = [torch.from_numpy(column[rows]).to(device) for column in (beats.signals, beats.lengths)]
             if explained.n_context:
                 assert beats.context is not None
                 points.append(torch.from_numpy(beats.context[rows]).to(device))
@@ -145,7 +149,7 @@ def _neighbours(features: npt.NDArray[np.float32], beats: Beats) -> Neighbours:
 
     # Asked without giving points, it does not count a point as its own neighbour.
     nearest = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(features).kneighbors()[1]
-    n, labels = len(beats), beats.labels
+    n, labels = len(beats), beats.known_labels
     alike = labels[nearest] == labels[:, None]
     of_class = np.bincount(labels)[labels]
     patient_share = patient_chance = None
@@ -169,16 +173,16 @@ def _neighbours(features: npt.NDArray[np.float32], beats: Beats) -> Neighbours:
 
 def _embedding_verdict(found: Neighbours | None) -> str:
     if found is None:
-        return "There are too few beats to say whom they are next to."
+        return "There are too few beats to compare neighbours."
     text = (
         f"Of a beat's {found.k} nearest neighbours {100 * found.same_class:.0f} % are of its class, at random "
         f"{100 * found.same_class_chance:.0f} %"
     )
     if found.same_patient is None or found.same_patient_chance is None:
-        return f"{text}; the source does not tell their patients."
+        return f"{text}; their patients are not known."
     by_person = found.same_patient >= 2 * found.same_patient_chance
     return (
         f"{text}; of those of its class {100 * found.same_patient:.0f} % are of the same patient, at random "
-        f"{100 * found.same_patient_chance:.0f} %: the network groups "
-        f"{'persons as well as classes' if by_person else 'classes rather than persons'}."
+        f"{100 * found.same_patient_chance:.0f} %: the model groups "
+        f"{'patients as well as classes' if by_person else 'classes rather than patients'}."
     )

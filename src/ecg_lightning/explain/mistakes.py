@@ -1,4 +1,4 @@
-"""The most confident mistakes of a network, and how a beat of the test is told, in plain values ready for JSON."""
+"""The most confident mistakes of a model, and the plain values, ready for JSON, that a test beat is shown by."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, IntArray
-from ecg_lightning.data.transforms import beat_lengths
 from ecg_lightning.metrics.confusion import Numbers, Probabilities
 
 N_MISTAKES = 12
@@ -20,17 +18,17 @@ MOST_OF_RECORD = 2
 
 @dataclass(frozen=True, kw_only=True)
 class ShownBeat:
-    """A beat of the test, with what was said of it.
+    """A beat of the test, with what was predicted.
 
     Attributes:
         row: where it stands among the test beats.
-        record: its record, or None where the source does not tell.
+        record: its record, or None where it is not known.
         patient: its patient, or None likewise.
         sample: its R peak in the record, at the record's own rate, or None likewise.
-        seconds: the same in seconds from the record's start, or None where that rate is not told.
-        signal: its samples, without the padding.
+        seconds: the same in seconds from the record's start, or None where that rate is not known.
+        signals: the samples of each lead, without the padding.
         true: its class.
-        predicted: the class it was called.
+        predicted: the class that was predicted.
         probabilities: class → probability.
     """
 
@@ -39,7 +37,7 @@ class ShownBeat:
     patient: str | None
     sample: int | None
     seconds: float | None
-    signal: list[float]
+    signals: list[list[float]]
     true: str
     predicted: str
     probabilities: dict[str, float]
@@ -47,16 +45,16 @@ class ShownBeat:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A beat that was called something else than it is.
+    """A beat whose predicted class is not its own.
 
     Attributes:
         beat: the beat.
-        mistaken_for: the mean of the test beats of the same record that are of the class it was called and were called
-            so; None where there are none, or no records.
+        mistaken_for: by lead, the mean of the test beats of the same record that are of the predicted class and were
+            recognised; None where there are none, or no records.
     """
 
     beat: ShownBeat
-    mistaken_for: list[float] | None
+    mistaken_for: list[list[float]] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ class Mistakes:
     Attributes:
         n: how many mistakes there are.
         n_beats: of how many beats.
-        pairs: true class, class it was called, number of such mistakes; the most frequent first.
+        pairs: true class, predicted class, number of such mistakes; the most frequent first.
         shown: some of them, by pair in that order, the most confident first.
     """
 
@@ -79,7 +77,7 @@ class Mistakes:
 def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MISTAKES) -> Mistakes:
     """The most confident mistakes, spread over kinds of mistakes and over records.
 
-    Kinds (true class, class it was called) take turns, the most frequent one first; each gives the mistake with the
+    Kinds (true class, predicted class) take turns, the most frequent one first; each gives the mistake with the
     highest probability of the wrong class, but none of a record that it has given one of before, or of which
     `MOST_OF_RECORD` are chosen, while it has others.
 
@@ -94,10 +92,10 @@ def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MIST
     check(beats, probabilities)
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != beats.labels)
+    wrong = np.flatnonzero(predicted != beats.known_labels)
     waiting: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row in wrong[np.argsort(-confidence[wrong], kind="stable")].tolist():
-        waiting[int(beats.labels[row]), int(predicted[row])].append(row)
+        waiting[int(beats.known_labels[row]), int(predicted[row])].append(row)
     kinds = sorted(waiting, key=lambda kind: (-len(waiting[kind]), kind))
     pairs = [(beats.classes[true], beats.classes[called], len(waiting[true, called])) for true, called in kinds]
 
@@ -122,47 +120,46 @@ def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MIST
     return Mistakes(n=len(wrong), n_beats=len(beats), pairs=pairs, shown=mistakes)
 
 
-def _mistaken_for(beats: Beats, predicted: IntArray, row: int) -> list[float] | None:
+def _mistaken_for(beats: Beats, predicted: IntArray, row: int) -> list[list[float]] | None:
     if beats.records is None:
         return None
     called = predicted[row]
-    alike = np.flatnonzero((beats.records == beats.records[row]) & (beats.labels == called) & (predicted == called))
-    return plain(_mean_beat(beats.signals[alike])) if len(alike) else None
+    alike = np.flatnonzero(
+        (beats.records == beats.records[row]) & (beats.known_labels == called) & (predicted == called)
+    )
+    if not len(alike):
+        return None
+    return [plain(lead) for lead in _mean_beat(beats.signals[alike], beats.lengths[alike])]
 
 
-def _mean_beat(signals: npt.NDArray[np.float32]) -> Numbers:
-    """``[n, length]`` → ``[t]``: at each instant over the beats that last so long, while half of them do."""
-    lasting = (_lengths(signals)[:, None] > np.arange(signals.shape[1])).sum(axis=0)
+def _mean_beat(signals: npt.NDArray[np.float32], lengths: IntArray) -> Numbers:
+    """``[n, leads, length]`` → ``[leads, t]``: at each instant over the beats that last so long, while half of them
+    do."""
+    lasting = (lengths[:, None] > np.arange(signals.shape[2])).sum(axis=0)
     until = int((lasting >= len(signals) / 2).sum())
-    mean: Numbers = signals.sum(axis=0, dtype=np.float64)[:until] / lasting[:until]
+    mean: Numbers = signals.sum(axis=0, dtype=np.float64)[:, :until] / lasting[:until]
     return mean
 
 
-def _lengths(signals: npt.NDArray[np.float32]) -> IntArray:
-    lengths: IntArray = beat_lengths(torch.from_numpy(np.ascontiguousarray(signals)))[:, 0].numpy()
-    return lengths
-
-
 def shown(beats: Beats, probabilities: Probabilities, row: int) -> ShownBeat:
-    """What is told of the beat in this row."""
+    """What is known of the beat in this row."""
     sample = None if beats.samples is None else int(beats.samples[row])
     rate = _rate_of_records(beats)
-    signal = beats.signals[row]
     return ShownBeat(
         row=row,
         record=None if beats.records is None else str(beats.records[row]),
         patient=None if beats.patients is None else str(beats.patients[row]),
         sample=sample,
         seconds=None if sample is None or rate is None else sample / rate,
-        signal=plain(signal[: _lengths(signal[None])[0]]),
-        true=beats.classes[beats.labels[row]],
+        signals=[plain(lead[: beats.lengths[row]]) for lead in beats.signals[row]],
+        true=beats.classes[beats.known_labels[row]],
         predicted=beats.classes[probabilities[row].argmax()],
         probabilities={name: float(value) for name, value in zip(beats.classes, probabilities[row], strict=True)},
     )
 
 
 def _rate_of_records(beats: Beats) -> float | None:
-    """Sampling rate of the records in Hz, as far as their source tells."""
+    """Sampling rate of the records in Hz, where it is known."""
     origin = beats.origin
     rate = origin.get("fs") if isinstance(origin.get("cut"), Mapping) else origin.get("recorded_fs")
     return None if rate is None else float(rate)

@@ -1,13 +1,14 @@
-"""Which parts of a beat spoke for its class: integrated gradients, held against those of networks with fresh weights.
+"""Which parts of a beat a network's output depends on: integrated gradients, compared with random initialisations.
 
-All of it follows from a network, the beats it was tested on and a seed; answers are plain values, ready for
-`dataclasses.asdict` and JSON.
+All of it follows from a network, the beats it was tested on and a seed; results are plain values, ready for
+`dataclasses.asdict` and JSON. Models without gradients are explained by `ecg_lightning.explain.occlusion`.
 """
 
 import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +28,13 @@ STEPS = 256
 """Points on the path of integrated gradients: of networks of ReLUs and maxima, whose gradients jump, many."""
 
 FRESH_STEPS = 32
-"""The same under fresh weights, whose saliency is held against others and not read by itself."""
+"""The same with random initialisation, whose saliency is compared with others and not read by itself."""
 
 N_FRESH = 3
-"""Networks with fresh weights that a saliency is held against."""
+"""Randomly initialised networks, or randomised models, that a saliency is compared with."""
 
 HARDLY = 0.5
-"""Mean rank correlation with the saliency under fresh weights from which on a picture is said to say little."""
+"""Mean rank correlation with the saliency of randomised models from which on a picture is said to show little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,24 +54,24 @@ class ContextShare:
 
 @dataclass(frozen=True, kw_only=True)
 class BeatSaliency:
-    """Which parts of a beat spoke for its class.
+    """Which parts of a beat the output of its class depends on.
 
     Attributes:
         beat: the beat.
-        attributions: of each of its samples, in logits; they and those of `context` sum up to `logit` - `baseline`.
-        fresh: the same from a network with fresh weights.
-        context: shares of what else is known of the beat, where the network takes it.
-        logit: of the beat's class.
-        baseline: the same logit at the baseline of the attributions.
-        error: by how much the sum misses, in logits.
-        rank_correlation: Spearman's, of the absolute values of `attributions` and those under fresh weights, mean of
-            `N_FRESH` networks; None where one of them is constant.
+        attributions: of each of its samples, by lead; they and those of `context` sum up to `logit` - `baseline`.
+        fresh: the same of a randomised model; empty without one.
+        context: shares of the context, where the network takes it.
+        logit: the output for the beat's class: a logit or a probability, see `Saliency.unit`.
+        baseline: the same for the flat beat that attributions are against.
+        error: by how much the sum misses.
+        rank_correlation: Spearman's, of the absolute values of `attributions` and those of randomised models, mean of
+            `N_FRESH` of them; None where one of them is constant.
         partial_correlation: the same given the beat's distance from its baseline, by which both are multiplied.
     """
 
     beat: ShownBeat
-    attributions: list[float]
-    fresh: list[float]
+    attributions: list[list[float]]
+    fresh: list[list[float]]
     context: list[ContextShare]
     logit: float
     baseline: float
@@ -97,17 +98,30 @@ class ClassSaliency:
     rank_correlation: float | None
     partial_correlation: float | None
 
+    @classmethod
+    def of(cls, name: str, n_correct: int, beats: list[BeatSaliency]) -> Self:
+        """With the means of these beats."""
+        return cls(
+            name=name,
+            n_correct=n_correct,
+            beats=beats,
+            rank_correlation=mean_of([one.rank_correlation for one in beats]),
+            partial_correlation=mean_of([one.partial_correlation for one in beats]),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Saliency:
-    """Saliency of beats of every class, and whether it says anything.
+    """Saliency of beats of every class, and whether it shows anything of the model.
 
     Attributes:
+        method: how it was computed.
+        unit: of outputs and attributions.
         classes: by class.
         rank_correlation: mean over the classes.
         partial_correlation: mean over the classes.
-        error: the largest error of completeness, as a share of the difference of logits that is explained.
-        verdict: in a sentence, what the fresh weights show.
+        error: the largest error of completeness, as a share of the difference that is explained.
+        verdict: in a sentence, what the comparison with randomised models shows.
     """
 
     classes: list[ClassSaliency]
@@ -115,17 +129,19 @@ class Saliency:
     partial_correlation: float | None
     error: float
     verdict: str
+    method: Literal["integrated gradients", "occlusion"] = "integrated gradients"
+    unit: Literal["logit", "probability"] = "logit"
 
 
 def explain_beats(
     model: BeatModel, task: Task, beats: Beats, probabilities: Probabilities, *, n: int = N_TYPICAL, seed: int = 0
 ) -> Saliency:
-    """Integrated gradients of the class's logit in typical beats of each class, with the check by fresh weights.
+    """Integrated gradients of the class's logit in typical beats of each class.
 
-    Attributions are against a flat line at the height of the beat's own median, which is near its isoelectric line,
-    as long as the beat: not against zeros, which are the lowest point of the scaled beat and, to the networks, the sign
-    of its end. The length of the beat is thus the same along the path, and nothing is attributed to it. Context
-    is held against zeros, which are a beat in its usual rhythm and like those around it.
+    Attributions are against a flat line at the height of the beat's own median in each lead, which is near its
+    isoelectric line, as long as the beat: not against zeros, which are the lowest point of the scaled beat. The length
+    of the beat is the same along the path, and nothing is attributed to it. Context is compared
+    with zeros, which are a beat in its usual rhythm and like those around it.
 
     Whether a picture says something of what the network has learned is tested as by Adebayo et al., NeurIPS 2018
     (arXiv 1810.03292): all layers are initialised anew, at once, the same beats explained by the same method, and the
@@ -139,44 +155,52 @@ def explain_beats(
         beats: the test beats.
         probabilities: ``[n, classes]``, in their order.
         n: beats of each class.
-        seed: of the fresh weights.
+        seed: of the random initialisations.
 
     Raises:
         DataError: probabilities of other beats.
     """
     check(beats, probabilities)
     trained = for_explaining(model)
-    fresh = [for_explaining(with_fresh_weights(model, seed + i)) for i in range(N_FRESH)]
-    answers = []
+    fresh = [for_explaining(with_random_weights(model, seed + i)) for i in range(N_FRESH)]
+    classes = []
     for label, name in enumerate(beats.classes):
-        correct = np.flatnonzero((beats.labels == label) & (probabilities.argmax(axis=1) == label))
+        correct = correctly_predicted(beats, probabilities, label)
         explained = [_explain(trained, fresh, task, beats, probabilities, row) for row in typical(beats, correct, n)]
-        answers.append(
-            ClassSaliency(
-                name=name,
-                n_correct=len(correct),
-                beats=explained,
-                rank_correlation=_mean([one.rank_correlation for one in explained]),
-                partial_correlation=_mean([one.partial_correlation for one in explained]),
-            )
-        )
-    correlation, partial = (
-        _mean([getattr(one, name) for one in answers]) for name in ("rank_correlation", "partial_correlation")
-    )
-    errors = [abs(one.error) / max(abs(one.logit - one.baseline), 1e-6) for answer in answers for one in answer.beats]
+        classes.append(ClassSaliency.of(name, len(correct), explained))
+    return summary(classes)
+
+
+def summary(
+    classes: list[ClassSaliency],
+    *,
+    method: Literal["integrated gradients", "occlusion"] = "integrated gradients",
+    unit: Literal["logit", "probability"] = "logit",
+) -> Saliency:
+    """The saliency of these classes together, with what it shows."""
+    correlation = mean_of([one.rank_correlation for one in classes])
+    partial = mean_of([one.partial_correlation for one in classes])
+    errors = [abs(one.error) / max(abs(one.logit - one.baseline), 1e-6) for each in classes for one in each.beats]
     return Saliency(
-        classes=answers,
+        classes=classes,
         rank_correlation=correlation,
         partial_correlation=partial,
         error=max(errors, default=0.0),
-        verdict=_saliency_verdict(correlation, partial, answers),
+        verdict=_verdict(correlation, partial, classes),
+        method=method,
+        unit=unit,
     )
 
 
-def typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
-    """Of these rows the ones to show: of each of the `n` records that have most of them, the one nearest their mean.
+def correctly_predicted(beats: Beats, probabilities: Probabilities, label: int) -> IntArray:
+    """Rows of the beats of a class that were predicted to be of it."""
+    return np.flatnonzero((beats.known_labels == label) & (probabilities.argmax(axis=1) == label))
 
-    Where the source tells no records, the `n` nearest to the mean of all.
+
+def typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
+    """The rows to show: of each of the `n` records that have most of them, the one nearest to their mean.
+
+    Where records are not known, the `n` nearest to the mean of all.
     """
     if beats.records is None:
         return [int(row) for row in rows[_by_distance(beats.signals[rows])[:n]]]
@@ -189,8 +213,8 @@ def typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
 
 
 def _by_distance(signals: npt.NDArray[np.float32]) -> IntArray:
-    """Positions ``[n]`` by rising distance from the mean."""
-    distances = np.square(signals - signals.mean(axis=0, dtype=np.float64)).sum(axis=1)
+    """Positions ``[n]`` of beats ``[n, leads, length]`` by rising distance from the mean."""
+    distances = np.square(signals - signals.mean(axis=0, dtype=np.float64)).sum(axis=(1, 2))
     return np.argsort(distances, kind="stable")
 
 
@@ -236,7 +260,7 @@ def integrated_gradients(
     return attributions, float(ends[0]), float(ends[1])
 
 
-def with_fresh_weights(model: BeatModel, seed: int) -> BeatModel:
+def with_random_weights(model: BeatModel, seed: int) -> BeatModel:
     """A copy of a network, all its layers initialised anew; weights that no layer knows how to initialise, shuffled."""
     fresh = copy.deepcopy(model).cpu()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -259,13 +283,12 @@ def _explain(
     trained: BeatModel, fresh: list[BeatModel], task: Task, beats: Beats, probabilities: Probabilities, row: int
 ) -> BeatSaliency:
     beat = shown(beats, probabilities, row)
-    n = len(beat.signal)
+    n = int(beats.lengths[row])
     device = next(trained.parameters()).device
-    signal = torch.zeros(beats.length, device=device)
-    signal[:n] = torch.tensor(beat.signal)
-    flat = torch.zeros_like(signal)
-    flat[:n] = signal[:n].median()
-    inputs, baselines = [signal], [flat]
+    signals = torch.tensor(beats.signals[row], device=device)
+    flat = torch.zeros_like(signals)
+    flat[:, :n] = signals[:, :n].median(dim=1, keepdim=True).values
+    inputs, baselines = [signals], [flat]
     if trained.n_context:
         assert beats.context is not None
         inputs.append(torch.tensor(beats.context[row], device=device))
@@ -273,18 +296,19 @@ def _explain(
 
     def explained(model: BeatModel, steps: int) -> tuple[list[Tensor], float, float]:
         def logit(points: Sequence[Tensor]) -> Tensor:
-            return _logit_of(task, model(*points), beat.true)
+            lengths = torch.full((len(points[0]),), n, device=device)
+            return _logit_of(task, model(points[0], lengths, *points[1:]), beat.true)
 
         return integrated_gradients(logit, inputs, baselines, steps=steps)
 
     attributions, at_beat, at_baseline = explained(trained, STEPS)
-    others = [explained(model, FRESH_STEPS)[0][0][:n].cpu().numpy() for model in fresh]
-    of_signal, distance = attributions[0][:n].cpu().numpy(), (signal - flat)[:n].cpu().numpy()
+    others = [explained(model, FRESH_STEPS)[0][0][:, :n].cpu().numpy() for model in fresh]
+    of_signals, distance = attributions[0][:, :n].cpu().numpy(), (signals - flat)[:, :n].cpu().numpy()
     total = float(sum(attribution.double().sum() for attribution in attributions))
     return BeatSaliency(
         beat=beat,
-        attributions=plain(of_signal),
-        fresh=plain(others[0]),
+        attributions=[plain(lead) for lead in of_signals],
+        fresh=[plain(lead) for lead in others[0]],
         context=[
             ContextShare(name=name, value=float(x), attribution=float(attribution))
             for x, attribution, name in (
@@ -294,8 +318,8 @@ def _explain(
         logit=at_beat,
         baseline=at_baseline,
         error=total - (at_beat - at_baseline),
-        rank_correlation=_mean([rank_correlation(of_signal, other) for other in others]),
-        partial_correlation=_mean([_partial_correlation(of_signal, other, distance) for other in others]),
+        rank_correlation=mean_of([rank_correlation(of_signals, other) for other in others]),
+        partial_correlation=mean_of([partial_correlation(of_signals, other, distance) for other in others]),
     )
 
 
@@ -307,17 +331,17 @@ def _logit_of(task: Task, logits: Tensor, name: str) -> Tensor:
 
 
 def rank_correlation(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float | None:
-    """Spearman's, of absolute values; None where either has none but equal ones."""
+    """Spearman's, of absolute values of arrays of one shape; None where either has none but equal ones."""
     from scipy.stats import rankdata
 
-    ranks = [rankdata(np.abs(values)) for values in (first, second)]
+    ranks = [rankdata(np.abs(values).ravel()) for values in (first, second)]
     if min(np.ptp(one) for one in ranks) == 0:
         return None
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def _partial_correlation(
-    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], given: npt.NDArray[np.float32]
+def partial_correlation(
+    first: npt.NDArray[np.floating], second: npt.NDArray[np.floating], given: npt.NDArray[np.floating]
 ) -> float | None:
     """`rank_correlation` of two given a third (Kendall & Stuart): what is left of it without what both owe to that."""
     both, own, other = (rank_correlation(*pair) for pair in ((first, second), (first, given), (second, given)))
@@ -326,26 +350,27 @@ def _partial_correlation(
     return float((both - own * other) / np.sqrt(rest))
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Mean of those that are known; None without any."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 
-def _saliency_verdict(correlation: float | None, partial: float | None, classes: Sequence[ClassSaliency]) -> str:
+def _verdict(correlation: float | None, partial: float | None, classes: Sequence[ClassSaliency]) -> str:
     if correlation is None:
-        return "No beat was recognised whose saliency could be held against fresh weights."
-    figure = f"rank correlation {correlation:.2f}, mean of the classes"
+        return "Nothing can be compared with randomised models: no beat was recognised, or no sample of one matters."
+    metric = f"rank correlation {correlation:.2f}, mean of the classes"
     if correlation >= HARDLY and partial is not None and partial < HARDLY:
         return (
-            f"Much of what stands out in these pictures does so with fresh weights as well ({figure}): they hardly "
-            "depend on what the network has learned, but on where a beat is far from its baseline, by which the method "
-            f"multiplies. What is left without that does differ (partial correlation {partial:.2f})."
+            f"Much of what stands out in these pictures also does with randomised models ({metric}): it depends less "
+            "on what the model has learnt than on where a beat is far from its baseline, which the method favours "
+            f"by itself. The rest differs (partial correlation {partial:.2f})."
         )
     if correlation >= HARDLY:
         return (
-            "These pictures hardly depend on what the network has learned: with fresh weights they come out alike "
-            f"({figure}). They show the beat more than the network."
+            "These pictures hardly depend on what the model has learnt: those of randomised models are similar "
+            f"({metric}). They show the beat more than the model."
         )
     alike = [one.name for one in classes if one.rank_correlation is not None and one.rank_correlation >= HARDLY]
-    but = f"; those of {', '.join(alike)} come out alike" if alike else ""
-    return f"These pictures depend on what the network has learned: with fresh weights they differ ({figure}){but}."
+    but = f"; those of {', '.join(alike)} are similar" if alike else ""
+    return f"These pictures depend on what the model has learnt: those of randomised models differ ({metric}){but}."

@@ -1,7 +1,7 @@
-"""Figures of confusion matrices and of ranked probabilities, of one test or of a thousand resamples of it at once.
+"""Metrics of confusion matrices and of ranked probabilities, of one test or of a thousand resamples of it at once.
 
-`scores.score` takes them of a fold, `intervals.intervals` of its resamples: an interval is of the figure that it stands
-beside because both come from here.
+`scoring.score` takes them of a fold, `bootstrap.intervals` of its resamples: an interval is of the metric beside it
+because both come from here.
 """
 
 from typing import Any
@@ -24,12 +24,12 @@ def ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any], undefined: float = 0.
     return quotient
 
 
-def confusion_figures(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tuple[dict[str, Numbers], Numbers]:
-    """The figures of confusion matrices, as `scores.score` names and defines them.
+def confusion_metrics(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tuple[dict[str, Numbers], Numbers]:
+    """The metrics of confusion matrices, as `scoring.score` names and defines them.
 
     Args:
         confusion: ``[…, classes, classes]``, a row for each true class, a column for each predicted one.
-        undefined: what a class's figure is whose denominator is 0; in means over classes it counts as 0.
+        undefined: what a class's metric is whose denominator is 0; in means over classes it counts as 0.
 
     Returns:
         Those of all classes together, each ``[…]``; and those of each class, ``[…, 4, classes]``: precision, recall,
@@ -37,14 +37,14 @@ def confusion_figures(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tu
     """
     n = confusion.sum(axis=(-2, -1))
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    support, called = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    specific = n[..., None] - support - called + hits
-    parts = ((hits, called), (hits, support), (2 * hits, support + called), (specific, n[..., None] - support))
+    support, named = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    specific = n[..., None] - support - named + hits
+    parts = ((hits, named), (hits, support), (2 * hits, support + named), (specific, n[..., None] - support))
     precision, recall, f1 = (ratio(part, whole) for part, whole in parts[:3])
-    counted, there = support + called > 0, support > 0
+    counted, there = support + named > 0, support > 0
     macro_precision, macro_recall, macro_f1 = (np.mean(one, axis=-1, where=counted) for one in (precision, recall, f1))
     weighted_precision = (precision * support).sum(axis=-1) / n
-    expected = (support * called).sum(axis=-1) / n
+    expected = (support * named).sum(axis=-1) / n
     overall = {
         "macro_f1": macro_f1,
         "accuracy": hits.sum(axis=-1) / n,
@@ -60,7 +60,7 @@ def confusion_figures(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tu
 
 
 def j_kappa(overall: dict[str, Numbers], per_class: Numbers, classes: tuple[str, ...]) -> Numbers:
-    """jκ = κ / 2 + (Se S + Se V + (+P) S + (+P) V) / 8, of what `confusion_figures` returned.
+    """jκ = κ / 2 + (Se S + Se V + (+P) S + (+P) V) / 8, of what `confusion_metrics` returned.
 
     Mar et al., IEEE Trans. Biomed. Eng. 58(8), 2011, with the weights of Mondéjar-Guerra et al., Biomed. Signal
     Process. Control 47, 2019. Se and +P are recall and precision here, those of all beats; κ is over all classes.
@@ -71,7 +71,7 @@ def j_kappa(overall: dict[str, Numbers], per_class: Numbers, classes: tuple[str,
 
 
 def confidence_bins(probabilities: Probabilities) -> tuple[Numbers, IntArray]:
-    """Confidence of each beat, which is the probability of what it was called, and its bin: ``(k / 15, (k + 1) / 15]``.
+    """Confidence of each beat, the probability of the predicted class, and its bin: ``(k / 15, (k + 1) / 15]``.
 
     Args:
         probabilities: ``[n, classes]``.
@@ -84,7 +84,7 @@ def calibration_error(hits: Numbers, confidences: Numbers, n: Numbers) -> Number
     """ECE, the mean over beats of \\|accuracy − mean confidence\\| of their bin (Naeini et al., AAAI 2015).
 
     Args:
-        hits: ``[…, bins]``, beats that were called what they are.
+        hits: ``[…, bins]``, beats that were predicted right.
         confidences: ``[…, bins]``, sum of the confidences.
         n: ``[…]``, all beats.
     """

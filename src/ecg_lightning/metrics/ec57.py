@@ -3,9 +3,9 @@
 ANSI/AAMI EC57:2012, 4.3; de Chazal, O'Dwyer & Reilly, IEEE Trans. Biomed. Eng. 51(7), 2004, table III; the counts are
 those of WFDB's ``bxb``. Here every beat is where the reference has one, so that none is missed or made up.
 
-- V: a fusion or unknown beat (F, Q) that is called V is neither right nor wrong; N or S called V is a false positive.
-- S: an unknown beat (Q) that is called S is neither; N, V or F called S is a false positive.
-- What is not of the class and was not called it is a true negative, F and Q too.
+- V: a fusion or unknown beat (F, Q) predicted as V is neither right nor wrong; N or S as V is a false positive.
+- S: an unknown beat (Q) predicted as S is neither; N, V or F predicted as S is a false positive.
+- What is not of the class and was not predicted as it is a true negative, F and Q too.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from ecg_lightning.metrics.confusion import Numbers, ratio
 ECTOPIC: Mapping[str, tuple[str, ...]] = {"V": ("N", "S"), "S": ("N", "V", "F")}
 """Class → the true classes of which it is a false positive."""
 
-FIGURES = ("sensitivity", "positive_predictivity", "specificity", "false_positive_rate", "f1")
+METRICS = ("sensitivity", "positive_predictivity", "specificity", "false_positive_rate", "f1")
 
 SET_ASIDE = "232"
 """Record of three quarters of the S of de Chazal's test records: without it S is another question."""
@@ -43,24 +43,24 @@ def counts(confusion: npt.NDArray[Any], of: str) -> npt.NDArray[Any]:
     return np.stack([hits, missed, wrong, right], axis=-1)
 
 
-def figures(counted: npt.NDArray[Any]) -> Numbers:
-    """`counts` ``[…, 4]`` → `FIGURES` ``[…, 5]``; NaN where one has no denominator."""
+def metrics(counted: npt.NDArray[Any]) -> Numbers:
+    """`counts` ``[…, 4]`` → `METRICS` ``[…, 5]``; NaN where one has no denominator."""
     tp, fn, fp, tn = np.moveaxis(counted, -1, 0)
     pairs = ((tp, tp + fn), (tp, tp + fp), (tn, tn + fp), (fp, tn + fp), (2 * tp, 2 * tp + fn + fp))
     return np.stack([ratio(part, whole, np.nan) for part, whole in pairs], axis=-1)
 
 
 def ec57(confusions: npt.NDArray[np.int64], records: TextArray | None) -> dict[str, Any]:
-    """The figures of V and S, in plain values; one without a denominator is None.
+    """The metrics of V and S, in plain values; one without a denominator is None.
 
     Args:
         confusions: ``[records, 5, 5]``, numbers of beats, a row for each true class; a single one without records.
-        records: ``[records]`` their names, or None where the source does not tell.
+        records: ``[records]`` their names, or None where the source does not state them.
 
     Returns:
-        - ``V``, ``S``: ``tp``, ``fn``, ``fp``, ``tn`` and `FIGURES` of all beats, which the standard calls gross; with
+        - ``V``, ``S``: ``tp``, ``fn``, ``fp``, ``tn`` and `METRICS` of all beats, which the standard calls gross; with
           records also ``average_sensitivity`` and ``average_positive_predictivity``, the means over the records that
-          have such beats, or of which some were called so;
+          have such beats, or of which some were predicted so;
         - ``without_232``, where that record is there: ``V`` and ``S`` likewise, of the beats of the others;
         - ``per_record``, with records: a list with ``record``, ``V`` and ``S`` of each.
     """
@@ -82,8 +82,8 @@ def _gross(confusions: npt.NDArray[np.int64], *, averaged: bool) -> dict[str, An
     for of in ECTOPIC:
         counted = counts(confusions, of)
         answer[of] = _plain(counted.sum(axis=0))
-        for i, name in enumerate(FIGURES[:2]) if averaged else ():
-            defined = figures(counted)[:, i]
+        for i, name in enumerate(METRICS[:2]) if averaged else ():
+            defined = metrics(counted)[:, i]
             defined = defined[~np.isnan(defined)]
             answer[of][f"average_{name}"] = float(defined.mean()) if len(defined) else None
     return answer
@@ -92,5 +92,5 @@ def _gross(confusions: npt.NDArray[np.int64], *, averaged: bool) -> dict[str, An
 def _plain(counted: npt.NDArray[np.int64]) -> dict[str, Any]:
     named = dict(zip(("tp", "fn", "fp", "tn"), map(int, counted), strict=True))
     return named | {
-        name: None if np.isnan(value) else float(value) for name, value in zip(FIGURES, figures(counted), strict=True)
+        name: None if np.isnan(value) else float(value) for name, value in zip(METRICS, metrics(counted), strict=True)
     }

@@ -1,51 +1,126 @@
 """Metrics of ranked probabilities, AUROC and average precision, of a thousand resamples at once."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from ecg_lightning.data.beats import BoolArray
+from ecg_lightning.data.beats import BoolArray, IntArray
 from ecg_lightning.metrics.confusion import Numbers, Probabilities, ratio
+
+CHUNK = 2**18
+"""About so many weights of beats are worked on at once: 2 MB of them, which stay in a core's cache."""
+
+MOST_CELLS = 2**24
+"""Beats times units up to which beats are counted by unit."""
 
 
 class Ranking:
     """Beats in the order of one class's probability: AUROC and average precision for any weights of the beats.
 
+    All beats of a unit have the same weight. Where units are few, the beats above each step of the ranking are counted
+    by unit once, and a resample is a product of matrices; its sums are whole numbers, so that nothing is lost.
+
     Args:
         is_positive: ``[n]``, whether a beat is of the class.
         probability: ``[n]``, of the class.
+        units: ``[n]``, the unit of each beat, counted from 0; by default each beat is one.
     """
 
-    def __init__(self, is_positive: BoolArray, probability: Probabilities) -> None:
+    def __init__(self, is_positive: BoolArray, probability: Probabilities, units: IntArray | None = None) -> None:
+        n = len(is_positive)
         order = np.argsort(-probability, kind="stable")
         falling, positive = probability[order], is_positive[order]
-        # Beats of equal probability are one step of the curve; steps without a positive move neither figure.
+        # Beats of equal probability are one step of the curve; steps without a positive move neither metric.
         last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))
         of_step = np.searchsorted(last, np.flatnonzero(positive))
         ends = np.unique(of_step)
+        self.units = np.arange(n) if units is None else units
         self.order = order
         self.positives = order[positive]
         self.last = last[ends]
         self.before = np.where(ends > 0, last[ends - 1] + 1, 0)
         self.last_positive = np.searchsorted(of_step, ends, side="right") - 1
+        self.n_units = int(self.units.max()) + 1
+        self._counted = self._count() if units is not None and n * self.n_units <= MOST_CELLS else None
 
-    def figures(self, weights: Numbers) -> tuple[Numbers, Numbers]:
-        """AUROC and average precision (the mean of precision over the positives, not interpolated; scikit-learn's).
+    def _count(self) -> tuple[Numbers, Numbers, Numbers]:
+        """By step and unit: beats down to the step, those above it, and positives down to it."""
+
+        def cumulated(rows: IntArray, ends: IntArray) -> Numbers:
+            table = np.zeros((len(rows) + 1, self.n_units), dtype=np.int32)
+            table[np.arange(len(rows)) + 1, self.units[rows]] = 1
+            np.cumsum(table, axis=0, out=table)
+            return table[ends].astype(np.float64)
+
+        both = cumulated(self.order, np.concatenate([self.last + 1, self.before]))
+        predicted, above = np.split(both, 2)
+        return predicted, above, cumulated(self.positives, self.last_positive + 1)
+
+    def aurocs(self, times: Numbers) -> Numbers:
+        """AUROC.
 
         Args:
-            weights: ``[resamples, n]``, how often each beat counts.
+            times: ``[resamples, units]``, how often each unit counts.
 
         Returns:
-            ``[resamples]`` each; NaN where all beats are of the class, or none is.
+            ``[resamples]``; NaN where all beats are of the class, or none is.
         """
         if len(self.positives) == 0:
-            return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
-        above = np.zeros((len(weights), len(self.order) + 1))
-        np.cumsum(weights[:, self.order], axis=1, out=above[:, 1:])
+            return np.full(len(times), np.nan)
+        if self._counted is not None:
+            predicted, above, hits = self._counted
+            new = np.diff(hits, axis=0, prepend=0)
+            # By pairs of units: positives of the one below negatives of the other, half of those level with them.
+            pairs = new.T @ ((predicted - hits + above - (hits - new)) / 2)
+            lost = np.einsum("ru,ru->r", times @ pairs, times)
+        else:
+            lost = np.concatenate([self._lost(some) for some in self._chunks(times, len(self.order))])
+        n_positive = times @ self._per_unit(self.positives)
+        n_negative = times @ self._per_unit(self.order) - n_positive
+        answer: Numbers = 1 - ratio(lost, n_positive * n_negative, np.nan)
+        return answer
+
+    def average_precisions(self, times: Numbers) -> Numbers:
+        """Average precision: the mean of precision over the positives, not interpolated; scikit-learn's.
+
+        Args:
+            times: ``[resamples, units]``, how often each unit counts.
+
+        Returns:
+            ``[resamples]``; NaN where none is of the class.
+        """
+        if len(self.positives) == 0:
+            return np.full(len(times), np.nan)
+        width = len(self.order) if self._counted is None else len(self.last)
+        sums = []
+        for some in self._chunks(times, width):
+            predicted, hits = self._above(some)
+            sums.append(np.einsum("rt,rt->r", np.diff(hits, axis=1, prepend=0), ratio(hits, predicted)))
+        return ratio(np.concatenate(sums), times @ self._per_unit(self.positives), np.nan)
+
+    def _per_unit(self, rows: IntArray) -> Numbers:
+        return np.bincount(self.units[rows], minlength=self.n_units).astype(np.float64)
+
+    def _chunks(self, times: Numbers, width: int) -> Iterator[Numbers]:
+        at_once = max(1, CHUNK // width)
+        for start in range(0, len(times), at_once):
+            yield times[start : start + at_once]
+
+    def _above(self, times: Numbers) -> tuple[Numbers, Numbers]:
+        """``[resamples, steps]``: beats down to each step, and positives among them."""
+        if self._counted is not None:
+            predicted, _, hits = self._counted
+            return times @ predicted.T, times @ hits.T
+        weights = times[:, self.units]
         hits = weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
-        called, total, all_hits = above[:, self.last + 1], above[:, -1], hits[:, -1]
+        return weights[:, self.order].cumsum(axis=1)[:, self.last], hits
+
+    def _lost(self, times: Numbers) -> Numbers:
+        weights = times[:, self.units]
+        cumulated = np.zeros((len(times), len(self.order) + 1))
+        np.cumsum(weights[:, self.order], axis=1, out=cumulated[:, 1:])
+        hits = weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
         new = np.diff(hits, axis=1, prepend=0)
-        precision = ratio(hits, called)
-        average_precision = ratio(np.einsum("rt,rt->r", new, precision), all_hits, np.nan)
-        # Negatives above a positive, half of those level with it.
-        misses = (called - hits + above[:, self.before] - (hits - new)) / 2
-        lost = ratio(np.einsum("rt,rt->r", new, misses), all_hits * (total - all_hits), np.nan)
-        return 1 - lost, average_precision
+        misses = (cumulated[:, self.last + 1] - hits + cumulated[:, self.before] - (hits - new)) / 2
+        lost: Numbers = np.einsum("rt,rt->r", new, misses)
+        return lost

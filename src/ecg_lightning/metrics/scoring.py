@@ -1,7 +1,7 @@
-"""Scores of a classifier on a fold, and the file of its predictions from which they can be recomputed."""
+"""Scores of a classifier on a fold."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +14,10 @@ from ecg_lightning.metrics.confusion import (
     Probabilities,
     calibration_error,
     confidence_bins,
-    confusion_figures,
+    confusion_metrics,
     j_kappa,
     squared_errors,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def score(
@@ -35,9 +32,9 @@ def score(
 
     The predicted class is the most probable one; of two classes that is the threshold .5, exclusive.
 
-    A ratio without a denominator is 0, as in scikit-learn with ``zero_division=0``. Macro figures are means over the
-    classes that occur among the labels *or* among the predictions: a class that nobody has and nobody named says
-    nothing, and torchmetrics, which scores validation, leaves it out likewise. Its own figures stand as 0 with
+    A ratio without a denominator is 0, as in scikit-learn with ``zero_division=0``. Macro metrics are means over the
+    classes that occur among the labels *or* among the predictions: a class that neither has says nothing, and
+    torchmetrics, which scores validation, leaves it out likewise. Its own metrics stand as 0 with
     ``support`` and ``predicted`` 0. AUROC and average precision are one class against the rest; they are None, and not
     in their mean, where all labels are of the class or none is.
 
@@ -45,28 +42,28 @@ def score(
         labels: ``[n]``, indices into `classes`.
         probabilities: ``[n, classes]``; for two classes ``[1 - p, p]``.
         classes: names of the classes.
-        positive: the class whose detection is the question, of exactly two; adds its figures at the top level.
-        records: ``[n]``, record of each beat, for what EC57 wants of each; None where the source does not tell.
+        positive: the class whose detection is the question, of exactly two; adds its metrics at the top level.
+        records: ``[n]``, record of each beat, for the EC57 counts of each; None where the source does not state it.
 
     Returns:
-        Plain values, ready for JSON, all figures as fractions:
+        Plain values, ready for JSON, all metrics as fractions:
 
         - ``accuracy``, ``macro_precision``, ``macro_recall``, ``macro_f1`` (the mean of the classes' F1),
           ``weighted_f1`` and ``weighted_precision`` (weighted by support; recall so weighted is the accuracy),
           ``balanced_accuracy`` (mean recall of the classes that occur among the labels), ``kappa`` (Cohen's, None if
-          all beats are of one class and were called it);
+          all beats are of one class and were predicted so);
         - ``f1_of_macro_precision_recall``: the harmonic mean of macro precision and macro recall. Papers print
           either as "macro-F1"; they differ (Opitz & Burst 2019, arXiv:1911.03347);
         - ``macro_auroc``, ``macro_average_precision``;
         - ``ece`` (of the predicted class's probability, in 15 bins of equal width) and ``brier``: see
-          `figures.calibration_error` and `figures.squared_errors`;
+          `confusion.calibration_error` and `confusion.squared_errors`;
         - ``per_class``: class → ``precision``, ``recall``, ``f1``, ``specificity``, ``auroc``, ``average_precision``,
-          ``support`` (beats that are of the class), ``predicted`` (beats that were called it);
+          ``support`` (beats that are of the class), ``predicted`` (beats that were predicted so);
         - ``confusion``: number of beats, a row for each true class, a column for each predicted one;
         - ``reliability``: of each bin that has beats its ends ``above`` and ``to``, ``beats``, their mean
           ``confidence`` and their ``accuracy``;
         - with `positive`: its ``precision``, ``recall``, ``f1``, ``specificity``, ``average_precision`` and ``auroc``;
-        - with the five AAMI classes: ``j_kappa`` (see `figures.j_kappa`) and ``ec57`` (see `ec57.ec57`).
+        - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
 
     Raises:
         DataError: arrays that do not fit each other or the classes, no beats, or probabilities that are not numbers.
@@ -76,13 +73,13 @@ def score(
     predicted = probabilities.argmax(axis=1)
     cell = labels * n_classes + predicted
     confusion = np.bincount(cell, minlength=n_classes**2).reshape(n_classes, n_classes)
-    overall, of_class = confusion_figures(confusion)
-    support, called = confusion.sum(axis=1), confusion.sum(axis=0)
+    overall, of_class = confusion_metrics(confusion)
+    support, named = confusion.sum(axis=1), confusion.sum(axis=0)
     per_class: dict[str, dict[str, Any]] = {
         name: {
-            **{figure: float(of_class[j, i]) for j, figure in enumerate(PER_CLASS)},
+            **{metric: float(of_class[j, i]) for j, metric in enumerate(PER_CLASS)},
             "support": int(support[i]),
-            "predicted": int(called[i]),
+            "predicted": int(named[i]),
             **_ranked(labels == i, probabilities[:, i]),
         }
         for i, name in enumerate(classes)
@@ -99,7 +96,7 @@ def score(
         "reliability": bins,
     }
     if positive is not None:
-        scores |= {figure: per_class[positive][figure] for figure in (*PER_CLASS, "auroc", "average_precision")}
+        scores |= {metric: per_class[positive][metric] for metric in (*PER_CLASS, "auroc", "average_precision")}
     if ec57.applies_to(classes):
         both = j_kappa(overall, of_class, classes)
         scores["j_kappa"] = None if np.isnan(both) else float(both)
@@ -112,7 +109,7 @@ def score(
 
 
 def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None = None) -> dict[str, Any]:
-    """What a run files of its test: `score`, by record where they are known, and ``intervals`` of its figures.
+    """What a run files of its test: `score`, by record where they are known, and ``intervals`` of its metrics.
 
     Args:
         beats: the ``n`` beats of the fold.
@@ -120,13 +117,13 @@ def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None
         positive: as in `score`.
 
     Returns:
-        As `score`; ``intervals`` as `intervals.intervals`, over patients, or over beats where they are not known.
+        As `score`; ``intervals`` as `bootstrap.intervals`, over patients, or over beats where they are not known.
 
     Raises:
         DataError: as `score`.
     """
-    scores = score(beats.labels, probabilities, beats.classes, positive, records=beats.records)
-    return scores | {"intervals": intervals(beats.labels, probabilities, beats.classes, beats.patients)}
+    scores = score(beats.known_labels, probabilities, beats.classes, positive, records=beats.records)
+    return scores | {"intervals": intervals(beats.known_labels, probabilities, beats.classes, beats.patients)}
 
 
 def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:
@@ -166,8 +163,8 @@ def _ranked(is_positive: BoolArray, probability: Probabilities) -> dict[str, flo
     }
 
 
-def _mean(figures: Iterable[float | None]) -> float | None:
-    defined = [figure for figure in figures if figure is not None]
+def _mean(values: Iterable[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
 
 

@@ -16,13 +16,14 @@ from ecg_lightning.models.registry import register
 class BiRNN(BeatModel):
     """Frames, embedded, through bidirectional recurrent layers, pooled over the frames that hold signal.
 
-    Zero padding tells a beat's length, which is information, but its frames would dilute the mean and can win the
-    maximum: the recurrence sees them (the backward direction starts from them, and so knows the length), pooling
-    does not.
+    A frame holds the samples of all leads. Padding shows a beat's length, which is information, but its frames would
+    dilute the mean and can win the maximum: the recurrence sees them (the backward direction starts from them, and so
+    knows the length), pooling does not.
 
     Args:
         n_outputs: number of logits.
         length: samples a beat.
+        leads: leads of a beat.
         frame_length: samples a frame; must divide `length`.
         embedding: units of the linear layer and ReLU applied to each frame; 0 feeds the samples as they are.
         width: units of each direction of each layer.
@@ -38,6 +39,7 @@ class BiRNN(BeatModel):
         *,
         n_outputs: int = 5,
         length: int = 187,
+        leads: int = 1,
         frame_length: int = 17,
         embedding: int = 128,
         width: int = 128,
@@ -48,9 +50,10 @@ class BiRNN(BeatModel):
         check_frames(length, frame_length)
         super().__init__(width=4 * width, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
         self.frame_length = frame_length
-        self.embed = nn.Sequential(nn.Linear(frame_length, embedding), nn.ReLU()) if embedding else nn.Identity()
+        samples = leads * frame_length
+        self.embed = nn.Sequential(nn.Linear(samples, embedding), nn.ReLU()) if embedding else nn.Identity()
         self.rnn = self.cell(
-            embedding or frame_length,
+            embedding or samples,
             width,
             num_layers=depth,
             batch_first=True,
@@ -58,11 +61,12 @@ class BiRNN(BeatModel):
             dropout=dropout if depth > 1 else 0.0,
         )
 
-    def forward_features(self, signals: Tensor) -> Tensor:
-        """Beats ``[b, length]`` → mean and maximum over frames of both directions, ``[b, 4 · width]``."""
+    def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
+        """Beats ``[b, leads, length]``, lengths ``[b]`` → mean and maximum over frames of both directions,
+        ``[b, 4 · width]``."""
         frames = frame(signals, self.frame_length)
-        steps, _ = self.rnn(self.embed(frames))
-        return mean_and_max(steps, signal_mask(frames))
+        steps, _ = self.rnn(self.embed(frames.flatten(2)))
+        return mean_and_max(steps, signal_mask(lengths, frames))
 
 
 @register("bilstm")

@@ -28,11 +28,12 @@ class ResidualBlock(nn.Module):
 class CNet(BeatModel):
     """A convolution without padding, `blocks` residual blocks, then the head 64 → 32 → `n_outputs`.
 
-    With 187 samples and 5 outputs it has exactly 53,957 parameters.
+    With 187 samples of one lead and 5 outputs it has exactly 53,957 parameters.
 
     Args:
         n_outputs: number of logits.
         length: samples a beat.
+        leads: leads of a beat.
         channels: width of every convolution.
         kernel: length of every convolution, odd.
         blocks: number of residual blocks, each halving the time axis.
@@ -45,6 +46,7 @@ class CNet(BeatModel):
         *,
         n_outputs: int = 5,
         length: int = 187,
+        leads: int = 1,
         channels: int = 32,
         kernel: int = 5,
         blocks: int = 5,
@@ -59,11 +61,11 @@ class CNet(BeatModel):
         if steps < 1:
             raise ConfigError(f"beats of {length} samples are too short for {blocks} blocks, each halving them")
         super().__init__(width=channels * steps, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
-        self.stem = Conv1d(1, channels, kernel)
+        self.stem = Conv1d(leads, channels, kernel)
         self.blocks = nn.Sequential(*(ResidualBlock(channels, kernel) for _ in range(blocks)))
 
-    def forward_features(self, signals: Tensor) -> Tensor:
-        """Beats ``[b, length]`` → features ``[b, channels · steps left]``."""
+    def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
+        """Beats ``[b, leads, length]`` → features ``[b, channels · steps left]``; their lengths have no part in it."""
         stem = self.stem(as_images(signals)).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.blocks(stem).flatten(1)
         return features

@@ -22,7 +22,7 @@ class BeatModel(nn.Module, ABC):
     backbone gets a new one by the same call whatever the network. The output of a beat never depends on the other
     beats of its batch.
 
-    Any network can heed what else is known of the beat (`ecg_lightning.data.context`), without code of its own: after
+    Any network can use what else is known of the beat (`ecg_lightning.data.context`), without code of its own: after
     `take_context` a further layer of the head, ``fc_context``, takes it, and ``fc1`` what that makes of it beside the
     features of the beat.
 
@@ -91,8 +91,8 @@ class BeatModel(nn.Module, ABC):
         return self
 
     @abstractmethod
-    def forward_features(self, signals: Tensor) -> Tensor:
-        """Beats ``[b, length]`` → features ``[b, width]``."""
+    def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
+        """Beats ``[b, leads, length]`` and the samples of each before its padding ``[b]`` → features ``[b, width]``."""
 
     def forward_head(self, features: Tensor, context: Tensor | None = None) -> Tensor:
         """Features ``[b, width]`` and, where the network wants it, context ``[b, n_context]`` → ``[b, n_outputs]``."""
@@ -106,10 +106,15 @@ class BeatModel(nn.Module, ABC):
         logits: Tensor = self.fc2(self.head_dropout(self.fc1(self.head_dropout(features)).relu()))
         return logits
 
-    def forward(self, signals: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats ``[b, length]`` and, where the network wants it, context ``[b, n_context]`` → logits
-        ``[b, n_outputs]``."""
-        return self.forward_head(self.forward_features(signals), context)
+    def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
+        """Beats → logits ``[b, n_outputs]``.
+
+        Args:
+            signals: ``[b, leads, length]``, zero-padded at the end.
+            lengths: ``[b]`` int, samples of each beat before its padding.
+            context: ``[b, n_context]``, where the network wants it.
+        """
+        return self.forward_head(self.forward_features(signals, lengths), context)
 
     @property
     def n_parameters(self) -> int:

@@ -29,13 +29,14 @@ class Conv1d(nn.Conv1d):
 
 
 def as_images(signals: Tensor) -> Tensor:
-    """Signals ``[b, t]`` → ``[b, 1, 1, t]``, for `Conv1d`."""
-    return signals[:, None, None, :]
+    """Signals ``[b, leads, t]`` → ``[b, leads, 1, t]``, for `Conv1d`."""
+    return signals.unsqueeze(2)
 
 
 def frame(signals: Tensor, frame_length: int) -> Tensor:
-    """Cut beats ``[b, length]`` into consecutive frames ``[b, length // frame_length, frame_length]``."""
-    return signals.reshape(len(signals), -1, frame_length)
+    """Cut beats ``[b, leads, length]`` into frames ``[b, length // frame_length, leads, frame_length]``."""
+    frames: Tensor = signals.unflatten(2, (-1, frame_length))  # type: ignore[no-untyped-call]
+    return frames.transpose(1, 2)
 
 
 def check_frames(length: int, frame_length: int) -> None:
@@ -48,17 +49,14 @@ def check_frames(length: int, frame_length: int) -> None:
         )
 
 
-def signal_mask(frames: Tensor) -> Tensor:
-    """Which frames ``[b, n_frames, frame_length]`` hold signal: ``[b, n_frames] bool``.
+def signal_mask(lengths: Tensor, frames: Tensor) -> Tensor:
+    """Which frames ``[b, n_frames, leads, frame_length]`` hold signal: ``[b, n_frames] bool``.
 
-    Zero padding is at a beat's end, so every frame up to the last one with a non-zero sample counts; the first always
-    does, which keeps pooling over the frames of an all-zero beat finite.
+    Those that begin before a beat's end (`lengths`, ``[b]``); the first always does, which keeps pooling over the
+    frames of an empty beat finite.
     """
-    filled = (frames != 0).any(dim=2)
-    from_here_on = filled.flip(1).cumsum(dim=1).flip(1) > 0
-    first = torch.zeros_like(from_here_on)
-    first[:, 0] = True
-    return from_here_on | first
+    starts = torch.arange(frames.shape[1], device=frames.device) * frames.shape[3]
+    return starts < lengths.clamp(min=1)[:, None]
 
 
 def mean_and_max(steps: Tensor, mask: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecg_lightning.models.contract import BeatModel
-from ecg_lightning.models.layers import Conv1d, check_frames, frame, signal_mask
+from ecg_lightning.models.layers import Conv1d, as_images, check_frames, frame, signal_mask
 from ecg_lightning.models.registry import register
 
 
@@ -36,6 +36,7 @@ class Seq2Seq(BeatModel):
     Args:
         n_outputs: number of logits.
         length: samples a beat.
+        leads: leads of a beat.
         frame_length: samples a frame; must divide `length`.
         channels: width of the first convolution; the second and third double it.
         width: units of each direction of the encoder, and of the decoder.
@@ -48,6 +49,7 @@ class Seq2Seq(BeatModel):
         *,
         n_outputs: int = 5,
         length: int = 187,
+        leads: int = 1,
         frame_length: int = 17,
         channels: int = 32,
         width: int = 128,
@@ -57,7 +59,7 @@ class Seq2Seq(BeatModel):
         check_frames(length, frame_length)
         super().__init__(width=3 * width, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
         self.frame_length = frame_length
-        self.conv1 = Conv1d(1, channels, 5, padding=2)
+        self.conv1 = Conv1d(leads, channels, 5, padding=2)
         self.conv2 = Conv1d(channels, 2 * channels, 3, padding=1)
         self.conv3 = Conv1d(2 * channels, 4 * channels, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
@@ -68,19 +70,20 @@ class Seq2Seq(BeatModel):
         self.decoder = nn.LSTMCell(2 * width, width)
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Frames ``[b, n, frame_length]`` → one vector each, ``[b, n, 4 · channels]``."""
-        images = frames.flatten(0, 1)[:, None, None, :]
+        """Frames ``[b, n, leads, frame_length]`` → one vector each, ``[b, n, 4 · channels]``."""
+        images = as_images(frames.flatten(0, 1))
         features = F.max_pool2d(self.conv1(images).relu(), (1, 2))
         features = F.max_pool2d(self.conv2(features).relu(), (1, 2))
-        vectors: Tensor = self.conv3(features).relu().amax(dim=(2, 3))
-        return vectors.reshape(*frames.shape[:2], -1)
+        each: Tensor = self.conv3(features).relu().amax(dim=(2, 3))
+        vectors: Tensor = each.unflatten(0, (-1, frames.shape[1]))  # type: ignore[no-untyped-call]
+        return vectors
 
-    def forward_features(self, signals: Tensor) -> Tensor:
-        """Beats ``[b, length]`` → decoder state and attended context, ``[b, 3 · width]``."""
+    def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
+        """Beats ``[b, leads, length]`` and lengths ``[b]`` → decoder state and attended context, ``[b, 3 · width]``."""
         frames = frame(signals, self.frame_length)
         steps, (hidden, cell) = self.encoder(self.dropout(self.embed(frames)))
         state = torch.tanh(self.bridge_hidden(torch.cat([hidden[0], hidden[1]], dim=1)))
         memory = self.bridge_cell(torch.cat([cell[0], cell[1]], dim=1))
-        context = self.attention(state, steps, signal_mask(frames))
+        context = self.attention(state, steps, signal_mask(lengths, frames))
         state, _ = self.decoder(context, (state, memory))
         return torch.cat([state, context], dim=1)

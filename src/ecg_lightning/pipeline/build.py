@@ -1,130 +1,151 @@
-"""From a composed configuration to the parts of an experiment, ready to fit."""
+"""From a composed configuration to an experiment: beats that are split, and an estimator that is ready to fit."""
 
+import json
 import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
-from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from ecg_lightning.core import provenance
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.registry import make_context, make_source
+from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.pipeline import results
-from ecg_lightning.pipeline.record import begins_before
-from ecg_lightning.training.baselines import BASELINES
-from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
-from ecg_lightning.training.checkpoint import read_checkpoint
+from ecg_lightning.models import settings_of
+from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.training.checkpoint import Checkpoint, InputSpec, read_checkpoint
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier
+from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
 from ecg_lightning.training.tasks import Task, get_task
+from ecg_lightning.training.trainer import check_devices, make_trainer, set_epochs
 from ecg_lightning.training.transfer import Transfer, load_weights
 
 log = logging.getLogger(__name__)
 
 FOLDS_TESTED = ("test", "validation")
 
+REQUESTS: Mapping[str, Mapping[str, Any]] = {
+    "ckpt_path": {"ckpt_path": None},
+    "transfer": {"transfer.mode": "none", "transfer.checkpoint": None},
+    "compile": {"compile": False},
+}
+"""Parts of a configuration → settings that ask for something, with the values that ask for nothing.
 
-@dataclass(frozen=True)
+An estimator that does not use such a part refuses any other value. What every configuration has, such as a loss and an
+optimizer, it passes over instead: one experiment serves all models.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """The three parts that a configuration describes, ready to fit."""
+    """What a configuration describes, ready to fit.
 
+    Attributes:
+        cfg: the configuration.
+        config: the same in plain values, interpolations resolved.
+        composed: the same, interpolations unresolved: equal on every machine.
+        overrides: what was set on the command line; empty elsewhere.
+        datamodule: the beats, split.
+        estimator: learns from them.
+        output_dir: folder for what the run leaves.
+    """
+
+    cfg: DictConfig
+    config: Mapping[str, Any]
+    composed: Mapping[str, Any]
+    overrides: tuple[str, ...]
     datamodule: BeatDataModule
-    classifier: BeatClassifier
-    trainer: pl.Trainer
+    estimator: Estimator
+    output_dir: Path
 
 
 def build(cfg: DictConfig) -> Experiment:
-    """Load and split the beats, and build network and Trainer; nothing is written.
+    """Load and split the beats, and make the estimator; nothing is written.
 
     Raises:
         DataError: the beats are absent or damaged.
         ConfigError: settings that do not fit each other or the beats.
         CheckpointError: ``ckpt_path`` or ``transfer.checkpoint`` cannot be read or does not fit.
     """
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    if cfg.model.name in BASELINES:
-        raise ConfigError(f"model={cfg.model.name} is a baseline of scikit-learn: it has no network to build")
-    check_choices(cfg)
-    if cfg.ckpt_path is not None and not Path(cfg.ckpt_path).is_file():
-        raise ConfigError(f"ckpt_path={cfg.ckpt_path} is not there; give the checkpoints/last.ckpt of a run to resume")
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    task = get_task(cfg.task.name)
-    transfer = Transfer(**plain["transfer"])
-    if cfg.ckpt_path is not None:
-        _check_resumed(cfg.ckpt_path, plain)
-    source = None
-    if transfer.arm != "none":
-        source = read_checkpoint(plain["transfer"]["checkpoint"])
-    elif transfer.checkpoint is not None:
-        log.warning("transfer=none starts from fresh weights: transfer.checkpoint=%s is not read", transfer.checkpoint)
-    trainer = _make_trainer(cfg)
-    _check_devices(trainer, transfer)
-    datamodule = make_datamodule(plain)
+    Settings.from_config(cfg)
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    composed: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False)  # type: ignore[assignment]
+    overrides = tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else ()
+    output_dir = Path(config["output_dir"])
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+
+    kind = estimator_type(config["model"]["name"])
+    _check_choices(config, kind)
+    task = get_task(config["task"]["name"])
+    model = _model_settings(config)
+    transfer = Transfer(**config["transfer"])
+    resumed = None if config["ckpt_path"] is None else _read_resumed(config["ckpt_path"])
+    start = _read_start(transfer)
+    trainer = make_trainer(config) if "trainer" in kind.uses else None
+    if trainer is not None:
+        check_devices(trainer, transfer)
+
+    datamodule = make_datamodule(config)
     datamodule.setup()
     beats = datamodule.beats
     check_classes(beats, task)
-    plain["trainer"]["max_epochs"] = _set_epochs(trainer, cfg, len(datamodule.datasets["train"]))
-    if source and source.about and source.about["fs"] != beats.fs:
-        log.warning("%s learned from beats at %g Hz, these have %g Hz", source.path, source.about["fs"], beats.fs)
-    if source and source.hyperparameters:
-        theirs, own = (begins_before(config) for config in (source.about.get("config", {}), plain))
-        if theirs != own:
-            log.warning(
-                "%s learned from beats that begin %g s before their R peak, these %g s", source.path, theirs, own
-            )
-    classifier = BeatClassifier(
-        task=task.name,
-        model=plain["model"],
-        length=beats.length,
-        context=list(beats.context_names) or None,
-        optimizer=plain["optimizer"],
-        loss={key: value for key, value in plain["loss"].items() if key != "name"},
-        class_counts={"training": datamodule.training_counts(), "drawn": datamodule.drawn_counts()},
-        transfer=plain["transfer"],
-        about={
-            "classes": list(task.classes),
-            "fs": beats.fs,
-            "data": {
-                **beats.origin,
-                "synthetic": beats.synthetic,
-                "fingerprint": beats.fingerprint,
-                "protocol": datamodule.folds.protocol,
-            },
-            "config": plain,
-            "versions": provenance.versions(),
-            "git": provenance.git_revision(),
-            "origin": source.origin() if source else None,
-        },
+    spec = InputSpec.of(beats, config["dataset"]["leads"])
+    if trainer is not None:
+        config["trainer"]["max_epochs"] = set_epochs(trainer, config, len(datamodule.datasets["train"]))
+    stated = {
+        "task": task.name,
+        "model": model,
+        "input": spec.plain(),
+        "about": _about(config, task, datamodule, start),
+    }
+    if trainer is None:
+        checkpoint = output_dir / "checkpoints" / "best.ckpt"
+        estimator: Estimator = SklearnEstimator(stated, seed=config["seed"], checkpoint=checkpoint)
+    else:
+        if resumed is not None:
+            _check_resumed(resumed, stated, transfer)
+        classifier = BeatClassifier(
+            **stated,
+            optimizer=config["optimizer"],
+            loss={key: value for key, value in config["loss"].items() if key != "name"},
+            class_counts={"training": datamodule.training_counts(), "drawn": datamodule.drawn_counts()},
+            transfer=config["transfer"],
+        )
+        if start is not None:
+            _compare_inputs(start, spec)
+            load_weights(classifier.model, model["name"], transfer, start)
+        if config["compile"]:
+            classifier.model.compile()
+        estimator = NetworkEstimator(classifier, trainer, resume=config["ckpt_path"])
+    return Experiment(
+        cfg=cfg,
+        config=config,
+        composed=composed,
+        overrides=overrides,
+        datamodule=datamodule,
+        estimator=estimator,
+        output_dir=output_dir,
     )
-    if source:
-        load_weights(classifier.model, cfg.model.name, classifier.transfer, source)
-    if cfg.compile:
-        classifier.model.compile()
-    return Experiment(datamodule, classifier, trainer)
 
 
 def make_datamodule(plain: Mapping[str, Any]) -> BeatDataModule:
-    """The datamodule of a composed configuration in plain values, such as a checkpoint keeps; nothing is read yet.
+    """The beats that a configuration describes, not yet read.
+
+    Args:
+        plain: the configuration in plain values, interpolations resolved.
 
     Raises:
         ConfigError: unknown source, impossible split.
     """
-    split = dict(plain["split"])
     return BeatDataModule(
-        make_source(plain["source"], plain["dataset"], Path(plain["data_dir"]).expanduser()),
+        make_source(plain["source"], plain["dataset"], plain["context"], Path(plain["data_dir"]).expanduser()),
         cache_dir=Path(plain["cache_dir"]).expanduser(),
-        split_seed=split.pop("seed"),
-        **split,
+        split=plain["split"],
         drop_duplicates=plain["dataset"]["drop_duplicates"],
         batch_size=plain["optimizer"]["batch_size"],
         resampling=plain["augmentation"]["resampling"],
@@ -136,7 +157,7 @@ def make_datamodule(plain: Mapping[str, Any]) -> BeatDataModule:
 
 
 def check_classes(beats: Beats, task: Task) -> None:
-    """Refuse beats whose classes are not the answers of the task.
+    """Refuse beats whose classes are not those of the task.
 
     Raises:
         ConfigError: they differ.
@@ -149,98 +170,96 @@ def check_classes(beats: Beats, task: Task) -> None:
         )
 
 
-def check_choices(cfg: DictConfig) -> None:
-    """Refuse what Hydra lets pass because it is no group."""
-    if cfg.tested not in FOLDS_TESTED:
-        raise ConfigError(f"tested={cfg.tested}: choose one of {', '.join(FOLDS_TESTED)}")
-    if cfg.report not in results.REPORTS:
-        raise ConfigError(f"report={cfg.report}: choose one of {', '.join(results.REPORTS)}")
-    if cfg.monitor not in MONITORED:
-        raise ConfigError(f"monitor={cfg.monitor} is not computed in validation; choose one of {', '.join(MONITORED)}")
+def _check_choices(config: Mapping[str, Any], kind: type[Estimator]) -> None:
+    """Refuse what Hydra accepts because it is no group, and what this kind of model cannot do."""
+    for key, choices in (("tested", FOLDS_TESTED), ("monitor", MONITORED)):
+        if config[key] not in choices:
+            raise ConfigError(f"{key}={config[key]}: choose one of {', '.join(choices)}")
+    name = config["model"]["name"]
+    for part, neutral in REQUESTS.items():
+        for setting, nothing in neutral.items():
+            group, _, key = setting.partition(".")
+            value = config[group][key] if key else config[group]
+            if part not in kind.uses and value != nothing:
+                raise ConfigError(f"model={name} cannot use {setting}={value}; leave it out")
+    if passed_over := sorted(NetworkEstimator.uses - kind.uses):
+        log.info("model=%s does not use %s", name, ", ".join(passed_over))
 
 
-def _check_resumed(path: str, plain: Mapping[str, Any]) -> None:
-    """Refuse to resume what is no checkpoint, or a run of another network or question."""
-    told = read_checkpoint(path).hyperparameters
-    if told is None:
+def _model_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's settings, with the configuration's ``dropout`` where it is set and the model has one."""
+    model, dropout = dict(config["model"]), config.get("dropout")
+    if dropout is None:
+        return model
+    if "dropout" in settings_of(model["name"]):
+        return {**model, "dropout": dropout}
+    log.info("model=%s has no dropout: dropout=%s has no effect", model["name"], dropout)
+    return model
+
+
+def _read_resumed(path: str) -> Checkpoint:
+    if not Path(path).is_file():
+        raise ConfigError(f"ckpt_path={path} is not there; give the checkpoints/last.ckpt of a run to resume")
+    checkpoint = read_checkpoint(path)
+    if checkpoint.hyperparameters is None:
         raise ConfigError(f"ckpt_path={path} holds weights alone; to start from them: transfer=… transfer.checkpoint=…")
-    now = {
-        "task": plain["task"]["name"],
-        "model": plain["model"],
-        "transfer.arm": plain["transfer"]["arm"],
-        "context": list(make_context(plain["dataset"]).names),
+    return checkpoint
+
+
+def _read_start(transfer: Transfer) -> Checkpoint | None:
+    if transfer.checkpoint is None:
+        return None
+    if transfer.mode == "none":
+        log.warning("transfer=none is a random initialisation: transfer.checkpoint=%s is not read", transfer.checkpoint)
+        return None
+    return read_checkpoint(transfer.checkpoint)
+
+
+def _about(
+    config: Mapping[str, Any], task: Task, datamodule: BeatDataModule, start: Checkpoint | None
+) -> dict[str, Any]:
+    """What a checkpoint states beside the model: where it comes from, in plain values."""
+    beats = datamodule.beats
+    return {
+        "classes": list(task.classes),
+        "fs": beats.fs,
+        "data": {**beats.origin, "synthetic": beats.synthetic, "fingerprint": beats.fingerprint},
+        "protocol": json.loads(json.dumps(asdict(datamodule.folds.protocol))),
+        "config": config,
+        "versions": provenance.versions(),
+        "git": provenance.git_revision(),
+        "origin": start.origin() if start else None,
     }
-    then = {
-        "task": told["task"],
-        "model": told["model"],
-        "transfer.arm": (told.get("transfer") or {}).get("arm", "none"),
-        "context": told.get("context") or [],
+
+
+def _check_resumed(checkpoint: Checkpoint, stated: Mapping[str, Any], transfer: Transfer) -> None:
+    """Refuse to resume a run of another network, task or input."""
+    then = checkpoint.require()
+    pairs = {
+        "task": (then["task"], stated["task"]),
+        "model": (then["model"], stated["model"]),
+        "transfer": ((then.get("transfer") or {}).get("mode", "none"), transfer.mode),
+        "length": (checkpoint.input.length, stated["input"]["length"]),
+        "leads": (list(checkpoint.input.leads), stated["input"]["leads"]),
+        "context": (list(checkpoint.input.context), stated["input"]["context"]),
     }
-    for key, value in now.items():
-        if then[key] != value:
+    for key, (had, has) in pairs.items():
+        if had != has:
             raise ConfigError(
-                f"ckpt_path={path} cannot be resumed: its run had {key} {then[key]}, this one has {value}; "
+                f"ckpt_path={checkpoint.path} cannot be resumed: its run had {key} {had}, this one has {has}; "
                 "give the settings of that run"
             )
 
 
-def _check_devices(trainer: pl.Trainer, transfer: Transfer) -> None:
-    """Refuse what goes wrong without a word on several devices."""
-    if trainer.world_size == 1:
+def _compare_inputs(start: Checkpoint, spec: InputSpec) -> None:
+    """Say where pretrained weights come from beats of another kind."""
+    if start.hyperparameters is None:
         return
-    if transfer.frozen_epochs:
-        # DistributedDataParallel looks once, at the start, for the weights whose gradients it averages.
-        raise ConfigError("transfer.frozen_epochs needs a single device: trainer.devices=1, or frozen_epochs=0")
-    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if sweeping and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-        raise ConfigError(
-            f"a sweep of jobs on {trainer.world_size} devices each: every further process would start the whole sweep "
-            "again; use trainer.devices=1 in a sweep, or start the jobs one by one"
-        )
-
-
-def _make_trainer(cfg: DictConfig) -> pl.Trainer:
-    try:
-        trainer: pl.Trainer = instantiate(
-            cfg.trainer,
-            max_epochs=-1 if cfg.trainer.max_epochs is None else cfg.trainer.max_epochs,
-            check_val_every_n_epoch=1 if _validation_is_free(cfg) else cfg.trainer.check_val_every_n_epoch,
-            callbacks=_instantiate_all(cfg.callbacks),
-            logger=_instantiate_all(cfg.logger),
-            plugins=AtomicCheckpointIO(),
-            default_root_dir=cfg.output_dir,
-            enable_model_summary=False,
-            use_distributed_sampler=False,  # the datamodule deals its batches out to the ranks itself
-        )
-    except InstantiationException as error:
-        raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
-    return trainer
-
-
-VALIDATIONS = 50
-"""About how many of them, where epochs are so short that one after each would cost more than the training."""
-
-
-def _set_epochs(trainer: pl.Trainer, cfg: DictConfig, n_train: int) -> int | None:
-    """Let the Trainer take about ``optimizer.steps`` steps, in whole epochs; the number of epochs, None without limit.
-
-    The learning rate falls to its end with the last step, and the weights of the last steps are those that validation
-    should see: hence whole epochs, and whole intervals between validations. Several devices share out the same beats.
-    """
-    if cfg.trainer.max_epochs is not None or cfg.trainer.max_steps != -1:
-        return None if cfg.trainer.max_epochs is None else int(cfg.trainer.max_epochs)
-    epochs: int = max(1, round(cfg.optimizer.steps / math.ceil(n_train / cfg.optimizer.batch_size)))
-    if _validation_is_free(cfg):
-        trainer.check_val_every_n_epoch = every = max(1, epochs // VALIDATIONS)
-        epochs = epochs // every * every
-    trainer.fit_loop.max_epochs = epochs
-    return epochs
-
-
-def _validation_is_free(cfg: DictConfig) -> bool:
-    return cfg.trainer.check_val_every_n_epoch is None and cfg.trainer.val_check_interval is None
-
-
-def _instantiate_all(group: DictConfig | None) -> list[Any]:
-    """What a group describes, without the entries that were set to null."""
-    return [instantiate(settings) for settings in (group or {}).values() if settings is not None]
+    then = start.input
+    for what, had, has in (
+        ("sampled at", then.fs, spec.fs),
+        ("that begin before their R peak by", then.cut.get("before", 0.0), spec.cut.get("before", 0.0)),
+    ):
+        if had is not None and had != has:
+            unit = "Hz" if what == "sampled at" else "s"
+            log.warning("%s learnt from beats %s %g %s, these have %g %s", start.path, what, had, unit, has, unit)

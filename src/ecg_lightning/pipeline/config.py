@@ -1,31 +1,144 @@
-"""Configurations: composing them as the command line does, and the settings of the process that they run in."""
+"""Configurations: where they are, composing them as the command line does, and the settings of the process they run in.
+
+Light to import: the command line answers ``--help`` from here.
+"""
 
 import logging
+import re
+import shlex
+import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from omegaconf import DictConfig
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.plugins import added
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def compose(overrides: Iterable[str] = (), *, output_dir: Path | str, config_dir: Path | str = "conf") -> DictConfig:
-    """The configuration that ``python train.py`` would run with these overrides, for notebooks and tests.
+def conf_dir() -> Path:
+    """The folder of the package's own configurations: in the package where it is installed, else beside ``src``."""
+    packed = PACKAGE / "conf"
+    return packed if packed.is_dir() else PACKAGE.parents[1] / "conf"
+
+
+def added_conf_dirs() -> list[Path]:
+    """Folders of the configurations that other packages add, by entry points of the group ``ecg_lightning.conf``.
+
+    Raises:
+        ConfigError: such a package cannot be imported.
+    """
+    return [Path(folder) for package in added("ecg_lightning.conf").values() for folder in package.__path__]
+
+
+def choices(folders: Iterable[Path]) -> dict[str, list[str]]:
+    """Groups and their choices in folders of configurations; files that begin with ``_`` are bases of others."""
+    found: dict[str, set[str]] = {}
+    for folder in folders:
+        for file in folder.glob("*/*.yaml"):
+            if not file.name.startswith("_") and file.parent.name != "hydra":
+                found.setdefault(file.parent.name, set()).add(file.stem)
+    return {group: sorted(found[group]) for group in sorted(found)}
+
+
+def compose(
+    overrides: Iterable[str] = (), *, output_dir: Path | str | None = None, config_dir: Path | str | None = None
+) -> "DictConfig":
+    """The configuration that ``ecg-lightning train`` would run with these overrides, for notebooks and tests.
+
+    Hydra's global state is neither needed nor changed.
 
     Args:
         overrides: as on the command line, such as ``model=seq``.
-        output_dir: folder for what the run leaves.
-        config_dir: the project's ``conf``.
-    """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
+        output_dir: folder for what the run leaves; None names one in ``outputs`` by time, task and model.
+        config_dir: folder with more choices, as ``--config-dir``.
 
-    with initialize_config_dir(str(Path(config_dir).absolute()), version_base="1.3"):
-        return hydra_compose("train", overrides=[*overrides, f"output_dir={Path(output_dir).absolute()}"])
+    Raises:
+        ConfigError: there is no such choice, setting or folder.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.utils import setup_globals
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf import open_dict
+    from omegaconf.errors import OmegaConfBaseException
+
+    setup_globals()
+    search_path = create_config_search_path(str(conf_dir()))
+    for folder in added_conf_dirs():
+        search_path.append("ecg_lightning.conf", f"file://{folder}")
+    if config_dir is not None:
+        own = Path(config_dir).expanduser().absolute()
+        if not own.is_dir():
+            raise ConfigError(f"config_dir={config_dir} is no folder; give one that holds folders such as model/")
+        search_path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
+    try:
+        loader = ConfigLoaderImpl(search_path)
+        cfg = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN, from_shell=False)
+        folder = Path(cfg.hydra.run.dir if output_dir is None else output_dir)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_sentence(error)) from error
+    cfg.output_dir = str(folder.expanduser().absolute()).replace("${", "\\${")
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def one_sentence(error: Exception) -> str:
+    """What Hydra says of a wrong override, on one line and with the settings that there are."""
+    said = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
+    return said + known_settings(error)
+
+
+def known_settings(error: BaseException | None) -> str:
+    """The settings of the group in which one was not found, as the end of a sentence; empty for other errors."""
+    from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
+
+    while error is not None:
+        if isinstance(error, OmegaConfBaseException) and isinstance(error.parent_node, DictConfig):
+            group, _, name = str(error.full_key).rpartition(".")
+            return f"; {group or 'the configuration'} has no {name}, but {', '.join(map(str, error.parent_node))}"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def override(setting: str, value: object) -> str:
+    """``setting=value`` for Hydra's command line, quoted where its grammar asks for it."""
+    text = str(value)
+    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", text, re.ASCII)
+    if plain and text.lower() not in ("null", "true", "false", "inf", "nan"):
+        return f"{setting}={text}"
+    # Before a quote and at the end a backslash escapes, elsewhere it stands for itself; a $ would be an interpolation.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text)
+    escaped = escaped.replace("${", "\\${")
+    return f"{setting}='{escaped}'"
+
+
+def command_again(settings: Mapping[str, object]) -> str:
+    """This process's command line, ready for a shell, with these settings in place of its own."""
+    program = sys.argv[:1]
+    if program[0].endswith("__main__.py"):
+        program = [Path(sys.executable).name, "-m", PACKAGE.name]
+    elif program[0].endswith(".py"):
+        program = [Path(sys.executable).name, *program]
+    else:
+        program = [Path(program[0]).name]
+    kept = [word for word in sys.argv[1:] if word.lstrip("+").partition("=")[0] not in settings]
+    return shlex.join([*program, *kept, *(override(*setting) for setting in settings.items())])
 
 
 def quiet() -> None:
     """Silence advice that does not apply here."""
+    import torch
+
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # TensorFloat-32

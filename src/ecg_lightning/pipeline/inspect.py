@@ -1,54 +1,57 @@
-"""What a checkpoint tells of itself, and how two differ: in plain values for programs, in 80 columns for readers."""
+"""What a checkpoint states of itself, and how two differ, in plain values."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
+from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.models import BeatModel
+from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import Checkpoint, guess_network
+from ecg_lightning.training.estimator import estimator_type
 from ecg_lightning.training.tasks import get_task
 from ecg_lightning.training.transfer import Transfer
 
-CUT = ("rr_factor", "margin", "before", "scaling")
-"""Settings of the cut beside sampling rate and length."""
-
-
-COMPARED = ("task", "network", "beats", "data", "split", "transfer", "chain", "training", "scores", "versions", "git")
-"""What of a description says how the weights came to be."""
+COMPARED = (
+    "task", "network", "beats", "data", "protocol", "split", "transfer", "chain", "training", "scores", "versions",
+    "git",
+)  # fmt: skip
+"""What of a description states how the weights came to be."""
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """All that a checkpoint tells, in plain values that are ready for JSON.
+    """All that a checkpoint states, in plain values that are ready for JSON.
 
     Returns:
-        What a plain state dict does not tell is None:
+        What a plain state dict does not state is None:
 
         - ``file``, ``kind`` (``checkpoint`` or ``state_dict``);
         - ``task``: ``name``, ``classes``, ``positive``;
-        - ``network``: ``name`` (None if it cannot be guessed), ``guessed``, ``settings``, ``n_outputs``,
-          ``n_parameters``, ``n_frozen``;
+        - ``network``: ``name`` (None if it cannot be guessed), ``baseline`` (a reference model), ``guessed``,
+          ``settings``, ``n_outputs``, ``n_parameters``, ``n_frozen``;
         - ``layers``: a list with ``name``, ``part`` (``backbone`` or ``head``), ``frozen``, ``n_parameters`` and
-          ``shapes`` by weight;
-        - ``beats``: ``fs`` in Hz, ``length``, ``lead``, ``cut``, ``context`` (names of what comes with a beat);
-        - ``data``: ``source``, ``dataset``, ``synthetic``, ``fingerprint``, ``protocol``; ``split``: its settings;
-        - ``transfer``: ``arm`` and what belongs to it; ``chain``: what it started from, what that started from, …;
+          ``shapes`` by weight; of a reference model, one entry for each of its arrays, of the ``backbone``;
+        - ``beats``: ``fs`` in Hz, ``length``, ``leads``, ``cut``, ``context`` (names of what comes with a beat);
+        - ``data``: ``source``, ``dataset``, ``synthetic``, ``fingerprint``, ``protocol`` (as a sentence); ``protocol``:
+          its fields; ``split``: its settings;
+        - ``transfer``: ``mode`` and what belongs to it; ``chain``: what it started from, what that started from, …;
         - ``training``: ``epoch`` (in which it was saved), ``step``, ``max_epochs``, ``seed``, ``precision``,
-          ``optimizer``, ``augmentation``;
+          ``optimizer``, ``augmentation``; those that a model does not use are None;
         - ``scores``: ``validation``; ``test``, from the ``scores.json`` beside the run's best checkpoint;
         - ``versions``, ``git``.
 
     Raises:
-        CheckpointError: what it tells is not of the form that this project writes.
+        CheckpointError: what it states is not of the form that this project writes.
     """
     try:
-        description = _told(checkpoint) | _weights(checkpoint)
-    except (KeyError, TypeError, AttributeError, IndexError, ConfigError) as error:
-        raise CheckpointError(f"{checkpoint.path} tells of itself what cannot be read: {error}") from error
+        description = _stated(checkpoint) | _weights(checkpoint)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"{checkpoint.path} states of itself what cannot be read: {error}") from error
     finite: dict[str, Any] = _finite(description)
     return finite
 
@@ -58,7 +61,7 @@ def compare(first: Checkpoint, second: Checkpoint) -> dict[str, Any]:
 
     Returns:
         - ``files``: both;
-        - ``differences``: dotted name of what `describe` tells → its two values;
+        - ``differences``: dotted name of what `describe` gives → its two values;
         - ``layers``: a list with ``name`` and ``state`` (``equal`` to the last bit, ``different``, ``shape``,
           ``only first``, ``only second``); where different, ``largest`` (the largest absolute difference of a weight)
           and ``relative`` (the length of the difference divided by the length of the first).
@@ -86,15 +89,17 @@ def compare(first: Checkpoint, second: Checkpoint) -> dict[str, Any]:
 
 def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
     """What the weights show by themselves."""
-    told = checkpoint.hyperparameters
+    stated, name = checkpoint.hyperparameters, checkpoint.model
+    baseline = name is not None and estimator_type(name).baseline
     n_outputs = checkpoint.weights.get(f"{BeatModel.head_names[-1]}.bias")
-    frozen = bool(told and Transfer(**(told["transfer"] or {})).is_frozen((checkpoint.epoch or 1) - 1))
+    transfer = (stated or {}).get("transfer")
+    frozen = bool(transfer and Transfer(**transfer).is_frozen((checkpoint.epoch or 1) - 1))
     layers: list[dict[str, Any]] = []
-    for name, weights in _by_layer(checkpoint.weights).items():
-        part = "head" if _is_head(name) else "backbone"
+    for layer, weights in _by_layer(checkpoint.weights).items():
+        part = "head" if _is_head(layer) else "backbone"
         layers.append(
             {
-                "name": name,
+                "name": layer,
                 "part": part,
                 "frozen": frozen and part == "backbone",
                 "n_parameters": sum(weight.numel() for weight in weights.values()),
@@ -103,46 +108,52 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
         )
     layers.sort(key=lambda layer: _is_head(layer["name"]))  # the state dict has the head first
     network = {
-        "name": told["model"]["name"] if told else guess_network(checkpoint.weights),
-        "settings": {key: value for key, value in told["model"].items() if key != "name"} if told else None,
+        "name": name or guess_network(checkpoint.weights),
+        "baseline": baseline,
+        "settings": {key: value for key, value in stated["model"].items() if key != "name"} if stated else None,
         "n_outputs": None if n_outputs is None else len(n_outputs),
         "n_parameters": sum(layer["n_parameters"] for layer in layers),
         "n_frozen": sum(layer["n_parameters"] for layer in layers if layer["frozen"]),
     }
     return {
         "file": str(checkpoint.path),
-        "kind": "state_dict" if told is None else "checkpoint",
-        "network": network | {"guessed": told is None and network["name"] is not None},
+        "kind": "state_dict" if stated is None else "checkpoint",
+        "network": network | {"guessed": stated is None and network["name"] is not None},
         "layers": layers,
     }
 
 
-def _told(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the run told; a checkpoint made from Python may have been told less than a run tells."""
-    told, about = checkpoint.hyperparameters, checkpoint.about
-    if told is None:
+def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the run stated; a checkpoint made from Python may state less than a run does."""
+    stated, about = checkpoint.hyperparameters, checkpoint.about
+    if stated is None:
         return dict.fromkeys(COMPARED) | {"chain": []}
-    task, data, config = get_task(told["task"]), about.get("data", {}), about.get("config", {})
-    cut = data.get("cut", data)
-    trainer = config.get("trainer", {})
+    task, spec, data, config = (
+        get_task(stated["task"]),
+        checkpoint.input,
+        about.get("data", {}),
+        about.get("config", {}),
+    )
+    trainer = config.get("trainer", {}) if stated.get("optimizer") else {}
     return {
         "task": {"name": task.name, "classes": list(task.classes), "positive": task.positive},
         "beats": {
-            "fs": about.get("fs"),
-            "length": told["length"],
-            "lead": data.get("lead"),
-            "cut": {key: cut[key] for key in CUT if key in cut},
-            "context": told.get("context"),
+            "fs": spec.fs,
+            "length": spec.length,
+            "leads": list(spec.leads),
+            "cut": dict(spec.cut),
+            "context": list(spec.context) or None,
         },
         "data": {
             "source": data.get("source"),
             "dataset": data.get("dataset"),
             "synthetic": bool(data.get("synthetic")),
             "fingerprint": data.get("fingerprint"),
-            "protocol": data.get("protocol"),
+            "protocol": _sentence(about.get("protocol")),
         },
+        "protocol": about.get("protocol"),
         "split": config.get("split"),
-        "transfer": told["transfer"] or {"arm": "none"},
+        "transfer": stated.get("transfer") or {"mode": "none"},
         "chain": list(_chain(about.get("origin"))),
         "training": {
             "epoch": checkpoint.epoch,
@@ -150,13 +161,22 @@ def _told(checkpoint: Checkpoint) -> dict[str, Any]:
             "max_epochs": trainer.get("max_epochs"),
             "seed": config.get("seed"),
             "precision": trainer.get("precision"),
-            "optimizer": told["optimizer"],
+            "optimizer": stated.get("optimizer"),
             "augmentation": config.get("augmentation"),
         },
         "scores": {"validation": dict(checkpoint.scores or {}), "test": _test_scores(checkpoint)},
         "versions": about.get("versions"),
         "git": about.get("git"),
     }
+
+
+def _sentence(fields: Mapping[str, Any] | None) -> str | None:
+    if fields is None:
+        return None
+    try:
+        return TypeAdapter(Protocol).validate_python(fields).sentence()
+    except ValidationError as error:
+        raise ValueError(f"protocol has {error.errors()[0]['msg']}") from error
 
 
 def _chain(origin: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
@@ -167,17 +187,14 @@ def _chain(origin: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
 
 def _test_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """From the run's ``scores.json``, if it is beside the checkpoint and of it: a run tests its best one."""
-    file = checkpoint.path.parent.parent / "scores.json"
     try:
-        scores = json.loads(file.read_text(encoding="utf-8"))
-        own = (scores["best_epoch"], scores["fingerprint"], scores["n_parameters"])
-        n_parameters = sum(weight.numel() for weight in checkpoint.weights.values())
-        if own != (checkpoint.epoch, checkpoint.about.get("data", {}).get("fingerprint"), n_parameters):
-            return None
-        figures: dict[str, Any] = {key: value for key, value in scores["test"].items() if key != "confusion"}
-    except (OSError, ValueError, KeyError, TypeError):
+        record = RunRecord.read(checkpoint.path.parent.parent / "scores.json")
+    except DataError:
         return None
-    return figures
+    n_parameters = sum(weight.numel() for weight in checkpoint.weights.values())
+    of_record = (record.model, record.best_epoch, record.fingerprint, record.n_parameters)
+    own = (checkpoint.model, checkpoint.epoch, checkpoint.about.get("data", {}).get("fingerprint"), n_parameters)
+    return {key: value for key, value in record.test.items() if key != "confusion"} if of_record == own else None
 
 
 def _section(key: str) -> int:
@@ -189,11 +206,11 @@ def _is_head(layer: str) -> bool:
 
 
 def _by_layer(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Module → its own weights by their last name."""
+    """Module → its own weights by their last name; an array that belongs to no module stands alone."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, weight in weights.items():
         layer, _, last = name.rpartition(".")
-        layers.setdefault(layer, {})[last] = weight
+        layers.setdefault(layer or name, {})[last] = weight
     return layers
 
 

@@ -1,15 +1,17 @@
-"""The jobs of a sweep: each in a folder of its own name, done once, taken up where it stopped; and the closing tables.
+"""The jobs of a sweep: each in a folder of its own name, done once, resumed where it stopped; and what to check first.
 
-A sweep that was interrupted, or one with more values, is started with the same ``hydra.sweep.dir``: jobs are told by
-`config_digest`, finished ones give their score at once, and one that was stopped in its middle goes on from its
-``checkpoints/last.ckpt`` to the figures it would have had.
+A sweep that was interrupted, or one with more values, is started with the same ``hydra.sweep.dir``: a job is known
+by its `config_digest`, finished ones give their score at once, and one that was stopped in its middle resumes from its
+``checkpoints/last.ckpt`` to the scores it would have had.
 """
 
+import importlib.util
 import json
 import logging
+import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,35 +23,39 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.core.errors import CheckpointError, ConfigError, EcgLightningError
+from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError, EcgLightningError
 from ecg_lightning.core.provenance import OWN_LAST, config_digest
+from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
+
+EXTRAS = {"hydra_joblib_launcher": "sweeps", "hydra_submitit_launcher": "cluster", "hydra_optuna_sweeper": "search"}
+"""What to install for our configurations of launchers and sweepers."""
 
 FAILURE_FILE = "failure.json"
 HYDRA_FOLDER = ".hydra"
 
 
-def run_sweep_job(cfg: DictConfig) -> float | None:
+def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], RunRecord]) -> float | None:
     """Run one job of a sweep, unless it is finished.
 
-    A failure is reported at once and left in the job's folder, and the other jobs go on; `SweepSummary` names it again
-    at the end.
+    A failure is reported at once and left in the job's folder, and the other jobs continue; the table at the sweep's
+    end names it again.
+
+    Args:
+        cfg: the job's configuration.
+        run: runs it; gives what it filed.
 
     Returns:
         The validation score that chose the checkpoint, or None if the job failed.
     """
     folder = Path(cfg.output_dir)
     try:
-        with _claimed(folder):
-            scores = _finished(cfg, folder)
-            if scores is None:
+        with claimed(folder):
+            record = _finished(cfg, folder)
+            if record is None:
                 (folder / FAILURE_FILE).unlink(missing_ok=True)
-                cfg = _taken_up(cfg, folder)
-                # Heavy, and not needed where all is done.
-                from ecg_lightning.pipeline.train import train
-
-                scores = train(cfg)
+                record = run(_resumed(cfg, folder))
             (folder / FAILURE_FILE).unlink(missing_ok=True)
     except EcgLightningError as error:
         _leave_failure(folder, error)
@@ -57,75 +63,83 @@ def run_sweep_job(cfg: DictConfig) -> float | None:
         traceback.print_exc()
         _leave_failure(folder, error)
     else:
-        score: float | None = scores["val"][scores["monitor"].removeprefix("val/")]
-        return score
+        return score_of(record)
     return None
 
 
-class SweepSummary(Callback):
-    """Ends a sweep with one table of the jobs in its folder, and a non-zero exit if one failed.
+def score_of(record: RunRecord) -> float | None:
+    """The validation score that chose the checkpoint, which a search optimises."""
+    score: float | None = getattr(record.val, record.monitor.removeprefix("val/"))
+    return score
 
-    Jobs that are folds of one cross-validation, repetitions with other seeds, or points of a low-data curve are also
-    put together: in further tables, in ``pooled.json`` and in ``low_data.png``.
-    """
 
-    def __init__(self) -> None:
-        self._failed_before: dict[Path, int] = {}
+class Preflight(Callback):
+    """Ends a start whose folder cannot be written, or whose plugin is absent, with one line instead of a traceback."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Look at the run's folder."""
+        _check_writable("hydra.run.dir", Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at what failed before; those of these jobs that did are run again."""
-        self._failed_before = _failures(Path(config.hydra.sweep.dir))
+        """Look at the sweep's folder and plugins."""
+        _check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
+        for part in ("launcher", "sweeper"):
+            _check_installed(f"hydra/{part}={config.hydra.runtime.choices[f'hydra/{part}']}", config.hydra[part])
+        # Hydra sets it in the jobs alone, and an interrupted sweep prints its folder.
+        HydraConfig.instance().set_config(config)
 
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print the tables."""
-        from rich.console import Console
 
-        from ecg_lightning.report import plots
-        from ecg_lightning.report.tables import comparison_table, pooled_tables
-        from ecg_lightning.runs import aggregate as pooling
+def _check_installed(choice: str, plugin: DictConfig) -> None:
+    module = plugin["_target_"].rpartition(".")[0]
+    try:
+        importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        extra = next((extra for package, extra in EXTRAS.items() if package in module), None)
+        _refuse(f"{choice} needs " + (f"pip install 'ecg-lightning[{extra}]'" if extra else f"the module {module}"))
 
-        folder = Path(config.hydra.sweep.dir)
-        failed = _failures(folder).items() - self._failed_before.items()
-        failures = {file.parent.name: json.loads(file.read_text())["error"] for file, _ in sorted(failed)}
-        console = Console()
-        try:
-            runs = pooling.read_runs(folder)
-            typed = pooling.varying_overrides(runs)
-            named = {f"{run.folder.name} {typed[run.folder]}".strip(): run.scores for run in runs}
-            console.print(comparison_table(named, failures))
-            pooled = pooling.pool(runs)
-            if any(pooled.values()):
-                console.print(pooled_tables(pooled))
-                with atomic_write(folder / "pooled.json") as partial:
-                    partial.write_text(json.dumps(pooled, indent=2) + "\n")
-            if pooled["low_data"]:
-                plots.low_data_picture(pooled["low_data"], folder / "low_data.png")
-        except EcgLightningError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
-        console.print(f"Results in {folder}", soft_wrap=True)
-        if failures:
-            sys.exit(1)
+
+def _check_writable(setting: str, folder: Path) -> None:
+    # Nothing is made yet: Hydra does that, or makes another one if the time in its name has moved on.
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "no folder" if not there.is_dir() else "not writable"
+        _refuse(f"cannot write to {folder}: {there} is {why}; choose another {setting}")
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """The folder, for this process alone.
+def claimed(folder: Path) -> Iterator[None]:
+    """The folder, for this process alone, and those it starts for further devices.
 
     Raises:
         ConfigError: another one is at work in it.
     """
+    if "LOCAL_RANK" in os.environ:
+        yield
+        return
+    lock = FileLock(folder / ".lock")
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(
-            f"{folder} belongs to a job that is running: the same job twice in a sweep, or the same sweep twice at once"
+            f"{folder} belongs to a run that is not finished: one folder twice, in a sweep or in two at once; wait for "
+            "it, or choose another folder"
         ) from error
+    except OSError as error:
+        raise ConfigError(f"cannot write to {folder}: {error}; choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _finished(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
-    """The scores of this very job, if it is finished.
+def _finished(cfg: DictConfig, folder: Path) -> RunRecord | None:
+    """The record of this very job, if it is finished.
 
     Raises:
         ConfigError: the folder has the scores of another one.
@@ -134,20 +148,20 @@ def _finished(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        scores: dict[str, Any] = json.loads(file.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{file} is damaged; remove {folder} to run its job again") from error
-    if scores.get("config_digest") != config_digest(cfg):
+        record = RunRecord.read(file)
+    except DataError as error:
+        raise ConfigError(f"{error}; remove {folder} to run its job again") from error
+    if record.config_digest != config_digest(cfg):
         raise ConfigError(
             f"{folder} has the results of other settings, which are not overwritten: choose another hydra.sweep.dir, "
             "or remove it"
         )
     log.info("finished before: %s", folder)
-    return scores
+    return record
 
 
-def _taken_up(cfg: DictConfig, folder: Path) -> DictConfig:
-    """The configuration that begins the job, or goes on from the folder's last checkpoint if that is this job's."""
+def _resumed(cfg: DictConfig, folder: Path) -> DictConfig:
+    """The configuration that starts the job, or resumes it from the folder's last checkpoint if that is this job's."""
     files = folder / HYDRA_FOLDER
     last = folder / "checkpoints" / "last.ckpt"
     if last.exists():
@@ -156,7 +170,7 @@ def _taken_up(cfg: DictConfig, folder: Path) -> DictConfig:
         except EcgLightningError as error:
             log.warning("%s; the job starts afresh", error)
         else:
-            log.info("going on from %s", last)
+            log.info("resuming from %s", last)
             resumed = cfg.copy()
             resumed.ckpt_path = OWN_LAST
             return resumed
@@ -196,13 +210,13 @@ def _leave_failure(folder: Path, error: Exception) -> None:
     (folder / FAILURE_FILE).write_text(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")
 
 
-def _failures(folder: Path) -> dict[Path, int]:
-    """The files that tell of failed jobs, and when they were written."""
+def failures(folder: Path) -> dict[Path, int]:
+    """The files that failed jobs of a sweep's folder left, and when they were written."""
     return {file: file.stat().st_mtime_ns for file in folder.glob(f"*/{FAILURE_FILE}")}
 
 
 def _hydra_folder(*, _root_: DictConfig) -> str | None:
-    """Where Hydra files the configuration of a run; a job of a sweep does so itself, see `_taken_up`."""
+    """Where Hydra files the configuration of a run; a job of a sweep does so itself, see `_resumed`."""
     return None if _root_.hydra.mode == RunMode.MULTIRUN else HYDRA_FOLDER
 
 

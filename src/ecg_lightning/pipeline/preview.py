@@ -1,25 +1,21 @@
-"""What augmentation makes of training beats: from a configuration to a picture, without training."""
+"""What augmentation makes of training beats: from a configuration to panels that can be drawn, without training."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import compose
-from ecg_lightning.report.inspection import augmentation_phrases
-from ecg_lightning.report.plots import Panel, augmentation_picture
 
 DRAWS = 5
-"""How often the transforms are drawn for each beat."""
+"""How often the transforms are applied to each beat."""
 
 NEW = 3
 """New beats that are shown of each class."""
@@ -27,72 +23,79 @@ NEW = 3
 MIXTURES = 8
 """Mixtures of a beat of which the one with least of its own is shown: most are hardly mixed where α is small."""
 
-UNITS = {
-    "beat": "amplitude (each beat scaled to [0, 1])",
-    "record": "amplitude (each record scaled to [0, 1])",
-    "none": "mV",
-}
+
+@dataclass(frozen=True)
+class Panel:
+    """A beat and what became of it.
+
+    Attributes:
+        title: what beat it is.
+        lines: each line's role and its signal ``[t]``, the first lead without padding; may be empty.
+    """
+
+    title: str
+    lines: Sequence[tuple[str, FloatArray]]
 
 
-def show(
-    overrides: Iterable[str] = (), *, output: Path | None = None, n_beats: int = 3, config_dir: Path = Path("conf")
-) -> Path:
-    """Draw training beats of every class as they are and as the augmentation of a configuration has them.
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Training beats before and after augmentation.
+
+    Attributes:
+        rows: the panels of each class, under its name and number of beats; rows may differ in length.
+        fs: sampling rate in Hz.
+        length: samples a beat, padding included.
+        scaling: what beats were scaled to [0, 1] by, ``beat`` or ``record``, or ``none`` (mV).
+        augmentation: its settings.
+        data: data and protocol, in a phrase.
+        synthetic: whether a simulation made the beats.
+    """
+
+    rows: Mapping[str, Sequence[Panel]]
+    fs: float
+    length: int
+    scaling: str
+    augmentation: Mapping[str, Any]
+    data: str
+    synthetic: bool
+
+
+def preview(overrides: Iterable[str] = (), *, n_beats: int = 3, config_dir: Path | None = None) -> Preview:
+    """Training beats of every class as they are, and after the augmentation of a configuration.
 
     Args:
-        overrides: as for ``train.py``, such as ``augmentation=strong``.
-        output: destination, a PNG; None: ``augmentation_<name>.png`` in the current folder.
+        overrides: as for ``ecg-lightning train``, such as ``augmentation=strong``.
         n_beats: training beats to show of each class.
-        config_dir: the project's ``conf``.
-
-    Returns:
-        Where the picture is.
+        config_dir: folder with more choices.
 
     Raises:
-        ConfigError: `config_dir` is not there, or settings that are unknown or do not fit each other.
-        DataError: the beats are absent or damaged, or the picture cannot be written.
+        ConfigError: settings that are unknown or do not fit each other.
+        DataError: the beats are absent or damaged.
     """
-    plain = _composed(overrides, config_dir)
-    augmentation = plain["augmentation"]
-    path = output or Path(f"augmentation_{augmentation['name']}.png")
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        cfg = compose(overrides, output_dir=".", config_dir=config_dir)
+        plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
     datamodule = make_datamodule(plain)
     datamodule.setup()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plain["seed"])
         rows = panels(datamodule, n_beats)
-    beats = datamodule.beats
-    # Kaggle's files were cut by others, and scaled beat by beat.
-    scaling = "beat" if plain["source"]["name"] == "kaggle" else plain["dataset"]["cut"]["scaling"]
-    augmentation_picture(
-        rows,
-        path,
+    beats, protocol = datamodule.beats, datamodule.folds.protocol.sentence()
+    return Preview(
+        rows=rows,
         fs=beats.fs,
-        unit=UNITS[scaling],
-        about=(
-            f"What augmentation {augmentation['name']} makes of training beats",
-            f"{plain['dataset']['name']} from {plain['source']['name']}; {datamodule.folds.protocol}",
-            # Spaces that do not break keep a phrase on one line.
-            "; ".join(phrase.replace(" ", "\u00a0") for phrase in augmentation_phrases(augmentation))
-            or "nothing: beats as they are",
-        ),
+        length=beats.length,
+        # Kaggle's files were cut by others, and scaled beat by beat.
+        scaling="beat" if plain["source"]["name"] == "kaggle" else plain["dataset"]["cut"]["scaling"],
+        augmentation=plain["augmentation"],
+        data=f"{plain['dataset']['name']} from {plain['source']['name']}; {protocol}",
         synthetic=beats.synthetic,
     )
-    return path
-
-
-def _composed(overrides: Iterable[str], config_dir: Path) -> dict[str, Any]:
-    if not (config_dir / "train.yaml").is_file():
-        raise ConfigError(
-            f"there is no {config_dir / 'train.yaml'} in {Path.cwd()}; run this in the project's folder, "
-            "where train.py is"
-        )
-    try:
-        cfg = compose(overrides, output_dir=".", config_dir=config_dir)
-        plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    except (HydraException, OmegaConfBaseException) as error:
-        said = str(error).partition("Config search path")[0]
-        raise ConfigError(" ".join(said.split())) from error
-    return plain
 
 
 def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
@@ -108,8 +111,10 @@ def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
     """
     beats, train = datamodule.beats, datamodule.folds.train
     trained_on = datamodule.datasets["train"]
-    after = np.bincount(trained_on.beats.labels[trained_on.rows], minlength=len(beats.classes))
-    rows_of = {label: train[beats.labels[train] == label] for label in np.unique(beats.labels[train]).tolist()}
+    after = np.bincount(trained_on.beats.known_labels[trained_on.rows], minlength=len(beats.classes))
+    rows_of = {
+        label: train[beats.known_labels[train] == label] for label in np.unique(beats.known_labels[train]).tolist()
+    }
     new = {}
     if datamodule.resampling:
         new = {label: _new(trained_on.beats, label, beats.signals[rows]) for label, rows in rows_of.items()}
@@ -117,7 +122,7 @@ def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
     for label, rows in rows_of.items():
         shown = [_panel(datamodule, row) for row in _spread(rows, n_beats)]
         if any(map(len, new.values())):
-            lines = [("new beats", trained_on.beats.signals[row]) for row in _spread(new[label], NEW)]
+            lines = [("new beats", _first_lead(trained_on.beats, row)) for row in _spread(new[label], NEW)]
             shown.append(Panel(f"{len(lines)} of {len(new[label]):,} new ones", lines))
         if datamodule.mixup:
             shown.append(_mixture(datamodule, int(rows[len(rows) // 2])))
@@ -133,30 +138,42 @@ def _spread(rows: IntArray, n: int) -> list[int]:
 
 
 def _panel(datamodule: BeatDataModule, row: int) -> Panel:
-    signal = datamodule.beats.signals[row]
-    lines = [("training beat", signal)]
+    beats = datamodule.beats
+    lines = [("training beat", _first_lead(beats, row))]
     if datamodule.transforms:
-        drawn = _transformed(datamodule, np.repeat(signal[None], DRAWS, axis=0))
+        signals, lengths = _transformed(datamodule, beats.select(np.repeat(row, DRAWS)))
         roles = ["after the transforms", *["other draws"] * (DRAWS - 1)]
-        lines += zip(roles, drawn.numpy(), strict=True)
-    return Panel(_whose(datamodule.beats, row), lines)
+        lines += [(role, _trimmed(*drawn)) for role, *drawn in zip(roles, signals, lengths, strict=True)]
+    return Panel(_whose(beats, row), lines)
+
+
+def _first_lead(beats: Beats, row: int) -> FloatArray:
+    """Its samples ``[t]`` without the padding."""
+    signal: FloatArray = beats.signals[row, 0, : beats.lengths[row]]
+    return signal
+
+
+def _trimmed(signals: torch.Tensor, length: torch.Tensor) -> FloatArray:
+    """The same of a beat ``[leads, length]`` that was changed."""
+    signal: FloatArray = signals[0, : int(length)].numpy()
+    return signal
 
 
 def _whose(beats: Beats, row: int) -> str:
     return f"row {row:,}" if beats.records is None else f"record {beats.records[row]}"
 
 
-def _transformed(datamodule: BeatDataModule, signals: FloatArray) -> torch.Tensor:
-    changed = torch.from_numpy(signals)
+def _transformed(datamodule: BeatDataModule, beats: Beats) -> tuple[torch.Tensor, torch.Tensor]:
+    signals, lengths = torch.from_numpy(beats.signals), torch.from_numpy(beats.lengths)
     for transform in datamodule.transforms:
-        changed = transform(changed)
-    return changed
+        signals, lengths = transform(signals, lengths)
+    return signals, lengths
 
 
 def _new(beats: Beats, label: int, known: FloatArray) -> IntArray:
     """Rows of the beats of a class that resampling made: those that equal none there was."""
     seen = {signal.tobytes() for signal in known}
-    rows = np.flatnonzero(beats.labels == label)
+    rows = np.flatnonzero(beats.known_labels == label)
     return rows[[beats.signals[row].tobytes() not in seen for row in rows]]
 
 
@@ -165,18 +182,20 @@ def _mixture(datamodule: BeatDataModule, row: int) -> Panel:
     assert datamodule.mixup is not None
     beats = datamodule.beats
     batch = next(iter(datamodule.train_dataloader()))
-    own = np.repeat(beats.signals[row][None], MIXTURES, axis=0)
-    labels = np.concatenate([np.repeat(beats.labels[row], MIXTURES), batch.labels.numpy()])
-    signals = _transformed(datamodule, np.concatenate([own, batch.signals.numpy()]))
-    mixed, partners, shares = datamodule.mixup(signals)
+    trained_on = datamodule.datasets["train"].beats
+    own, others = beats.select(np.repeat(row, MIXTURES)), trained_on.select(batch.rows.numpy())
+    labels = np.concatenate([own.known_labels, others.known_labels])
+    parts = [_transformed(datamodule, part) for part in (own, others)]
+    signals, lengths = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    mixed, new_lengths, partners, shares = datamodule.mixup(signals, lengths)
     at = int(shares[:MIXTURES].argmin())
     partner, share = int(partners[at]), float(shares[at])
     names = [beats.classes[labels[which]] for which in (at, partner)]
     return Panel(
         f"{share:.2f} {names[0]} + {1 - share:.2f} {names[1]}",
         [
-            ("after the transforms" if datamodule.transforms else "training beat", signals[at].numpy()),
-            ("partner", signals[partner].numpy()),
-            ("mixed", mixed[at].numpy()),
+            ("after the transforms" if datamodule.transforms else "training beat", _trimmed(signals[at], lengths[at])),
+            ("partner", _trimmed(signals[partner], lengths[partner])),
+            ("mixed", _trimmed(mixed[at], new_lengths[at])),
         ],
     )

@@ -1,55 +1,118 @@
-"""The record of a run, from its configuration, beats and scores."""
+"""The record of a run, from its configuration, beats and predictions."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from ecg_lightning.core import provenance
-from ecg_lightning.data.databases.registry import make_context
+from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.training.classifier import MONITORED
+from ecg_lightning.data.labels import CLASSES_OF_TASK
+from ecg_lightning.metrics.confusion import Probabilities
+from ecg_lightning.metrics.scoring import score_beats
+from ecg_lightning.runs.schema import ContextInfo, RunRecord, Validation
+
+if TYPE_CHECKING:
+    from ecg_lightning.training.estimator import Estimator
 
 
-def about_run(plain: Mapping[str, Any], datamodule: BeatDataModule, *, n_parameters: int | None) -> dict[str, Any]:
-    """What ``scores.json`` says beside the scores: the settings that figures are told apart by, in plain values."""
-    beats = datamodule.beats
-    return {
-        "task": plain["task"]["name"],
-        "model": plain["model"]["name"],
-        "dataset": plain["dataset"]["name"],
-        "source": plain["source"]["name"],
-        "synthetic": beats.synthetic,
-        "split": plain["split"]["protocol"],
-        "protocol": datamodule.folds.protocol,
-        "augmentation": plain["augmentation"]["name"],
-        "resampling": plain["augmentation"]["resampling"]["method"],
-        "loss": plain["loss"]["name"],
-        "transfer": plain["transfer"]["arm"],
-        "precision": plain["trainer"]["precision"],
-        "seed": plain["seed"],
-        "n_parameters": n_parameters,
-        "context": context_phrase(plain),
-        "n": datamodule.folds.sizes(),
-        "left_out": len(datamodule.folds.left_out),
-        "fingerprint": beats.fingerprint,
-        "monitor": plain["monitor"],
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-    }
+def make_record(
+    *,
+    config: Mapping[str, Any],
+    composed: Mapping[str, Any],
+    overrides: Sequence[str],
+    datamodule: BeatDataModule,
+    estimator: "Estimator",
+    beats: Beats,
+    probabilities: Probabilities,
+    positive: str | None,
+    fold: Literal["test", "validation"],
+    val: Mapping[str, float | None],
+    epochs: int | None = None,
+    steps: int | None = None,
+    best_epoch: int | None = None,
+    started: str | None = None,
+    wall_s: float | None = None,
+    config_digest: str | None = None,
+    kind: Literal["run", "evaluation"] = "run",
+    checkpoint: str | None = None,
+    warning: str | None = None,
+) -> RunRecord:
+    """Score the predictions of the tested beats, and put together what is filed of the run.
+
+    Args:
+        config: the configuration in plain values, interpolations resolved.
+        composed: the same with interpolations as they are, so that ``split.seed: ${seed}`` of two runs is one setting.
+        overrides: what was set on the command line.
+        datamodule: set up; for its beats and how they were divided.
+        estimator: what predicted.
+        beats: the ``n`` tested ones.
+        probabilities: ``[n, classes]``, in the order of `beats`.
+        positive: the class whose detection is the question, of two classes; else None.
+        fold: the one that `beats` are.
+        val: ``macro_f1``, ``accuracy`` and ``loss`` on validation, with or without the prefix ``val/``.
+        epochs: of the training; None where there are none.
+        steps: likewise.
+        best_epoch: the epoch of the tested weights, the first being 1.
+        started: when, in UTC, in ISO 8601.
+        wall_s: seconds that it took.
+        config_digest: as `ecg_lightning.core.provenance.config_digest`.
+        kind: ``run``, or ``evaluation`` of a checkpoint.
+        checkpoint: of an evaluation, its file.
+        warning: of an evaluation, why its scores may be too good.
+
+    Raises:
+        DataError: predictions that cannot be scored.
+    """
+    # Nothing is changed while a baseline learns, and no loss weighs its classes: resampling is all that reaches it.
+    learns_once = estimator.baseline
+    resampling = config["augmentation"]["resampling"]["method"]
+    scores = {name.removeprefix("val/"): value for name, value in val.items()}
+    return RunRecord(
+        kind=kind,
+        task=config["task"]["name"],
+        model=estimator.name,
+        baseline=estimator.baseline,
+        n_parameters=estimator.n_parameters,
+        dataset=config["dataset"]["name"],
+        source=config["source"]["name"],
+        synthetic=datamodule.beats.synthetic,
+        fingerprint=datamodule.beats.fingerprint,
+        classes=beats.classes,
+        class_map=CLASSES_OF_TASK.get(config["task"]["name"], ""),
+        leads=tuple(beats.lead_names),
+        context=ContextInfo(
+            rhythm=config["context"]["rhythm"],
+            morphology=config["context"]["morphology"],
+            before=float(config["context"]["before"]),
+        ),
+        protocol=datamodule.folds.protocol,
+        n=datamodule.folds.sizes(),
+        fold=fold,
+        augmentation=resampling if learns_once else config["augmentation"]["name"],
+        resampling=resampling,
+        loss=None if learns_once else config["loss"]["name"],
+        transfer=config["transfer"]["mode"],
+        precision=None if learns_once else str(config["trainer"]["precision"]),
+        seed=config["seed"],
+        epochs=epochs,
+        steps=steps,
+        best_epoch=best_epoch,
+        monitor=config["monitor"],
+        val=Validation(**{name: finite(scores.get(name)) for name in Validation.model_fields}),
+        test=score_beats(beats, probabilities, positive),
+        config=dict(composed),
+        overrides=tuple(overrides),
+        config_digest=config_digest,
+        checkpoint=checkpoint,
+        warning=warning,
+        started=started,
+        wall_s=None if wall_s is None else round(wall_s, 2),
+        versions=provenance.versions(),
+        git=provenance.git_revision(),
+    )
 
 
-def begins_before(plain: Mapping[str, Any]) -> float:
-    """Seconds before its R peak at which a beat begins, from a configuration or what a checkpoint keeps of one."""
-    return float(plain.get("dataset", {}).get("cut", {}).get("before", 0.0))
-
-
-def context_phrase(plain: Mapping[str, Any]) -> str:
-    """What is known of a beat beside what follows its R peak."""
-    known = [name for name, chosen in make_context(plain["dataset"]).chosen.items() if chosen]
-    if begins_before(plain):
-        known.append(f"{begins_before(plain):g} s before the R peak")
-    return ", ".join(known) or "none"
-
-
-def validation_scores(told: Mapping[str, float]) -> dict[str, float | None]:
-    """``val`` of ``scores.json`` from the scores that a checkpoint tells; None where it tells none."""
-    return {name.removeprefix("val/"): told.get(name) for name in MONITORED}
+def finite(value: float | None) -> float | None:
+    """The value, or None where training has diverged: JSON has no word for it."""
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,10 +1,16 @@
-"""``report.html``: how good a network is, how sure that is, and where it fails; of one run, or of several.
+"""Tables, pictures and pages of finished runs; ``report.html`` is a single file without scripts that needs no network."""
 
-A page is a single file without scripts, that opens from disk and asks for nothing from anywhere.
-"""
+from typing import TYPE_CHECKING, Any
 
-from ecg_lightning.report.run_page import run_report
-from ecg_lightning.report.runs_page import runs_report
-from ecg_lightning.report.write import REPORT, write_report
+if TYPE_CHECKING:
+    from ecg_lightning.report.write import REPORT, write_report
 
-__all__ = ["REPORT", "run_report", "runs_report", "write_report"]
+__all__ = ["REPORT", "write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from ecg_lightning.report import write
+
+    return getattr(write, name)

@@ -1,13 +1,13 @@
 """Charts as inline SVG: small, sharp in print, and without a colour of their own.
 
 Colours are classes (``c0`` … ``c4`` for the classes of a task, ``accent``, ``quiet``) whose meaning ``style.css`` gives
-for light, dark and print. Each chart has a title and a description for those who do not see it, and is drawn 340 units
-wide, which is the width of a phone: what can be read there can be read anywhere.
+for light, dark and print. Each chart has a title and a description for those who do not see it, and is 340 units wide,
+the width of a phone.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
@@ -20,16 +20,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One axis of a panel.
-
-    Attributes:
-        name: what it is of, with its unit.
-        low: its beginning.
-        high: its end.
-        ticks: values to mark.
-        words: how a tick is written.
-        log: whether equal steps are equal ratios.
-    """
+    """One axis of a panel: its name with its unit, its ends, the ticks and how they are written; perhaps logarithmic."""
 
     name: str
     low: float
@@ -39,24 +30,14 @@ class Axis:
     log: bool = False
 
     def at(self, value: float, start: float, end: float) -> float:
-        """Where a value is between `start` and `end`."""
+        """The position of a value between `start` and `end`."""
         low, high, value = (math.log(one) if self.log else one for one in (self.low, self.high, value))
-        share = (value - low) / (high - low) if high > low else 0.5
-        return start + share * (end - start)
+        return start + ((value - low) / (high - low) if high > low else 0.5) * (end - start)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of a panel, or points.
-
-    Attributes:
-        points: values of both axes.
-        name: written at its end; empty for none.
-        look: classes of the style sheet.
-        joined: whether points are joined.
-        dots: whether they are marked.
-        bars: low and high end of a bar through each point, or None.
-    """
+    """Points of a panel, joined or with dots, a name at their end, and a bar (its two ends) through each."""
 
     points: Sequence[Point]
     name: str = ""
@@ -68,16 +49,36 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A vertical line at a value, and what is written beside it."""
+    """A vertical line at a value, and its name."""
 
     at: float
     name: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """A row of `dots`: a fraction with its interval and a reference that it is compared with."""
+
+    name: str
+    value: float
+    interval: Sequence[float] | None = None
+    reference: float | None = None
+    look: str = "accent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A row of `bars`: its name on the left, look → length of each part, and words on the right."""
+
+    name: str
+    parts: Mapping[str, float] = field(default_factory=dict)
+    words: str = ""
+
+
 def percent_axis(name: str, low: float = 0.0, high: float = 1.0) -> Axis:
     """An axis of fractions, written in percent."""
-    ticks = nice_ticks(100 * low, 100 * high)
-    return Axis(name=name, low=low, high=high, ticks=[tick / 100 for tick in ticks], words=lambda v: f"{100 * v:g}")
+    ticks = [tick / 100 for tick in nice_ticks(100 * low, 100 * high)]
+    return Axis(name=name, low=low, high=high, ticks=ticks, words=lambda value: f"{100 * value:g}")
 
 
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -91,8 +92,113 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(n * step, 10) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def drawing(title: str, description: str, parts: Iterable[str], *, height: float, width: float = WIDTH) -> Markup:
-    """An SVG that says what it is."""
+def panel(
+    lines: Sequence[Line], *, title: str, description: str, x: Axis, y: Axis, height: float = 220, width: float = WIDTH,
+    left: float = LEFT, right: float = RIGHT, marks: Sequence[Mark] = (),
+) -> Markup:  # fmt: skip
+    """Lines and points over two axes; names of lines are set at their ends, apart from each other.
+
+    Args:
+        lines: drawn in their order.
+        title: of the drawing, for those who do not see it.
+        description: likewise.
+        x: the axis below.
+        y: the axis on the left.
+        height: of the drawing.
+        width: of the drawing.
+        left: room for the ticks of `y`.
+        right: room for the names of lines.
+        marks: vertical lines.
+    """
+    x0, x1, y0, y1 = left, width - right, height - BOTTOM, TOP + (12 if y.name else 0)
+
+    def place(point: Point) -> Point:
+        return x.at(point[0], x0, x1), y.at(min(max(point[1], y.low), y.high), y0, y1)
+
+    parts = [_text(0, 9, y.name, "axis")] if y.name else []
+    for tick in y.ticks:
+        at = y.at(tick, y0, y1)
+        parts += [_rule(x0, at, x1, at), _text(x0 - 6, at + 3.5, y.words(tick), "axis", "end")]
+    for tick in x.ticks:
+        at = x.at(tick, x0, x1)
+        parts += [_rule(at, y0, at, y0 + 4, "tick"), _text(at, y0 + 15, x.words(tick), "axis", "middle")]
+    parts += [_rule(x0, y0, x1, y0, "tick"), _text((x0 + x1) / 2, height - 5, x.name, "axis", "middle")]
+    for mark in marks:
+        at = x.at(mark.at, x0, x1)
+        is_right = at > (x0 + x1) / 2
+        # Its name is set where no line is.
+        near = [place(min(line.points, key=lambda point: abs(point[0] - mark.at)))[1] for line in lines if line.points]
+        to = y0 - 8 if any(one < y1 + 26 for one in near) else y1 + 9
+        parts.append(_rule(at, y0, at, y1, "mark"))
+        parts.append(_text(at + (-5 if is_right else 5), to, mark.name, "label", "end" if is_right else "start"))
+    for line in lines:
+        bars = [(point[0], bar) for point, bar in zip(line.points, line.bars, strict=False) if bar is not None]
+        drawn = [_rule(*place((at, low)), *place((at, high)), "bar") for at, (low, high) in bars]
+        drawn += [_path(map(place, line.points))] * line.joined
+        drawn += [_dot(*place(point)) for point in line.points if line.dots]
+        parts.append(f'<g class="{escape(line.look)}">{"".join(drawn)}</g>')
+    ends = [(place(line.points[-1]), line.name) for line in lines if line.name and line.points]
+    parts += [_text(at + 6, beside + 3.5, name) for at, beside, name in _apart(ends, lowest=y0 - 3)]
+    return _drawing(title, description, parts, height=height, width=width)
+
+
+def dots(
+    rows: Sequence[Dot], *, title: str, description: str, x: str, left: float = 74, row_height: float = 26
+) -> Markup:
+    """Fractions as dots with intervals as bars, a row each, in percent; their references as diamonds.
+
+    Args:
+        rows: from above.
+        title: of the drawing, for those who do not see it.
+        description: likewise.
+        x: the name of the axis.
+        left: room for the names.
+        row_height: of each row.
+    """
+    values = [value for row in rows for value in (row.value, row.reference, *(row.interval or ())) if value is not None]
+    axis = percent_axis(x, max(0.0, math.floor(10 * (min(values, default=0) - 0.02)) / 10))
+    # On the right, room for the number itself.
+    height, x0, x1 = TOP + row_height * len(rows) + BOTTOM, left, WIDTH - 44
+    y0 = height - BOTTOM
+    parts = [_text((x0 + x1) / 2, height - 5, x, "axis", "middle")]
+    for tick in axis.ticks:
+        at = axis.at(tick, x0, x1)
+        parts += [_rule(at, TOP, at, y0), _text(at, y0 + 15, axis.words(tick), "axis", "middle")]
+    for i, row in enumerate(rows):
+        y = TOP + row_height * (i + 0.5)
+        low, high = (axis.at(end, x0, x1) for end in row.interval or (0, 0))
+        bar = _rule(low, y, high, y, "bar") if row.interval else ""
+        parts.append(f'<g class="{escape(row.look)}">{bar}{_dot(axis.at(row.value, x0, x1), y, 4.2)}</g>')
+        if row.reference is not None:
+            at = axis.at(row.reference, x0, x1)
+            parts.append(f'<path d="M{at:.1f} {y - 5.5:.1f} l4.5 5.5 l-4.5 5.5 l-4.5 -5.5 Z" class="diamond"/>')
+        parts += [_text(x0 - 8, y + 4, row.name, anchor="end"), _text(WIDTH, y + 4, f"{100 * row.value:.1f}", anchor="end")]
+    return _drawing(title, description, parts, height=height)
+
+
+def bars(rows: Sequence[Bar], *, title: str, description: str, longest: float, left: float = 62) -> Markup:
+    """Bars of several parts, a row each.
+
+    Args:
+        rows: from above.
+        title: of the drawing, for those who do not see it.
+        description: likewise.
+        longest: length that fills the width.
+        left: room for the names.
+    """
+    row_height, scale = 17.0, (WIDTH - left - 116) / (longest or 1)
+    parts = []
+    for i, row in enumerate(rows):
+        x, y = left, row_height * i
+        for look, length in row.parts.items():
+            size = f'y="{y + 2.5:.1f}" width="{max(scale * length, 0.5):.1f}" height="12"'
+            parts += [f'<rect x="{x:.1f}" {size} class="block {escape(look)}"/>'] * bool(length)
+            x += scale * length
+        parts += [_text(left - 6, y + 12, row.name, anchor="end"), _text(x + 5, y + 12, row.words, "axis")]
+    return _drawing(title, description, parts, height=row_height * max(1, len(rows)) + 4)
+
+
+def _drawing(title: str, description: str, parts: Iterable[str], *, height: float, width: float = WIDTH) -> Markup:
     body = "".join(parts)
     name = "c" + hashlib.sha256(f"{title}{description}{body}".encode()).hexdigest()[:10]
     return Markup(
@@ -102,20 +208,21 @@ def drawing(title: str, description: str, parts: Iterable[str], *, height: float
     )
 
 
-def text(x: float, y: float, words: str, look: str = "label", anchor: str = "start") -> str:
-    """Words at a place."""
-    where = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{look}"{where}>{escape(words)}</text>'
+def _text(x: float, y: float, words: str, look: str = "label", anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{look}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def rule(x1: float, y1: float, x2: float, y2: float, look: str = "grid") -> str:
-    """A straight line."""
+def _rule(x1: float, y1: float, x2: float, y2: float, look: str = "grid") -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{look}"/>'
 
 
-def path(points: Iterable[Point], look: str) -> str:
+def _dot(x: float, y: float, radius: float = 3.2) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="dot"/>'
+
+
+def _path(points: Iterable[Point]) -> str:
     """A broken line; points that cannot be told from the one before are left out."""
-    kept: list[tuple[float, float]] = []
+    kept: list[Point] = []
     for x, y in ((round(x, 1), round(y, 1)) for x, y in points):
         if kept and kept[-1] == (x, y):
             continue
@@ -124,76 +231,7 @@ def path(points: Iterable[Point], look: str) -> str:
             kept[-1] = (x, y)
         else:
             kept.append((x, y))
-    return f'<path d="M{" L".join(f"{x:g} {y:g}" for x, y in kept)}" class="{look}"/>' if kept else ""
-
-
-def panel(
-    lines: Sequence[Line],
-    *,
-    title: str,
-    description: str,
-    x: Axis,
-    y: Axis,
-    height: float = 220,
-    width: float = WIDTH,
-    left: float = LEFT,
-    right: float = RIGHT,
-    marks: Sequence[Mark] = (),
-) -> Markup:
-    """Lines and points over two axes.
-
-    Args:
-        lines: drawn in their order; names are set at their ends, apart from each other.
-        title: of the drawing, for those who do not see it.
-        description: likewise.
-        x: the axis below.
-        y: the axis on the left.
-        height: of the drawing.
-        width: of the drawing.
-        left: room for what is written on the left.
-        right: room for the names of lines.
-        marks: vertical lines.
-    """
-    x0, x1, y0, y1 = left, width - right, height - BOTTOM, TOP + (12 if y.name else 0)
-
-    def place(point: Point) -> Point:
-        return x.at(point[0], x0, x1), y.at(min(max(point[1], y.low), y.high), y0, y1)
-
-    parts = []
-    for tick in y.ticks:
-        at = y.at(tick, y0, y1)
-        parts += [rule(x0, at, x1, at), text(x0 - 6, at + 3.5, y.words(tick), "axis", "end")]
-    for tick in x.ticks:
-        at = x.at(tick, x0, x1)
-        parts += [rule(at, y0, at, y0 + 4, "tick"), text(at, y0 + 15, x.words(tick), "axis", "middle")]
-    parts.append(rule(x0, y0, x1, y0, "tick"))
-    parts.append(text((x0 + x1) / 2, height - 5, x.name, "axis", "middle"))
-    if y.name:
-        parts.append(text(0, 9, y.name, "axis"))
-    for mark in marks:
-        at = x.at(mark.at, x0, x1)
-        is_right = at > (x0 + x1) / 2
-        parts.append(rule(at, y0, at, y1, "mark"))
-        # Where no line is.
-        near = [place(min(line.points, key=lambda point: abs(point[0] - mark.at)))[1] for line in lines if line.points]
-        to = y0 - 8 if any(one < y1 + 26 for one in near) else y1 + 9
-        parts.append(text(at + (-5 if is_right else 5), to, mark.name, "label", "end" if is_right else "start"))
-    for line in lines:
-        parts.append(f'<g class="{escape(line.look)}">')
-        for point, bar in zip(line.points, line.bars, strict=False):
-            if bar is not None:
-                low, high = (place((point[0], end)) for end in bar)
-                parts.append(rule(*low, *high, "bar"))
-        if line.joined:
-            parts.append(path(map(place, line.points), "line"))
-        if line.dots:
-            parts += [_dot(*place(point)) for point in line.points]
-        parts.append("</g>")
-    ends = [(place(line.points[-1]), line.name) for line in lines if line.name and line.points]
-    for at, beside, name in _apart(ends, lowest=y0 - 3):
-        inside = right < 40
-        parts.append(text(at + (0 if inside else 6), beside + 3.5, name, "label", "end" if inside else "start"))
-    return drawing(title, description, parts, height=height, width=width)
+    return f'<path d="M{" L".join(f"{x:g} {y:g}" for x, y in kept)}" class="line"/>' if kept else ""
 
 
 def _apart(ends: Sequence[tuple[Point, str]], *, lowest: float, least: float = 13) -> list[tuple[float, float, str]]:
@@ -207,109 +245,3 @@ def _apart(ends: Sequence[tuple[Point, str]], *, lowest: float, least: float = 1
         placed[i] = (x, lowest, name)
         lowest -= least
     return placed
-
-
-def _dot(x: float, y: float, radius: float = 3.2) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="dot"/>'
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dot:
-    """A row of `dots`: a figure with its interval.
-
-    Attributes:
-        name: on the left.
-        value: the figure.
-        interval: its low and high end, or None.
-        beside: another one to hold it against, or None.
-        look: classes of the style sheet.
-    """
-
-    name: str
-    value: float
-    interval: Sequence[float] | None = None
-    beside: float | None = None
-    look: str = "accent"
-
-
-def dots(
-    rows: Sequence[Dot], *, title: str, description: str, x: str, left: float = 74, row_height: float = 26
-) -> Markup:
-    """Figures as dots with intervals as bars, a row each, in percent; what is beside them as a diamond.
-
-    Args:
-        rows: from above.
-        title: of the drawing, for those who do not see it.
-        description: likewise.
-        x: what the axis is of.
-        left: room for the names.
-        row_height: of each row.
-    """
-    values = [value for row in rows for value in (row.value, row.beside, *(row.interval or ())) if value is not None]
-    low = max(0.0, math.floor(10 * (min(values) - 0.02)) / 10)
-    axis = percent_axis(x, low, 1.0)
-    # On the right, room for the figure itself.
-    height, x0, x1 = TOP + row_height * len(rows) + BOTTOM, left, WIDTH - 44
-    y0 = height - BOTTOM
-    parts = []
-    for tick in axis.ticks:
-        at = axis.at(tick, x0, x1)
-        parts += [rule(at, TOP, at, y0), text(at, y0 + 15, axis.words(tick), "axis", "middle")]
-    parts.append(text((x0 + x1) / 2, height - 5, x, "axis", "middle"))
-    for i, row in enumerate(rows):
-        y = TOP + row_height * (i + 0.5)
-        parts.append(text(x0 - 8, y + 4, row.name, "label", "end"))
-        parts.append(f'<g class="{escape(row.look)}">')
-        if row.interval:
-            ends = [axis.at(end, x0, x1) for end in row.interval]
-            parts.append(rule(ends[0], y, ends[1], y, "bar"))
-        parts.append(_dot(axis.at(row.value, x0, x1), y, 4.2) + "</g>")
-        if row.beside is not None:
-            at = axis.at(row.beside, x0, x1)
-            parts.append(f'<path d="M{at:.1f} {y - 5.5:.1f} l4.5 5.5 l-4.5 5.5 l-4.5 -5.5 Z" class="beside"/>')
-        parts.append(text(WIDTH, y + 4, f"{100 * row.value:.1f}", "label", "end"))
-    return drawing(title, description, parts, height=height)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """A row of `bars`.
-
-    Attributes:
-        name: on the left.
-        parts: look → length.
-        words: on the right.
-    """
-
-    name: str
-    parts: dict[str, float] = field(default_factory=dict)
-    words: str = ""
-
-
-def bars(rows: Sequence[Bar], *, title: str, description: str, longest: float, left: float = 62) -> Markup:
-    """Bars of several parts, a row each.
-
-    Args:
-        rows: from above.
-        title: of the drawing, for those who do not see it.
-        description: likewise.
-        longest: length that fills the width.
-        left: room for the names.
-    """
-    row_height, right = 17.0, 116.0
-    room = WIDTH - left - right
-    parts = []
-    for i, row in enumerate(rows):
-        y = row_height * i
-        parts.append(text(left - 6, y + 12, row.name, "label", "end"))
-        x = left
-        for look, length in row.parts.items():
-            width = room * length / longest if longest else 0.0
-            if length:
-                parts.append(
-                    f'<rect x="{x:.1f}" y="{y + 2.5:.1f}" width="{max(width, 0.5):.1f}" height="12" '
-                    f'class="block {escape(look)}"/>'
-                )
-            x += width
-        parts.append(text(x + 5, y + 12, row.words, "axis"))
-    return drawing(title, description, parts, height=row_height * max(1, len(rows)) + 4)

@@ -1,74 +1,102 @@
-"""What `ecg_lightning.runs.compare` found between two runs, for the terminal."""
+"""The table of `ecg_lightning.runs.compare.compare`: two runs on the same test beats."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from ecg_lightning.runs.compare import SIDES, _dig
+from ecg_lightning.metrics.catalogue import OVERALL, Metric, dig, of_class
+from ecg_lightning.report.cells import NONE, Cell, Column, Note, Number, Row, Section, Table
+from ecg_lightning.report.tables import SYNTHETIC_WARNING
 
 
-def comparison_of_runs(answer: Mapping[str, Any]) -> RenderableType:
-    """What `compare` returned, for the terminal, in 80 columns."""
-    table = Table(
-        title=f"1 minus 2, on the same {answer['n']:,} test beats, in percent",
-        title_style="bold",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+def difference(metric: Metric, one: Mapping[str, Any], digits: int | None = None) -> Cell:
+    """A difference and its interval, marked as significant where 0 lies outside of that.
+
+    Args:
+        metric: what differs.
+        one: its entry below ``differences``.
+        digits: of the interval; by default those of the metric.
+    """
+    place = f"difference: {'.'.join(metric.key)}"
+
+    def number(value: float, digits: int, place: str = "") -> Number:
+        return Number(value, digits, factor=metric.scale, signed=True, place=place, computed=True)
+
+    ends = one["interval"]
+    shown = metric.digits if digits is None else digits
+    return Cell(
+        number(one["difference"], metric.digits, place),
+        interval=(number(ends[0], shown), number(ends[1], shown)) if ends else None,
+        mark="significant" if is_significant(one) else "",
     )
-    table.add_column("figure", no_wrap=True)
-    for header in ("1", "2", "1 - 2", f"{100 * answer['level']:.0f} % interval", "p"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for name, one in _rows(answer["differences"]):
-        low_high, p = "-", "-"
-        if one["interval"]:
-            low_high = " to ".join(f"{100 * end:+.2f}" for end in one["interval"])
-            p = _p(one["p"])
-        sure = bool(one["interval"]) and not one["interval"][0] <= 0 <= one["interval"][1]
-        cells = (f"{100 * one['first']:.2f}", f"{100 * one['second']:.2f}", f"{100 * one['difference']:+.2f}")
-        table.add_row(name, *cells, low_high, p, style="bold" if sure else "")
-    parts: list[RenderableType] = [table]
-    for number, side in enumerate(SIDES, start=1):
+
+
+def is_significant(one: Mapping[str, Any]) -> bool:
+    """Whether the interval of a difference is there and 0 lies outside of it."""
+    return bool(one["interval"]) and not one["interval"][0] <= 0 <= one["interval"][1]
+
+
+def compare_section(answer: Mapping[str, Any]) -> Section:
+    """What `compare` returned."""
+    interval = f"{100 * answer['level']:.0f} % interval"
+    columns = [Column("metric", text=True), Column("1"), Column("2"), Column("1 - 2"), Column(interval), Column("p")]
+    classes = answer["differences"]["per_class"]
+    names = ("macro_f1", "accuracy", "balanced_accuracy", "kappa", "j_kappa")
+    metrics = [OVERALL[name] for name in names] + [of_class(name, "f1") for name in classes]
+    metrics += [OVERALL[name] for name in ("macro_auroc", "macro_average_precision", "ece", "brier")]
+    rows = []
+    for metric in metrics:
+        one = dig(answer["differences"], metric.key)
+        if one is None:
+            continue
+        cell = difference(metric, one)
+        numbers = [Cell(Number(one[side], metric.digits, factor=metric.scale)) for side in ("first", "second")]
+        ends = " to ".join(map(str, cell.interval)) if cell.interval else NONE
+        p = p_value(one["p"]) if cell.interval else NONE
+        rows.append(
+            Row([Cell(metric.label), *numbers, Cell(cell.content), Cell(ends), Cell(p)])
+            if cell.mark != "significant"
+            else Row(
+                [
+                    Cell(one, mark="significant")
+                    for one in (metric.label, *(n.content for n in numbers), cell.content, ends, p)
+                ]
+            )
+        )
+    legend = []
+    for side in ("first", "second"):
         about = answer[side]
-        told = ", ".join(str(part) for part in (about.get("model"), about["path"]) if part)
-        parts.append(Text.assemble((f"{number} ", "bold"), told))
-        if about.get("synthetic"):
-            parts.append(Text("  SYNTHETIC BEATS", style="bold red"))
+        text = ", ".join(str(part) for part in (about.get("model"), about["path"]) if part)
+        legend.append(
+            Note(
+                text + " SYNTHETIC BEATS" * bool(about.get("synthetic")),
+                "caution" if about.get("synthetic") else "plain",
+            )
+        )
     protocol = answer["first"].get("protocol")
-    units = f"{answer['resamples']:,} resamples of {answer['n_resampled']:,} {answer['resampled']}"
-    split = f"Split {protocol}. " if protocol else ""
-    notes = f"{split}Intervals and p by paired bootstrap, {units}; bold: 0 is outside."
-    if answer["resampled"] == "beats":
-        notes += " Patients are not known: the true intervals are wider."
-    elif answer["n_resampled"] == 1:
-        notes = "All beats are of one patient: nothing can be said of others."
+    notes = [Note(f"Split {protocol}.")] if protocol else []
+    notes += [Note(note) for note in bootstrap_notes(answer)]
+    notes += [Note(SYNTHETIC_WARNING, "warning")] * any(answer[side].get("synthetic") for side in ("first", "second"))
+    title = f"1 minus 2, on the same {answer['n']:,} test beats, in percent"
+    return Section(title=title, tables=[Table(columns=columns, rows=rows)], legend=legend, notes=notes)
+
+
+def bootstrap_notes(answer: Mapping[str, Any]) -> list[str]:
+    """How the intervals of a comparison came about, and McNemar's test."""
+    if answer["n_resampled"] == 1:
+        notes = ["All beats are of one patient: there are no intervals, and no statement about other patients."]
+    else:
+        units = f"{answer['resamples']:,} resamples of {answer['n_resampled']:,} {answer['resampled']}"
+        notes = [f"Intervals and p: paired bootstrap, {units}. Bold: significant, 0 is outside of the interval."]
+        if answer["resampled"] == "beats":
+            notes.append("Patients are not known: the true intervals are wider.")
     mcnemar = answer["mcnemar"]
-    notes += (
-        f" Called right by one alone: {mcnemar['only_first']:,} beats by 1, {mcnemar['only_second']:,} by 2 "
-        f"(McNemar, as if beats were independent: p {_p(mcnemar['p'])})."
+    notes.append(
+        f"Correct in one run only: {mcnemar['only_first']:,} beats in 1, {mcnemar['only_second']:,} in 2 (McNemar's test, "
+        f"which treats beats as independent: p {p_value(mcnemar['p'])})."
     )
-    return Group(*parts, Text(), Text(notes, style="dim"))
+    return notes
 
 
-def _rows(differences: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    named = [
-        ("macro-F1", ("macro_f1",)),
-        ("accuracy", ("accuracy",)),
-        ("balanced accuracy", ("balanced_accuracy",)),
-        ("kappa", ("kappa",)),
-        ("j-kappa", ("j_kappa",)),
-        *((f"F1 {name}", ("per_class", name, "f1")) for name in differences["per_class"]),
-        ("macro AUROC", ("macro_auroc",)),
-        ("macro average precision", ("macro_average_precision",)),
-        ("calibration error", ("ece",)),
-    ]
-    found = [(name, _dig(differences, path)) for name, path in named]
-    return [(name, one) for name, one in found if one is not None]
-
-
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """``0.012``, or ``<0.001``."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"

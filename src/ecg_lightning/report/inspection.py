@@ -1,132 +1,114 @@
-"""What `ecg_lightning.pipeline.inspect` describes, for the terminal."""
+"""Tables of `ecg_lightning.pipeline.inspect`: what a checkpoint holds, and how two of them differ."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from ecg_lightning.metrics.catalogue import metric_at
+from ecg_lightning.report.cells import Cell, Column, Note, Row, Section, Table
+from ecg_lightning.report.tables import SYNTHETIC_WARNING
 
-from ecg_lightning.report.wording import SYNTHETIC_WARNING
-
-SCORE_NAMES = {
-    "macro_f1": "macro-F1",
-    "accuracy": "accuracy",
-    "specificity": "specificity",
-    "auroc": "AUROC",
-    "loss": "loss",
-}
-"""Scores that are shown, in this order, and what they are called."""
+SHOWN = ("macro_f1", "accuracy", "specificity", "auroc", "loss")
+"""Scores that are shown, in this order."""
 
 
-def description_table(description: Mapping[str, Any]) -> RenderableType:
-    """What `describe` returned, for the terminal."""
+def description_section(description: Mapping[str, Any]) -> Section:
+    """What `describe` returned."""
     network, task = description["network"], description["task"]
-    name = f"{network['name'] or 'unknown'}{' (guessed)' if network['guessed'] else ''}"
-    outputs = (
-        "" if network["n_outputs"] is None else f", {network['n_outputs']} output{'s' * (network['n_outputs'] > 1)}"
-    )
+    kind = " (guessed)" if network["guessed"] else ", a baseline" if network.get("baseline") else ""
+    name = f"{network['name'] or 'unknown'}{kind}"
+    n = network["n_outputs"]
+    outputs = "" if n is None else f", {n} output{'s' * (n > 1)}"
     facts = [("file", description["file"])]
     if task:
         classes = [f"{one} (positive)" if one == task["positive"] else one for one in task["classes"]]
         facts.append(("task", f"{task['name']}: {', '.join(classes)}"))
     else:
-        facts.append(("kind", "weights alone: they tell neither task nor data"))
+        facts.append(("kind", "weights only, without task and data"))
     facts.append(("network", f"{name}, {network['n_parameters']:,} parameters{outputs}"))
-    if network["settings"]:
-        facts.append(("", _phrase(network["settings"])))
-    parts: list[RenderableType] = []
-    if task:
-        facts += _facts(description)
-        if description["data"]["synthetic"]:
-            parts.append(Text(SYNTHETIC_WARNING, style="bold red"))
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for label, text in facts:
-        grid.add_row(label, Text(text))
-    return Group(*parts, grid, Text(), _layers_table(description["layers"], network))
+    facts += [("", _phrase(network["settings"]))] * bool(network["settings"])
+    facts += _facts(description) if task else []
+    columns = [Column("", text=True), Column("", text=True, wrap=True)]
+    about = Table(columns=columns, rows=[Row([Cell(name), Cell(text)]) for name, text in facts], header=False)
+    synthetic = bool(task) and description["data"]["synthetic"]
+    return Section(
+        tables=[about, _layers(description["layers"], network)], notes=[Note(SYNTHETIC_WARNING, "warning")] * synthetic
+    )
 
 
-def comparison_of_two(comparison: Mapping[str, Any]) -> RenderableType:
-    """What `compare` returned, for the terminal."""
-    first, second = comparison["files"]
-    parts: list[RenderableType] = [Text.assemble(("1 ", "bold"), first), Text.assemble(("2 ", "bold"), second), Text()]
-    if comparison["differences"]:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-        table.add_column("what differs", no_wrap=True)
-        for header in ("1", "2"):
-            table.add_column(header, overflow="fold")
-        last = None
-        for key, values in comparison["differences"].items():
-            section, _, rest = key.partition(".")
-            if section == "scores" and not _is_shown(rest):
-                continue
-            if last not in (None, section):
-                table.add_section()
-            last = section
-            texts = ("\n".join(map(_origin, value or [])) if key == "chain" else _value(value) for value in values)
-            table.add_row(key.removeprefix("scores."), *map(Text, texts))
-        parts.append(table)
+def difference_section(comparison: Mapping[str, Any]) -> Section:
+    """What `compare` of two checkpoints returned."""
+    tables, notes = [], []
+    rows = []
+    for key, values in comparison["differences"].items():
+        section, _, rest = key.partition(".")
+        if section == "scores" and not _is_shown(rest):
+            continue
+        texts = ["; ".join(map(_origin, value or [])) if key == "chain" else _value(value) for value in values]
+        rows.append(Row([Cell(key.removeprefix("scores.")), *map(Cell, texts)]))
+    if rows:
+        columns = [Column("difference", text=True), *(Column(n, text=True, wrap=True) for n in ("1", "2"))]
+        tables.append(Table(columns=columns, rows=rows))
     else:
-        parts += [Text("What they tell of themselves is the same."), Text()]
-
+        notes.append(Note("Their metadata is the same.", "plain"))
     equal = [layer["name"] for layer in comparison["layers"] if layer["state"] == "equal"]
     others = [layer for layer in comparison["layers"] if layer["state"] != "equal"]
     if others:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        table.add_column("weights of")
-        table.add_column("state")
-        table.add_column("relative\ndifference", justify="right")
-        table.add_column("largest\ndifference", justify="right")
-        for layer in others:
-            figures = (f"{layer[key]:.2g}" if layer.get(key) is not None else "" for key in ("relative", "largest"))
-            table.add_row(layer["name"], layer["state"], *figures)
-        parts.append(table)
+        columns = [Column("weights of", text=True), Column("state", text=True)]
+        columns += [Column(f"{name} difference", head=f"{name}\ndifference") for name in ("relative", "largest")]
+        rows = [
+            Row([
+                Cell(layer["name"]), Cell(layer["state"]),
+                *(Cell(f"{layer[key]:.2g}" if layer.get(key) is not None else "") for key in ("relative", "largest")),
+            ])
+            for layer in others
+        ]  # fmt: skip
+        tables.append(Table(columns=columns, rows=rows))
     if equal:
-        which = ", ".join(equal) if others else "all layers"
-        parts.append(Text(f"Equal to the last bit: {which}."))
-    return Group(*parts)
+        notes.append(Note(f"Bit for bit equal: {', '.join(equal) if others else 'all layers'}.", "plain"))
+    return Section(tables=tables, legend=[Note(file, "plain") for file in comparison["files"]], notes=notes)
 
 
 def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The lines of a checkpoint's table, under their labels."""
+    """The lines of a checkpoint's table, with their labels."""
     beats, data, training, scores = (description[key] for key in ("beats", "data", "training", "scores"))
     rate = "unknown rate" if beats["fs"] is None else f"{beats['fs']:g} Hz"
-    lead = "" if beats["lead"] is None else f", lead {beats['lead']}"
-    yield "beats", f"{beats['length']} samples at {rate}{lead}"
+    leads = f", lead{'s' * (len(beats['leads']) > 1)} {', '.join(map(str, beats['leads']))}" if beats["leads"] else ""
+    yield "beats", f"{beats['length']} samples at {rate}{leads}"
     if beats["cut"]:
         yield "", _phrase(beats["cut"])
     if beats["context"]:
         yield "", f"context: {', '.join(beats['context'])}"
     if data["dataset"]:
-        synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
-        yield "data", f"{data['dataset']} from {data['source']}{synthetic}, fingerprint {data['fingerprint']}"
+        yield "data", _data(data)
         yield "split", str(data["protocol"])
 
-    arm = description["transfer"]["arm"]
-    frozen = description["network"]["n_frozen"]
-    learning = f", {frozen:,} of {description['network']['n_parameters']:,} parameters frozen" if frozen else ""
-    factor = description["transfer"].get("backbone_lr", 1)
-    learning += f", backbone's rate × {factor:g}" if factor != 1 else ""
-    yield "start", ("fresh weights" if arm == "none" else f"transfer {arm}{learning}")
+    transfer, network = description["transfer"], description["network"]
+    mode, frozen = transfer["mode"], network["n_frozen"]
+    learning = f", {frozen:,} of {network['n_parameters']:,} parameters frozen" if frozen else ""
+    factor = transfer.get("backbone_lr", 1)
+    learning += f", learning rate of the backbone × {factor:g}" if factor != 1 else ""
+    if not network["baseline"]:
+        yield "start", ("random initialisation" if mode == "none" else f"transfer {mode}{learning}")
     for origin in description["chain"]:
         yield "", f"← {_origin(origin)}"
 
-    optimizer = description["training"]["optimizer"]
+    seed = "" if training["seed"] is None else f"seed {training['seed']}"
     of = f" of {training['max_epochs']}" if training["max_epochs"] else ""
-    yield "training", f"saved in epoch {training['epoch']}{of}, step {training['step']}, seed {training['seed']}"
-    yield "", _phrase(optimizer)
+    epoch = "" if training["epoch"] is None else f"saved in epoch {training['epoch']}{of}, step {training['step']}"
+    if epoch or seed:
+        yield "training", ", ".join(filter(None, (epoch, seed)))
+    if training["optimizer"]:
+        yield "", _phrase(training["optimizer"])
     if augmentation := training["augmentation"]:
         does = "; ".join(augmentation_phrases(augmentation))
         yield "", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}"
-    told = {key.removeprefix("val/"): value for key, value in scores["validation"].items() if key.startswith("val/")}
-    if told:
-        yield "validation", ", ".join(_score(key, told[key]) for key in SCORE_NAMES if key in told)
+    validated = {
+        key.removeprefix("val/"): value for key, value in scores["validation"].items() if key.startswith("val/")
+    }
+    if validated:
+        yield "validation", ", ".join(_score(key, validated[key]) for key in SHOWN if key in validated)
     if test := scores["test"]:
-        yield "test", ", ".join(_score(key, test[key]) for key in SCORE_NAMES if key in test)
+        yield "test", ", ".join(_score(key, test[key]) for key in SHOWN if key in test)
         yield "", "F1: " + ", ".join(f"{name} {100 * one['f1']:.2f} %" for name, one in test["per_class"].items())
     if description["versions"]:
         yield "versions", _phrase(description["versions"])
@@ -134,10 +116,7 @@ def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
-    """What an augmentation does, a phrase for each thing, from the group ``augmentation`` of a configuration.
-
-    Checkpoints of before resampling was there have no settings of it, nor of balance and mixup.
-    """
+    """What an augmentation does, a phrase for each thing, from the group ``augmentation`` of a configuration."""
     phrases = []
     resampling = augmentation["resampling"]
     if isinstance(resampling, Mapping) and resampling["method"] != "none":
@@ -148,41 +127,41 @@ def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
     return phrases + [f"{name} {_phrase(own)}" for name, own in transforms.items() if own is not None]
 
 
+def _data(data: Mapping[str, Any]) -> str:
+    synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
+    return f"{data['dataset']} from {data['source']}{synthetic}, fingerprint {data['fingerprint']}"
+
+
 def _origin(origin: Mapping[str, Any]) -> str:
     digest = f"sha256 {origin['sha256'][:12]}"
     if "task" not in origin:
-        return f"{origin['file']}: weights alone, {digest}"
-    data, macro_f1 = origin["data"], origin["scores"].get("val/macro_f1")
-    synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
-    beats = f"{data['dataset']} from {data['source']}{synthetic}, fingerprint {data['fingerprint']}"
+        return f"{origin['file']}: weights only, {digest}"
+    macro_f1 = origin["scores"].get("val/macro_f1")
     scored = "" if macro_f1 is None else f", validation {_score('macro_f1', macro_f1)}"
-    return (
-        f"{origin['file']}: {origin['model']} on {origin['task']} ({beats}), epoch {origin['epoch']}{scored}, {digest}"
-    )
+    about = f"{origin['model']} on {origin['task']} ({_data(origin['data'])}), epoch {origin['epoch']}"
+    return f"{origin['file']}: {about}{scored}, {digest}"
 
 
-def _layers_table(layers: Iterable[Mapping[str, Any]], network: Mapping[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("layer", overflow="fold")
-    table.add_column("weight")
-    table.add_column("parameters", justify="right")
-    table.add_column("part")
-    if network["n_frozen"]:
-        table.add_column("")
+def _layers(layers: Iterable[Mapping[str, Any]], network: Mapping[str, Any]) -> Table:
+    columns = [Column("layer", text=True, wrap=True), Column("weight", text=True), Column("part", text=True)]
+    columns += [Column("learning", text=True)] * bool(network["n_frozen"]) + [Column("parameters")]
+    rows = []
     for layer in layers:
         shapes = layer["shapes"]
         shape = "×".join(map(str, shapes["weight"])) if "weight" in shapes else f"{len(shapes)} tensors"
-        row = (layer["name"], shape, f"{layer['n_parameters']:,}", layer["part"])
-        table.add_row(*row, *(["frozen" if layer["frozen"] else ""] if network["n_frozen"] else []))
-    table.add_section()
-    table.add_row("all", "", f"{network['n_parameters']:,}", "")
-    return table
+        state = [Cell("frozen" if layer["frozen"] else "")] * bool(network["n_frozen"])
+        rows.append(
+            Row([Cell(layer["name"]), Cell(shape), Cell(layer["part"]), *state, Cell(f"{layer['n_parameters']:,}")])
+        )
+    blank = [Cell("")] * (len(columns) - 2)
+    rows.append(Row([Cell("all"), *blank, Cell(f"{network['n_parameters']:,}")], mark="total"))
+    return Table(columns=columns, rows=rows)
 
 
 def _is_shown(score: str) -> bool:
-    """Whether a score has a line where two checkpoints are compared: the programs' answer has all."""
+    """Whether a score has a line where two checkpoints are compared; ``--json`` has all."""
     kind, _, name = score.partition(".")
-    return name.startswith("val/") if kind == "validation" else name in SCORE_NAMES or name.endswith(".f1")
+    return name.startswith("val/") if kind == "validation" else name in SHOWN or name.endswith(".f1")
 
 
 def _phrase(settings: Mapping[str, Any]) -> str:
@@ -198,6 +177,5 @@ def _value(value: Any) -> str:
 
 
 def _score(name: str, value: float | None) -> str:
-    if value is None:
-        return f"{SCORE_NAMES[name]} -"
-    return f"{SCORE_NAMES[name]} {value:.4f}" if name == "loss" else f"{SCORE_NAMES[name]} {100 * value:.2f} %"
+    metric = metric_at((name,))
+    return f"{metric.label} {metric.text(value)}{' %' * (metric.scale == 100 and value is not None)}"

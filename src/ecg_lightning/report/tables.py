@@ -1,384 +1,354 @@
-"""Tables for the terminal: one run with the published figures beside it, the jobs of a sweep side by side and together.
+"""Tables of one run, of the jobs of a sweep, and of several runs pooled."""
 
-Everything here takes the content of ``scores.json``, or what `pooling` made of several, and gives something that `rich`
-prints. Marks are ASCII and the widths fit 80 columns, so that a table also reads well in a log file.
-"""
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class, of_ec57
+from ecg_lightning.report.cells import (
+    NONE,
+    Cell,
+    Column,
+    Note,
+    Number,
+    Row,
+    Section,
+    Table,
+    duration,
+    inline,
+    mark_best,
+)
+from ecg_lightning.report.numbers import Numbers
+from ecg_lightning.runs.published import METRICS, PUBLISHED_CAVEAT, published_for_run
+from ecg_lightning.runs.schema import RunRecord
 
-from ecg_lightning.report.wording import CLASSES, SYNTHETIC_WARNING, conditions, context
-from ecg_lightning.runs.published import FIGURES, PUBLISHED_CAVEAT, published_for_run
+SYNTHETIC_WARNING = "SYNTHETIC BEATS: these metrics show that the program works, and nothing about patients."
 
-Scores = Mapping[str, Any]
+Published = Mapping[str, Any]
 
-NONE = "-"
+# One run ------------------------------------------------------------------------------------------------------------
 
 
-def run_table(scores: Scores) -> RenderableType:
-    """What to print when a run ends: its test scores by class, in percent, beside the published ones if it has a row.
+def run_section(record: RunRecord) -> Section:
+    """What is printed when a run ends: its metrics by class, with the published ones of the same row if there are."""
+    numbers, published = Numbers(record.plain()), published_for_run(record)
+    title = f"{record.model} on {record.task}: {record.fold} scores in percent"
+    tables = [by_class(numbers, METRICS, published, METRICS, title=title)]
+    tables += [table] if (table := ec57(numbers)) else []
+    validated = record.val.macro_f1
+    epoch = "" if record.best_epoch is None else f" (epoch {record.best_epoch})"
+    more = f", macro-F1 on validation {NONE if validated is None else f'{100 * validated:.2f}'}{epoch}"
+    notes = [Note(f"{inline(overall(numbers))}{more}.", "plain")]
+    notes += [Note(intervals_note(record))] if intervals_note(record) else []
+    notes += [Note(SYNTHETIC_WARNING, "warning")] if record.synthetic else []
+    notes.append(Note(f"Beats: {record.n_tested:,} {record.fold} beats; {conditions(record)}. Seed {record.seed}."))
+    notes += [Note(note, mark) for note, mark in published_notes(record, published)]
+    return Section(tables=tables, notes=notes)
+
+
+def by_class(
+    numbers: Numbers,
+    metrics: Sequence[str],
+    published: Published | None,
+    theirs: Sequence[str],
+    *,
+    title: str,
+    swatches: bool = False,
+) -> Table:
+    """Metrics of each class and their means, with those published for it.
 
     Args:
-        scores: content of the run's ``scores.json``.
+        numbers: of the run.
+        metrics: such as ``precision``.
+        published: as `published_for_run` returns it.
+        theirs: the published metrics; where F1 is not alone, the difference in F1 stands beside them.
+        title: of the table.
+        swatches: whether each class has its colour.
     """
-    test = scores["test"]
-    published = published_for_run(scores)
-    table = Table(
-        title=f"{scores['model']} on {scores['task']}: {_fold(scores)} scores in percent",
-        title_style="bold",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("class", no_wrap=True, vertical="bottom")
-    for header in ("preci-\nsion", "\nrecall", "\nF1", "\nbeats"):
-        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
+    classes = list(numbers.value("test.per_class"))
+    columns = [Column("class", text=True)]
+    for metric in metrics:
+        label, short = metric_at((metric,)).label, of_class("", metric).short.strip()
+        columns.append(Column(label, short=short, head=LINES.get(metric, label), about=ABOUT.get(metric, "")))
+    columns.append(Column("beats"))
     if published:
-        for header in ("publ.\npreci-\nsion", "publ.\nrecall", "publ.\nF1"):
-            table.add_column(header, justify="right", style="dim", vertical="bottom")
-        table.add_column("F1 minus\npubl.", justify="right", vertical="bottom")
-
-    classes = list(test["per_class"])
-    for name in classes:
-        own = test["per_class"][name]
-        absent = own["support"] + own["predicted"] == 0
-        theirs = published["per_class"].get(name) if published else None
-        figures = [None if absent else own[figure] for figure in FIGURES]
-        cells = [*map(_percent, figures), f"{own['support']:,}"]
-        table.add_row(
-            name, *cells, *_beside(published, None if absent else own["f1"], theirs), end_section=name == classes[-1]
+        for metric in theirs:
+            label = metric_at((metric,)).label
+            head = f"publ.\n{LINES.get(metric, label)}"
+            columns.append(Column(f"published {label}", short=f"publ. {label}", head=head))
+        columns += [Column("difference in F1", head="F1 -\npubl.")] * (len(theirs) > 1)
+    rows = []
+    for at, name in enumerate(classes):
+        cells = [Cell(name, swatch=at if swatches else None)]
+        cells += [numbers.cell(of_class(name, metric)) for metric in metrics]
+        cells.append(Cell(numbers.number(f"test.per_class.{name}.support")))
+        own = numbers.value(f"test.per_class.{name}.f1")
+        rows.append(
+            Row([*cells, *_published(published, (published or {}).get("per_class", {}).get(name), theirs, own)])
         )
-    mean = {figure: test[f"macro_{figure}"] for figure in FIGURES}
-    macro = None
-    if published and "macro_f1" in published:
-        macro = {figure: published[f"macro_{figure}"] for figure in FIGURES}
-    table.add_row(
-        "macro (mean)",
-        *(_percent(mean[figure]) for figure in FIGURES),
-        f"{scores['n'][_fold(scores)]:,}",
-        *_beside(published, mean["f1"], macro),
-        style="bold",
-    )
-
-    harmonic = f"F1 of macro precision and recall {_percent(test['f1_of_macro_precision_recall'])}"
-    if published and macro:
-        harmonic += f" (published {_percent(published['f1_of_macro_precision_recall'])})"
-    more = [f"accuracy {_percent(test['accuracy'])}", f"weighted F1 {_percent(test['weighted_f1'])}", harmonic]
-    if "auroc" in test:
-        more += [f"specificity {_percent(test['specificity'])}", f"AUROC {_percent(test['auroc'])}"]
-    # Of two classes the mean AUROC is that of either, which is there.
-    further = [key for key in FURTHER if key in test and not (key == "macro_auroc" and "auroc" in test)]
-    more += [f"{FURTHER[key]} {_percent(test[key])}" for key in further]
-    epoch = "" if scores["best_epoch"] is None else f" (epoch {scores['best_epoch']})"
-    more.append(f"macro-F1 on validation {_percent(scores['val']['macro_f1'])}{epoch}")
-    return Group(table, Text(", ".join(more)), *_intervals(test), Text(), *_ec57(test), *_caption(scores, published))
+    keys = {"precision": "macro_precision", "recall": "macro_recall", "f1": "macro_f1"}
+    cells = [Cell("macro (mean)")]
+    cells += [numbers.cell(OVERALL[keys[metric]]) if metric in keys else Cell("") for metric in metrics]
+    cells.append(Cell(numbers.number(f"n.{numbers.value('fold')}")))
+    mean = {metric: published[f"macro_{metric}"] for metric in METRICS} if "macro_f1" in (published or {}) else None
+    cells += _published(published, mean, theirs, numbers.value("test.macro_f1"))
+    return Table(title=title, columns=columns, rows=[*rows, Row(cells, mark="total")])
 
 
-FURTHER = {
-    "balanced_accuracy": "balanced accuracy",
-    "kappa": "kappa",
-    "j_kappa": "j-kappa",
-    "macro_auroc": "macro AUROC",
-    "ece": "calibration error",
-}
-"""Figures in the line below a run's table, where its scores have them: those filed before they were scored do not."""
+LINES = {"precision": "preci-\nsion", "specificity": "speci-\nficity"}
+ABOUT = {"precision": "positive predictive value", "recall": "sensitivity"}
 
 
-def _intervals(test: Scores) -> Iterable[RenderableType]:
-    """A paragraph of the intervals of the figures that a task is judged by."""
-    told = test.get("intervals")
-    if not told or told["macro_f1"] is None:
-        return
-    named: dict[str, tuple[str, ...]] = {"macro-F1": ("macro_f1",), "accuracy": ("accuracy",)}
-    if "auroc" in test:
-        named["AUROC"] = ("macro_auroc",)  # of two classes that of either
-    named |= {f"F1 {name}": ("per_class", name, "f1") for name in test["per_class"]}
-    found = ((name, _value(told, path)) for name, path in named.items())
-    ends = [f"{name} {_ends(one)}" for name, one in found if one]
-    units = f"{told['n_resampled']:,} {told['resampled']}"
-    by = units if told["resampled"] == "patients" else f"{units}, as patients are not known: too narrow"
-    yield Text(f"{100 * told['level']:.0f} % intervals ({by}): {', '.join(ends)}")
+def _published(
+    published: Published | None, of_row: Mapping[str, float] | None, metrics: Sequence[str], own_f1: float | None
+) -> list[Cell]:
+    """The published cells of a row and the difference in F1; none where the table has no such columns."""
+    if published is None:
+        return []
+    cells = [
+        Cell(Number(of_row[metric], 2, factor=100) if of_row else NONE, mark="published" if of_row else "")
+        for metric in metrics
+    ]
+    if len(metrics) > 1:
+        difference = own_f1 - of_row["f1"] if of_row and own_f1 is not None else None
+        mark = "" if difference is None else "better" if difference >= 0 else "worse"
+        cells.append(
+            Cell(NONE if difference is None else Number(difference, 2, factor=100, signed=True), mark=mark)  # type: ignore[arg-type]
+        )
+    return cells
 
 
-def _ec57(test: Scores) -> Iterable[RenderableType]:
+def overall(numbers: Numbers) -> Table:
+    """Metrics of all classes together; of two classes, those of the second as well."""
+    classes = list(numbers.value("test.per_class"))
+    metrics = [OVERALL[name] for name in OVERALL if name not in ("loss", "weighted_precision")]
+    if len(classes) == 2:
+        ranking = {"macro_auroc": "auroc", "macro_average_precision": "average_precision"}
+        metrics = [of_class(classes[1], ranking[key]) if (key := one.key[0]) in ranking else one for one in metrics]
+        metrics.append(of_class(classes[1], "specificity"))
+    rows = [
+        Row([Cell(metric.label), numbers.cell(metric)]) for metric in metrics if numbers.value(metric.place) is not None
+    ]
+    columns = [Column("metric", text=True, wrap=True), Column("value")]
+    return Table(title="Overall", columns=columns, rows=rows)
+
+
+def ec57(numbers: Numbers) -> Table | None:
     """V and S as the standard counts them, where they were."""
-    told = test.get("ec57")
-    if not told:
-        return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("EC57, gross", no_wrap=True, vertical="bottom")
-    for header in ("sensi-\ntivity", "95 %\ninterval", "+P", "95 %\ninterval", "FPR", "beats"):
-        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
-    rows = {of: (told[of], _value(test, ("intervals", "ec57", of))) for of in ("V", "S")}
-    if "without_232" in told:
-        rows["S without 232"] = (told["without_232"]["S"], None)
-    for name, (one, ends) in rows.items():
-        cells = []
-        for figure in ("sensitivity", "positive_predictivity"):
-            cells += [_percent(one[figure]), _ends(ends and ends[figure])]
-        false_positives = NONE if one["false_positive_rate"] is None else f"{100 * one['false_positive_rate']:.3f}"
-        table.add_row(name, *cells, false_positives, f"{one['tp'] + one['fn']:,}")
-    yield table
+    if not numbers.value("test.ec57"):
+        return None
+    metrics = ("sensitivity", "positive_predictivity", "f1", "false_positive_rate")
+    columns = [Column("class", head="EC57, gross", text=True)]
+    columns += [
+        Column((one := of_ec57("V", metric)).name, about=one.label.removeprefix("EC57 V ")) for metric in metrics
+    ]
+    columns += [Column(short, about=f"{words} beats") for short, words in COUNTS.items()]
+    rows = []
+    for without in (False, True):
+        for name in ("V", "S"):
+            place = f"test.ec57.{'without_232.' * without}{name}"
+            if numbers.value(place):
+                cells = [Cell(f"{name} without 232" if without else name)]
+                cells += [numbers.cell(of_ec57(name, metric, without=without)) for metric in metrics]
+                rows.append(Row([*cells, *(Cell(numbers.number(f"{place}.{count.lower()}")) for count in COUNTS)]))
+    return Table(title="Ectopic beats as counted by ANSI/AAMI EC57, gross", columns=columns, rows=rows)
 
 
-def comparison_table(runs: Mapping[str, Scores], failures: Mapping[str, str] | None = None) -> RenderableType:
-    """What to print when a sweep ends: a table for each task, the best job on validation first.
+COUNTS = {"TP": "true positive", "FN": "false negative", "FP": "false positive"}
+
+
+def intervals_note(record: RunRecord) -> str:
+    """What the intervals are of; empty where there are none."""
+    about = record.test.get("intervals")
+    if not about or about["macro_f1"] is None:
+        return ""
+    note = f"{100 * about['level']:.0f} % intervals: percentiles of {about['resamples']:,} bootstrap resamples of"
+    note += f" {about['n_resampled']:,} {about['resampled']}"
+    return f"{note}; patients are not known, so they are too narrow." if about["resampled"] == "beats" else f"{note}."
+
+
+def conditions(record: RunRecord, *, parts: bool = True) -> str:
+    """What metrics depend on beside model and seed of the run: data, protocol, classes, context.
 
     Args:
-        runs: name of the job (such as its overrides) → content of its ``scores.json``.
+        record: of the run.
+        parts: see `Protocol.sentence`.
+    """
+    split = record.protocol.sentence(parts=parts, seed=parts)
+    leads = f" ({', '.join(record.leads)})" if record.leads else ""
+    return (
+        f"{record.dataset} from {record.source}{leads}; split {split}; classes: {record.class_map}; "
+        f"context: {record.context.phrase()}"
+    )
+
+
+def published_notes(record: RunRecord, published: Published | None) -> list[tuple[str, Any]]:
+    """How to take the published metrics, each with its mark; none without them."""
+    if not published:
+        return []
+    weights = "" if record.transfer == "none" else ", from pretrained weights"
+    notes: list[tuple[str, Any]] = [
+        (f"{PUBLISHED_CAVEAT} Row: {record.model}, resampling {record.resampling}{weights}.", "")
+    ]
+    if record.protocol.by != "beats":
+        notes.append(
+            (
+                f"The published beats were split at random; split {record.protocol.name} is harder, so the difference is "
+                "not one between the systems.",
+                "caution",
+            )
+        )
+    if record.context.phrase() != "none":
+        notes.append((f"The published networks had no context; this one has {record.context.phrase()}.", "caution"))
+    if "erratum" in published:
+        notes.append((f"Published {published['erratum']}.", ""))
+    return notes
+
+
+# Sweeps -------------------------------------------------------------------------------------------------------------
+
+
+def sweep_sections(runs: Mapping[str, RunRecord], failures: Mapping[str, str] | None = None) -> list[Section]:
+    """What is printed when a sweep ends: a table for each task, the best job on validation first.
+
+    Args:
+        runs: name of the job (such as its overrides) → its record.
         failures: name of the job → its error, of which the first line is shown.
     """
-    failures = failures or {}
-    parts: list[RenderableType] = []
-    for kind in dict.fromkeys(map(_task_and_fold, runs.values())):
-        parts += _comparison(*kind, {name: scores for name, scores in runs.items() if _task_and_fold(scores) == kind})
+    kinds = dict.fromkeys((record.task, record.fold) for record in runs.values())
+    sections = [
+        _jobs({name: record for name, record in runs.items() if (record.task, record.fold) == kind}) for kind in kinds
+    ]
     if failures:
-        parts.append(Text(f"{len(failures)} of {len(runs) + len(failures)} jobs failed:", style="bold red"))
-        for name, error in failures.items():
-            first = next((line.strip() for line in error.splitlines() if line.strip()), "no message")
-            parts.append(Text.assemble("  ", (name, "red"), ": ", first))
-    return Group(*parts) if parts else Text("no jobs")
-
-
-def _task_and_fold(scores: Scores) -> tuple[str, str]:
-    return scores["task"], _fold(scores)
-
-
-def _comparison(task: str, fold: str, runs: Mapping[str, Scores]) -> list[RenderableType]:
-    some = next(iter(runs.values()))
-    # Headers are broken so that ten columns of figures fit a terminal of 80.
-    paths = {
-        "macro\nF1\nval": ("val", "macro_f1"),
-        **({"macro\nF1\ntest": ("test", "macro_f1")} if fold == "test" else {}),
-        **{header: ("test", *path) for header, path in _figures(some["test"]).items()},
-    }
-    ordered = sorted(runs.items(), key=lambda run: -_rounded(run[1]["val"]["macro_f1"]))
-    best = {header: max(_rounded(_dig(scores, path)) for _, scores in ordered) for header, path in paths.items()}
-
-    title = f"{task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent"
-    table = _numbered_table(title if fold == "test" else f"{title} on validation; the test beats were left alone")
-    for header in paths:
-        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
-    table.add_column("time", justify="right", no_wrap=True, vertical="bottom")
-    legend: list[RenderableType] = []
-    for number, (name, scores) in enumerate(ordered, start=1):
-        cells = []
-        for header, path in paths.items():
-            value = _dig(scores, path)
-            is_best = len(ordered) > 1 and value is not None and _rounded(value) == best[header]
-            cells.append(Text(_percent(value), style="bold green" if is_best else ""))
-        table.add_row(str(number), _broken(scores["model"]), *cells, duration(scores["wall_s"]))
-        # Names of jobs are too long for a column: a line of their own keeps them whole.
-        mark = (" SYNTHETIC BEATS", "bold red") if scores["synthetic"] else ""
-        legend.append(Text.assemble((f"{number:3d} ", "bold"), name, mark))
-
-    parts: list[RenderableType] = [table, *legend, Text()]
-    note = "Ordered by macro-F1 on validation, which chooses; bold is the best of its column."
-    if "auroc" in some["test"]:
-        note += " Precision, recall, F1 and specificity are of MI."
-    parts.append(Text(note, style="dim"))
-    protocols = list(
-        dict.fromkeys(
-            f"{scores['dataset']} from {scores['source']}, {conditions(scores, parts=False)}"
-            for scores in runs.values()
+        firsts = {
+            name: next(filter(None, map(str.strip, error.splitlines())), "no message")
+            for name, error in failures.items()
+        }
+        notes = [Note(f"{len(failures)} of {len(runs) + len(failures)} jobs failed:", "warning")]
+        sections.append(
+            Section(notes=[*notes, *(Note(f"  {name}: {error}", "plain") for name, error in firsts.items())])
         )
-    )
-    parts.append(Text(f"Beats: {'; '.join(protocols)}.", style="dim"))
+    return sections or [Section(notes=[Note("no jobs", "plain")])]
+
+
+def _jobs(runs: Mapping[str, RunRecord]) -> Section:
+    some = next(iter(runs.values()))
+    tested = some.fold == "test"
+    metrics = [*[OVERALL["macro_f1"]] * tested, *judged_by(some.classes)]
+    columns = [Column("#", text=True), Column("model", text=True, wrap=True)]
+    columns.append(Column("macro-F1 on validation", head="macro\nF1\nval", best=True))
+    columns += [Column(one.label, head=_head(one, tested), best=True) for one in metrics]
+    columns.append(Column("time"))
+    validated = OVERALL["macro_f1"]
+    ordered = sorted(
+        runs.items(), key=lambda run: -1.0 if run[1].val.macro_f1 is None else validated.rounded(run[1].val.macro_f1),
+        reverse=True,
+    )  # fmt: skip
+    rows = []
+    for number, (_, record) in enumerate(ordered, start=1):
+        numbers = Numbers(record.plain())
+        cells = [Cell(str(number)), Cell(record.model), Cell(numbers.percent("val.macro_f1"))]
+        cells += [Cell(numbers.metric(metric)) for metric in metrics]
+        rows.append(Row([*cells, Cell(NONE if record.wall_s is None else duration(record.wall_s))]))
+    title = f"{some.task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent"
+    title += "" if tested else " on validation; the test beats are not used"
+    legend = [
+        Note(f"{name}{' SYNTHETIC BEATS' * record.synthetic}", "caution" if record.synthetic else "")
+        for name, record in ordered
+    ]
+    of_positive = f" Precision, recall, F1, specificity and AUROC are of {some.positive}." if some.positive else ""
+    note = f"Ordered by macro-F1 on validation; bold: the best of its column.{of_positive}"
+    table = Table(columns=columns, rows=mark_best(columns, rows))
+    return Section(title=title, tables=[table], legend=legend, notes=[Note(note), *_beats(runs.values())])
+
+
+def judged_by(classes: Sequence[str]) -> list[Metric]:
+    """The metrics beside macro-F1 that a task is judged by."""
+    if len(classes) == 2:
+        return [OVERALL["accuracy"], *(metric_at((key,)) for key in (*METRICS, "specificity", "auroc"))]
+    return [OVERALL["accuracy"], *(of_class(name, "f1") for name in classes)]
+
+
+def _head(metric: Metric, tested: bool = False) -> str:
+    return f"{metric.short}\ntest" if tested and metric.key == ("macro_f1",) else metric.short
+
+
+def _beats(records: Iterable[RunRecord]) -> list[Note]:
+    records = list(records)
+    protocols = list(dict.fromkeys(conditions(record, parts=False) for record in records))
+    notes = [Note(f"Beats: {'; or '.join(protocols)}.")]
     if len(protocols) > 1:
-        parts.append(Text("Figures on different data or splits do not compare.", style="yellow"))
-    if any(scores["synthetic"] for scores in runs.values()):
-        parts.append(Text(SYNTHETIC_WARNING, style="bold red"))
-    return [*parts, Text()]
+        notes.append(Note("Metrics on different data or splits cannot be compared.", "caution"))
+    if any(record.synthetic for record in records):
+        notes.append(Note(SYNTHETIC_WARNING, "warning"))
+    return notes
 
 
-def _figures(test: Scores) -> dict[str, tuple[str, ...]]:
-    """Header → place below ``test`` of the figures that a task is judged by, beside macro-F1."""
-    figures: dict[str, tuple[str, ...]] = {"accu-\nracy": ("accuracy",)}
-    if "auroc" not in test:
-        return figures | {f"F1\n{name}": ("per_class", name, "f1") for name in test["per_class"]}
-    return figures | {
-        "preci-\nsion": ("precision",),
-        "\nrecall": ("recall",),
-        "\nF1": ("f1",),
-        "speci-\nficity": ("specificity",),
-        "\nAUROC": ("auroc",),
-    }
-
-
-def pooled_tables(pooled: Mapping[str, Any]) -> RenderableType:
-    """What to print after `comparison_table`: folds as one with their spread, and the spread over seeds.
+def pooled_sections(pooled: Mapping[str, Any]) -> list[Section]:
+    """What is printed after `sweep_sections`: folds as one result, and the spread over seeds.
 
     Args:
-        pooled: what `pooling.pool` returned; of what it does not hold, nothing is printed.
+        pooled: what `ecg_lightning.runs.aggregate.pool` returned; nothing is printed of what it does not hold.
     """
-    parts: list[RenderableType] = []
+    sections = []
     for task in dict.fromkeys(entry["task"] for kind in ("pooled", "repeated") for entry in pooled[kind]):
         of_folds = [entry for entry in pooled["pooled"] if entry["task"] == task]
         if of_folds:
-            parts += _spread_table(
-                f"{task}: test folds pooled, scores in percent",
-                of_folds,
-                lambda entry: {
-                    f"{len(entry['folds'])} folds pooled": entry["test"],
-                    "mean of folds": entry["mean"],
-                    "sd of folds": entry["sd"],
-                },
-            )
-            note = "Pooled: the test beats of all folds scored as one. sd: standard deviation of a sample."
-            if "auroc" in of_folds[0]["test"]:
-                note += " Pooled AUROC holds probabilities of different networks against each other."
-            parts += [Text(note, style="dim"), Text()]
+            note = "Pooled: the test beats of all folds scored as one. ±: standard deviation of a sample, over folds."
+            note += f" {POOLED_AUROC_NOTE}" * ("auroc" in of_folds[0]["test"])
+            sections.append(_spread(f"{task}: test folds pooled, scores in percent", of_folds, note))
         of_seeds = [entry for entry in pooled["repeated"] if entry["task"] == task]
         if of_seeds:
-            parts += _spread_table(
-                f"{task}: spread over seeds, scores in percent",
-                of_seeds,
-                lambda entry: {f"mean, {len(entry['seeds'])} seeds": entry["mean"], "sd of seeds": entry["sd"]},
-            )
-            note = "sd: standard deviation of a sample."
-            if any(entry["folds"] for entry in of_seeds):
-                note += " Of folds that are pooled, the pooled scores count."
-            parts += [Text(note, style="dim"), Text()]
-    return Group(*parts)
+            note = "±: standard deviation of a sample, over seeds."
+            note += " Of folds that are pooled, the pooled scores count." * any(entry["folds"] for entry in of_seeds)
+            sections.append(_spread(f"{task}: spread over seeds, scores in percent", of_seeds, note))
+    return sections
 
 
-def _spread_table(
-    title: str, entries: list[Mapping[str, Any]], rows: Callable[[Mapping[str, Any]], Mapping[str, Scores]]
-) -> list[RenderableType]:
-    """A table of some rows for each entry, with a legend of what was typed for it."""
-    some = next(iter(rows(entries[0]).values()))
-    paths: dict[str, tuple[str, ...]] = {"macro\nF1": ("macro_f1",), **_figures(some)}
-    table = _numbered_table(title)
-    table.add_column("", no_wrap=True, vertical="bottom")
-    for header in paths:
-        table.add_column(header, justify="right", no_wrap=True, vertical="bottom")
-    legend: list[RenderableType] = []
+POOLED_AUROC_NOTE = "Pooled AUROC and AP compare probabilities of different networks with each other."
+
+
+def _spread(title: str, entries: Sequence[Mapping[str, Any]], note: str) -> Section:
+    """A table of the pooled result and the mean of each entry, with a legend of its overrides."""
+    metrics = [OVERALL["macro_f1"], *judged_by(list(entries[0]["mean"]["per_class"]))]
+    columns = [Column("#", text=True), Column("model", text=True, wrap=True), Column("", text=True)]
+    columns += [Column(metric.label, head=metric.short) for metric in metrics]
+    rows: list[Row] = []
+    legend = []
     for number, entry in enumerate(entries, start=1):
-        lead, style = [str(number), _broken(entry["model"])], "bold"
-        named = rows(entry)
-        for name, scores in named.items():
-            cells = [_percent(_dig(scores, path)) for path in paths.values()]
-            table.add_row(*lead, name, *cells, style=style, end_section=name == list(named)[-1])
-            lead, style = ["", ""], ""
+        lead = [Cell(str(number)), Cell(entry["model"])]
+        repeats = entry.get("seeds", entry["folds"])
+        if "test" in entry:
+            of_all = Numbers(entry)
+            cells = [Cell(of_all.metric(metric)) for metric in metrics]
+            rows.append(Row([*lead, Cell(f"{len(repeats)} folds pooled"), *cells]))
+            lead = [Cell(""), Cell("")]
+        mean, sd = Numbers({"test": entry["mean"]}), Numbers({"test": entry["sd"]})
+        cells = [
+            Cell(mean.metric(metric), sd=spread if isinstance(spread := sd.metric(metric), Number) else None)
+            for metric in metrics
+        ]
+        name = f"mean, {len(repeats)} seeds" if "seeds" in entry else "mean of folds"
+        rows.append(Row([*lead, Cell(name), *cells]))
         missing = sorted(set(range(entry["n_folds"] or 0)) - set(entry["folds"]))
         n_train = entry["n"]["train"] if "n" in entry else entry["n_train"]
-        typed = " ".join(entry["overrides"])
-        line = Text.assemble((f"{number:3d} ", "bold"), typed, (f" ({n_train:,.0f} training beats)", "dim"))
-        if entry["synthetic"]:
-            line.append(" SYNTHETIC BEATS", "bold red")
+        text = (
+            f"{' '.join(entry['overrides'])} ({n_train:,.0f} training beats){' SYNTHETIC BEATS' * entry['synthetic']}"
+        )
         if missing:
-            line.append(f" without fold {', '.join(map(str, missing))} of {entry['n_folds']}", "yellow")
-        legend.append(line)
-    protocols = dict.fromkeys(
-        f"{entry['dataset']} from {entry['source']}, {conditions(entry, parts=False)}" for entry in entries
-    )
-    return [table, *legend, Text(), Text(f"Beats: {'; '.join(protocols)}.", style="dim")]
-
-
-def _caption(scores: Scores, published: Mapping[str, Any] | None) -> Iterable[RenderableType]:
-    if scores["synthetic"]:
-        yield Text(SYNTHETIC_WARNING, style="bold red")
-    fold = _fold(scores)
-    beats = f"{scores['dataset']} from {scores['source']}, {scores['n'][fold]:,} {fold} beats{context(scores)}"
-    yield Text(f"Beats: {beats}, run with seed {scores['seed']}. Split {scores['protocol']}.", style="dim")
-    yield Text(f"Classes: {CLASSES[scores['task']]}.", style="dim")
-    if published:
-        pretrained = "" if scores.get("transfer", "none") == "none" else ", from pretrained weights"
-        row = f"{scores['model']}, resampling {scores['resampling']}{pretrained}"
-        yield Text(f"{PUBLISHED_CAVEAT} Row: {row}.", style="dim")
-        if scores["split"].startswith(("patient", "ds1")):
-            yield Text(
-                f"The published beats were split at random: split {scores['split']} asks a harder question, "
-                "the difference is not one between the systems.",
-                style="yellow",
-            )
-        if context(scores):
-            yield Text(f"The published networks saw the beat alone, this one it{context(scores)}.", style="yellow")
-        if "erratum" in published:
-            yield Text(f"Published {published['erratum']}.", style="dim")
-
-
-def _fold(scores: Scores) -> str:
-    # `ecg-lightning evaluate` may have scored another fold than a run does.
-    fold: str = scores.get("fold", "test")
-    return fold
-
-
-def _protocol(scores: Scores) -> str:
-    return f"{scores['dataset']} from {scores['source']}{context(scores)}, split {scores['split']}"
-
-
-def _beside(
-    published: Mapping[str, Any] | None, own_f1: float | None, theirs: Mapping[str, float] | None
-) -> tuple[str | Text, ...]:
-    """The published cells of a row and the difference in F1; none when the table has no such columns."""
-    if published is None:
-        return ()
-    if theirs is None:
-        return (NONE, NONE, NONE, NONE)
-    cells = (_percent(theirs[figure]) for figure in FIGURES)
-    if own_f1 is None:
-        return (*cells, NONE)
-    difference = 100 * (own_f1 - theirs["f1"])
-    return (*cells, Text(f"{difference:+.2f}", style="green" if difference >= 0 else "red"))
-
-
-def _percent(fraction: float | None) -> str:
-    # Five characters at most, 100.0 too: a sixth in every column would not fit 80 columns.
-    return NONE if fraction is None else f"{100 * fraction:.2f}"[:5]
-
-
-def _numbered_table(title: str) -> Table:
-    """An empty table of runs, narrow enough for ten columns of figures on a terminal of 80."""
-    table = Table(
+            text += f" without fold {', '.join(map(str, missing))} of {entry['n_folds']}"
+        legend.append(Note(text, "caution" if missing or entry["synthetic"] else ""))
+    return Section(
         title=title,
-        title_style="bold",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=0,
-        pad_edge=False,
+        tables=[Table(columns=columns, rows=rows, compact=True)],
+        legend=legend,
+        notes=[Note(note), Note(f"Beats: {'; or '.join(dict.fromkeys(map(sweep_conditions, entries)))}.")],
     )
-    table.add_column("#", justify="right", no_wrap=True, vertical="bottom")
-    table.add_column("model", no_wrap=True, vertical="bottom")
-    return table
 
 
-def _broken(name: str) -> str:
-    """``logistic_regression`` in two lines, or the figures beside it would be cut."""
-    return name.replace("_", "_\n") if len(name) > 8 else name
-
-
-def _rounded(fraction: float | None) -> float:
-    # Equal as printed is equally good.
-    return -1.0 if fraction is None else round(100 * fraction, 2)
-
-
-def _dig(scores: Scores, path: tuple[str, ...]) -> float | None:
-    value: Any = scores
-    for key in path:
-        value = value[key]
-    return None if value is None else float(value)
-
-
-def _ends(interval: Sequence[float] | None) -> str:
-    return NONE if interval is None else "-".join(map(_percent, interval))
-
-
-def _value(scores: Scores, path: tuple[str, ...]) -> Any:
-    """What is there, or None."""
-    value: Any = scores
-    for key in path:
-        value = (value or {}).get(key)
-    return value
-
-
-def duration(seconds: float) -> str:
-    """Seconds as ``1h02m``, ``3m07s`` or ``9s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+def sweep_conditions(entry: Mapping[str, Any]) -> str:
+    """`conditions` of an entry of `ecg_lightning.runs.aggregate.pool`."""
+    folds = f", {len(entry['folds'])} of {entry['n_folds']} folds" if entry["folds"] else ""
+    return (
+        f"{entry['dataset']} from {entry['source']}; split {entry['protocol']}{folds}; classes: {entry['class_map']}; "
+        f"context: {entry['context']}"
+    )

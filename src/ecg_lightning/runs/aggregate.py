@@ -1,8 +1,8 @@
-"""What the runs of a sweep say together: test folds as one, the spread over seeds, the score by training beats.
+"""Several runs as one result: test folds pooled, mean and deviation over seeds, metrics by number of training beats.
 
-Which runs belong together is read from the configuration that Hydra left in each run's folder: those that differ in
-``split.fold`` alone are folds of one cross-validation, those that differ in their seed alone are repetitions, and those
-that differ in ``split.train_size`` alone are points of one curve.
+Which runs belong together is read from the configuration in each run's record: those that differ in ``split.fold``
+alone are folds of one cross-validation, those that differ in their seed alone are repetitions, and those that differ in
+``split.train_size`` alone are points of one curve.
 """
 
 import json
@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.core.provenance import WITHOUT_EFFECT, without
-from ecg_lightning.runs.predictions import score_predictions
-
-Scores = Mapping[str, Any]
+from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, score_predictions
+from ecg_lightning.runs.schema import RunRecord, Scores
 
 T = TypeVar("T")
 
@@ -25,44 +24,42 @@ FOLD = ("split.fold",)
 SEEDS = ("seed", "split.seed")
 SIZE = ("split.train_size",)
 
-ABOUT = (
-    *("task", "model", "dataset", "source", "synthetic", "split", "left_out", "context"),
-    *("augmentation", "resampling", "transfer"),
-)
-"""What `pool` repeats of the ``scores.json`` of runs that have it in common."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A finished run.
 
     Attributes:
-        folder: where it is.
-        scores: its ``scores.json``.
-        config: its configuration as composed, interpolations unresolved, so that ``split.seed: ${seed}`` of two runs is
-            the same setting.
-        overrides: what was typed for it: ``("model=cnet", "split.fold=0")``.
+        folder: where it is; of a record that was copied elsewhere under another name, that file.
+        record: its content.
     """
 
     folder: Path
-    scores: Scores
-    config: Mapping[str, Any]
-    overrides: tuple[str, ...]
+    record: RunRecord
+
+    @property
+    def predictions(self) -> Path:
+        """The file of its predictions, which may be absent."""
+        return self.folder / PREDICTIONS
 
     @property
     def fold(self) -> int | None:
         """The test fold, or None without cross-validation."""
-        fold: int | None = self.config["split"].get("fold")
-        return fold
+        return self.record.protocol.fold
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Seed of the run and of its split."""
+        return self.record.seed, self.record.protocol.seed
 
     def same_but(self, *settings: str) -> str:
         """Equal for runs on the same beats whose configurations differ in nothing of effect but these settings."""
-        kept = without(self.config, (*WITHOUT_EFFECT, *settings))
-        return json.dumps([kept, self.scores["fingerprint"]], sort_keys=True, default=str)
+        kept = without(self.record.config, (*WITHOUT_EFFECT, *settings))
+        return json.dumps([kept, self.record.fingerprint], sort_keys=True)
 
     def overrides_but(self, *settings: str) -> list[str]:
         """The overrides of other settings than these."""
-        return [text for text in self.overrides if text.lstrip("+").partition("=")[0] not in settings]
+        return [text for text in self.record.overrides if text.lstrip("+").partition("=")[0] not in settings]
 
 
 @dataclass(frozen=True)
@@ -75,28 +72,27 @@ class Result:
     def test(self) -> Scores:
         """As ``test`` in ``scores.json``; of several folds that of all their beats together, without intervals."""
         if len(self.runs) == 1:
-            scores: Scores = self.runs[0].scores["test"]
-            return scores
+            return self.runs[0].record.test
         return score_predictions(*self.predictions, resamples=0)
 
     @cached_property
     def intervals(self) -> Scores:
-        """Of the figures of `test`, over the patients of all its beats; empty where a run of before filed none."""
+        """Of the metrics of `test`, over the patients of all its beats; empty where the record has none."""
         if len(self.runs) == 1:
-            filed: Scores = self.runs[0].scores["test"].get("intervals", {})
-            return filed
+            intervals: Scores = self.runs[0].record.test.get("intervals", {})
+            return intervals
         pooled: Scores = score_predictions(*self.predictions)["intervals"]
         return pooled
 
     @property
     def predictions(self) -> list[Path]:
         """The files of predictions, one for each run."""
-        return [run.folder / "predictions.parquet" for run in self.runs]
+        return [run.predictions for run in self.runs]
 
     @property
     def n_train(self) -> float:
         """Training beats, of several folds on average."""
-        return fmean(run.scores["n"]["train"] for run in self.runs)
+        return fmean(run.record.n["train"] for run in self.runs)
 
     @property
     def folds(self) -> list[int]:
@@ -106,52 +102,29 @@ class Result:
     @property
     def n_folds(self) -> int | None:
         """How many folds there should be."""
-        return self.runs[0].config["split"]["n_folds"] if self.folds else None
+        return self.runs[0].record.protocol.n_folds
 
 
 def read_runs(*folders: Path) -> list[Run]:
     """The finished runs in the folders of sweeps, in the order in which they were started.
 
     Raises:
-        DataError: a run's files cannot be read.
+        DataError: a record cannot be read.
     """
-    runs = []
-    for file in (file for folder in folders for file in sorted(folder.glob("*/scores.json"), key=_job_number)):
-        try:
-            scores = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file.parent} is no folder of a finished job of a sweep: {error}") from error
-        runs.append(read_run(file.parent, scores))
-    return sorted(runs, key=lambda run: (folders.index(run.folder.parent), run.scores.get("started", "")))
-
-
-def read_run(folder: Path, scores: Scores) -> Run:
-    """The run with these scores, and with the configuration that lies in ``.hydra`` in its folder.
-
-    Raises:
-        DataError: that cannot be read.
-    """
-    from omegaconf import OmegaConf
-
-    hydra = folder / ".hydra"
-    try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(hydra / "config.yaml"), resolve=False)
-        overrides: Any = OmegaConf.to_container(OmegaConf.load(hydra / "overrides.yaml"), resolve=False)
-        config["split"].get("fold")
-    except Exception as error:  # whatever a damaged YAML file makes the parser raise
-        raise DataError(f"{hydra} holds no configuration of a run: {error!r}; mend it, or remove it") from error
-    return Run(folder=folder, scores=scores, config=config, overrides=tuple(overrides))
+    files = [file for folder in folders for file in sorted(folder.glob(f"*/{RECORD}"), key=_job_number)]
+    runs = [Run(folder=file.parent, record=RunRecord.read(file)) for file in files]
+    return sorted(runs, key=lambda run: (folders.index(run.folder.parent), run.record.started or ""))
 
 
 def varying_overrides(runs: Iterable[Run]) -> dict[Path, str]:
     """What was typed for each run, by its folder, without what was typed for all of them."""
-    return _varying({run.folder: list(run.overrides) for run in runs})
+    return _varying({run.folder: run.record.overrides for run in runs})
 
 
 def pool(runs: Iterable[Run]) -> dict[str, Any]:
     """What runs say together.
 
-    Standard deviations are those of a sample (divided by n - 1); a figure that is not defined in a fold, such as the
+    Standard deviations are those of a sample (divided by n - 1); a metric that is not defined in a fold, such as the
     AUROC of a fold of one class, is left out of mean and deviation.
 
     Returns:
@@ -159,7 +132,7 @@ def pool(runs: Iterable[Run]) -> dict[str, Any]:
         common, their ``overrides`` and the names of their folders as ``jobs``, and
 
         - ``pooled``, of each cross-validation of which at least two folds are there: ``folds``, ``n_folds``, ``n``,
-          ``test`` as in ``scores.json``, of all test beats together, and ``mean`` and ``sd`` of the folds' own;
+          ``test`` as in a run record, of all test beats together, and ``mean`` and ``sd`` of the folds' own;
         - ``repeated``, of each that was run with several seeds: ``seeds``, ``n_train``, ``runs`` (``n_train`` and
           ``test`` of each, where it was cross-validated the pooled one), and their ``mean`` and ``sd``;
         - ``low_data``, of each that was trained on several sizes: its ``label`` and ``points``, which are entries like
@@ -213,31 +186,32 @@ def results_of_folds(runs: Sequence[Run]) -> list[Result]:
 
 
 def _pooled(result: Result) -> dict[str, Any]:
-    tests = [run.scores["test"] for run in result.runs]
-    seed = result.runs[0].scores["seed"]
+    tests = [run.record.test for run in result.runs]
+    first = result.runs[0].record
+    phrase = f"{len(result.folds)} of {result.n_folds} folds pooled"
     return _about([result], FOLD) | {
-        "protocol": f"{result.runs[0].scores['split']}: {_folds_phrase(result)}, seed {seed}",
-        "seed": seed,
-        "n": {"train": result.n_train, "test": sum(run.scores["n"]["test"] for run in result.runs)},
+        "protocol": f"{first.protocol.name}: {phrase}, seed {first.seed}",
+        "seed": first.seed,
+        "n": {"train": result.n_train, "test": sum(run.record.n["test"] for run in result.runs)},
         "test": score_predictions(*result.predictions),
-        "mean": each_figure(tests, fmean),
-        "sd": each_figure(tests, sd),
+        "mean": each_metric(tests, fmean),
+        "sd": each_metric(tests, sd),
     }
 
 
 def _repeated(cell: Sequence[Result]) -> dict[str, Any]:
     tests = [result.test for result in cell]
     return _about(cell, (*FOLD, *SEEDS)) | {
-        "seeds": [result.runs[0].scores["seed"] for result in cell],
+        "seeds": [result.runs[0].record.seed for result in cell],
         "n_train": fmean(result.n_train for result in cell),
         "runs": [{"n_train": result.n_train, "test": result.test} for result in cell],
-        "mean": each_figure(tests, fmean),
-        "sd": each_figure(tests, sd),
+        "mean": each_metric(tests, fmean),
+        "sd": each_metric(tests, sd),
     }
 
 
 def _curves(lines: Sequence[Sequence[Sequence[Result]]]) -> list[dict[str, Any]]:
-    names = [_name(line[0][0].runs[0].scores) for line in lines]
+    names = [_name(line[0][0].runs[0].record) for line in lines]
     typed = _varying(
         {
             number: [
@@ -257,18 +231,23 @@ def _curves(lines: Sequence[Sequence[Sequence[Result]]]) -> list[dict[str, Any]]
     return curves
 
 
-def _name(scores: Scores) -> str:
-    arm = scores["transfer"]
-    return f"{scores['model']}, {'from scratch' if arm == 'none' else arm}"
+def _name(record: RunRecord) -> str:
+    return f"{record.model}, {'from scratch' if record.transfer == 'none' else record.transfer}"
 
 
 def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:
     """What the results have in common."""
     first = results[0].runs[0]
-    about = {key: first.scores[key] for key in ABOUT if key in first.scores}
-    # Of results with different folds the fewest: what is printed beside a figure must not promise more than there was.
+    record = first.record
+    # Of results with different folds the fewest: what is printed beside a metric must not promise more than there was.
     folds = min((result.folds for result in results), key=len)
-    return about | {
+    return {
+        **{name: getattr(record, name) for name in ("task", "model", "dataset", "source", "synthetic", "class_map")},
+        "split": record.protocol.name,
+        "protocol": record.protocol.sentence(parts=False, seed=False),
+        "left_out": record.n_left_out,
+        "context": record.context.phrase(),
+        **{name: getattr(record, name) for name in ("augmentation", "resampling", "transfer")},
         "overrides": first.overrides_but(*but),
         "jobs": [run.folder.name for result in results for run in result.runs],
         "folds": folds,
@@ -276,26 +255,22 @@ def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _folds_phrase(result: Result) -> str:
-    return f"{len(result.folds)} of {result.n_folds} folds pooled"
-
-
-def each_figure(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:
+def each_metric(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:
     """A statistic of each fraction that all of them have, in the nesting of the scores.
 
     Numbers of beats are left out, and intervals: the spread of several tests is another thing than the uncertainty of
     one.
     """
-    figures: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     for key, value in tests[0].items():
         if key == "intervals" or not all(key in test for test in tests):
             continue
         if isinstance(value, Mapping):
-            figures[key] = each_figure([test[key] for test in tests], statistic)
+            answer[key] = each_metric([test[key] for test in tests], statistic)
         elif not isinstance(value, int | list):
             values = [float(test[key]) for test in tests if test[key] is not None]
-            figures[key] = statistic(values) if values else None
-    return figures
+            answer[key] = statistic(values) if values else None
+    return answer
 
 
 def sd(values: Sequence[float]) -> float | None:
@@ -303,8 +278,8 @@ def sd(values: Sequence[float]) -> float | None:
     return stdev(values) if len(values) > 1 else None
 
 
-def _size(cell: Sequence[Result]) -> Any:
-    return cell[0].runs[0].config["split"].get("train_size")
+def _size(cell: Sequence[Result]) -> int | None:
+    return cell[0].runs[0].record.protocol.train_size
 
 
 def groups(things: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:

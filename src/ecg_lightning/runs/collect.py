@@ -2,13 +2,12 @@
 protocols.
 
 A row is a network with one context of its beats, one resampling of those it trained on and one start of its weights.
-Its figures are means over seeds. What does not belong together is kept apart: other beats, protocols or folds make
-another table, other settings another row, and a row that was published and has not been run is there without figures.
+Its metrics are means over seeds. What does not belong together is kept apart: other beats, protocols or folds make
+another table, other settings another row, and a row that was published and has not been run is there without metrics.
 Contexts share a table but on beats split at random, where the published rows saw the beat alone.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
+from ecg_lightning.data.labels import CLASSES_OF_TASK
+from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.metrics.ec57 import ECTOPIC
-from ecg_lightning.report.wording import ALONE, CLASSES
-from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, Scores, each_figure, groups, results_of_folds, sd
-from ecg_lightning.runs.discover import UNKNOWN, find_runs
+from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, each_metric, groups, results_of_folds, sd
+from ecg_lightning.runs.discover import find_runs
 from ecg_lightning.runs.published import (
     PUBLISHED_CAVEAT,
     Elsewhere,
@@ -27,21 +27,22 @@ from ecg_lightning.runs.published import (
     published_row,
     published_rows,
 )
+from ecg_lightning.runs.schema import ALONE, RunRecord, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TASKS = {"arrhythmia": "mitbih", "mi": "ptbdb"}
-"""The tasks that figures were published for, and the dataset they are of."""
+"""The tasks that metrics were published for, and the dataset they are of."""
 
 SCRATCH, PRETRAINED = "none", "head_only"
-"""The arms of transfer that are rows of the published table."""
+"""The modes of transfer that are rows of the published table."""
 
 FROZEN = ("head_only", "last_layer")
-"""The arms whose frozen backbone makes them comparable with the published pretrained row."""
+"""The modes whose frozen backbone makes them comparable with the published pretrained row."""
 
 ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")
-"""Settings that may differ among repetitions: where things are, and what is told on the way."""
+"""Settings that may differ among repetitions: where things are, and what is shown on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class Row:
 
     Attributes:
         results: one for each seed.
-        settings: what tells this row from the others of its network, resampling and start; empty if it is the only one.
-        mean: of each figure over the seeds, in the nesting of ``test`` in ``scores.json``; None where none has it.
+        settings: what distinguishes this row from others of its network, resampling and start; empty if it is alone.
+        mean: of each metric over the seeds, nested as ``test`` of a run record; None where none has it.
         sd: its standard deviation, that of a sample; None with one seed.
     """
 
@@ -62,9 +63,8 @@ class Row:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is no network: a classifier of scikit-learn says so by having no number of parameters."""
-        scores = self.results[0].runs[0].scores
-        return "n_parameters" in scores and scores["n_parameters"] is None
+        """Whether it is a reference that networks are compared with."""
+        return self.results[0].runs[0].record.baseline
 
     @property
     def intervals(self) -> Mapping[str, Any]:
@@ -79,14 +79,13 @@ class Row:
     @property
     def seeds(self) -> list[str]:
         """Seed of each result; ``1/0`` where that of the split is another one: 0."""
-        seeds = [result.runs[0].scores["seed"] for result in self.results]
-        pairs = zip(seeds, self.split_seeds, strict=True)
+        pairs = [result.runs[0].seeds for result in self.results]
         return [str(seed) if seed == of_split else f"{seed}/{of_split}" for seed, of_split in pairs]
 
     @property
     def split_seeds(self) -> list[int]:
         """Seed that divided the beats of each result."""
-        return [_split_seed(result.runs[0].scores) for result in self.results]
+        return [result.runs[0].record.protocol.seed for result in self.results]
 
     @property
     def missing_folds(self) -> list[int]:
@@ -95,8 +94,9 @@ class Row:
         return sorted(set[int]().union(*(all_folds - set(result.folds) for result in self.results)))
 
     def about(self, key: str) -> str:
-        """What the runs say under a key of their ``scores.json``, each different answer once; empty if nothing."""
-        return ", ".join(dict.fromkeys(str(run.scores[key]) for run in self.runs if run.scores.get(key) is not None))
+        """A field of the records of its runs, each different value once; empty if none has it."""
+        values = (getattr(run.record, key) for run in self.runs)
+        return ", ".join(dict.fromkeys(str(value) for value in values if value is not None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +105,9 @@ class Block:
 
     Attributes:
         network: its name.
-        context: what was known of a beat beside what follows its R peak, ``none`` if nothing.
+        context: what a model sees of a beat beside what follows its R peak, ``none`` if nothing.
         resampling: of the training beats, ``none`` if there was none.
-        arm: of transfer: ``none`` from scratch, else how it was started from weights of another task.
+        transfer: its mode: ``none`` from scratch, else how it was started from weights of another task.
         rows: empty if it was published and has not been run.
         published: as `published_row`; None where nothing was published that compares.
     """
@@ -115,7 +115,7 @@ class Block:
     network: str
     context: str = ALONE
     resampling: str
-    arm: str
+    transfer: str
     rows: tuple[Row, ...] = ()
     published: Mapping[str, Any] | None = None
 
@@ -126,20 +126,20 @@ class RunsTable:
 
     Attributes:
         task: ``arrhythmia`` or ``mi``.
-        scores: ``scores.json`` of one of its runs, for what they have in common; None if nothing has been run.
+        record: of one of its runs, for what they have in common; None if nothing has been run.
         blocks: its rows, by context, then in the published order.
         elsewhere: what others printed of the same protocol.
     """
 
     task: str
-    scores: Scores | None
+    record: RunRecord | None
     blocks: tuple[Block, ...]
     elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def as_published(self) -> bool:
         """Whether it has the shape of the published table: beats at random, seen alone."""
-        return self.scores is None or _as_published(self.scores)
+        return self.record is None or _as_published(self.record)
 
     @property
     def rows(self) -> list[Row]:
@@ -149,19 +149,17 @@ class RunsTable:
     @property
     def tested(self) -> str:
         """The beats that were scored: ``test``, or ``validation`` where a choice was made among settings."""
-        return tested_of(self.scores) if self.scores else "test"
+        return self.record.fold if self.record else "test"
 
     @property
     def protocol(self) -> str:
         """How the beats were divided, whatever the seed."""
-        return protocol_of(self.scores) if self.scores else ""
+        return protocol_of(self.record) if self.record else ""
 
     @property
     def n_test(self) -> list[int]:
         """Scored beats, fewest and most of a result."""
-        sizes = [
-            sum(run.scores["n"][self.tested] for run in result.runs) for row in self.rows for result in row.results
-        ]
+        sizes = [sum(run.record.n_tested for run in result.runs) for row in self.rows for result in row.results]
         return sorted({min(sizes), max(sizes)}) if sizes else []
 
 
@@ -170,7 +168,7 @@ class Collection:
     """What was found.
 
     Attributes:
-        tables: those with published figures beside them first.
+        tables: those with published metrics first.
         remarks: what was left out or kept apart, and why: a sentence each.
     """
 
@@ -179,24 +177,24 @@ class Collection:
 
 
 def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame":
-    """Runs and sweeps beside the published figures, tidy: a line for each figure of each row.
+    """Runs and sweeps with the published metrics, tidy: a line for each metric of each row.
 
     Args:
-        paths: folders of runs, of sweeps, or of such folders, at any depth; or files with the content of a
-            ``scores.json`` under another name.
+        paths: folders of runs, of sweeps, or of such folders, at any depth; or records under another name than
+            ``scores.json``.
         only_run: leave out the published rows that have not been run, and what others published.
 
     Returns:
-        A `pandas.DataFrame`; all figures are fractions with all their digits. Columns:
+        A `pandas.DataFrame`; all metrics are fractions with all their digits. Columns:
 
         - of the table: ``task``, ``dataset``, ``source``, ``synthetic``, ``split``, ``protocol``, ``class_map``,
           ``left_out`` (beats that the protocol has no use for), ``tested`` (``test`` or ``validation`` beats). Only
           lines in which they are equal compare;
-        - of the row: ``context`` (what was known of a beat beside what follows its R peak), ``fingerprint`` of the
-          beats, ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what tells it
-          from its like), ``augmentation``, ``loss``, and ``status``: ``run``, ``not run``, or ``published elsewhere``
+        - of the row: ``context`` (what a model sees of a beat beside what follows its R peak), ``fingerprint`` of the
+          beats, ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what distinguishes it
+          from others), ``augmentation``, ``loss``, and ``status``: ``run``, ``not run``, or ``published elsewhere``
           by the authors that ``network`` names;
-        - of the figure: ``class`` (``overall`` or a class), ``figure`` (named as by `score`), ``value`` (mean over the
+        - of the metric: ``class`` (``overall`` or a class), ``metric`` (named as by `score`), ``value`` (mean over the
           seeds; of a cross-validation, over its pooled folds), ``sd`` (of a sample; missing with one seed), ``low`` and
           ``high`` (95 % interval over patients; missing with several seeds),
           ``published``, ``published_note`` (how to take it);
@@ -211,12 +209,12 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
 def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
     runs, remarks = find_runs(Path(path) for path in paths)
-    by_table = [part for alike in groups(runs, lambda run: _table_key(run.scores)) for part in _of_equal_beats(alike)]
+    by_table = [part for alike in groups(runs, lambda run: _table_key(run.record)) for part in _of_equal_beats(alike)]
     tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
-    beside = [table for table in tables if table.scores and _compares(table.scores)]
+    beside = [table for table in tables if table.record and _compares(table.record)]
     if not only_run and beside:
         unrun = [task for task in TASKS if task not in {table.task for table in beside}]
-        tables += [RunsTable(task=task, scores=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
+        tables += [RunsTable(task=task, record=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
     elif not only_run and any(table.as_published for table in tables):
         beats = "real test beats of mitbih and ptbdb, split=random"
         remarks.append(f"No row of the published table has been run: it is of {beats}.")
@@ -230,12 +228,14 @@ def frame(collection: Collection) -> "pd.DataFrame":
 
     lines = []
     for table in collection.tables:
-        scores = table.scores or {}
-        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASSES.get(table.task)}
-        about_table |= {key: scores.get(key) for key in ("dataset", "source", "synthetic", "split", "left_out")}
-        about_table |= {"protocol": table.protocol or None, "tested": table.tested if table.scores else None}
+        record = table.record
+        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASSES_OF_TASK.get(table.task)}
+        if record is not None:
+            about_table |= {key: getattr(record, key) for key in ("dataset", "source", "synthetic", "class_map")}
+            about_table |= {"split": record.protocol.name, "left_out": record.n_left_out}
+            about_table |= {"protocol": table.protocol, "tested": table.tested}
         for block in table.blocks:
-            about_block = {"network": block.network, "resampling": block.resampling, "transfer": block.arm}
+            about_block = {"network": block.network, "resampling": block.resampling, "transfer": block.transfer}
             about_block["context"] = block.context
             theirs = _flat(block.published or {})
             for row in block.rows or (None,):
@@ -244,20 +244,20 @@ def frame(collection: Collection) -> "pd.DataFrame":
                 where = _whereabouts(row) if row else {"status": "not run"}
                 lines += [
                     {
-                        **about_table, **about_block, **where, "class": name, "figure": figure, "value": value,
-                        "sd": spread.get((name, figure)), **_ends(ends.get((name, figure))),
-                        "published": theirs.get((name, figure)),
-                        "published_note": _note(block) if (name, figure) in theirs else None,
+                        **about_table, **about_block, **where, "class": name, "metric": metric, "value": value,
+                        "sd": spread.get((name, metric)), **_ends(ends.get((name, metric))),
+                        "published": theirs.get((name, metric)),
+                        "published_note": _note(block) if (name, metric) in theirs else None,
                     }
-                    for (name, figure), value in ours.items()
+                    for (name, metric), value in ours.items()
                 ]  # fmt: skip
         lines += [
             {
-                **about_table, "network": one.who, "status": "published elsewhere", "class": name, "figure": figure,
+                **about_table, "network": one.who, "status": "published elsewhere", "class": name, "metric": metric,
                 "published": value, "published_note": one.note or None,
             }
             for one in table.elsewhere
-            for (name, figure), value in _flat(one.figures, twice=()).items()
+            for (name, metric), value in _flat(one.metrics, twice=()).items()
         ]  # fmt: skip
     tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(FRAME_COLUMNS))
     return tidy.astype(
@@ -269,14 +269,14 @@ def frame(collection: Collection) -> "pd.DataFrame":
 FRAME_COLUMNS = (
     *("task", "dataset", "source", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
     *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
-    *("class", "figure", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
+    *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
     *("seeds", "folds", "epochs", "steps", "runs"),
 )
 """Of `frame`, as `published_table` says."""
 
 
 def errata(blocks: Iterable[Block]) -> list[str]:
-    """Where the published figures of these rows contradict each other."""
+    """Where the published metrics of these rows contradict each other."""
     return [
         f"Published {block.network}, {block.resampling}, {block.published['erratum']}."
         for block in blocks
@@ -310,93 +310,73 @@ def _ends(interval: Sequence[float] | None) -> dict[str, float | None]:
     return {"low": low, "high": high}
 
 
-TWICE = ("precision", "recall", "f1", "specificity", "average_precision")
-"""Figures of MI that `score` also puts on top."""
+TWICE = ("precision", "recall", "f1", "specificity", "auroc", "average_precision")
+"""Metrics of MI that `score` also puts on top."""
 
 
 def _flat(scores: Scores, twice: Sequence[str] = TWICE) -> dict[tuple[str, str], Any]:
-    """(``overall`` or class, figure) → its value, those of MI once: what stands on top, without `twice`.
+    """(``overall`` or class, metric) → its value, those of MI once: what stands on top, without `twice`.
 
     Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
     """
     by_class = {
-        (name, figure): value
-        for name, figures in scores.get("per_class", {}).items()
-        for figure, value in figures.items()
+        (name, metric): value
+        for name, of_class in scores.get("per_class", {}).items()
+        for metric, value in of_class.items()
     }
     ec57 = scores.get("ec57", {})
     for prefix, counted in (("ec57", ec57), ("ec57_without_232", ec57.get("without_232", {}))):
         by_class |= {
-            (of, f"{prefix}_{figure}"): value for of in ECTOPIC for figure, value in counted.get(of, {}).items()
+            (of, f"{prefix}_{metric}"): value for of in ECTOPIC for metric, value in counted.get(of, {}).items()
         }
     nested = ("erratum", "per_class", "ec57", *twice)
-    return {("overall", figure): value for figure, value in scores.items() if figure not in nested} | by_class
+    return {("overall", metric): value for metric, value in scores.items() if metric not in nested} | by_class
 
 
 # Sorting
 
 
-def _table_key(scores: Scores) -> str:
-    told = [scores[key] for key in ("task", "dataset", "source", "synthetic", "split")]
-    classes = list(scores["test"]["per_class"])
-    return json.dumps([*told, protocol_of(scores), tested_of(scores), classes, _as_published(scores)])
+def _table_key(record: RunRecord) -> str:
+    about = [record.task, record.dataset, record.source, record.synthetic, record.classes]
+    return json.dumps([*about, protocol_of(record), record.fold, _as_published(record)])
 
 
 def _of_equal_beats(runs: Sequence[Run]) -> list[list[Run]]:
     """The runs as one table; as one for each fingerprint, where it is not the context alone that makes beats differ."""
-    by_context = groups({(_context(run.scores), run.scores["fingerprint"]): run for run in runs}.values(), _context_of)
+    by_context = groups({(_context(run), run.record.fingerprint): run for run in runs}.values(), _context)
     if all(len(prints) == 1 for prints in by_context):
         return [list(runs)]
-    return groups(runs, lambda run: str(run.scores["fingerprint"]))
+    return groups(runs, lambda run: run.record.fingerprint)
 
 
-def _context(scores: Scores) -> str:
-    context: str = scores.get("context", ALONE)
-    return context
+def _context(run: Run) -> str:
+    return run.record.context.phrase()
 
 
-def _context_of(run: Run) -> str:
-    return _context(run.scores)
+def _as_published(record: RunRecord) -> bool:
+    return record.protocol.name == "random" and record.context.phrase() == ALONE
 
 
-def _as_published(scores: Scores) -> bool:
-    return bool(scores["split"] == "random" and _context(scores) == ALONE)
+def protocol_of(record: RunRecord) -> str:
+    """The protocol without the seed, the fold and the part of the training beats: equal for runs that compare."""
+    return record.protocol.sentence(parts=False, seed=False)
 
 
-def protocol_of(scores: Scores) -> str:
-    """The protocol without what the seed, the fold and the size of the training part change in its wording."""
-    protocol = re.sub(r", seed \d+$", "", str(scores["protocol"]).partition(", trained on ")[0])
-    protocol, n = re.subn(r"fold \d+ of (\d+) \(counted from 0\)", r"each of \1 folds", protocol)
-    # Patients of unequal folds are of unequal number; without folds it is a setting.
-    return re.sub(r"\d+ patients to train, \d+ to validate, \d+ to test, ", "", protocol) if n else protocol
+def _compares(record: RunRecord) -> bool:
+    """Whether published metrics may stand beside runs on these beats."""
+    return _is_real(record) and _as_published(record)
 
 
-def tested_of(scores: Scores) -> str:
-    """The beats that were scored: ``test`` or ``validation``."""
-    tested: str = scores.get("fold", "test")
-    return tested
-
-
-def _split_seed(scores: Scores) -> int:
-    told = re.search(r", seed (\d+)", str(scores["protocol"]))
-    return int(told[1] if told else scores["seed"])
-
-
-def _compares(scores: Scores) -> bool:
-    """Whether published figures may stand beside runs on these beats."""
-    return _is_real(scores) and _as_published(scores)
-
-
-def _is_real(scores: Scores) -> bool:
+def _is_real(record: RunRecord) -> bool:
     """Whether test beats of people were scored."""
-    of_people = not scores["synthetic"] and TASKS.get(scores["task"]) == scores["dataset"]
-    return of_people and tested_of(scores) == "test"
+    return not record.synthetic and TASKS.get(record.task) == record.dataset and record.fold == "test"
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
-    scores = table.scores or {"synthetic": False, "split": "random"}
     task = list(TASKS).index(table.task) if table.task in TASKS else len(TASKS)
-    return scores["synthetic"], table.tested != "test", scores["split"] != "random", task, table.task
+    synthetic = table.record is not None and table.record.synthetic
+    apart = table.record is not None and table.record.protocol.name != "random"
+    return synthetic, table.tested != "test", apart, task, table.task
 
 
 def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> RunsTable:
@@ -410,35 +390,29 @@ def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> 
     Raises:
         DataError: a fold is there twice.
     """
-    scores = runs[0].scores
+    record = runs[0].record
     blocks = []
     for alike in groups(runs, lambda run: json.dumps(_block_key(run))):
-        network, context, resampling, arm, whole = _block_key(alike[0])
+        network, context, resampling, transfer, whole = _block_key(alike[0])
         published = None
-        if whole and _compares(scores) and arm in (SCRATCH, *FROZEN):
-            published = published_row(scores["task"], network, resampling, pretrained=arm != SCRATCH)
+        if whole and _compares(record) and transfer in (SCRATCH, *FROZEN):
+            published = published_row(record.task, network, resampling, pretrained=transfer != SCRATCH)
         cells = [cell for same in groups(alike, lambda run: _settings_key(run)) for cell in _apart(same, remarks)]
         rows = [_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True)]
-        cells_of = {"network": network, "context": context, "resampling": resampling, "arm": arm}
+        cells_of = {"network": network, "context": context, "resampling": resampling, "transfer": transfer}
         blocks.append(Block(**cells_of, rows=tuple(rows), published=published))
-    if _compares(scores) and not only_run:
-        run = {(block.network, block.resampling, block.arm) for block in blocks if block.published}
-        blocks += _not_run(scores["task"], run)
+    if _compares(record) and not only_run:
+        run = {(block.network, block.resampling, block.transfer) for block in blocks if block.published}
+        blocks += _not_run(record.task, run)
     blocks.sort(key=_block_order)
-    elsewhere = () if only_run else _elsewhere(scores)
-    return RunsTable(task=scores["task"], scores=scores, blocks=tuple(blocks), elsewhere=elsewhere)
-
-
-def _elsewhere(scores: Scores) -> tuple[Elsewhere, ...]:
-    """What others printed of the same question."""
-    return published_elsewhere(scores["task"], scores["split"]) if _is_real(scores) else ()
+    elsewhere = published_elsewhere(record.task, record.protocol.name) if _is_real(record) and not only_run else ()
+    return RunsTable(task=record.task, record=record, blocks=tuple(blocks), elsewhere=elsewhere)
 
 
 def _block_key(run: Run) -> tuple[str, str, str, str, bool]:
-    """Network, context, resampling, arm, and whether all training beats were used, as for what is published."""
-    scores = run.scores
-    whole = run.config["split"].get("train_size") is None
-    return scores["model"], _context(scores), scores["resampling"], scores["transfer"], whole
+    """Network, context, resampling, transfer, and whether all training beats were used, as for what is published."""
+    record = run.record
+    return record.model, _context(run), record.resampling, record.transfer, record.protocol.train_size is None
 
 
 def _settings_key(run: Run) -> str:
@@ -449,20 +423,20 @@ def _not_run(task: str, run: set[tuple[str, str, str]]) -> list[Block]:
     """What was published for a task, without the rows that have been run."""
     blocks = []
     for network, resampling in published_rows():
-        for arm in (SCRATCH, PRETRAINED):
-            published = published_row(task, network, resampling, pretrained=arm != SCRATCH)
-            if published and (network, resampling, arm) not in run:
-                blocks.append(Block(network=network, resampling=resampling, arm=arm, published=published))
+        for transfer in (SCRATCH, PRETRAINED):
+            published = published_row(task, network, resampling, pretrained=transfer != SCRATCH)
+            if published and (network, resampling, transfer) not in run:
+                blocks.append(Block(network=network, resampling=resampling, transfer=transfer, published=published))
     return blocks
 
 
 def _block_order(block: Block) -> tuple[int | str, ...]:
     """By context, then as published: by resampling, then by network; what was not published after it."""
     networks, resamplings = (list(dict.fromkeys(names)) for names in zip(*published_rows(), strict=True))
-    arms = (SCRATCH, *FROZEN)
+    modes = (SCRATCH, *FROZEN)
     place = [
         (known.index(name) if name in known else len(known), name)
-        for known, name in ((resamplings, block.resampling), (networks, block.network), (arms, block.arm))
+        for known, name in ((resamplings, block.resampling), (networks, block.network), (modes, block.transfer))
     ]
     return (len(block.context) if block.context != ALONE else 0, block.context, *place[0], *place[1], *place[2])
 
@@ -475,32 +449,32 @@ def _apart(runs: Sequence[Run], remarks: list[str]) -> list[Sequence[Run]]:
     if len(by_checkpoint) > 1 and not any(map(_twice, by_checkpoint)):
         return list(by_checkpoint)
     remarks.append(
-        f"Not averaged: {', '.join(str(run.folder) for run in runs)} have equal settings, as far as they are known, "
-        "and a seed in common; remove what is not wanted to have mean and deviation over seeds."
+        f"Not averaged: {', '.join(str(run.folder) for run in runs)} have equal settings and a seed in "
+        "common; remove what is not wanted to have mean and deviation over seeds."
     )
     return [[run] for run in runs]
 
 
 def _twice(runs: Sequence[Run]) -> bool:
-    seeds = [(run.scores["seed"], _split_seed(run.scores), run.fold) for run in runs]
+    seeds = [(*run.seeds, run.fold) for run in runs]
     return len(set(seeds)) < len(seeds)
 
 
 def _row(runs: Sequence[Run], settings: str) -> Row:
-    of_seed = groups(runs, lambda run: str((run.scores["seed"], _split_seed(run.scores))))
+    of_seed = groups(runs, lambda run: str(run.seeds))
     results = [result for same in of_seed for result in results_of_folds(same)]
-    results.sort(key=lambda result: (result.runs[0].scores["seed"], _split_seed(result.runs[0].scores)))
+    results.sort(key=lambda result: result.runs[0].seeds)
     tests = [_without_absent(result.test) for result in results]
-    return Row(results=tuple(results), settings=settings, mean=each_figure(tests, fmean), sd=each_figure(tests, sd))
+    return Row(results=tuple(results), settings=settings, mean=each_metric(tests, fmean), sd=each_metric(tests, sd))
 
 
 def _without_absent(test: Scores) -> Scores:
-    """The scores, with None for the figures of classes that no beat has and none was called."""
+    """The scores, with None for the metrics of classes that no beat has and none was predicted to be."""
     per_class = {
-        name: figures
-        if figures["support"] + figures["predicted"]
-        else {key: value if isinstance(value, int) else None for key, value in figures.items()}
-        for name, figures in test["per_class"].items()
+        name: of_class
+        if of_class["support"] + of_class["predicted"]
+        else {key: value if isinstance(value, int) else None for key, value in of_class.items()}
+        for name, of_class in test["per_class"].items()
     }
     return {**test, "per_class": per_class}
 
@@ -509,26 +483,17 @@ def _without_absent(test: Scores) -> Scores:
 
 
 def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
-    """What tells rows apart that have network, resampling and arm in common: the settings they differ in."""
+    """What distinguishes rows that have network, resampling and transfer in common: the settings they differ in."""
     if len(cells) == 1:
         size = _leaves(cells[0][0]).get("split.train_size")
         return [f"split.train_size={size}" if size is not None else ""]
     leaves = [_leaves(cell[0]) for cell in cells]
     keys = list(dict.fromkeys(key for of_cell in leaves for key in of_cell))
-    if any(UNKNOWN in of_cell for of_cell in leaves):
-        # Only what all of them tell can tell them apart.
-        keys = [key for key in keys if key == UNKNOWN or all(key in of_cell for of_cell in leaves)]
-    differing = [key for key in keys if len({_shown(of_cell.get(key)) for of_cell in leaves}) > 1]
-    for group in dict.fromkeys(key.partition(".")[0] for key in differing):
-        name = f"{group}.name"
-        within = [key for key in differing if key.startswith(f"{group}.")]
-        contents = {tuple(_shown(of_cell.get(key)) for key in within) for of_cell in leaves}
-        if name in within and len({_shown(of_cell.get(name)) for of_cell in leaves}) == len(contents):
-            differing = [key for key in differing if key not in within or key == name]
-    names = [
-        ", ".join(f"{key.removesuffix('.name')}={_shown(of_cell[key])}" for key in differing if key in of_cell)
-        for of_cell in leaves
-    ]
+    names = _named_by(leaves, keys)
+    if len({frozenset(key.partition(".")[0] for key in of_cell) for of_cell in leaves}) > 1:
+        # Configurations of different versions state different things: what all of them state is enough if it can be.
+        shorter = _named_by(leaves, [key for key in keys if all(key in of_cell for of_cell in leaves)])
+        names = shorter if len(set(shorter)) == len(shorter) else names
     for more in (_checkpoint, lambda run: run.folder):
         if len(set(names)) < len(names):
             names = [
@@ -538,8 +503,23 @@ def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
     return names
 
 
+def _named_by(leaves: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    """A name for each row of the settings among `keys` in which they differ; a group's name stands for its content."""
+    differing = [key for key in keys if len({_shown(of_cell.get(key)) for of_cell in leaves}) > 1]
+    for group in dict.fromkeys(key.partition(".")[0] for key in differing):
+        name = f"{group}.name"
+        within = [key for key in differing if key.startswith(f"{group}.")]
+        contents = {tuple(_shown(of_cell.get(key)) for key in within) for of_cell in leaves}
+        if name in within and len({_shown(of_cell.get(name)) for of_cell in leaves}) == len(contents):
+            differing = [key for key in differing if key not in within or key == name]
+    return [
+        ", ".join(f"{key.removesuffix('.name')}={_shown(of_cell[key])}" for key in differing if key in of_cell)
+        for of_cell in leaves
+    ]
+
+
 def _leaves(run: Run) -> dict[str, Any]:
-    """``group.setting`` → value, of all settings that rows are told apart by."""
+    """``group.setting`` → value, of all settings that can distinguish rows."""
     leaves: dict[str, Any] = {}
 
     def descend(settings: Mapping[str, Any], prefix: str) -> None:
@@ -552,7 +532,7 @@ def _leaves(run: Run) -> dict[str, Any]:
             else:
                 leaves[path] = value
 
-    descend(run.config, "")
+    descend(run.record.config, "")
     return leaves
 
 
@@ -562,5 +542,5 @@ def _shown(value: Any) -> str:
 
 def _checkpoint(run: Run) -> str | None:
     """What its weights started from."""
-    checkpoint: str | None = (run.config.get("transfer") or {}).get("checkpoint")
-    return checkpoint
+    checkpoint = dig(run.record.config, ("transfer", "checkpoint"))
+    return None if checkpoint is None else str(checkpoint)

@@ -1,11 +1,12 @@
 """The file of a run's predictions, ``predictions.parquet``, from which its scores can be recomputed."""
 
-import json
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import DataError
@@ -13,18 +14,41 @@ from ecg_lightning.data.beats import Beats, IntArray, TextArray
 from ecg_lightning.metrics.bootstrap import RESAMPLES, intervals
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.metrics.scoring import check, score
+from ecg_lightning.runs.schema import RunRecord, first_fault
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PREDICTIONS_FORMAT = "ecg_lightning.predictions/1"
+PREDICTIONS = "predictions.parquet"
+RECORD = "scores.json"
+"""Names of a run's files."""
+
+PREDICTIONS_FORMAT: Literal["ecg_lightning.predictions/1"] = "ecg_lightning.predictions/1"
+
+
+class PredictionsInfo(BaseModel):
+    """What a file of predictions says of itself, so that it can be scored alone.
+
+    Attributes:
+        format: `PREDICTIONS_FORMAT`.
+        classes: in the order of the labels.
+        positive: the class whose detection is the question, or None.
+        about: the run that predicted, in a few plain values; its record says the rest.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    format: Literal["ecg_lightning.predictions/1"] = PREDICTIONS_FORMAT
+    classes: tuple[str, ...]
+    positive: str | None
+    about: dict[str, str | int | float | bool | None] = {}
 
 
 def predictions_table(beats: Beats, probabilities: Probabilities) -> "pd.DataFrame":
     """What was predicted for each beat, as a `pandas.DataFrame` of one row a beat.
 
     Columns: ``record``, ``patient``, ``sample`` (index of the R peak at the record's own rate; each of the three only
-    where the source tells it), ``true``, ``predicted`` (class names), and ``probability_<class>`` for every class.
+    where the source states it), ``true``, ``predicted`` (class names), and ``probability_<class>`` for every class.
 
     Args:
         beats: the ``n`` beats of the fold.
@@ -35,12 +59,12 @@ def predictions_table(beats: Beats, probabilities: Probabilities) -> "pd.DataFra
     """
     import pandas as pd
 
-    check(beats.labels, probabilities, beats.classes, positive=None)
+    check(beats.known_labels, probabilities, beats.classes, positive=None)
     names = np.asarray(beats.classes, dtype=object)
     origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples}
     return pd.DataFrame(
         {name: column for name, column in origin.items() if column is not None}
-        | {"true": names[beats.labels], "predicted": names[probabilities.argmax(axis=1)]}
+        | {"true": names[beats.known_labels], "predicted": names[probabilities.argmax(axis=1)]}
         | {f"probability_{name}": probabilities[:, i] for i, name in enumerate(beats.classes)}
     )
 
@@ -52,7 +76,7 @@ def write_predictions(
     *,
     positive: str | None = None,
     about: Mapping[str, Any] | None = None,
-) -> None:
+) -> str:
     """Write `predictions_table` as Parquet, with all that is needed to score it again.
 
     Args:
@@ -62,6 +86,9 @@ def write_predictions(
         positive: as in `score`.
         about: the run that predicted, in plain values.
 
+    Returns:
+        SHA-256 of the file.
+
     Raises:
         DataError: as `score`, or the file cannot be written.
     """
@@ -69,40 +96,69 @@ def write_predictions(
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(predictions_table(beats, probabilities), preserve_index=False)
-    metadata = {
-        "format": PREDICTIONS_FORMAT,
-        "classes": beats.classes,
-        "positive": positive,
-        "about": dict(about or {}),
-    }
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": json.dumps(metadata)})
+    info = PredictionsInfo(classes=beats.classes, positive=positive, about=dict(about or {}))
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": info.model_dump_json()})
     with atomic_write(path) as partial:
         pq.write_table(table, partial)
+        with partial.open("rb") as written:
+            return hashlib.file_digest(written, "sha256").hexdigest()
 
 
-def read_predictions(path: Path) -> tuple["pd.DataFrame", dict[str, Any]]:
-    """Read what `write_predictions` wrote: the table, and ``classes``, ``positive``, ``about`` of its fold.
+def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
+    """Read what `write_predictions` wrote.
+
+    A file beside the record of its run is checked against the checksum there.
 
     Raises:
-        DataError: the file is absent, damaged, or holds no predictions.
+        DataError: the file is absent, damaged, of another run than the record beside it, or holds no predictions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: a finished run leaves it in its folder") from error
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    _check_digest(path, content)
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+        frame: pd.DataFrame = table.to_pandas()
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable Parquet file: {error}") from error
     written = (table.schema.metadata or {}).get(b"predictions")
-    metadata: dict[str, Any] = json.loads(written) if written else {}
-    if metadata.get("format") != PREDICTIONS_FORMAT:
+    if written is None:
+        raise DataError(f"{path} holds no predictions: give the {PREDICTIONS} of a run of this version")
+    try:
+        info = PredictionsInfo.model_validate_json(written)
+    except ValidationError as error:
+        raise DataError(f"{path} holds no predictions of this version: {first_fault(error)}") from error
+    _check_columns(path, frame, info)
+    return frame, info
+
+
+def _check_digest(path: Path, content: bytes) -> None:
+    record = path.with_name(RECORD)
+    if path.name != PREDICTIONS or not record.is_file():
+        return
+    expected = RunRecord.read(record).predictions_sha256
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
         raise DataError(
-            f"{path} has format {metadata.get('format')!r}, expected {PREDICTIONS_FORMAT!r}: "
-            "give the predictions.parquet of a run of this version"
+            f"{path} is not the file that {record.name} beside it was computed from: its SHA-256 differs, so it is "
+            "damaged or of another run; restore it, or run again"
         )
-    return table.to_pandas(), metadata
+
+
+def _check_columns(path: Path, table: "pd.DataFrame", info: PredictionsInfo) -> None:
+    lacking = {"true", *(f"probability_{name}" for name in info.classes)} - set(table)
+    if lacking or len(info.classes) < 2:
+        raise DataError(f"{path} lacks {', '.join(sorted(lacking)) or 'classes'}: it holds no predictions of a run")
+    if any(table[f"probability_{name}"].dtype.kind != "f" for name in info.classes):
+        raise DataError(f"{path} has probabilities that are not numbers: it holds no predictions of a run")
+    unknown = sorted(set(map(str, table["true"].unique())) - set(info.classes))
+    if unknown:
+        raise DataError(f"{path} has beats of class {unknown[0]!r}, its classes are {', '.join(info.classes)}")
 
 
 def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> dict[str, Any]:
@@ -111,7 +167,7 @@ def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> 
     Args:
         path: ``predictions.parquet`` of a run.
         others: those of the other folds of its cross-validation, to score the beats of all of them together.
-        resamples: for the intervals, see `intervals.intervals`; 0 leaves them out.
+        resamples: for the intervals, see `bootstrap.intervals`; 0 leaves them out.
 
     Raises:
         DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.
@@ -134,13 +190,10 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, .
     import pandas as pd
 
     files = {file: read_predictions(file) for file in (path, *others)}
-    classes, positive = tuple(files[path][1]["classes"]), files[path][1]["positive"]
-    for file, (table, metadata) in files.items():
-        if (tuple(metadata["classes"]), metadata["positive"]) != (classes, positive):
+    classes, positive = files[path][1].classes, files[path][1].positive
+    for file, (_, info) in files.items():
+        if (info.classes, info.positive) != (classes, positive):
             raise DataError(f"{file} and {path} have different classes: they cannot be scored together")
-        unknown = sorted(set(table["true"]) - set(classes))
-        if unknown:
-            raise DataError(f"{file} has beats of class {unknown[0]!r}, its classes are {', '.join(classes)}")
     joined = pd.concat([table for table, _ in files.values()], ignore_index=True)
     if others and {"record", "sample"} <= set(joined):
         twice = joined[joined.duplicated(["record", "sample"])]
@@ -152,11 +205,13 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, .
 
 def labels_and_probabilities(table: "pd.DataFrame", classes: tuple[str, ...]) -> tuple[IntArray, Probabilities]:
     """``[n]`` and ``[n, classes]`` of a table of predictions."""
-    labels = np.asarray(table["true"].map({name: i for i, name in enumerate(classes)}), dtype=np.int64)
+    import pandas as pd
+
+    labels = pd.Index(classes).get_indexer(pd.Index(table["true"])).astype(np.int64)
     probabilities: Probabilities = table[[f"probability_{name}" for name in classes]].to_numpy()
     return labels, probabilities
 
 
 def column(table: "pd.DataFrame", name: str) -> TextArray | None:
-    """``record`` or ``patient`` of each beat of a table of predictions, or None where it is not told."""
+    """``record`` or ``patient`` of each beat of a table of predictions, or None where it is not stated."""
     return table[name].to_numpy(dtype=np.str_) if name in table else None

@@ -1,55 +1,210 @@
 """`RunRecord`: what ``scores.json`` of a run holds, format 2, typed and checked whenever it is read."""
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from typing_extensions import TypedDict
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.protocol import Protocol
 
 FORMAT: Literal[2] = 2
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-
 LARGEST = 64 * 2**20
-"""Bytes of a file that is still read; a pooled sweep of hundreds of runs has a few megabytes."""
+"""Bytes of a file that is still read; a record has some tens of kilobytes."""
+
+Scores = Mapping[str, Any]
+"""Metrics by name, nested as `ecg_lightning.metrics.scoring.score` returns them."""
+
+# A mean of ones may be a few last bits above 1, in float32 too.
+_SLACK = 1e-6
+Fraction = Annotated[float, Field(ge=-_SLACK, le=1 + _SLACK)]
+Agreement = Annotated[float, Field(ge=-1 - _SLACK, le=1 + _SLACK)]
+Count = Annotated[int, Field(ge=0)]
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
+
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class ClassScores(TypedDict):
-    """Metrics of one class against the rest, see `ecg_lightning.metrics.scoring.score`."""
+    """Metrics of one class against the rest."""
 
-    precision: Fraction | None
-    recall: Fraction | None
-    f1: Fraction | None
-    specificity: Fraction | None
+    precision: Fraction
+    recall: Fraction
+    f1: Fraction
+    specificity: Fraction
     auroc: NotRequired[Fraction | None]
     average_precision: NotRequired[Fraction | None]
     support: Count
     predicted: Count
 
 
+class Bin(TypedDict):
+    """One bin of the reliability diagram."""
+
+    above: Fraction
+    to: Fraction
+    beats: Annotated[int, Field(gt=0)]
+    confidence: Fraction
+    accuracy: Fraction
+
+
+class Ectopic(TypedDict):
+    """EC57 counts and metrics of V or S; None where a denominator is 0."""
+
+    tp: Count
+    fn: Count
+    fp: Count
+    tn: Count
+    sensitivity: Fraction | None
+    positive_predictivity: Fraction | None
+    specificity: Fraction | None
+    false_positive_rate: Fraction | None
+    f1: Fraction | None
+    average_sensitivity: NotRequired[Fraction | None]
+    average_positive_predictivity: NotRequired[Fraction | None]
+
+
+class EctopicOfRecord(TypedDict):
+    """The same of the beats of one recording."""
+
+    record: str
+    V: Ectopic
+    S: Ectopic
+
+
+class EctopicWithout(TypedDict):
+    """The same without one recording."""
+
+    V: Ectopic
+    S: Ectopic
+
+
+class Ec57(EctopicWithout):
+    """Of all beats, without record 232 and by recording."""
+
+    without_232: NotRequired[EctopicWithout]
+    per_record: NotRequired[list[EctopicOfRecord]]
+
+
+class ClassIntervals(TypedDict):
+    """Low and high end of each metric of one class; None where no resample defines it."""
+
+    precision: Interval
+    recall: Interval
+    f1: Interval
+    specificity: Interval
+    auroc: Interval
+    average_precision: Interval
+
+
+class EctopicIntervals(TypedDict):
+    """Low and high end of each EC57 metric."""
+
+    sensitivity: Interval
+    positive_predictivity: Interval
+    specificity: Interval
+    false_positive_rate: Interval
+    f1: Interval
+
+
+class Ec57Intervals(TypedDict):
+    """Of both classes."""
+
+    V: EctopicIntervals
+    S: EctopicIntervals
+
+
+class Intervals(TypedDict):
+    """As `ecg_lightning.metrics.bootstrap.intervals` returns them."""
+
+    resampled: Literal["patients", "beats"]
+    n_resampled: Annotated[int, Field(gt=0)]
+    resamples: Annotated[int, Field(gt=0)]
+    level: Fraction
+    seed: int
+    macro_f1: Interval
+    accuracy: Interval
+    macro_precision: Interval
+    macro_recall: Interval
+    f1_of_macro_precision_recall: Interval
+    weighted_f1: Interval
+    weighted_precision: Interval
+    balanced_accuracy: Interval
+    kappa: Interval
+    macro_auroc: Interval
+    macro_average_precision: Interval
+    ece: Interval
+    brier: Interval
+    per_class: dict[str, ClassIntervals]
+    j_kappa: NotRequired[Interval]
+    ec57: NotRequired[Ec57Intervals]
+
+
 class TestScores(TypedDict):
-    """Metrics of the tested fold, as `ecg_lightning.metrics.scoring.score` returns them; plain nested mappings."""
+    """Metrics of the tested fold, as `ecg_lightning.metrics.scoring.score_beats` returns them.
 
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # intervals and the ranking metrics
+    What is not required is absent in runs whose predictions were scored before it was computed, and where the classes
+    have no such metric.
+    """
 
+    macro_f1: Fraction
     accuracy: Fraction
     macro_precision: Fraction
     macro_recall: Fraction
-    macro_f1: Fraction
+    f1_of_macro_precision_recall: Fraction
+    weighted_f1: Fraction
+    weighted_precision: NotRequired[Fraction]
+    balanced_accuracy: NotRequired[Fraction]
+    kappa: NotRequired[Agreement | None]
+    macro_auroc: NotRequired[Fraction | None]
+    macro_average_precision: NotRequired[Fraction | None]
+    ece: NotRequired[Fraction]
+    brier: NotRequired[Annotated[float, Field(ge=0, le=2 + _SLACK)]]
     per_class: dict[str, ClassScores]
     confusion: list[list[Count]]
+    reliability: NotRequired[list[Bin]]
+    j_kappa: NotRequired[Agreement | None]
+    ec57: NotRequired[Ec57]
+    precision: NotRequired[Fraction]
+    recall: NotRequired[Fraction]
+    f1: NotRequired[Fraction]
+    specificity: NotRequired[Fraction]
+    auroc: NotRequired[Fraction | None]
+    average_precision: NotRequired[Fraction | None]
+    intervals: NotRequired[Intervals]
+
+
+class Sizes(TypedDict):
+    """Beats by fold."""
+
+    train: Count
+    validation: Count
+    test: Count
+
+
+if TYPE_CHECKING:
+    # Checked in every part, but read by places that are no literals.
+    AnySizes = dict[str, int]
+    AnyScores = dict[str, Any]
+else:
+    AnySizes = Sizes
+    AnyScores = TestScores
+
+ALONE = "none"
+"""Phrase of a context without anything beside the beat."""
 
 
 class Validation(BaseModel):
     """Scores on the validation fold that the checkpoint was chosen by; None where there was no validation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     macro_f1: Fraction | None = None
     accuracy: Fraction | None = None
@@ -59,7 +214,7 @@ class Validation(BaseModel):
 class ContextInfo(BaseModel):
     """What a model sees of a beat beside what follows its R peak."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     rhythm: bool = False
     morphology: bool = False
@@ -69,7 +224,7 @@ class ContextInfo(BaseModel):
         """``rhythm, morphology, 0.272 s before the R peak``; ``none`` without any."""
         parts = [name for name in ("rhythm", "morphology") if getattr(self, name)]
         parts += [f"{self.before:g} s before the R peak"] * bool(self.before)
-        return ", ".join(parts) or "none"
+        return ", ".join(parts) or ALONE
 
 
 class RunRecord(BaseModel):
@@ -108,7 +263,7 @@ class RunRecord(BaseModel):
         started, wall_s, versions, git: when, how long, and with what.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = STRICT
 
     format: Literal[2] = 2
     kind: Literal["run", "evaluation"] = "run"
@@ -125,7 +280,7 @@ class RunRecord(BaseModel):
     leads: tuple[str, ...] = ()
     context: ContextInfo = ContextInfo()
     protocol: Protocol
-    n: dict[Literal["train", "validation", "test"], Count]
+    n: AnySizes
     fold: Literal["test", "validation"] = "test"
     augmentation: str | None
     resampling: str
@@ -138,17 +293,32 @@ class RunRecord(BaseModel):
     best_epoch: Count | None = None
     monitor: str
     val: Validation
-    test: TestScores
-    config: dict[str, Any]
+    test: AnyScores
+    config: dict[str, JsonValue]
     overrides: tuple[str, ...] = ()
     config_digest: str | None = None
     predictions_sha256: str | None = None
     checkpoint: str | None = None
     warning: str | None = None
     started: str | None = None
-    wall_s: float | None = None
+    wall_s: Annotated[float, Field(ge=0)] | None = None
     versions: dict[str, str] = {}
     git: str | None = None
+
+    @property
+    def n_tested(self) -> int:
+        """Beats that were scored."""
+        return self.n[self.fold]
+
+    @property
+    def n_left_out(self) -> int:
+        """Beats that the protocol does not use."""
+        return sum(one.beats for one in self.protocol.left_out)
+
+    @property
+    def positive(self) -> str | None:
+        """The class whose detection is the question, of two classes; None without such a question."""
+        return self.classes[1] if len(self.classes) == 2 and "recall" in self.test else None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -158,13 +328,23 @@ class RunRecord(BaseModel):
             DataError: it is absent, too large, damaged, or of another format; one sentence.
         """
         try:
-            if path.stat().st_size > LARGEST:
-                raise DataError(f"{path} has {path.stat().st_size:,} bytes, expected at most {LARGEST:,}")
-            return cls.model_validate_json(path.read_bytes())
+            with path.open("rb") as file:
+                content = file.read(LARGEST + 1)
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
+            raise DataError(f"{path} cannot be read: {error}; give the folder of a finished run") from error
+        if len(content) > LARGEST:
+            raise DataError(f"{path} is too large for a run record, expected at most {LARGEST:,} bytes; remove it")
+        try:
+            return cls.model_validate_json(content)
         except ValidationError as error:
-            raise DataError(f"{path} is not a run record of format {FORMAT}: {first_fault(error)}") from error
+            if is_format_1(content):
+                raise DataError(
+                    f"{path} has format 1, of an earlier version, expected format {FORMAT}: "
+                    f"run `ecg-lightning evaluate {shlex.quote(str(path.parent))} --output DIR` to file its scores anew"
+                ) from error
+            raise DataError(
+                f"{path} is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
+            ) from error
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all.
@@ -178,6 +358,50 @@ class RunRecord(BaseModel):
     def plain(self) -> dict[str, Any]:
         """The record in plain values, ready for JSON."""
         return self.model_dump(mode="json")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Parts that have to fit each other."""
+        k = len(self.classes)
+        if k < 2 or len(set(self.classes)) < k or list(self.test["per_class"]) != list(self.classes):
+            raise ValueError(f"test.per_class has {', '.join(self.test['per_class'])}, classes {self.classes}")
+        if [len(row) for row in self.test["confusion"]] != [k] * k:
+            raise ValueError(f"test.confusion is not {k} × {k}")
+        if "reliability" in self.test and not self.test["reliability"]:
+            raise ValueError("test.reliability has no bins")
+        if "intervals" in self.test and list(self.test["intervals"]["per_class"]) != list(self.classes):
+            raise ValueError("test.intervals.per_class has other classes")
+        if "ec57" in self.test and self.classes != AAMI_CLASSES:
+            raise ValueError("test.ec57 is of other classes")
+        _check_protocol(self.protocol)
+        json.dumps(self.config, allow_nan=False)
+        return self
+
+
+def _check_protocol(protocol: Protocol) -> None:
+    """What belongs together in a protocol.
+
+    Raises:
+        ValueError: one of them is there without the other.
+    """
+    if (protocol.fold is None) != (protocol.n_folds is None):
+        raise ValueError("protocol has one of fold and n_folds without the other")
+    if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0):
+        raise ValueError(f"protocol.fold is {protocol.fold} of {protocol.n_folds}")
+    if protocol.train_size is not None and protocol.n_train_units is None:
+        raise ValueError("protocol has train_size without n_train_units")
+    divided = protocol.by in ("beats", "patients") and protocol.n_folds is None and not protocol.published_test
+    if divided and protocol.test_fraction is None:
+        raise ValueError("protocol has no test_fraction")
+
+
+def is_format_1(content: bytes) -> bool:
+    """Whether this is a ``scores.json`` of a version before the format was numbered."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "format" not in found and {"task", "model", "test"} <= found.keys()
 
 
 def first_fault(error: ValidationError) -> str:

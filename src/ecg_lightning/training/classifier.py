@@ -1,5 +1,6 @@
 """`BeatClassifier`: a network with a task, its loss, its validation scores and its optimizer."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -12,9 +13,9 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.batches import Batch, MixedBatch
-from ecg_lightning.data.beats import FloatArray, IntArray
-from ecg_lightning.models import create_model
-from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint
+from ecg_lightning.data.beats import FloatArray
+from ecg_lightning.models import BeatModel, create_model
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint, InputSpec
 from ecg_lightning.training.loss import BeatLoss, LossSettings
 from ecg_lightning.training.tasks import get_task
 from ecg_lightning.training.transfer import Transfer
@@ -25,50 +26,56 @@ MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")
 SCHEDULES = ("one_cycle", "constant")
 
 
+def validation_metrics(n_classes: int) -> MetricCollection:
+    """Macro-F1 and accuracy of predicted labels, as all models are scored on validation; names begin with ``val/``."""
+    return MetricCollection(
+        {
+            "macro_f1": MulticlassF1Score(n_classes, average="macro"),
+            "accuracy": MulticlassAccuracy(n_classes, average="micro"),
+        },
+        prefix="val/",
+    )
+
+
 class Predictions(Metric):
-    """Collects what the network said of each beat, from all ranks."""
+    """Collects the probabilities of each beat, from all ranks."""
 
     full_state_update = False
     rows: list[Tensor]
-    labels: list[Tensor]
     probabilities: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("rows", "labels", "probabilities"):
+        for name in ("rows", "probabilities"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def update(self, rows: Tensor, labels: Tensor, probabilities: Tensor) -> None:
-        """Add a batch: ``[b]``, ``[b]`` and ``[b, classes]``."""
+    def update(self, rows: Tensor, probabilities: Tensor) -> None:
+        """Add a batch: ``[b]`` and ``[b, classes]``."""
         self.rows.append(rows)
-        self.labels.append(labels)
         self.probabilities.append(probabilities)
 
-    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows, labels and probabilities of all beats, in the order of their rows."""
-        rows = dim_zero_cat(self.rows)
-        order = rows.argsort()
-        return rows[order], dim_zero_cat(self.labels)[order], dim_zero_cat(self.probabilities)[order]
+    def compute(self) -> Tensor:
+        """Probabilities of all beats, in the order of their rows."""
+        return dim_zero_cat(self.probabilities)[dim_zero_cat(self.rows).argsort()]
 
 
 class BeatClassifier(pl.LightningModule):
-    """Learns to name beats.
+    """Trains a network to classify beats.
 
     All arguments are plain values and become the checkpoint's hyperparameters, so that a checkpoint loads with
-    ``weights_only=True`` and rebuilds its network by the name it had.
+    ``weights_only=True`` and rebuilds its network by its name.
 
     Args:
         task: name of the task.
         model: ``name`` of the network and its settings.
-        length: samples a beat.
-        context: names of the numbers of context that come with each beat; None where none do.
+        input: `InputSpec` in plain values.
         optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and ``warmup`` (fraction of
             the steps in which the one-cycle rate rises).
         loss: fields of `LossSettings`; None is cross-entropy.
         class_counts: how many beats of each class are trained on (``training``) and are shown in an epoch (``drawn``),
-            for a loss that minds it.
+            for a loss that depends on it.
         transfer: fields of `Transfer`: what of the network learns, and how fast; the weights are loaded by the caller.
-        about: anything that says where the classifier came from, in plain values; kept, not used.
+        about: classes, data, protocol, configuration, versions and origin, in plain values; kept, not used.
     """
 
     def __init__(
@@ -76,8 +83,7 @@ class BeatClassifier(pl.LightningModule):
         *,
         task: str,
         model: dict[str, Any],
-        length: int,
-        context: list[str] | None = None,
+        input: dict[str, Any],  # noqa: A002  # the name in the checkpoint
         optimizer: dict[str, Any],
         loss: dict[str, float] | None = None,
         class_counts: dict[str, list[int]] | None = None,
@@ -91,19 +97,12 @@ class BeatClassifier(pl.LightningModule):
         self.task = get_task(task)
         self.optimizer_settings = optimizer
         self.transfer = Transfer(**(transfer or {}))
-        self.model = create_model(**model, n_outputs=self.task.n_outputs, length=length, n_context=len(context or ()))
+        self.model = make_network(task, model, input)
         alike = [1] * len(self.task.classes)
         self.loss = BeatLoss(LossSettings(**(loss or {})), **(class_counts or {"training": alike, "drawn": alike}))
         # Before the Trainer looks for gradients to share among devices.
         self.model.freeze_backbone(self.transfer.is_frozen(0))
-        n_classes = len(self.task.classes)
-        self.val_scores = MetricCollection(
-            {
-                "macro_f1": MulticlassF1Score(n_classes, average="macro"),
-                "accuracy": MulticlassAccuracy(n_classes, average="micro"),
-            },
-            prefix="val/",
-        )
+        self.val_scores = validation_metrics(len(self.task.classes))
         self.test_predictions = Predictions()
 
     @classmethod
@@ -111,24 +110,22 @@ class BeatClassifier(pl.LightningModule):
         """The classifier that a run saved, with its weights.
 
         Raises:
-            CheckpointError: a plain state dict, which does not tell its task, or weights that do not fit what it tells.
+            CheckpointError: a plain state dict, which does not state its task, or weights that do not fit its settings.
         """
-        if checkpoint.hyperparameters is None:
-            raise CheckpointError(
-                f"{checkpoint.path} holds weights alone, without their task, classes and sampling rate; "
-                "give a checkpoint of ecg_lightning"
-            )
+        stated = checkpoint.require()
         try:
-            classifier = cls(**checkpoint.hyperparameters)
+            _check_shapes(stated, checkpoint.weights)
+            classifier = cls(**stated)
             classifier.model.load_state_dict(checkpoint.weights)
-        except (ConfigError, KeyError, TypeError, RuntimeError) as error:
+        except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{checkpoint.path} contradicts itself: {reason}") from error
         return classifier
 
-    def forward(self, signals: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats ``[b, length]``, with their context ``[b, k]`` where they have one → logits ``[b, n_outputs]``."""
-        logits: Tensor = self.model(signals, context)
+    def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
+        """Beats ``[b, leads, length]``, their lengths ``[b]`` and, where they have one, their context ``[b, k]`` →
+        logits ``[b, n_outputs]``."""
+        logits: Tensor = self.model(signals, lengths, context)
         return logits
 
     def on_train_start(self) -> None:
@@ -142,7 +139,8 @@ class BeatClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch | MixedBatch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        logits = self.task.class_logits(self(batch.signals, batch.context))
+        assert batch.labels is not None
+        logits = self.task.class_logits(self(batch.signals, batch.lengths, batch.context))
         losses = self.loss(logits, batch.labels)
         if isinstance(batch, MixedBatch):
             losses = batch.share * losses + (1 - batch.share) * self.loss(logits, batch.partners)
@@ -152,21 +150,22 @@ class BeatClassifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and scores of one batch; the scores are computed over all beats of all ranks at the epoch's end."""
-        logits = self(batch.signals, batch.context)
+        assert batch.labels is not None
+        logits = self(batch.signals, batch.lengths, batch.context)
         loss = F.cross_entropy(self.task.class_logits(logits.float()), batch.labels)
         self.log("val/loss", loss, batch_size=len(batch.labels), sync_dist=True)
         self.val_scores.update(self.task.probabilities(logits).argmax(dim=1), batch.labels)
         self.log_dict(self.val_scores, batch_size=len(batch.labels))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep what is said of each beat; `test_predictions` scores nothing, see `ecg_lightning.metrics`."""
-        logits = self(batch.signals, batch.context)
-        self.test_predictions.update(batch.rows, batch.labels, self.task.probabilities(logits))
+        """Keep the probabilities of each beat; scoring them is for `ecg_lightning.metrics`."""
+        logits = self(batch.signals, batch.lengths, batch.context)
+        self.test_predictions.update(batch.rows, self.task.probabilities(logits))
 
-    def predictions(self) -> tuple[IntArray, IntArray, FloatArray]:
-        """What the last test said: rows ``[n]``, labels ``[n]`` and probabilities ``[n, classes]``, by row."""
-        rows, labels, probabilities = (column.cpu().numpy() for column in self.test_predictions.compute())
-        return rows, labels, probabilities
+    def predictions(self) -> FloatArray:
+        """Probabilities ``[n, classes]`` of the last test, in the order of the beats."""
+        probabilities: FloatArray = self.test_predictions.compute().cpu().numpy()
+        return probabilities
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed.
@@ -197,3 +196,25 @@ class BeatClassifier(pl.LightningModule):
         """Add the validation scores that the checkpoint was chosen or left by."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         checkpoint[CHECKPOINT_KEY] = {"format": FORMAT, "scores": scores}
+
+
+def make_network(task: str, model: Mapping[str, Any], input: Mapping[str, Any]) -> BeatModel:  # noqa: A002
+    """The network that hyperparameters describe, randomly initialised."""
+    spec = InputSpec.from_plain(input)
+    return create_model(
+        **model,
+        n_outputs=get_task(task).n_outputs,
+        length=spec.length,
+        leads=len(spec.leads),
+        n_context=len(spec.context),
+    )
+
+
+def _check_shapes(stated: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Compare names and shapes without memory for them: a file that asks for gigabytes must have them itself."""
+    with torch.device("meta"):
+        own = make_network(stated["task"], stated["model"], stated["input"]).state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        shapes = [tuple(side[name].shape) if name in side else "nothing" for side in (own, weights)]
+        if shapes[0] != shapes[1]:
+            raise ConfigError(f"{name} is {shapes[1]} in the file, {shapes[0]} by its settings")

@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy, and the ways in which it can mind rare classes without new beats."""
+"""The loss: cross-entropy, and the ways in which it can weigh rare classes without new beats."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ecg_lightning.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """Neutral at 0, each of them, and free to be combined.
+    """Each is neutral at 0, and all of them combine.
 
     Frequencies are those of the classes among the beats that the network is shown.
 
@@ -21,13 +21,13 @@ class LossSettings:
         label_smoothing: share of the target that is spread evenly over the classes (Szegedy et al., CVPR 2016).
         class_weights: exponent ``p`` of weights ``(1 / frequency) ** p`` of the classes (King & Zeng, Political
             Analysis 2001, for ``p`` = 1): 1 lets every class weigh the same in all, .5 goes half way.
-        focal: exponent ``γ`` of the factor ``(1 - p_true) ** γ``, by which beats that are told well count less (Lin et
+        focal: exponent ``γ`` of the factor ``(1 - p_true) ** γ``, by which well-classified beats count less (Lin et
             al., ICCV 2017, equation 4).
         logit_adjustment: ``τ`` of ``τ · log(frequency)``, added to the logits in training only, which moves the
             decision towards the rare classes (Menon et al., ICLR 2021, equation 10).
-        prior_correction: share in which the logits are corrected, in training only, by ``log(frequency as drawn /
+        prior_correction: share in which the logits are corrected, in training only, by ``log(frequency as sampled /
             frequency among the training beats)``. With 1 the network learns how frequent the classes are, however often
-            it is shown them: balanced drawing then teaches it rare beats and no exaggerated expectation of them
+            it is shown them: balanced sampling then teaches it rare beats without an exaggerated expectation of them
             (Saerens, Latinne & Decaestecker, Neural Computation 2002, equation 2.4, turned round).
     """
 
@@ -49,7 +49,7 @@ class BeatLoss(nn.Module):
     """Loss of each beat of a batch.
 
     Args:
-        settings: how rare classes and doubtful labels are minded.
+        settings: how rare classes and doubtful labels are weighed.
         training: number of training beats of each class.
         drawn: how many of them an epoch shows.
     """

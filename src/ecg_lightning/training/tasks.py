@@ -1,4 +1,4 @@
-"""What is asked of a beat: its classes, and how logits become probabilities."""
+"""Tasks: the classes of a beat, and how logits become probabilities."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A question with its possible answers.
+    """A classification task.
 
     Attributes:
-        name: the word that chooses it: ``task=name``.
-        classes: the answers; labels are indices into them.
+        name: as in ``task=name``.
+        classes: their names; labels are indices into them.
         positive: the class that a single logit stands for, or None where there is one logit a class.
     """
 
@@ -30,9 +30,9 @@ class Task:
         return len(self.classes) if self.positive is None else 1
 
     def class_logits(self, logits: Tensor) -> Tensor:
-        """Logits ``[b, n_outputs]`` → ``[b, classes]``, of which the softmax is what `probabilities` says.
+        """Logits ``[b, n_outputs]`` → ``[b, classes]``, whose softmax is `probabilities`.
 
-        One logit stands against the constant 0 of the other class, so that binary cross-entropy is cross-entropy.
+        One logit is compared with the constant 0 of the other class, so that binary cross-entropy is cross-entropy.
         """
         return logits if self.positive is None else F.pad(logits, (1, 0))
 

@@ -1,6 +1,6 @@
 """Transfer: a network starts from what it, or another of its kind, has learned on another task.
 
-The arms are those of Kachuee et al. 2018 (``head_only``: the convolutions frozen, new fully connected layers), of the
+The modes are those of Kachuee et al. 2018 (``head_only``: the convolutions frozen, new fully connected layers), of the
 older script-based system (``last_layer``: its first fully connected layer is kept and trained on) and fine-tuning.
 """
 
@@ -12,7 +12,7 @@ from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.models import BeatModel
 from ecg_lightning.training.checkpoint import Checkpoint, guess_network
 
-ARMS = ("none", "head_only", "last_layer", "finetune")
+MODES = ("none", "head_only", "last_layer", "finetune")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,48 +20,49 @@ class Transfer:
     """How a network starts and what of it learns.
 
     Attributes:
-        arm: ``none``: from fresh weights; ``head_only``: backbone loaded and frozen, head new; ``last_layer``: all but
-            the head's last layer loaded, backbone frozen; ``finetune``: backbone loaded, head new, everything learns.
-        checkpoint: file or run's folder to load from; ``none`` does not read it, so that a sweep over the arms can
+        mode: ``none``: random initialisation; ``head_only``: backbone loaded and frozen, head new; ``last_layer``: all
+            but the head's last layer loaded, backbone frozen; ``finetune``: backbone loaded, head new, all
+            of it learns.
+        checkpoint: file or run's folder to load from; ``none`` does not read it, so that a sweep over the modes can
             share it.
         backbone_lr: factor on the backbone's learning rate.
         frozen_epochs: the backbone learns only after as many epochs.
     """
 
-    arm: str = "none"
+    mode: str = "none"
     checkpoint: str | None = None
     backbone_lr: float = 1.0
     frozen_epochs: int = 0
 
     def __post_init__(self) -> None:
-        if self.arm not in ARMS:
-            raise ConfigError(f"there is no arm {self.arm!r} of transfer; choose one of {', '.join(ARMS)}")
-        if self.arm != "none" and self.checkpoint is None:
+        if self.mode not in MODES:
+            raise ConfigError(f"there is no transfer mode {self.mode!r}; choose one of {', '.join(MODES)}")
+        if self.mode != "none" and self.checkpoint is None:
             raise ConfigError(
-                f"transfer={self.arm} has nothing to start from: give transfer.checkpoint=… a run's folder or a "
+                f"transfer={self.mode} has nothing to start from: give transfer.checkpoint=… a run's folder or a "
                 "checkpoint file"
             )
         if self.backbone_lr <= 0 or self.frozen_epochs < 0:
             raise ConfigError(f"backbone_lr={self.backbone_lr} must be > 0, frozen_epochs={self.frozen_epochs} >= 0")
-        if self.arm != "finetune" and (self.backbone_lr != 1 or self.frozen_epochs):
+        if self.mode != "finetune" and (self.backbone_lr != 1 or self.frozen_epochs):
             raise ConfigError(
                 f"transfer.backbone_lr and transfer.frozen_epochs say how a loaded backbone learns on, but "
-                f"transfer={self.arm} has none that does; choose transfer=finetune"
+                f"transfer={self.mode} has none that does; choose transfer=finetune"
             )
 
     def is_frozen(self, epoch: int) -> bool:
         """Whether the backbone is frozen in this epoch, the first being 0."""
-        return self.arm in ("head_only", "last_layer") or epoch < self.frozen_epochs
+        return self.mode in ("head_only", "last_layer") or epoch < self.frozen_epochs
 
     def loads(self, model: BeatModel, name: str) -> bool:
         """Whether this weight of the network is loaded; the others are initialised anew."""
-        if self.arm == "last_layer":
+        if self.mode == "last_layer":
             return name.partition(".")[0] != model.head_names[-1]
-        return self.arm != "none" and not model.is_head(name)
+        return self.mode != "none" and not model.is_head(name)
 
 
 def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Checkpoint) -> None:
-    """Load what the arm loads into the network; all else in the file must be the rest of the head.
+    """Load what the mode loads into the network; all else in the file must be the rest of the head.
 
     Args:
         model: the network, freshly initialised.
@@ -72,7 +73,7 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
     Raises:
         CheckpointError: another network, other widths, or missing or surplus weights.
     """
-    theirs = checkpoint.hyperparameters["model"]["name"] if checkpoint.hyperparameters else None
+    theirs = checkpoint.model
     if theirs is not None and theirs != name:
         raise CheckpointError(f"{checkpoint.path} holds a {theirs}, which cannot start a {name}; choose model={theirs}")
     hint = "Give the network the settings that it was trained with"
@@ -80,7 +81,7 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
         hint = f"Its weights are named as those of {guess}"
     own = model.state_dict()
     differing = own.keys() ^ checkpoint.weights.keys()
-    if transfer.arm != "last_layer":  # the head is new, with or without context
+    if transfer.mode != "last_layer":  # the head is new, with or without context
         differing = {weight for weight in differing if weight.partition(".")[0] != model.head_names[0]}
     missing, surplus = sorted(differing & own.keys()), sorted(differing - own.keys())
     if missing or surplus:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.databases.kaggle import Kaggle, read_csv
+from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.splits import split
 
 ROW = ["1.0", *["0.5"] * 120, *["0.0"] * 66]
@@ -34,7 +36,8 @@ def test_every_row_is_a_beat_with_no_first_row_lost_to_a_header(data_dir: Path) 
     beats = Kaggle(dataset="mitbih", data_dir=data_dir).read()
     assert len(beats) == 106
     assert beats.counts() == {"N": 21, "S": 21, "V": 21, "F": 21, "Q": 22}
-    np.testing.assert_array_equal(beats.signals, np.tile(np.array(ROW, dtype=np.float32), (106, 1)))
+    np.testing.assert_array_equal(beats.signals, np.tile(np.array(ROW, dtype=np.float32), (106, 1, 1)))
+    assert set(beats.lengths.tolist()) == {121} and len(beats.lead_names) == 1
     assert (beats.fs, beats.length, beats.records, beats.patients) == (125.0, 187, None, None)
     assert not beats.synthetic
 
@@ -51,7 +54,7 @@ def test_the_published_test_file_is_the_test_fold_whatever_the_seed(data_dir: Pa
         folds = split(beats, "random", test_fraction=0.5, seed=seed)
         assert folds.test.tolist() == list(range(100, 106))
         assert len(folds.validation) == 10 and len(folds.train) == 90
-        assert "published test file" in folds.protocol
+        assert folds.protocol.published_test and folds.protocol.test_fraction is None
 
 
 def test_line_ends_of_windows_and_a_missing_last_one_make_no_difference(data_dir: Path) -> None:
@@ -130,6 +133,23 @@ def test_a_missing_file_names_the_command_that_gets_it(data_dir: Path, missing: 
             ask()
         assert str(path) in str(error.value)
         assert f"ecg-lightning data fetch heartbeat --data-dir {data_dir}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("leads", "context"),
+    [
+        ([0, 1], {}),
+        ([0], {"rhythm": True}),
+        ([0], {"morphology": True}),
+        ([0], {"before": 0.272}),
+    ],
+    ids=str,
+)
+def test_what_the_files_do_not_hold_is_refused(tmp_path: Path, leads: list[int], context: dict[str, Any]) -> None:
+    none = {"rhythm": False, "morphology": False, "before": 0.0}
+    with pytest.raises(ConfigError, match=r"Kaggle's files hold .*source=physionet"):
+        make_source({"name": "kaggle"}, {"name": "mitbih", "leads": leads}, none | context, tmp_path)
+    assert make_source({"name": "kaggle"}, {"name": "mitbih", "leads": [0]}, none, tmp_path).name == "kaggle"
 
 
 def test_an_unknown_dataset_is_refused_with_the_choices(tmp_path: Path) -> None:

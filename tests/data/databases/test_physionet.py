@@ -10,23 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 import wfdb
+from made import physionet
+from omegaconf import OmegaConf
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.physionet import PhysioNet
+from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.labels import AAMI_CLASSES, AAMI_SYMBOLS
-from ecg_lightning.data.readers.wfdb import read_annotations, read_lead
-from ecg_lightning.data.recording import Recording
+from ecg_lightning.data.readers.wfdb import read_annotations, read_leads
+from ecg_lightning.data.recording import Recording, make_leads
 from ecg_lightning.data.rpeaks import detect_r_peaks
 from ecg_lightning.data.windows import Cut
 
 
 def source_of(folder: Path, **settings: Any) -> PhysioNet:
-    defaults: dict[str, Any] = {
-        "mitdb": {"dataset": "mitbih", "lead": 0, "recorded_fs": 360.0},
-        "ptbdb": {"dataset": "ptbdb", "lead": "ii", "recorded_fs": None},
-    }[folder.name]
-    return PhysioNet(data_dir=folder.parent, **({"cut": Cut()} | defaults | settings))
+    return physionet(folder, **({"recorded_fs": 360.0 if folder.name == "mitdb" else None} | settings))
 
 
 @pytest.mark.real_data("mitdb/100.dat")
@@ -37,7 +36,7 @@ def test_the_real_arrhythmia_database_gives_exactly_the_beats_of_the_kaggle_file
     assert (len(np.unique(beats.records)), len(np.unique(beats.patients))) == (48, 47)
     assert set(beats.records[beats.patients == "201"]) == {"201", "202"}
     assert (beats.signals.min(), beats.signals.max()) == (0, 1)
-    assert (beats.signals.max(axis=1) == 1).all()
+    assert (beats.signals.max(axis=2) == 1).all()
 
 
 @pytest.mark.real_data("ptbdb/RECORDS")
@@ -46,7 +45,7 @@ def test_the_real_infarction_records_have_one_label_each_and_whole_patients(real
     assert beats.records is not None and beats.patients is not None and beats.samples is not None
     assert (len(np.unique(beats.records)), len(np.unique(beats.patients))) == (83, 59)
     for name, column in (("record", beats.records), ("patient", beats.patients)):
-        pairs = set(zip(column.tolist(), beats.labels.tolist(), strict=True))
+        pairs = set(zip(column.tolist(), beats.known_labels.tolist(), strict=True))
         assert len(pairs) == len(np.unique(column)), f"a {name} with both labels"
     # 30 to 130 beats a minute in every record: the detector neither misses a rhythm nor sees T waves.
     for record in np.unique(beats.records):
@@ -61,11 +60,11 @@ def test_beats_are_cut_at_the_annotations_with_the_class_of_their_symbol(
     first, second = synthetic_recordings["mitbih"]
     assert beats.classes == AAMI_CLASSES
     assert beats.records is not None and beats.patients is not None and beats.samples is not None
-    assert set(beats.labels) == {0, 1, 2, 3, 4}
+    assert set(beats.known_labels) == {0, 1, 2, 3, 4}
     for name, recording in (("201", first), ("202", second)):
         own = beats.records == name
         np.testing.assert_array_equal(beats.samples[own], recording.peaks[:-1])
-        np.testing.assert_array_equal(beats.labels[own], recording.labels[:-1])
+        np.testing.assert_array_equal(beats.known_labels[own], recording.labels[:-1])
     assert set(beats.patients) == {"201"}, "records 201 and 202 are one person"
     assert not beats.synthetic
 
@@ -80,31 +79,63 @@ def test_every_symbol_of_the_aami_table_counts_and_others_do_not(mitdb: Path, sy
     assert labels.tolist() == [label] * len(symbols)
 
 
-@pytest.mark.parametrize(("lead", "sign"), [(0, 1), ("MLII", 1), ("mlii", 1), (1, -1), ("V1", -1)])
-def test_a_lead_is_chosen_by_position_or_name(
-    mitdb: Path, synthetic_recordings: dict[str, list[Recording]], lead: int | str, sign: int
+@pytest.mark.parametrize(
+    ("leads", "signs"),
+    [
+        ([0], [1]),
+        (["MLII"], [1]),
+        (["mlii"], [1]),
+        ([1], [-1]),
+        (["V1"], [-1]),
+        ([0, 1], [1, -1]),
+        ([1, 0], [-1, 1]),
+        ([["II", "MLII"], ["V5", "V1", 0]], [1, -1]),
+        ([["II", 1], 0], [-1, 1]),
+        (["MLII", ["V5", "MLII", "V1"]], [1, -1]),
+    ],
+    ids=str,
+)
+def test_leads_are_chosen_by_position_name_or_alternatives(
+    mitdb: Path, synthetic_recordings: dict[str, list[Recording]], leads: list[Any], signs: list[int]
 ) -> None:
-    signal, fs = read_lead(mitdb / "201", lead=lead, recorded_fs=360.0)
+    signals, fs = read_leads(mitdb / "201", leads=make_leads(leads), recorded_fs=360.0)
     assert fs == 360.0
-    np.testing.assert_allclose(signal, sign * synthetic_recordings["mitbih"][0].signal, atol=0.003)  # 1/200 mV a step
-    beats = source_of(mitdb, lead=lead).read()
-    assert beats.origin["lead"] == lead
+    expected = np.array(signs)[:, None] * synthetic_recordings["mitbih"][0].signals
+    np.testing.assert_allclose(signals, expected, atol=0.003)  # 1/200 mV a step
 
 
-@pytest.mark.parametrize("lead", ["V5", 2, -1, ""])
-def test_a_lead_that_is_not_there_is_refused_with_those_that_are(mitdb: Path, lead: int | str) -> None:
+def test_a_place_has_the_name_of_its_first_alternative(mitdb: Path) -> None:
+    beats = source_of(mitdb, leads=make_leads([["II", "MLII"], 1])).read()
+    assert beats.lead_names == ("II", "lead 1") and beats.signals.shape[1:] == (2, 187)
+    first, second = (source_of(mitdb, leads=make_leads([lead])).read() for lead in ("MLII", "V1"))
+    np.testing.assert_array_equal(beats.signals, np.concatenate([first.signals, second.signals], axis=1))
+    assert beats.origin["leads"] == [["II", "MLII"], [1]]
+
+
+@pytest.mark.parametrize("lead", ["V5", 2, -1, "", ["V5", "V6"]])
+def test_a_lead_that_is_not_there_is_refused_with_those_that_are(mitdb: Path, lead: Any) -> None:
     with pytest.raises(DataError, match=r"record 201 has no lead .*; it has MLII, V1"):
-        source_of(mitdb, lead=lead).read()
+        source_of(mitdb, leads=make_leads([0, lead])).read()
+
+
+def test_one_signal_is_not_two_leads(mitdb: Path) -> None:
+    with pytest.raises(DataError, match="record 201 has no lead 'MLII' or 'II'.*MLII is taken"):
+        source_of(mitdb, leads=make_leads([0, ["MLII", "II"]])).read()
+
+
+@pytest.mark.parametrize("leads", [None, [], 0, "MLII", [[]], [1.0], [True], [None], ["II", ["II", 0]]], ids=str)
+def test_what_is_no_list_of_leads_is_refused(leads: Any) -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.leads="):
+        make_leads(leads)
 
 
 def test_a_header_that_names_no_lead_is_read_by_position(mitdb: Path) -> None:
     header = mitdb / "201.hea"
     header.write_text(header.read_text().replace(" MLII\n", "\n"))
-    named, _ = read_lead(mitdb / "202", lead=0, recorded_fs=None)
-    unnamed, _ = read_lead(mitdb / "201", lead=0, recorded_fs=None)
-    assert len(unnamed) == len(named)
+    named, unnamed = (read_leads(mitdb / name, leads=((0,),), recorded_fs=None)[0] for name in ("202", "201"))
+    assert unnamed.shape == named.shape
     with pytest.raises(DataError, match=r"no lead 'MLII'; it has \(unnamed\), V1"):
-        read_lead(mitdb / "201", lead="MLII", recorded_fs=None)
+        read_leads(mitdb / "201", leads=(("MLII",),), recorded_fs=None)
 
 
 def test_another_sampling_rate_is_refused_unless_any_will_do(mitdb: Path) -> None:
@@ -120,7 +151,7 @@ def test_infarction_records_carry_the_diagnosis_of_their_header_and_the_patient_
     with caplog.at_level(logging.INFO):
         beats = source_of(ptbdb).read()
     assert beats.records is not None and beats.patients is not None
-    found = set(zip(beats.records.tolist(), beats.patients.tolist(), beats.labels.tolist(), strict=True))
+    found = set(zip(beats.records.tolist(), beats.patients.tolist(), beats.known_labels.tolist(), strict=True))
     assert found == {
         ("s0010_re", "patient001", 1),
         ("s0014lre", "patient001", 1),
@@ -131,8 +162,8 @@ def test_infarction_records_carry_the_diagnosis_of_their_header_and_the_patient_
 
 def test_detected_r_peaks_are_those_that_were_simulated(synthetic_recordings: dict[str, list[Recording]]) -> None:
     recording = synthetic_recordings["ptbdb"][0]
-    found = detect_r_peaks(recording.signal, recording.fs)
-    inner = recording.peaks[(recording.peaks > 360) & (recording.peaks < len(recording.signal) - 360)]
+    found = detect_r_peaks(recording.signals[0], recording.fs)
+    inner = recording.peaks[(recording.peaks > 360) & (recording.peaks < recording.signals.shape[1] - 360)]
     nearest = np.abs(found[:, None] - inner).min(axis=0)
     assert nearest.max() <= 0.02 * recording.fs
     assert len(found) <= len(recording.peaks)
@@ -196,7 +227,7 @@ def test_a_signal_cut_off_is_refused(request: pytest.FixtureRequest, tmp_path: P
     os.truncate(path, size // 2 if kept == 0.5 else int(kept) % size)
     message = refused(folder, tmp_path)
     assert str(path.with_suffix("")) in message
-    assert "samples that the header tells" in message or "checksum" in message
+    assert "samples that the header states" in message or "checksum" in message
 
 
 def test_a_signal_with_one_wrong_bit_is_refused(mitdb: Path, tmp_path: Path) -> None:
@@ -261,7 +292,7 @@ BAD_HEADERS: dict[str, tuple[Callable[[str], str], str]] = {
     "no signal": (lambda header: "202 0 360 10800\n", "no lead 0"),
     "unknown signal format": (lambda header: header.replace(" 212 ", " xyz "), "no readable WFDB header"),
     "more signals than lines": (first_line("202 3 360 10800"), "202 cannot be read"),
-    "more samples than there are": (first_line("202 2 360 20800"), "20800 samples that the header tells"),
+    "more samples than there are": (first_line("202 2 360 20800"), "20800 samples that the header states"),
     "a rate of nothing": (first_line("202 2 0 10800"), "sampling rate of 0 Hz"),
 }
 
@@ -284,7 +315,7 @@ def test_samples_that_are_missing_inside_a_signal_are_counted_and_refused(ptbdb:
     values.tofile(path)
     with pytest.raises(DataError, match="record s0306lre: 10 of 10800 samples of lead ii are missing"):
         source_of(ptbdb).read()
-    assert len(source_of(ptbdb, lead="i").read()) > 0
+    assert len(source_of(ptbdb, leads=(("i",),)).read()) > 0
 
 
 @pytest.mark.parametrize("line", ["# Reason for admission: Healthy control", "# age: 60"])
@@ -313,19 +344,74 @@ def test_a_recording_too_short_for_r_peaks_is_named(
     recording = synthetic_recordings["ptbdb"][0]
     wfdb.wrsamp(
         "s0306lre", fs=360, units=["mV"], sig_name=["ii"], fmt=["16"], write_dir=str(ptbdb / "patient104"),
-        p_signal=recording.signal[:100, None].astype(np.float64), comments=["Reason for admission: Healthy control"],
+        p_signal=recording.signals[:, :100].T.astype(np.float64), comments=["Reason for admission: Healthy control"],
     )  # fmt: skip
     with pytest.raises(DataError, match=r"record s0306lre lasts 0\.28 s, too short"):
         source_of(ptbdb).read()
 
 
 def test_settings_tell_all_that_the_beats_depend_on(mitdb: Path) -> None:
-    source = source_of(mitdb, lead="V1", recorded_fs=None, cut=Cut(scaling="record"))
+    source = source_of(mitdb, leads=(("V1",),), recorded_fs=None, cut=Cut(scaling="record"))
     assert source.read().origin == source.settings()
-    assert source.settings()["lead"] == "V1"
+    assert source.settings()["leads"] == [["V1"]]
     assert dataclasses.asdict(source.cut).items() <= source.settings().items()
 
 
-def test_an_unknown_dataset_is_refused_with_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="choose one of mitbih, ptbdb"):
-        PhysioNet(dataset="incart", data_dir=tmp_path, lead=0, recorded_fs=None, cut=Cut())
+@pytest.mark.parametrize(
+    "changed", [{"annotator": None}, {"class_map": None}, {"diagnoses": {"Healthy control": "N"}}], ids=str
+)
+def test_beats_that_nothing_gives_a_class_are_refused(mitdb: Path, changed: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"annotator with dataset\.class_map"):
+        source_of(mitdb, **changed)
+
+
+def test_another_annotator_and_another_class_map_are_settings(mitdb: Path) -> None:
+    (mitdb / "201.qrs").write_bytes((mitdb / "201.atr").read_bytes())
+    (mitdb / "202.qrs").write_bytes((mitdb / "202.atr").read_bytes())
+    beats = source_of(mitdb, annotator="qrs", class_map={"normal": "N", "ectopic": "AV"}, patients={}).read()
+    usual = source_of(mitdb).read()
+    assert beats.classes == ("normal", "ectopic") and beats.counts()["normal"] <= usual.counts()["N"]
+    assert beats.patients is not None and set(beats.patients) == {"201", "202"}
+
+
+def described(dataset: str, **changes: Any) -> dict[str, Any]:
+    """What ``conf/dataset`` says of it."""
+    conf = Path(__file__).parents[3] / "conf" / "dataset"
+    files = [conf / "mitbih.yaml", conf / f"{dataset}.yaml"]  # what each begins with
+    plain = OmegaConf.to_container(OmegaConf.merge(*(OmegaConf.load(file) for file in files)))
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()} | changes
+
+
+NO_CONTEXT = {"rhythm": False, "morphology": False, "before": 0.0}
+
+
+@pytest.mark.parametrize(("folder", "dataset"), [("mitdb", "mitbih"), ("ptbdb", "ptbdb")])
+def test_the_shipped_descriptions_read_the_databases(request: pytest.FixtureRequest, folder: str, dataset: str) -> None:
+    data: Path = request.getfixturevalue(folder)
+    made = make_source({"name": "physionet"}, described(dataset, recorded_fs=360), NO_CONTEXT, data.parent)
+    assert made.read().fingerprint == source_of(data).read().fingerprint
+
+
+def test_the_window_grows_by_what_is_before_the_r_peak(mitdb: Path) -> None:
+    for before, length in ((0.0, 187), (0.272, 221)):
+        context = NO_CONTEXT | {"before": before, "rhythm": True}
+        source = make_source({"name": "physionet"}, described("mitbih"), context, mitdb.parent)
+        beats = source.read()
+        assert (beats.length, beats.origin["before"], len(beats.context_names)) == (length, before, 8)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"class_map": "minnesota"}, "class_map=minnesota"),
+        ({"patients": "header"}, "patients=header"),
+        ({"patients": {"202": "201"}}, "patients="),
+        ({"leads": [[]]}, "leads="),
+        ({"cut": {"size": 3}}, "cut="),
+    ],
+    ids=str,
+)
+def test_a_description_that_makes_no_sense_is_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make_source({"name": "physionet"}, described("mitbih", **changed), NO_CONTEXT, tmp_path)

@@ -26,8 +26,8 @@ def beats_around(recording: Recording, label: str, *, before: float, after: floa
     """Mean signal in mV of the beats of a class, from `before` to `after` seconds around the R peak."""
     start, stop = round(before * recording.fs), round(after * recording.fs)
     peaks = recording.peaks[recording.labels == AAMI_CLASSES.index(label)]
-    peaks = peaks[(peaks + start >= 0) & (peaks + stop < len(recording.signal))]
-    mean: npt.NDArray[Any] = recording.signal[peaks[:, None] + np.arange(start, stop)].mean(axis=0)
+    peaks = peaks[(peaks + start >= 0) & (peaks + stop < recording.signals.shape[1])]
+    mean: npt.NDArray[Any] = recording.signals[0][peaks[:, None] + np.arange(start, stop)].mean(axis=0)
     return mean
 
 
@@ -42,9 +42,22 @@ def test_one_more_patient_leaves_the_others_as_they_are(recordings: list[Recordi
     assert len(more) == 5
     for old, new in zip(recordings, more, strict=False):
         assert old.record == new.record
-        np.testing.assert_array_equal(old.signal, new.signal)
+        np.testing.assert_array_equal(old.signals, new.signals)
         np.testing.assert_array_equal(old.peaks, new.peaks)
         np.testing.assert_array_equal(old.labels, new.labels)
+
+
+def test_a_second_lead_leaves_the_first_as_it_is_and_sees_the_same_beats(recordings: list[Recording]) -> None:
+    two = dataclasses.replace(SOURCE, leads=("MLII", "V1", "V5"))
+    for one, more in zip(recordings, two.recordings(), strict=True):
+        assert more.lead_names == ("MLII", "V1", "V5")
+        np.testing.assert_array_equal(more.signals[0], one.signals[0])
+        np.testing.assert_array_equal(more.peaks, one.peaks)
+        for lead in (1, 2):
+            assert 0.1 < np.corrcoef(more.signals[[0, lead]])[0, 1] < 0.95
+    beats = two.read()
+    assert beats.fingerprint == two.read().fingerprint and beats.signals.shape[1:] == (3, 187)
+    np.testing.assert_array_equal(beats.samples, SOURCE.read().samples)
 
 
 def test_patients_differ(recordings: list[Recording]) -> None:
@@ -58,7 +71,7 @@ def test_every_class_occurs_in_at_least_three_patients_so_that_a_split_by_patien
     beats = SOURCE.read()
     assert beats.classes == AAMI_CLASSES
     for label, name in enumerate(AAMI_CLASSES):
-        assert len(np.unique(beats.patients[beats.labels == label])) >= 3, name  # type: ignore[index]
+        assert len(np.unique(beats.patients[beats.known_labels == label])) >= 3, name  # type: ignore[index]
 
 
 def test_shares_of_the_classes_are_as_documented() -> None:
@@ -71,11 +84,11 @@ def test_shares_of_the_classes_are_as_documented() -> None:
 
 def test_beats_know_their_record_patient_and_r_peak(recordings: list[Recording]) -> None:
     beats = SOURCE.read()
-    assert beats.signals.shape[1] == 187
+    assert beats.signals.shape[1:] == (1, 187)
     for recording in recordings:
         own = beats.records == recording.record
         np.testing.assert_array_equal(beats.samples[own], recording.peaks[:-1])  # type: ignore[index]
-        np.testing.assert_array_equal(beats.labels[own], recording.labels[:-1])
+        np.testing.assert_array_equal(beats.known_labels[own], recording.labels[:-1])
         assert set(beats.patients[own]) == {recording.patient}  # type: ignore[index]
 
 
@@ -85,8 +98,8 @@ def test_normal_beats_are_annotated_at_their_local_maximum(fs: float) -> None:
     reach = round(0.1 * fs)
     for recording in clean.recordings():
         peaks = recording.peaks[recording.labels == 0]
-        peaks = peaks[(peaks >= reach) & (peaks < len(recording.signal) - reach)]
-        around = recording.signal[peaks[:, None] + np.arange(-reach, reach + 1)]
+        peaks = peaks[(peaks >= reach) & (peaks < recording.signals.shape[1] - reach)]
+        around = recording.signals[0][peaks[:, None] + np.arange(-reach, reach + 1)]
         off = (around.argmax(axis=1) - reach) / fs
         assert len(peaks) > 10
         assert np.abs(off).max() <= 0.005 + 0.5 / fs
@@ -114,7 +127,7 @@ def test_premature_beats_come_early_and_a_pause_follows_ventricular_ones(recordi
 
 def test_waves_have_the_usual_size_in_millivolt(recordings: list[Recording]) -> None:
     for recording in recordings:
-        assert np.abs(recording.signal).max() < 4
+        assert np.abs(recording.signals).max() < 4
         beat = beats_around(recording, "N", before=-0.3, after=0.4)
         times = np.arange(len(beat)) / recording.fs - 0.3
         level = np.median(beat)
@@ -136,14 +149,14 @@ def test_infarction_belongs_to_a_patient_and_half_of_them_have_it() -> None:
     assert beats.classes == PTB_CLASSES
     infarcted = 0
     for patient in np.unique(beats.patients):  # type: ignore[arg-type]
-        own = np.unique(beats.labels[beats.patients == patient])
+        own = np.unique(beats.known_labels[beats.patients == patient])
         assert len(own) == 1
         infarcted += int(own[0])
     assert infarcted == 3
 
 
 def test_noise_is_what_was_asked_for() -> None:
-    quiet, loud = (next(dataclasses.replace(SOURCE, noise=noise).recordings()).signal for noise in (0.0, 0.2))
+    quiet, loud = (next(dataclasses.replace(SOURCE, noise=noise).recordings()).signals for noise in (0.0, 0.2))
     assert (loud - quiet).std() == pytest.approx(0.2, rel=0.05)
 
 
@@ -155,7 +168,9 @@ def test_origin_says_that_it_is_simulated_and_survives_json() -> None:
     assert SOURCE.files() == []
 
 
-@pytest.mark.parametrize("changed", [{"seed": 8}, {"fs": 250.0}, {"cut": Cut(before=0.2)}, {"noise": 0.0}])
+@pytest.mark.parametrize(
+    "changed", [{"seed": 8}, {"fs": 250.0}, {"cut": Cut(before=0.2)}, {"noise": 0.0}, {"leads": ("V1",)}]
+)
 def test_settings_tell_every_change_so_that_a_cache_is_never_stale(changed: dict[str, Any]) -> None:
     assert dataclasses.replace(SOURCE, **changed).settings() != SOURCE.settings()
 

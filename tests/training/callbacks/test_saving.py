@@ -72,7 +72,7 @@ def test_a_resumed_run_keeps_the_rows_of_the_epochs_behind_it(tmp_path: Path) ->
     # Killed in epoch 3, it goes on from a checkpoint of the end of epoch 1.
     log(MetricsFile(str(path), resumed_from="last.ckpt"), 2, 3)
     table = pd.read_csv(path)
-    assert table["epoch"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert table["epoch"].tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
     assert table["val/macro_f1"].dropna().tolist() == [0, 0.1, 0.2, 0.3]
     assert table["train/loss"].dropna().tolist() == [0, 1, 2, 3]
 
@@ -81,7 +81,7 @@ def test_another_run_in_the_same_folder_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     log(MetricsFile(str(path)), 0, 1, 2)
     log(MetricsFile(str(path)), 0)
-    assert pd.read_csv(path)["epoch"].tolist() == [0, 0]
+    assert pd.read_csv(path)["epoch"].tolist() == [1, 1]
 
 
 def test_of_equally_good_epochs_the_last_is_kept(

@@ -14,7 +14,7 @@ class Source(ABC):
     """The word that chooses it: ``source=name``."""
 
     dataset: str
-    """``mitbih`` or ``ptbdb``."""
+    """Name of the database: ``dataset=name``."""
 
     @abstractmethod
     def files(self) -> list[Path]:

@@ -5,6 +5,7 @@ Fazeli, "ECG Heartbeat Categorization Dataset" (kaggle.com/shayanfazeli/heartbea
 """
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
+from ecg_lightning.data.windows import lengths_before_zeros
 
 FS = 125.0
 LENGTH = 187
@@ -23,6 +25,13 @@ FILES = {
     "mitbih": ("mitbih_train.csv", "mitbih_test.csv"),
     "ptbdb": ("ptbdb_normal.csv", "ptbdb_abnormal.csv"),
 }
+
+CLASSES = {"mitbih": AAMI_CLASSES, "ptbdb": PTB_CLASSES}
+
+TEST_FILES = ("mitbih_test.csv",)
+
+LEAD = "II"
+"""The lead of all beats (Kachuee et al., section III-A)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +58,8 @@ class Kaggle(Source):
         for path in paths:
             if not path.is_file():
                 raise DataError(
-                    f"{path} is not there; get it with: ecg-lightning data fetch heartbeat --data-dir {self.data_dir}"
+                    f"{path} is not there; get it with: ecg-lightning data fetch heartbeat "
+                    f"--data-dir {shlex.quote(str(self.data_dir))}"
                 )
         return paths
 
@@ -59,12 +69,12 @@ class Kaggle(Source):
 
     def read(self) -> Beats:
         """Parse both files."""
-        classes = AAMI_CLASSES if self.dataset == "mitbih" else PTB_CLASSES
+        has_test_file = any(name in TEST_FILES for name in FILES[self.dataset])
         parts = []
         for path in self.files():
-            beats = beats_of_csv(path, classes=classes, origin=self.settings())
-            if self.dataset == "mitbih":
-                in_test = np.full(len(beats), path.name == "mitbih_test.csv")
+            beats = beats_of_csv(path, classes=CLASSES[self.dataset], origin=self.settings())
+            if has_test_file:
+                in_test = np.full(len(beats), path.name in TEST_FILES)
                 beats = dataclasses.replace(beats, published_test=in_test)
             parts.append(beats)
         return Beats.concatenate(parts)
@@ -77,7 +87,17 @@ def beats_of_csv(path: Path, *, classes: tuple[str, ...], origin: dict[str, Any]
         DataError: as `read_csv`.
     """
     signals, labels = read_csv(path, n_classes=len(classes))
-    return Beats(signals=signals, labels=labels, classes=classes, fs=FS, origin=origin)
+    signals = signals[:, None]
+    return Beats(
+        signals=signals,
+        # The format has nothing else that marks the end of a beat.
+        lengths=lengths_before_zeros(signals),
+        lead_names=(LEAD,),
+        labels=labels,
+        classes=classes,
+        fs=FS,
+        origin=origin,
+    )
 
 
 def read_csv(path: Path, *, n_classes: int) -> tuple[FloatArray, IntArray]:

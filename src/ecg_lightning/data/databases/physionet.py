@@ -1,4 +1,6 @@
-"""Beats from PhysioNet records in WFDB format: MIT-BIH Arrhythmia with its annotations, PTB with detected R peaks.
+"""Beats from PhysioNet records in WFDB format: with annotated beats (MIT-BIH) or with detected R peaks (PTB).
+
+What is special about a database is in its settings, ``conf/dataset/NAME.yaml``.
 
 Moody & Mark, "The impact of the MIT-BIH Arrhythmia Database", IEEE Eng. Med. Biol. 20(3), 2001.
 Bousseljot, Kreiseler & Schnabel, "Nutzung der EKG-Signaldatenbank CARDIODAT der PTB", Biomed. Tech. 40(s1), 1995.
@@ -7,11 +9,12 @@ Bousseljot, Kreiseler & Schnabel, "Nutzung der EKG-Signaldatenbank CARDIODAT der
 import dataclasses
 import logging
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -19,63 +22,77 @@ from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.databases.base import Source
-from ecg_lightning.data.labels import AAMI_CLASSES, CLASS_MAP, PTB_CLASSES
-from ecg_lightning.data.readers.wfdb import diagnosis_of, read_annotations, read_lead
-from ecg_lightning.data.recording import Recording
+from ecg_lightning.data.readers.wfdb import diagnosis_of, read_annotations, read_leads
+from ecg_lightning.data.recording import Leads, Recording, lead_names
 from ecg_lightning.data.rpeaks import detect_r_peaks
 from ecg_lightning.data.windows import Cut, beats_of
 
 log = logging.getLogger(__name__)
 
-FOLDERS = {"mitbih": "mitdb", "ptbdb": "ptbdb"}
-
-SAME_PERSON = {"202": "201"}
-"""MIT-BIH records 201 and 202 come from one person (Moody & Mark 2001); every other record is a person of its own."""
-
-DIAGNOSES = {"Healthy control": PTB_CLASSES.index("normal"), "Myocardial infarction": PTB_CLASSES.index("MI")}
-"""PTB's ``Reason for admission`` → label; records of other diagnoses are left out."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class PhysioNet(Source):
-    """Beats cut out of the WFDB records in ``data_dir/mitdb`` or ``data_dir/ptbdb``.
+    """Beats cut out of WFDB records: annotated ones, or detected ones that all have the diagnosis of their record.
 
     Attributes:
-        dataset: ``mitbih`` or ``ptbdb``.
+        dataset: name of the database.
         data_dir: folder that holds PhysioNet's folders.
-        lead: signal to read, by position in the record or by name.
+        folder: name of the database's folder in it.
+        annotator: extension of the annotation files; None where R peaks are to be detected.
+        class_map: class → symbols of its beats, of annotated beats.
+        diagnoses: ``Reason for admission`` → class, of records without annotated beats; records of other diagnoses
+            are left out.
+        patients: ``folder`` where each patient's records have a folder of their own; else which record is of the same
+            patient as which, every other record being a patient of its own.
+        leads: signals to read.
         recorded_fs: sampling rate in Hz that every record must have; None takes any.
         cut: how beats are cut out.
         context: what comes with each beat.
+
+    Raises:
+        ConfigError: neither annotations nor diagnoses give the beats a class.
     """
 
     name: ClassVar[str] = "physionet"
 
     dataset: str
     data_dir: Path
-    lead: int | str
+    folder: str
+    annotator: str | None = None
+    class_map: Mapping[str, str] | None = None
+    diagnoses: Mapping[str, str] | None = None
+    patients: Literal["folder"] | Mapping[str, str]
+    leads: Leads
     recorded_fs: float | None
     cut: Cut
     context: Context = NO_CONTEXT
 
     def __post_init__(self) -> None:
-        if self.dataset not in FOLDERS:
-            raise ConfigError(f"source physionet has no dataset {self.dataset!r}; choose one of {', '.join(FOLDERS)}")
+        if (self.annotator is None) == (self.diagnoses is None) or (self.annotator is None) != (self.class_map is None):
+            raise ConfigError(
+                f"dataset {self.dataset}: expected either dataset.annotator with dataset.class_map (annotated beats) "
+                "or dataset.diagnoses (a class for each record)"
+            )
 
     @property
-    def folder(self) -> Path:
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order in which the settings name them."""
+        return tuple(dict.fromkeys(self.class_map or (self.diagnoses or {}).values()))
+
+    @property
+    def path(self) -> Path:
         """Where the records are."""
-        return self.data_dir / FOLDERS[self.dataset]
+        return self.data_dir / self.folder
 
     def records(self) -> list[Path]:
         """Paths of all records, without extension: those that ``RECORDS`` lists, or else every header there is."""
-        listing = self.folder / "RECORDS"
+        listing = self.path / "RECORDS"
         if listing.is_file():
-            paths = [self.folder / line for line in listing.read_text().split()]
+            paths = [self.path / line for line in listing.read_text().split()]
         else:
-            paths = sorted(header.with_suffix("") for header in self.folder.rglob("*.hea"))
+            paths = sorted(header.with_suffix("") for header in self.path.rglob("*.hea"))
         if not paths:
-            raise DataError(f"{self.folder} holds no WFDB record; {self._remedy}")
+            raise DataError(f"{self.path} holds no WFDB record; {self._remedy}")
         return paths
 
     def files(self) -> list[Path]:
@@ -83,43 +100,82 @@ class PhysioNet(Source):
         return [file for record in self.records() for file in self._files_of(record)]
 
     def settings(self) -> dict[str, Any]:
-        """Lead, rate and cutting, and context if any is wanted."""
+        """Leads, rate, classes, patients and cutting, and context if any is wanted."""
+        context = self.context.names(lead_names(self.leads))
         return {
             "source": self.name,
             "dataset": self.dataset,
-            "lead": self.lead,
+            "leads": [list(place) for place in self.leads],
             "recorded_fs": None if self.recorded_fs is None else float(self.recorded_fs),
-            "class_map": CLASS_MAP if self.dataset == "mitbih" else "reason for admission",
+            "class_map": dict(self.class_map or self.diagnoses or {}),
+            "patients": self.patients if isinstance(self.patients, str) else dict(self.patients),
             **dataclasses.asdict(self.cut),
-            **({"context": list(self.context.names)} if self.context.names else {}),
+            **({"context": list(context)} if context else {}),
         }
 
     def read(self) -> Beats:
         """Read and cut all records."""
-        classes = AAMI_CLASSES if self.dataset == "mitbih" else PTB_CLASSES
-        return beats_of(self.recordings(), how=self.cut, classes=classes, origin=self.settings(), context=self.context)
+        return beats_of(
+            self.recordings(), how=self.cut, classes=self.classes, origin=self.settings(), context=self.context
+        )
 
     def recordings(self) -> Iterator[Recording]:
-        """Each record in turn; records of other diagnoses than the two are left out, and said so."""
+        """Each record in turn; records of other diagnoses than those asked for are left out, which the log says."""
         records = self.records()
-        if self.dataset == "mitbih":
-            for record in records:
-                yield annotated_recording(record, lead=self.lead, recorded_fs=self.recorded_fs)
+        if self.diagnoses is None:
+            yield from map(self._annotated, records)
             return
-        diagnoses = {record: diagnosis_of(record) for record in records}
-        left_out = Counter(name for name in diagnoses.values() if name not in DIAGNOSES)
+        found = {record: diagnosis_of(record) for record in records}
+        left_out = Counter(name for name in found.values() if name not in self.diagnoses)
         if left_out:
             log.info("left out %d records of other diagnoses: %s", left_out.total(), dict(left_out.most_common()))
         if left_out.total() == len(records):
-            raise DataError(f"no record in {self.folder} is of {' or '.join(DIAGNOSES)}")
-        for record, diagnosis in diagnoses.items():
-            if diagnosis in DIAGNOSES:
-                label = DIAGNOSES[diagnosis]
-                yield diagnosed_recording(record, label=label, lead=self.lead, recorded_fs=self.recorded_fs)
+            raise DataError(f"no record in {self.path} is of {' or '.join(self.diagnoses)}")
+        for record, diagnosis in found.items():
+            if diagnosis in self.diagnoses:
+                yield self._diagnosed(record, self.diagnoses[diagnosis])
+
+    def _annotated(self, record: Path) -> Recording:
+        """A record with its annotated beats; beats of no class are left out."""
+        assert self.annotator is not None and self.class_map is not None
+        signals, fs = read_leads(record, leads=self.leads, recorded_fs=self.recorded_fs)
+        peaks, labels = read_annotations(
+            record, n_samples=signals.shape[1], annotator=self.annotator, class_map=self.class_map
+        )
+        return Recording(
+            record=record.name,
+            patient=self._patient_of(record),
+            signals=signals,
+            lead_names=lead_names(self.leads),
+            fs=fs,
+            peaks=peaks,
+            labels=labels,
+        )
+
+    def _diagnosed(self, record: Path, name: str) -> Recording:
+        """A record with R peaks that are detected in its first lead; all of them have the record's class."""
+        signals, fs = read_leads(record, leads=self.leads, recorded_fs=self.recorded_fs)
+        if signals.shape[1] < 2 * fs:
+            raise DataError(
+                f"record {record.name} lasts {signals.shape[1] / fs:.2g} s, too short to find R peaks in it"
+            )
+        peaks = detect_r_peaks(signals[0], fs)
+        return Recording(
+            record=record.name,
+            patient=self._patient_of(record),
+            signals=signals,
+            lead_names=lead_names(self.leads),
+            fs=fs,
+            peaks=peaks,
+            labels=np.full(len(peaks), self.classes.index(name), dtype=np.int64),
+        )
+
+    def _patient_of(self, record: Path) -> str:
+        return record.parent.name if isinstance(self.patients, str) else self.patients.get(record.name, record.name)
 
     @property
     def _remedy(self) -> str:
-        return f"get it with: ecg-lightning data fetch {FOLDERS[self.dataset]} --data-dir {self.data_dir}"
+        return f"get it with: ecg-lightning data fetch {self.folder} --data-dir {shlex.quote(str(self.data_dir))}"
 
     def _files_of(self, record: Path) -> list[Path]:
         header = record.with_name(record.name + ".hea")
@@ -136,43 +192,9 @@ class PhysioNet(Source):
             )
         names = {line.split()[0] for line in lines[1:]}
         paths = [header, *(header.with_name(name) for name in sorted(names))]
-        if self.dataset == "mitbih":
-            paths.append(header.with_suffix(".atr"))
+        if self.annotator is not None:
+            paths.append(header.with_suffix(f".{self.annotator}"))
         for path in paths:
             if not path.is_file():
                 raise DataError(f"record {record.name}: {path} is not there; {self._remedy}")
         return paths
-
-
-def annotated_recording(record: Path, *, lead: int | str, recorded_fs: float | None) -> Recording:
-    """One lead of a MIT-BIH record with its annotated beats; beats outside the AAMI classes are left out.
-
-    Raises:
-        DataError: as `read_lead` and `read_annotations`.
-    """
-    signal, fs = read_lead(record, lead=lead, recorded_fs=recorded_fs)
-    peaks, labels = read_annotations(record, n_samples=len(signal))
-    return Recording(
-        record=record.name,
-        patient=SAME_PERSON.get(record.name, record.name),
-        signal=signal,
-        fs=fs,
-        peaks=peaks,
-        labels=labels,
-    )
-
-
-def diagnosed_recording(record: Path, *, label: int, lead: int | str, recorded_fs: float | None) -> Recording:
-    """One lead of a PTB record with its detected R peaks, all of which carry the record's label."""
-    signal, fs = read_lead(record, lead=lead, recorded_fs=recorded_fs)
-    if len(signal) < 2 * fs:
-        raise DataError(f"record {record.name} lasts {len(signal) / fs:.2g} s, too short to find R peaks in it")
-    peaks = detect_r_peaks(signal, fs)
-    return Recording(
-        record=record.name,
-        patient=record.parent.name,
-        signal=signal,
-        fs=fs,
-        peaks=peaks,
-        labels=np.full(len(peaks), label, dtype=np.int64),
-    )

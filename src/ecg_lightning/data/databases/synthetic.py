@@ -105,6 +105,8 @@ class Synthetic(Source):
         noise: standard deviation of the white measurement noise in mV.
         seed: of all that is random.
         context: what comes with each beat.
+        leads: names of the leads. The first sees the waves as the tables below have them; each further one sees them
+            from elsewhere, every wave larger, smaller or upside down, with noise of its own.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -120,6 +122,7 @@ class Synthetic(Source):
     noise: float = 0.03
     seed: int = 0
     context: Context = NO_CONTEXT
+    leads: tuple[str, ...] = ("lead 0",)
 
     def __post_init__(self) -> None:
         if self.dataset not in CLASSES:
@@ -139,9 +142,10 @@ class Synthetic(Source):
 
     def settings(self) -> dict[str, Any]:
         own = asdict(self)
-        del own["context"]
-        if self.context.names:
-            own["context"] = list(self.context.names)
+        own["leads"] = list(self.leads)
+        own["context"] = list(self.context.names(self.leads))
+        if not own["context"]:
+            del own["context"]
         return {"source": self.name, "synthetic": True, "model": MODEL, **own}
 
     def read(self) -> Beats:
@@ -152,9 +156,11 @@ class Synthetic(Source):
         """The continuous recordings, in mV, with their R peaks and labels, one patient after the other."""
         # A child of the seed for each patient, so that a patient does not depend on how many there are.
         for number, seed in enumerate(np.random.SeedSequence(self.seed).spawn(self.patients)):
-            yield self._recording(number, np.random.default_rng(seed))
+            # Further leads have generators of their own, so that the first does not depend on how many there are.
+            others = [np.random.default_rng(child) for child in seed.spawn(len(self.leads) - 1)]
+            yield self._recording(number, np.random.default_rng(seed), others)
 
-    def _recording(self, number: int, rng: np.random.Generator) -> Recording:
+    def _recording(self, number: int, rng: np.random.Generator, others: list[np.random.Generator]) -> Recording:
         seconds = 60 * self.minutes
         mean_rr = 60 / rng.uniform(55, 85)
         respiration = rng.uniform(0.2, 0.3)
@@ -175,17 +181,34 @@ class Synthetic(Source):
         wander = 0.15 * np.sin(2 * np.pi * (respiration * time + rng.uniform()))
         signal = _integrate(_waves(time, peaks, shapes), wander, self.fs) + self.noise * rng.standard_normal(len(time))
 
+        signals = [signal]
+        for other in others:
+            seen = shapes.copy()
+            seen[:, 0] *= _projection(other)
+            noise = self.noise * other.standard_normal(len(time))
+            signals.append(_integrate(_waves(time, peaks, seen), wander, self.fs) + noise)
+
         samples = np.round(peaks * self.fs).astype(np.int64)
         inside = (samples >= 0) & (samples < len(time))
         labels = rhythm if self.dataset == "mitbih" else np.full(n, PTB_CLASSES.index("MI" if infarcted else "normal"))
         return Recording(
             record=f"{self.dataset}-{number:03d}",
             patient=f"synthetic-{number:03d}",
-            signal=signal.astype(np.float32),
+            signals=np.stack(signals).astype(np.float32),
+            lead_names=self.leads,
             fs=self.fs,
             peaks=samples[inside],
             labels=labels[inside],
         )
+
+
+def _projection(rng: np.random.Generator) -> Array:
+    """What a further lead of a patient sees of the waves P, Q, R, S, ST and T: factors ``[6]`` of their heights.
+
+    As V1 against II: atrial waves smaller, the QRS complex mostly downwards, each patient's electrodes a little
+    elsewhere.
+    """
+    return np.array([0.5, -0.3, 0.3, 2.5, 0.8, 0.4]) * np.exp(0.15 * rng.standard_normal(6))
 
 
 def _vary(shapes: Array, spread: Array, rng: np.random.Generator) -> Array:

@@ -1,5 +1,6 @@
 """WFDB records: signals, annotations and header comments, through `wfdb`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,85 +9,131 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import IntArray
-from ecg_lightning.data.labels import AAMI_CLASSES, NON_CLASS_SYMBOLS, SYMBOL_TO_LABEL
+from ecg_lightning.data.labels import AAMI_SYMBOLS, WFDB_SYMBOLS
+from ecg_lightning.data.recording import Leads
 
 
-def read_annotations(record: Path, *, n_samples: int) -> tuple[IntArray, IntArray]:
-    """The annotated beats of a record's ``.atr`` file that have an AAMI class: R peaks ``[b]`` and labels ``[b]``.
+def read_annotations(
+    record: Path, *, n_samples: int, annotator: str = "atr", class_map: Mapping[str, str] = AAMI_SYMBOLS
+) -> tuple[IntArray, IntArray]:
+    """The annotated beats of a record that have a class: R peaks ``[b]`` and labels ``[b]``, indices into `class_map`.
+
+    Args:
+        record: without extension.
+        n_samples: of the record.
+        annotator: extension of the annotation file.
+        class_map: class → the symbols of its beats. Other symbols are no beats here.
 
     Raises:
         DataError: the file is cut off or damaged, holds symbols that are no WFDB annotation, or annotates no beat.
     """
     import wfdb
 
-    path = record.with_name(f"{record.name}.atr")
+    label_of = {symbol: label for label, symbols in enumerate(class_map.values()) for symbol in symbols}
+    path = record.with_name(f"{record.name}.{annotator}")
     if not path.is_file():
         raise DataError(f"{path} is not there, so that record {record.name} has no labels. Fetch it")
     # Annotation files end with a zero word; wfdb reads one that was cut off without a complaint.
     if not path.read_bytes().endswith(b"\0\0"):
         raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file. Fetch it again")
     try:
-        annotation = wfdb.rdann(str(record), "atr")
+        annotation = wfdb.rdann(str(record), annotator)
     except Exception as error:  # wfdb raises whatever its parsing stumbles over
         raise DataError(f"{path} is no readable annotation file: {error}. Fetch it again") from error
     samples = np.asarray(annotation.sample, dtype=np.int64)
     symbols = [str(symbol) for symbol in annotation.symbol]
-    if unknown := sorted(set(symbols) - SYMBOL_TO_LABEL.keys() - NON_CLASS_SYMBOLS):
+    if unknown := sorted(set(symbols) - label_of.keys() - WFDB_SYMBOLS):
         raise DataError(
             f"{path}: unknown symbol {unknown[0]!r} at sample {samples[symbols.index(unknown[0])]:,}; expected the "
             "symbols of the WFDB annotation standard. Is the file damaged? Fetch it again"
         )
-    is_beat = np.array([symbol in SYMBOL_TO_LABEL for symbol in symbols], dtype=bool)
+    is_beat = np.array([symbol in label_of for symbol in symbols], dtype=bool)
     peaks = samples[is_beat]
     if not len(peaks):
-        raise DataError(f"{path} annotates no beat of the classes {', '.join(AAMI_CLASSES)}")
+        raise DataError(f"{path} annotates no beat of the classes {', '.join(class_map)}")
     if peaks[0] < 0 or (np.diff(peaks) < 0).any():
         raise DataError(f"{path} annotates beats out of order: it is damaged. Fetch it again")
     if peaks[-1] >= n_samples:
         raise DataError(f"{path} annotates sample {peaks[-1]:,} of a record of {n_samples:,} samples. Fetch both again")
-    return peaks, np.array([SYMBOL_TO_LABEL[symbol] for symbol in symbols if symbol in SYMBOL_TO_LABEL], np.int64)
+    return peaks, np.array([label_of[symbol] for symbol in symbols if symbol in label_of], np.int64)
 
 
-def read_lead(record: Path, *, lead: int | str, recorded_fs: float | None) -> tuple[npt.NDArray[np.float64], float]:
-    """One signal ``[t]`` of a record in mV, and its sampling rate in Hz.
+def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tuple[npt.NDArray[np.float64], float]:
+    """Signals ``[leads, t]`` of a record in mV, and their sampling rate in Hz.
+
+    Args:
+        record: without extension.
+        leads: what to read; of the alternatives of each place the first that the record has and no place before took.
+        recorded_fs: sampling rate that the record must have; None takes any.
 
     Raises:
-        DataError: the lead is absent, the rate is another than expected, or the signal is cut off, damaged or has gaps.
+        DataError: a lead is absent, the rate is another than expected, or a signal is cut off,
+            damaged or has gaps.
     """
     import wfdb
 
     header = _header(record)
-    # A signal line may leave the name out.
-    names = [name or "(unnamed)" for name in header.sig_name or []]
-    by_name = {name.lower(): position for position, name in enumerate(names)}
-    position = lead if isinstance(lead, int) else by_name.get(lead.lower(), -1)
-    if not 0 <= position < len(names):
-        raise DataError(f"record {record.name} has no lead {lead!r}; it has {', '.join(names)}. Choose dataset.lead=…")
+    names = _names(header)
+    positions = _positions(record, names, leads)
     if not header.fs > 0:
-        raise DataError(f"{record}.hea tells a sampling rate of {header.fs:g} Hz. Fetch it again")
+        raise DataError(f"{record}.hea states a sampling rate of {header.fs:g} Hz. Fetch it again")
     if recorded_fs is not None and header.fs != recorded_fs:
         raise DataError(
             f"record {record.name} is sampled at {header.fs:g} Hz, expected {recorded_fs:g} Hz; "
             "if that is right, set dataset.recorded_fs=null to take any rate"
         )
+    channels = sorted(positions)
     try:
-        loaded = wfdb.rdrecord(str(record), channels=[position], physical=False)
-        signal, digital = loaded.dac()[:, 0], loaded.d_signal[:, 0]
+        loaded = wfdb.rdrecord(str(record), channels=channels, physical=False)
+        physical = loaded.dac()
     except Exception as error:  # wfdb raises whatever its parsing stumbles over
         raise DataError(
             f"the signal of {record} cannot be read: its file does not hold the {header.sig_len} samples that the "
-            f"header tells, or is damaged ({error}). Fetch it again"
+            f"header states, or is damaged ({error}). Fetch it again"
         ) from error
-    if gaps := int(np.count_nonzero(~np.isfinite(signal))):
-        raise DataError(f"record {record.name}: {gaps} of {len(signal)} samples of lead {names[position]} are missing")
-    # The header may tell the sum of a signal's values, modulo 2^16: wfdb makes up for some of what a file lacks.
-    checksum = header.checksum[position]
-    if checksum is not None and (int(digital.sum()) - checksum) % 65_536:
-        raise DataError(
-            f"the signal of {record} is damaged: the values of lead {names[position]} do not add up to the checksum of "
-            "its header. Fetch it again"
-        )
-    return signal, float(header.fs)
+    for column, position in enumerate(channels):
+        if gaps := int(np.count_nonzero(~np.isfinite(physical[:, column]))):
+            raise DataError(
+                f"record {record.name}: {gaps} of {len(physical)} samples of lead {names[position]} are missing"
+            )
+        # The header may state the sum of a signal's values, modulo 2^16: wfdb makes up for some of what a file lacks.
+        checksum = header.checksum[position]
+        if checksum is not None and (int(loaded.d_signal[:, column].sum()) - checksum) % 65_536:
+            raise DataError(
+                f"the signal of {record} is damaged: the values of lead {names[position]} do not add up to the "
+                "checksum of its header. Fetch it again"
+            )
+    return np.stack([physical[:, channels.index(position)] for position in positions]), float(header.fs)
+
+
+def lead_names_of(record: Path) -> list[str]:
+    """The names of a record's leads.
+
+    Raises:
+        DataError: its header cannot be read.
+    """
+    return _names(_header(record))
+
+
+def _names(header: Any) -> list[str]:
+    # A signal line may leave the name out.
+    return [name or "(unnamed)" for name in header.sig_name or []]
+
+
+def _positions(record: Path, names: list[str], leads: Leads) -> list[int]:
+    by_name = {name.lower(): position for position, name in enumerate(names)}
+    positions: list[int] = []
+    for place in leads:
+        found = [lead if isinstance(lead, int) else by_name.get(lead.lower(), -1) for lead in place]
+        position = next((at for at in found if 0 <= at < len(names) and at not in positions), None)
+        if position is None:
+            taken = f", of which {', '.join(names[at] for at in positions)} is taken" if positions else ""
+            raise DataError(
+                f"record {record.name} has no lead {' or '.join(map(repr, place))}; it has {', '.join(names)}{taken}. "
+                "Choose dataset.leads=[…]"
+            )
+        positions.append(position)
+    return positions
 
 
 def diagnosis_of(record: Path) -> str:
@@ -100,8 +147,8 @@ def diagnosis_of(record: Path) -> str:
         if key.strip() == "Reason for admission" and value.strip():
             return str(value.strip())
     raise DataError(
-        f"{record}.hea has no comment 'Reason for admission', which tells the diagnosis; fetch the file again, or take "
-        "the record out of RECORDS"
+        f"{record}.hea has no comment 'Reason for admission', which states the diagnosis; fetch the file again, or "
+        "take the record out of RECORDS"
     )
 
 

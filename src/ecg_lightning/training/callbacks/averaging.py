@@ -34,7 +34,7 @@ class ExponentialAverage(WeightAveraging):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on averaging in a resumed run; in a test the averaged weights, which are the checkpoint's, stay in place.
+        """Resume averaging in a resumed run; in a test the averaged weights, which are the checkpoint's, stay in place.
 
         Lightning's own hook, when the Trainer that has fitted also tests, puts the weights in training back instead.
         """
@@ -42,7 +42,7 @@ class ExponentialAverage(WeightAveraging):
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Put the weights back if validation was interrupted, so that the checkpoint saved next holds them right."""
+        """Put the weights back if validation was interrupted, so that the checkpoint saved next holds the right ones."""
         if self._swapped:
             self._swap_models(pl_module)
 

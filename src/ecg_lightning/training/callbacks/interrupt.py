@@ -25,7 +25,7 @@ class Interrupt(Callback):
         self._handler: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen for Ctrl-C, which only the main thread can."""
+        """Handle Ctrl-C, which only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._ask)
 
@@ -36,14 +36,14 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop listening; who asked after the last batch is heard now."""
-        self._stop_listening()
+        """Restore the handler; an interrupt after the last batch takes effect now."""
+        self._restore_handler()
         if self.asked:
             raise KeyboardInterrupt
 
     def on_exception(self, *_: Any) -> None:
-        """Stop listening."""
-        self._stop_listening()
+        """Restore the handler."""
+        self._restore_handler()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
@@ -51,7 +51,7 @@ class Interrupt(Callback):
         self.asked = True
         print("interrupted: finishing the batch; again to stop at once, without saving", file=sys.stderr, flush=True)
 
-    def _stop_listening(self) -> None:
+    def _restore_handler(self) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
             self._handler = None

@@ -1,4 +1,4 @@
-"""What training shows of itself: a bar on a terminal, one plain line an epoch everywhere else."""
+"""Progress of a training: a bar on a terminal, one plain line an epoch everywhere else."""
 
 import sys
 import time
@@ -34,13 +34,13 @@ class EpochLines(ProgressBar):
             return
         scores = trainer.callback_metrics
         shown = [name for name in ("train/loss", "val/loss", self.monitor) if name in scores]
-        figures = [f"{name} {float(scores[name]):.4f}" for name in shown]
+        metrics = [f"{name} {float(scores[name]):.4f}" for name in shown]
         seconds = time.perf_counter() - self._started
         epochs = trainer.max_epochs or -1
         number = f"{trainer.current_epoch + 1}/{epochs}" if epochs > 0 else f"{trainer.current_epoch + 1}"
-        print(f"epoch {number}  {'  '.join(figures)}  {seconds:.1f} s", flush=True)
+        print(f"epoch {number}  {'  '.join(metrics)}  {seconds:.1f} s", flush=True)
 
 
 def progress(monitor: str) -> ProgressBar:
-    """A bar if somebody watches, lines if not."""
+    """A bar on a terminal, lines elsewhere."""
     return RichProgressBar(refresh_rate=20, leave=False) if sys.stdout.isatty() else EpochLines(monitor)

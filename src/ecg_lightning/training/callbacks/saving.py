@@ -1,4 +1,4 @@
-"""What a run writes while it trains: checkpoints and metrics.csv, each whole at every moment, a kill included."""
+"""What a run writes while it trains: checkpoints and metrics.csv, each complete at every moment, a kill included."""
 
 import csv
 from argparse import Namespace
@@ -18,17 +18,17 @@ from ecg_lightning.core.atomic import atomic_write
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves a checkpoint whole or not at all, and loads it without running code.
+    """Saves a checkpoint completely or not at all, and loads it without running code.
 
-    Lightning's own way collects it in the system's folder for temporary files and moves it from there, which between
-    two file systems is a copy: killed in its middle, it leaves a torn ``last.ckpt`` and no other.
+    Lightning's own collects it in the system's folder for temporary files and moves it from there, which between two
+    file systems is a copy: killed in its middle, it leaves a damaged ``last.ckpt`` and no other.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
         with atomic_write(path) as partial:
-            for torn in path.parent.glob(f".partial-*-{path.name}"):
-                torn.unlink()  # of a run that was killed here
+            for left in path.parent.glob(f".partial-*-{path.name}"):
+                left.unlink()  # by a run that was killed here
             torch.save(checkpoint, partial)
 
     def load_checkpoint(
@@ -39,10 +39,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint that is best on validation; of equally good ones the latest.
+    """Keeps the checkpoint that is best on validation; of equal ones the last. This defines a run's best epoch.
 
-    A few hundred validation beats often are all told right for many epochs in a row. Lightning would keep the first of
-    these, in which the learning rate was still high.
+    A few hundred validation beats are often all classified correctly for many epochs in a row. Lightning would keep the
+    first of these, in which the learning rate was still high.
     """
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
@@ -55,13 +55,13 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class MetricsFile(Logger):
-    """metrics.csv: a row each time that something is logged, with its ``epoch`` and ``step``.
+    """metrics.csv: a row each time that something is logged, with its ``epoch``, the first being 1, and ``step``.
 
     Lightning's CSVLogger begins the file anew when a run is resumed.
 
     Args:
         path: the file.
-        resumed_from: the checkpoint from which the run goes on, if it does: rows of earlier steps are then kept.
+        resumed_from: the checkpoint from which the run resumes, if it does: rows of earlier steps are then kept.
     """
 
     def __init__(self, path: str, resumed_from: str | None = None) -> None:
@@ -84,11 +84,12 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add a row and write the file, which is small, whole."""
+        """Add a row and write the file, which is small, anew."""
         if self._rows is None:
-            # A run that was killed may have come further than the checkpoint from which it goes on.
+            # A run that was killed may have come further than the checkpoint from which it resumes.
             self._rows = [row for row in self._earlier_rows() if int(row["step"]) < (step or 0)]
-        self._rows.append({**metrics, "step": step})
+        counted = {"epoch": int(metrics["epoch"]) + 1} if "epoch" in metrics else {}
+        self._rows.append({**metrics, **counted, "step": step})
         names = sorted({name for row in self._rows for name in row} - {"epoch", "step"})
         with atomic_write(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["epoch", "step", *names])

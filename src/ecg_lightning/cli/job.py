@@ -1,0 +1,149 @@
+"""What Hydra calls: a run or a job of a sweep, and the table at a sweep's end."""
+
+import json
+import logging
+import os
+import shlex
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import EcgLightningError
+from ecg_lightning.core.startup import quick_imports
+from ecg_lightning.pipeline.config import added_conf_dirs, command_again, quiet
+from ecg_lightning.pipeline.jobs import claimed, failures, run_sweep_job, score_of
+from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.runs.schema import RunRecord
+
+log = logging.getLogger(__name__)
+
+
+def run_job(cfg: DictConfig) -> float | None:
+    """Run the experiment that `cfg` describes, alone or as a job of a sweep.
+
+    Alone, an error that a user can fix ends the process with one line and exit status 2, and Ctrl-C with one line that
+    says how to resume and exit status 130; see `run_sweep_job` for sweeps.
+
+    Returns:
+        The validation score that chose the checkpoint, or None if the job of a sweep failed.
+    """
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_sweep_job(cfg, _run)
+    try:
+        with claimed(Path(cfg.output_dir)):
+            return score_of(_run(cfg))
+    except EcgLightningError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"interrupted{_how_to_resume(cfg)}", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(cfg: DictConfig) -> RunRecord:
+    """Check, build, train, test and file one experiment, and report it."""
+    Settings.from_config(cfg)  # as `build` does, but before anything heavy is imported
+    with quick_imports():
+        from ecg_lightning.pipeline.build import build
+        from ecg_lightning.pipeline.train import fit_and_test
+        from ecg_lightning.report import terminal
+
+    quiet()
+    experiment = build(cfg)
+    is_main = experiment.estimator.is_main_process
+    if is_main:
+        terminal.announce(experiment)
+    record = fit_and_test(experiment)
+    if is_main:
+        # Of an experiment, beats and network take most of the memory.
+        folder = experiment.output_dir
+        del experiment
+        terminal.print_run(record)
+        if cfg.report != "none":
+            _write_report(folder, embedding=cfg.report == "full")
+        print(f"Results in {folder}")
+    return record
+
+
+def _write_report(folder: Path, *, embedding: bool) -> None:
+    from ecg_lightning.report import REPORT, write_report
+
+    (folder / REPORT).unlink(missing_ok=True)  # of what was here before
+    try:
+        write_report([folder], embedding=embedding)
+    except Exception as error:  # the run is complete: whatever it is, it is no reason to fail
+        again = shlex.join(["ecg-lightning", "report", str(folder)])
+        log.warning(
+            "no report of this run (%s: %s); its scores are filed, and this tries again: %s",
+            type(error).__name__, error, again,
+        )  # fmt: skip
+
+
+def _how_to_resume(cfg: DictConfig) -> str:
+    last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
+    if not last.exists():
+        return ""
+    # In the same folder, or the best checkpoint so far would be left out of the comparison.
+    return "; resume with: " + command_again({"ckpt_path": last, "hydra.run.dir": cfg.output_dir})
+
+
+class AddedConf(SearchPathPlugin):
+    """Configurations of other packages, see `added_conf_dirs`."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Look in them after the package's own."""
+        for folder in added_conf_dirs():
+            search_path.append("ecg_lightning.conf", f"file://{folder}")
+
+
+class SweepSummary(Callback):
+    """Ends a sweep with one table of the jobs in its folder, and a non-zero exit if one failed.
+
+    Jobs that are folds of one cross-validation, repetitions with other seeds, or points of a low-data curve are also
+    put together: in further tables, in ``pooled.json`` and in ``low_data.png``.
+    """
+
+    def __init__(self) -> None:
+        self._failed_before: dict[Path, int] = {}
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Look at what failed before; those of these jobs that did are run again."""
+        self._failed_before = failures(Path(config.hydra.sweep.dir))
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Print the tables."""
+        from ecg_lightning.report import plots, terminal
+        from ecg_lightning.runs import aggregate
+
+        folder = Path(config.hydra.sweep.dir)
+        failed = failures(folder).items() - self._failed_before.items()
+        errors = {file.parent.name: json.loads(file.read_text())["error"] for file, _ in sorted(failed)}
+        try:
+            runs = aggregate.read_runs(folder)
+            typed = aggregate.varying_overrides(runs)
+            pooled = aggregate.pool(runs)
+            named = {f"{run.folder.name} {typed[run.folder]}".strip(): run.record for run in runs}
+            terminal.print_sweep(named, errors, pooled, folder)
+            if any(pooled.values()):
+                with atomic_write(folder / "pooled.json") as partial:
+                    partial.write_text(json.dumps(pooled, indent=2) + "\n")
+            if pooled["low_data"]:
+                plots.low_data_picture(pooled["low_data"], folder / "low_data.png")
+        except EcgLightningError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except Exception:  # which Hydra would turn into a warning, and the exit status into 0
+            traceback.print_exc()
+            sys.exit(1)
+        if errors:
+            sys.exit(1)

@@ -1,0 +1,71 @@
+"""What is wrong with settings, in one sentence with the range that they should have."""
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+BOUNDS = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "of at most"}
+KINDS = {"null": "null", "boolean": "true or false", "string": "text", "integer": "a whole number",
+         "number": "a number", "array": "a list", "object": "settings by name"}  # fmt: skip
+
+
+def first_mistake(model: type[BaseModel], plain: Any, error: ValidationError) -> str:
+    """The first wrong setting, what was found and what is expected: ``optimizer.lr=-1: expected a number above 0``.
+
+    Args:
+        model: what was expected.
+        plain: what was found, nested dictionaries.
+        error: of validating it.
+    """
+    first = error.errors(include_url=False)[0]
+    keys: list[str] = []
+    value, absent = plain, first["type"] == "missing"
+    for key in first["loc"]:  # which also has the names of alternatives
+        if isinstance(value, dict) and key in value:
+            value, keys = value[key], [*keys, str(key)]
+    schema = model.model_json_schema()
+    setting = ".".join(keys)
+    if absent:
+        keys.append(str(first["loc"][-1]))
+        return f"{'.'.join(keys)} is absent: expected {_expected(_find(schema, keys), schema)}"
+    if first["type"] == "extra_forbidden":
+        group = _find(schema, keys[:-1])
+        where = ".".join(keys[:-1]) or "the configuration"
+        return f"{setting}={_shown(value)}: there is no such setting; {where} has {', '.join(group['properties'])}"
+    return f"{setting}={_shown(value)}: expected {_expected(_find(schema, keys), schema)}"
+
+
+def _shown(value: Any) -> str:
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}…"
+
+
+def _alternatives(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in node:
+        return _alternatives(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
+    several = node.get("anyOf") or node.get("oneOf")
+    return [node] if not several else [one for part in several for one in _alternatives(part, schema)]
+
+
+def _find(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    """The JSON schema of a setting."""
+    node = schema
+    for key in keys:
+        for group in _alternatives(node, schema):
+            found = group.get("properties", {}).get(key, group.get("additionalProperties"))
+            if isinstance(found, dict):
+                node = found
+                break
+    own = [one for one in _alternatives(node, schema) if one.get("type") != "null"]
+    return own[0] if len(own) == 1 and own[0].get("type") == "object" else node
+
+
+def _expected(node: dict[str, Any], schema: dict[str, Any]) -> str:
+    """What a JSON schema asks for, in words."""
+    phrases = []
+    for one in _alternatives(node, schema):
+        values = one.get("enum", [one["const"]] if "const" in one else None)
+        bounds = " and ".join(f"{word} {one[bound]}" for bound, word in BOUNDS.items() if bound in one)
+        phrase = " or ".join(map(str, values)) if values else f"{KINDS[one['type']]} {bounds}".strip()
+        phrases.append(phrase)
+    return " or ".join(dict.fromkeys(phrases))

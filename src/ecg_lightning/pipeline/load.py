@@ -1,0 +1,49 @@
+"""Beats of a dataset and the estimator of a checkpoint, for programs and notebooks."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.cache import cached_beats
+from ecg_lightning.data.splits import without_duplicates
+from ecg_lightning.pipeline.build import make_datamodule
+from ecg_lightning.pipeline.config import compose
+from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.training.checkpoint import read_checkpoint
+from ecg_lightning.training.estimator import Estimator, load_estimator
+
+
+def load_beats(dataset: str, *overrides: str, config_dir: Path | str | None = None) -> Beats:
+    """All beats of a dataset, from the cache if they were read before.
+
+    Args:
+        dataset: a choice of the group ``dataset``, such as ``mitbih``.
+        overrides: choices and settings of how it is read, such as ``source=synthetic``, ``context=full`` or
+            ``data_dir=/recordings``.
+        config_dir: folder with more choices, as ``--config-dir``.
+
+    Raises:
+        DataError: the recordings are absent or damaged.
+        ConfigError: unknown or impossible settings.
+    """
+    cfg = compose([f"dataset={dataset}", *overrides], config_dir=config_dir)
+    Settings.from_config(cfg)
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    datamodule = make_datamodule(plain)
+    beats = cached_beats(datamodule.source, datamodule.cache_dir)
+    return without_duplicates(beats) if datamodule.drop_duplicates else beats
+
+
+def load_checkpoint(path: Path | str, *, device: Literal["cpu", "auto"] = "auto") -> Estimator:
+    """The estimator that a run has left, ready for ``predict_proba``.
+
+    Args:
+        path: a checkpoint, or a run's folder: its best one.
+        device: ``cpu``, or the best there is.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is no checkpoint of this project.
+    """
+    return load_estimator(read_checkpoint(path), device=device)

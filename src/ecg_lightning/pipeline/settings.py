@@ -1,0 +1,261 @@
+"""The settings of an experiment with their types and ranges: `Settings.from_config` is the door that all of them pass.
+
+What depends on the beats (classes, patients, lengths) or on two settings at once is checked where it is used.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.mistakes import first_mistake
+
+Positive = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Part = Annotated[float, Field(gt=0, le=1)] | Count | None
+Name = str | int
+"""Of a lead or a record; YAML reads 100 as a number."""
+
+
+class Group(BaseModel):
+    """A group of settings: no others are known, types are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class OpenGroup(Group):
+    """A group that may have further settings, which whoever they belong to checks."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class TaskSettings(Group):
+    name: str
+    fill_up_to: Part
+
+
+class Cut(Group):
+    fs: Positive
+    length: Annotated[int, Field(ge=2)]
+    rr_factor: Positive
+    margin: Natural
+    scaling: Literal["beat", "record", "none"]
+
+
+class Dataset(OpenGroup):
+    """What the card of a database sets; what else is there is for its source."""
+
+    name: str
+    leads: Annotated[list[Name | list[Name]], Field(min_length=1)]
+    recorded_fs: Positive | None
+    drop_duplicates: bool
+    cut: Cut
+
+
+class Source(OpenGroup):
+    """Settings of the simulation; a source of another package has its own."""
+
+    name: str
+    patients: Annotated[int, Field(ge=2)] = 2
+    minutes: Positive = 1
+    fs: Positive = 1
+    noise: Amount = 0
+    seed: Natural = 0
+
+
+class Context(Group):
+    rhythm: bool
+    morphology: bool
+    before: Amount
+
+
+class Split(Group):
+    protocol: Literal["random", "patient", "records"]
+    name: str | None = None
+    test_fraction: Fraction = 0.2
+    validation_fraction: Fraction
+    seed: Seed
+    fold: Natural | None = None
+    n_folds: Annotated[int, Field(ge=2)] = 2
+    train_records: list[Name] = []
+    test_records: list[Name] = []
+    left_out: dict[str, list[Name]] | None = None
+    shared_patients: Literal["both", "train", "test", "neither"] = "both"
+    train_size: Part
+    train_unit: Literal["beats", "patients"]
+
+
+class OwnModel(OpenGroup):
+    """A model of another package, which says itself what it can be built with."""
+
+    name: str
+
+
+class ShippedModel(OwnModel):
+    """All settings that models of this package have; the registry refuses those that the chosen one lacks."""
+
+    channels: Count = 1
+    kernel: Count = 1
+    blocks: Count = 1
+    width: Count = 1
+    depth: Count = 1
+    hidden: Count = 1
+    frame_length: Count = 1
+    embedding: Natural = 0
+    dropout: Share = 0
+    max_iter: Count = 1
+    learning_rate: Positive = 1
+    max_leaf_nodes: Annotated[int, Field(ge=2)] | None = None
+    max_features: Annotated[float, Field(gt=0, le=1)] = 1
+    l2_regularization: Amount = 0
+    C: Positive = 1
+
+
+SHIPPED = ["cnet", "seq", "bilstm", "bigru", "majority", "beat_length", "logistic_regression", "gradient_boosting"]
+
+
+def _whose_model(model: Any) -> str:
+    return "shipped" if isinstance(model, dict) and model.get("name") in SHIPPED else "own"
+
+
+class Resampling(Group):
+    method: Literal["none", "smote", "smote_tomek", "borderline_smote", "adasyn", "random_over", "random_under"]
+    counts: Part | dict[str, Count] = None
+    neighbours: Count = 1
+    length_weight: Amount = 0
+
+
+class Augmentation(Group):
+    name: str
+    resampling: Resampling
+    balance: Amount
+    transforms: dict[str, dict[str, Amount] | None]
+    mixup: Amount
+
+
+class Loss(Group):
+    name: str
+    label_smoothing: Share
+    class_weights: Amount
+    focal: Amount
+    logit_adjustment: Amount
+    prior_correction: Amount
+
+
+class Transfer(Group):
+    mode: Literal["none", "head_only", "last_layer", "finetune"]
+    checkpoint: str | None
+    backbone_lr: Positive
+    frozen_epochs: Natural
+
+
+class Recipe(Group):
+    """Settings of the optimizer that suit one model on one task."""
+
+    lr: Positive = 1
+    batch_size: Count = 1
+    steps: Count = 1
+
+
+class Optimizer(Group):
+    lr: Positive
+    weight_decay: Amount
+    schedule: Literal["one_cycle", "constant"]
+    warmup: Share
+    batch_size: Count
+    steps: Count
+
+
+class Trainer(OpenGroup):
+    """The settings in ``conf/trainer``; others of ``pytorch_lightning.Trainer`` are allowed by its names."""
+
+    accelerator: str
+    devices: Count | Literal[-1] | str | list[Natural]
+    precision: str | Literal[16, 32, 64]
+    max_epochs: Count | None
+    max_steps: Count | Literal[-1]
+    val_check_interval: Count | Annotated[float, Field(gt=0, le=1)] | None
+    enable_progress_bar: bool
+    gradient_clip_val: Amount | None
+    log_every_n_steps: Natural
+    check_val_every_n_epoch: Count | None
+    deterministic: bool | Literal["warn"]
+    num_sanity_val_steps: Natural | Literal[-1]
+
+
+class Target(OpenGroup):
+    """A class by its module and name, and what it is called with."""
+
+    target: Annotated[str, Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")]
+
+
+class Averaging(Target):
+    decay: Share = 0
+
+
+class EarlyStopping(Target):
+    patience: Natural = 0
+
+
+class Callbacks(BaseModel):
+    """By name; null takes one out."""
+
+    averaging: Averaging | None = None
+    early_stopping: EarlyStopping | None = None
+    __pydantic_extra__: dict[str, Target | None]
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Settings(Group):
+    """All settings of an experiment, checked one by one."""
+
+    seed: Seed
+    data_dir: str
+    cache_dir: str
+    output_dir: str
+    dropout: Share | None
+    monitor: Literal["val/macro_f1", "val/accuracy", "val/loss"]
+    mode: Literal["max", "min"]
+    tested: Literal["test", "validation"]
+    report: Literal["full", "brief", "none"]
+    compile: bool
+    ckpt_path: str | None
+    task: TaskSettings
+    dataset: Dataset
+    source: Source
+    context: Context
+    split: Split
+    model: Annotated[
+        Annotated[ShippedModel, Tag("shipped")] | Annotated[OwnModel, Tag("own")], Discriminator(_whose_model)
+    ]
+    augmentation: Augmentation
+    loss: Loss
+    transfer: Transfer
+    recipe: dict[str, dict[str, Recipe]]
+    optimizer: Optimizer
+    trainer: Trainer
+    callbacks: Callbacks | None
+    logger: dict[str, Target | None] | None
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> Self:
+        """Check a composed configuration before any work.
+
+        Raises:
+            ConfigError: a setting is unknown, absent, of another type or out of range; the first one that is.
+        """
+        try:
+            plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(" ".join(str(error).split())) from error
+        try:
+            return cls.model_validate(plain)
+        except ValidationError as error:
+            raise ConfigError(first_mistake(cls, plain, error)) from error

@@ -1,0 +1,236 @@
+"""One model of every table that is shown: numbers, cells, rows, columns, and tables with their notes.
+
+`ecg_lightning.report.render` turns it into terminal output, Markdown, LaTeX and HTML. Texts are data: they hold no
+markup of any format, and each rendering escapes them.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal
+
+from markupsafe import Markup, escape
+
+NONE = "–"
+"""What is shown for a metric that is not defined."""
+
+MINUS = "−"
+
+Mark = Literal[
+    "", "plain", "best", "significant", "better", "worse", "published", "missing", "total", "caution", "warning"
+]
+"""What a cell, a row or a note is, beside its content; each rendering has its own look for it."""
+
+
+def clean(text: object) -> str:
+    """A text in one line: line breaks become spaces, other control and direction characters a replacement mark."""
+    words = " ".join(str(text).split(" ")) if str(text).isprintable() else " ".join(str(text).split())
+    return "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp", "Cs") else one for one in words)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number, how it is printed, and where it stands.
+
+    In HTML it is ``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``: what is read off a page can be
+    looked up in ``scores.json``.
+
+    Attributes:
+        value: with all its digits.
+        digits: after the point; None: as it is, with commas between thousands.
+        factor: what it is multiplied by to be printed: 100 for percent.
+        signed: whether a plus is printed.
+        place: its place in ``scores.json``, such as ``test.per_class.V.f1``.
+        computed: whether it is computed for the page instead.
+    """
+
+    value: float
+    digits: int | None = None
+    _: KW_ONLY
+    factor: float = 1
+    signed: bool = False
+    place: str = ""
+    computed: bool = False
+
+    def __str__(self) -> str:
+        if self.digits is None:
+            return f"{self.value:,}"
+        shown = round(self.factor * self.value, self.digits) or 0.0  # no minus before a zero
+        return f"{shown:{'+' if self.signed and shown else ''}.{self.digits}f}"
+
+    def __html__(self) -> Markup:
+        words = str(self).replace("-", MINUS)
+        if not self.place:
+            return escape(words)
+        origin = "computed" if self.computed else "figure"
+        element = Markup('<data value="{}" data-{}="{}">{}</data>')
+        return element.format(repr(self.value), origin, clean(self.place), words)
+
+    def rounded(self, digits: int) -> "Number":
+        """The same number with other digits."""
+        return replace(self, digits=digits)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell.
+
+    Attributes:
+        content: a number or a text; `NONE` where nothing is defined.
+        sd: standard deviation over seeds.
+        interval: its ends, where there is no `sd`.
+        below: a text in small below the content.
+        mark: what it is.
+        swatch: index of the class whose colour stands before it (HTML).
+        shade: share of the cell's colour, from 0 to 1 (HTML).
+        link: address of its content (HTML).
+    """
+
+    content: Number | str = NONE
+    _: KW_ONLY
+    sd: Number | None = None
+    interval: tuple[Number, Number] | None = None
+    below: Number | str = ""
+    mark: Mark = ""
+    swatch: int | None = None
+    shade: float | None = None
+    link: str = ""
+
+    def spread(self, *, compact: bool = False) -> str:
+        """``± 0.56`` or ``41.20–63.11``, compact ``0.56`` or ``41–63``; empty without either."""
+        if self.sd is not None:
+            return str(self.sd) if compact else f"± {self.sd}"
+        if self.interval is None:
+            return ""
+        ends = [str(end.rounded(0 if end.factor == 100 else 2)) if compact else str(end) for end in self.interval]
+        return (" to " if "-" in "".join(ends) else "–").join(ends)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        name: in full, as it is understood without its group.
+        _: the rest is given by name.
+        group: what it has in common with its neighbours.
+        short: its name below the group.
+        head: the name in lines of few characters, for the terminal.
+        about: what it means, where the name is a symbol.
+        text: whether it holds texts, set left; repeated ones are shown once.
+        wrap: whether its texts may take several lines.
+        best: whether the largest number is marked, see `mark_best`.
+    """
+
+    name: str
+    _: KW_ONLY
+    group: str = ""
+    short: str = ""
+    head: str = ""
+    about: str = ""
+    text: bool = False
+    wrap: bool = False
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: a cell for each column, the section it stands in, and what it is."""
+
+    cells: Sequence[Cell]
+    _: KW_ONLY
+    section: str = ""
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence below tables; `short` is what a caption has room for of a legend's entry."""
+
+    text: str
+    mark: Mark = ""
+    short: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: may be empty.
+        columns: the first ones hold texts.
+        rows: those of a section are neighbours.
+        header: whether the names of the columns are shown.
+        compact: whether spreads are short, so that ten columns of numbers fit 80 characters.
+    """
+
+    title: str = ""
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    header: bool = True
+    compact: bool = False
+
+    @property
+    def n_labels(self) -> int:
+        """How many columns of texts come first."""
+        return next((at for at, column in enumerate(self.columns) if not column.text), len(self.columns))
+
+    def spread_name(self, row: Row) -> str:
+        """What stands below the numbers of a row: ``± sd``, ``95 %`` or nothing."""
+        if any(cell.sd for cell in row.cells):
+            return "± sd"
+        return "95 %" if any(cell.interval for cell in row.cells) else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Tables below one heading, with what is to be said of them.
+
+    Attributes:
+        title: may be empty.
+        tables: one below the other.
+        legend: what each numbered row is.
+        notes: how to read them.
+    """
+
+    title: str = ""
+    tables: Sequence[Table] = ()
+    legend: Sequence[Note] = ()
+    notes: Sequence[Note] = ()
+
+
+def mark_best(columns: Sequence[Column], rows: Iterable[Row]) -> list[Row]:
+    """The rows, with the largest number of each column that asks for it marked.
+
+    Rows with a mark, such as published ones, take no part. What is equal as printed is equally good, and where all are
+    equal none is best.
+    """
+    rows = list(rows)
+    tops: list[str | None] = []
+    for column, cells in zip(columns, zip(*(row.cells for row in rows if not row.mark), strict=True), strict=False):
+        numbers = [cell.content for cell in cells if isinstance(cell.content, Number)] if column.best else []
+        differ = len({str(number) for number in numbers}) > 1
+        tops.append(str(max(numbers, key=lambda number: number.value)) if differ else None)
+
+    def marked(row: Row) -> Row:
+        pairs = zip(row.cells, tops, strict=True)
+        return replace(
+            row, cells=[replace(cell, mark="best") if top and str(cell.content) == top else cell for cell, top in pairs]
+        )
+
+    return [marked(row) if tops and not row.mark else row for row in rows]
+
+
+def inline(table: Table) -> str:
+    """A table of two columns as one sentence: ``accuracy 97.63 (96.80–98.31), κ 0.94``."""
+    return ", ".join(
+        f"{name.content} {value.content}{f' ({value.spread()})' if value.spread() else ''}"
+        for name, value, *_ in (row.cells for row in table.rows)
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``1h02m``, ``3m07s`` or ``9s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

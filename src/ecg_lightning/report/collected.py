@@ -1,0 +1,325 @@
+"""Tables of collected runs with the published metrics, and their formats: terminal, Markdown, LaTeX, CSV.
+
+There are two kinds. Where published rows are (beats split at random, without context) a table has their metrics, and
+its sections are by resampling. Everywhere else it has the metrics by which splits by patient are judged, and its
+sections are by context.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.metrics.catalogue import OVERALL, Metric, of_class, of_ec57
+from ecg_lightning.report import render
+from ecg_lightning.report.cells import NONE, Cell, Column, Note, Row, Section, Table, mark_best
+from ecg_lightning.report.numbers import Numbers
+from ecg_lightning.report.tables import POOLED_AUROC_NOTE, SYNTHETIC_WARNING
+from ecg_lightning.runs.collect import SCRATCH, Block, Collection, RunsTable, errata, frame
+from ecg_lightning.runs.collect import Row as Runs
+from ecg_lightning.runs.published import PUBLISHED_CAVEAT
+
+NOT_RUN = "not run"
+
+ELSEWHERE_CAVEAT = (
+    "Published elsewhere: as their authors print them, from other systems; beats, counted classes and the choice of "
+    "settings differ, so they are a reference and not the same experiment."
+)
+MACRO_NOTE = "macro-F1: mean of the classes' F1. F1 of P, R: F1 of macro precision and macro recall."
+PUBLISHED_MACRO_NOTE = (
+    "Of the two, macro-F1 is what was published; the other follows from the published precision and recall."
+)
+EC57_NOTE = (
+    "macro-F1: mean of the classes' F1. EC57: sensitivity (Se), positive predictivity (+P) and their F1 of V and S, "
+    "gross; F or Q predicted as V, and Q predicted as S, are not counted. Balanced accuracy: mean recall. κ: Cohen's; "
+    "jκ: with Se and +P of S and V."
+)
+MODES_NOTE = (
+    "Published pretrained row: frozen backbone. head_only: new head; last_layer: the head's first layer is kept and "
+    "trained, as in the older system."
+)
+
+PUBLISHED_MACRO = [
+    OVERALL[key] for key in ("macro_precision", "macro_recall", "macro_f1", "f1_of_macro_precision_recall")
+]
+JUDGED = [OVERALL[key] for key in ("balanced_accuracy", "kappa", "j_kappa", "accuracy")]
+
+
+def sections(collection: Collection) -> list[Section]:
+    """The collected tables, each with its legend and notes."""
+    return [_section(table) for table in collection.tables]
+
+
+def _section(table: RunsTable) -> Section:
+    tables = [_table(table, metrics) for metrics in _metrics(table)]
+    pairs = [(block, row) for block in table.blocks for row in block.rows]
+    legend = [Note(_legend(table, block, row), short=row.settings) for block, row in pairs]
+    return Section(title=_title(table), tables=tables, legend=legend, notes=_notes(table))
+
+
+def _metrics(table: RunsTable) -> list[list[Metric]]:
+    """The metrics of a table, in as many parts as are printed one below the other."""
+    macro_f1 = OVERALL["macro_f1"]
+    if table.task == "mi":
+        if table.as_published:
+            return [[*(of_class("MI", key) for key in ("precision", "recall", "f1")), *PUBLISHED_MACRO[2:]]]
+        keys = ("auroc", "average_precision", "f1", "recall", "specificity")
+        return [[*(of_class("MI", key) for key in keys), macro_f1, OVERALL["accuracy"]]]
+    classes = list(table.record.classes) if table.record else list(AAMI_CLASSES)
+    f1, precision, recall = ([of_class(name, key) for name in classes] for key in ("f1", "precision", "recall"))
+    if table.as_published:
+        return [[*PUBLISHED_MACRO, *f1], *([precision, recall] if table.record else [])]
+    if not table.record or "ec57" not in table.record.test:
+        return [[macro_f1, *f1], JUDGED]
+    return [[macro_f1, *f1], [*_ec57("V"), *_ec57("S")], [*_ec57("S", without=True), *JUDGED]]
+
+
+def _ec57(name: str, *, without: bool = False) -> list[Metric]:
+    return [of_ec57(name, key, without=without) for key in ("sensitivity", "positive_predictivity", "f1")]
+
+
+# Tables
+
+
+def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
+    """One part of a table."""
+    resampling = "resampling " if table.as_published else "context: "
+    weights = (table.as_published and table.task == "mi") or any(block.transfer != SCRATCH for block in table.blocks)
+    columns = [Column("#", text=True), Column("network", text=True, wrap=True)]
+    columns += [Column("weights", text=True)] * weights + [Column("results", text=True)]
+    columns += [Column(one.label, group=one.group, short=one.name, head=one.short, best=True) for one in metrics]
+    rows: list[Row] = []
+
+    def add(kind: str, section: str, network: str, mode: str, cells: list[Cell], number: str = "") -> None:
+        labels = [Cell(number), Cell(network), *[Cell(mode)] * weights, Cell(kind)]
+        mark: Any = {NOT_RUN: "missing", "published": "published", "printed": "published"}.get(kind, "")
+        rows.append(Row([*labels, *cells], section=section, mark=mark))
+
+    number = 0
+    for block in table.blocks:
+        name = block.resampling if table.as_published else block.context
+        section = f"{resampling}{name}"
+        if not table.as_published and block.resampling != "none":
+            section += f", resampling {block.resampling}"
+        lead = (section, block.network, "scratch" if block.transfer == SCRATCH else block.transfer)
+        for row in block.rows:
+            number += 1
+            seeds = f"{len(row.results)} seed{'s' * (len(row.results) > 1)}"
+            add(seeds, *lead, [_cell(table, row, metric) for metric in metrics], str(number))
+        if not block.rows:
+            add(NOT_RUN, *lead, [Cell(NONE)] * len(metrics))
+        if block.published:
+            add("published", *lead, _printed(block.published, metrics))
+    for one in table.elsewhere:
+        cells = _printed(one.metrics, metrics)
+        if any(cell.content != NONE for cell in cells):
+            add("printed", "published elsewhere", one.who, "", cells)
+    n_run = sum(not row.mark for row in rows)
+    return Table(columns=columns, rows=mark_best(columns, rows) if n_run > 1 else rows, compact=True)
+
+
+def _cell(table: RunsTable, row: Runs, metric: Metric) -> Cell:
+    sd = Numbers({"test": row.sd}).metric(metric)
+    numbers = Numbers({"test": {**row.mean, "intervals": {} if table.as_published else row.intervals}})
+    if not isinstance(sd, str):
+        return Cell(numbers.metric(metric), sd=sd)
+    return Cell(numbers.metric(metric), interval=numbers.interval(metric, metric.digits))
+
+
+def _printed(scores: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Cell]:
+    numbers = Numbers({"test": {"per_class": {}, **scores}})
+    return [Cell(numbers.metric(metric)) for metric in metrics]
+
+
+# Title, legend and notes
+
+
+def _title(table: RunsTable) -> str:
+    """Task, data and split."""
+    if table.record is None:
+        return f"{table.task}: published rows, {NOT_RUN}"
+    record = table.record
+    mark = " (SYNTHETIC)" if record.synthetic else ""
+    tested = "" if table.tested == "test" else f", scored on {table.tested} beats"
+    return f"{table.task}: {record.dataset} from {record.source}{mark}, split {record.protocol.name}{tested}"
+
+
+def _notes(table: RunsTable) -> list[Note]:
+    """What the metrics mean and what they depend on: a sentence each."""
+    notes = []
+    if table.record is not None:
+        prints = {block.context: row.runs[0].record.fingerprint for block in table.blocks for row in block.rows}
+        shown = (
+            ", ".join(prints.values()) if len(prints) < 2 else "; ".join(f"{of}: {one}" for of, one in prints.items())
+        )
+        sizes = " to ".join(f"{n:,}" for n in table.n_test)
+        notes.append(f"Beats: {sizes} {table.tested} beats, data fingerprint {shown}. Split {table.protocol}.")
+        notes.append(f"Classes: {table.record.class_map}.")
+    notes.append(_numbers_note(table))
+    notes += [MACRO_NOTE] if table.as_published else [EC57_NOTE] * (table.task == "arrhythmia")
+    published = [block for block in table.blocks if block.published]
+    if published:
+        notes += [PUBLISHED_MACRO_NOTE] * (table.task == "arrhythmia")
+        notes.append(PUBLISHED_CAVEAT)
+        notes += [MODES_NOTE] * any(block.transfer != SCRATCH for block in published)
+    notes += errata(published)
+    if table.elsewhere:
+        notes.append(" ".join([ELSEWHERE_CAVEAT, *(f"{one.who}: {one.note}." for one in table.elsewhere if one.note)]))
+    notes += not_above_baselines(table)
+    if table.tested != "test":
+        notes.append(f"Scored on {table.tested} beats, which also chose the checkpoint: for choosing settings only.")
+    synthetic = table.record is not None and table.record.synthetic
+    return [*map(Note, notes), *[Note(SYNTHETIC_WARNING, "warning")] * synthetic]
+
+
+def _numbers_note(table: RunsTable) -> str:
+    """How to read the numbers themselves."""
+    note = "In percent."
+    if any(len(row.results) > 1 for row in table.rows):
+        note += " Mean ± standard deviation (of a sample) over seeds."
+        note += " The seed also divides the beats." * any(len(set(row.split_seeds)) > 1 for row in table.rows)
+    if any("/" in seed for row in table.rows for seed in row.seeds):
+        note += " Seeds 1/0: 1 for training, 0 for the split."
+    if any(result.folds for row in table.rows for result in row.results):
+        note += " Of a cross-validation, the test beats of all folds are scored as one."
+        note += f" {POOLED_AUROC_NOTE}" * (table.task == "mi" and not table.as_published)
+    intervals = [] if table.as_published else [row.intervals for row in table.rows if row.intervals]
+    if intervals:
+        units = " or ".join(dict.fromkeys(f"{one['n_resampled']:,} {one['resampled']}" for one in intervals))
+        note += f" Of a single seed: {100 * intervals[0]['level']:.0f} % interval over {units}."
+    if len(table.rows) > 1:
+        note += " Bold: the best of the runs in its column."
+    return note
+
+
+def not_above_baselines(table: RunsTable) -> list[str]:
+    """A sentence for each network that a baseline equals or beats in a metric that decides."""
+    deciding = [of_class("MI", "auroc")] * (table.task == "mi") + [OVERALL["macro_f1"]]
+    rows = [(block, row) for block in table.blocks for row in block.rows]
+    sentences = []
+    for block, row in rows:
+        if row.is_baseline:
+            continue
+        rivals = [(other, one) for other, one in rows if one.is_baseline and other.context in (block.context, SCRATCH)]
+        lost = []
+        for metric in deciding:
+            own = metric.of(row.mean)
+            there = [(value, other.network) for other, one in rivals if (value := metric.of(one.mean)) is not None]
+            if own is not None and there and max(there)[0] >= own:
+                value, name = max(there)
+                lost.append(f"{metric.label} {metric.text(own)} against {metric.text(value)} of {name}")
+        if lost:
+            sentences.append(f"{_row_name(table, block, row)} does not beat the baselines: {', '.join(lost)}.")
+    return sentences
+
+
+def _row_name(table: RunsTable, block: Block, row: Runs) -> str:
+    parts = [block.network]
+    if not table.as_published:
+        parts.append(f"context {block.context}")
+    if table.as_published or block.resampling != "none":
+        parts.append(block.resampling)
+    return ", ".join([*parts, *[block.transfer] * (block.transfer != SCRATCH), *[row.settings] * bool(row.settings)])
+
+
+def _legend(table: RunsTable, block: Block, row: Runs) -> str:
+    parts = [_row_name(table, block, row)]
+    for key, usual in (("augmentation", ("none", block.resampling)), ("loss", ("cross_entropy",))):
+        value = row.about(key)
+        if value and value not in usual and f"{key}=" not in row.settings:
+            parts.append(f"{key} {value}")
+    parts.append(f"seed{'s' * (len(row.results) > 1)} {', '.join(row.seeds)}")
+    if row.results[0].folds:
+        without = f" WITHOUT {', '.join(map(str, row.missing_folds))}" if row.missing_folds else ""
+        parts.append(f"{row.results[0].n_folds} folds{without}")
+    for unit in ("epochs", "steps"):
+        if counts := [count for run in row.runs if (count := getattr(run.record, unit)) is not None]:
+            fewest, most = f"{min(counts):,}", f"{max(counts):,}"
+            name = unit if max(counts) > 1 else unit.removesuffix("s")
+            parts.append(f"{fewest} {name}" if fewest == most else f"{fewest} to {most} {name}")
+    folders = [run.folder for run in row.runs]
+    parents = {folder.parent for folder in folders}
+    is_long = len(folders) > 2 and len(parents) == 1
+    parts.append(f"{len(folders)} runs in {parents.pop()}" if is_long else ", ".join(map(str, folders)))
+    return "; ".join(parts)
+
+
+# Formats
+
+
+def _markdown(collection: Collection) -> str:
+    return render.markdown(*sections(collection), remarks=collection.remarks)
+
+
+def _latex(collection: Collection) -> str:
+    return render.latex(*sections(collection), remarks=collection.remarks)
+
+
+def _csv(collection: Collection) -> str:
+    """Tidy: a line for each metric of each row, fractions with all their digits."""
+    text: str = frame(collection).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _terminal(collection: Collection) -> Any:
+    remarks = Section(notes=[Note(remark, "caution") for remark in collection.remarks])
+    return render.terminal(*sections(collection), remarks)
+
+
+def _plain(collection: Collection) -> str:
+    from rich.console import Console
+
+    console = Console(width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(_terminal(collection))
+    return capture.get()
+
+
+FORMATS: dict[str, Callable[[Collection], str]] = {
+    "terminal": _plain,
+    "markdown": _markdown,
+    "csv": _csv,
+    "latex": _latex,
+}
+ENDINGS = {".txt": "terminal", ".md": "markdown", ".csv": "csv", ".tex": "latex"}
+
+
+def choose_format(name: str | None, output: Path | None) -> str:
+    """The format that was asked for, else the one that the file's ending means, else ``terminal``.
+
+    Raises:
+        ConfigError: the ending means none.
+    """
+    if name is not None or output is None:
+        return name or "terminal"
+    if output.suffix.lower() not in ENDINGS:
+        endings = ", ".join(f"{ending} ({meant})" for ending, meant in ENDINGS.items())
+        raise ConfigError(f"{output} does not name a format: end it with {endings}, or give --format")
+    return ENDINGS[output.suffix.lower()]
+
+
+def show(collection: Collection, format_name: str, output: Path | None) -> None:
+    """Print the tables, or write them to a file.
+
+    Args:
+        collection: what `ecg_lightning.runs.collect.collect` returned.
+        format_name: one of `FORMATS`.
+        output: the file; None for standard output.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    from rich.console import Console
+
+    if output is not None:
+        with atomic_write(output) as partial:
+            partial.write_text(FORMATS[format_name](collection), encoding="utf-8")
+        for remark in collection.remarks:
+            print(remark, file=sys.stderr)
+    elif format_name == "terminal":
+        Console().print(_terminal(collection))
+    else:
+        print(FORMATS[format_name](collection), end="")

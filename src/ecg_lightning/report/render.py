@@ -1,0 +1,286 @@
+"""Renderings of the tables of `ecg_lightning.report.cells`: terminal, Markdown, LaTeX and HTML."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from markupsafe import Markup, escape
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table, clean
+
+# Terminal ------------------------------------------------------------------------------------------------------------
+
+STYLES: dict[Mark, str] = {
+    "": "", "best": "bold green", "significant": "bold", "better": "green", "worse": "red", "published": "dim",
+    "plain": "", "missing": "yellow", "total": "bold", "caution": "yellow", "warning": "bold red",
+}  # fmt: skip
+
+
+def terminal(*sections: Section) -> RenderableType:
+    """For `rich`; every table of this package fits 80 columns."""
+    parts: list[RenderableType] = []
+    for section in sections:
+        parts += [Text(clean(section.title), style="bold")] * bool(section.title)
+        for table in section.tables:
+            parts += [*_rich(table), Text()]
+        rows = RichTable.grid(padding=(0, 1, 0, 0))
+        for number, note in enumerate(section.legend, start=1):
+            rows.add_row(Text(str(number), style="bold"), Text(clean(note.text), overflow="fold"))
+        parts += [rows, Text()] if section.legend else []
+        parts += [Text(clean(note.text), style=STYLES[note.mark] if note.mark else "dim") for note in section.notes]
+        parts += [Text()] if section.notes else []
+    return Group(*parts)
+
+
+def _rich(table: Table) -> Iterator[RenderableType]:
+    """The header, then a grid for each section below its name, for which a column would be too much in 80."""
+    if table.title:
+        yield Text(clean(table.title), style="bold")
+    shown = [list(_lines(table, row)) for row in table.rows]
+    heads = [(column.head or column.name) if table.header else "" for column in table.columns]
+    widths = [
+        max(len(line) for cells in [[(head, "") for head in heads], *(one for lines in shown for one in lines)]
+            for line in cells[at][0].split("\n"))
+        for at, head in enumerate(heads)
+    ]  # fmt: skip
+    header = table.header
+    before: list[str] = []
+    for section, pairs in groupby(zip(table.rows, shown, strict=True), key=lambda pair: pair[0].section):
+        if section:
+            if header:
+                yield _grid(table, heads, widths, header=True)
+            header, before = False, []
+            yield Text(clean(section), style="italic")
+        grid = _grid(table, heads, widths, header=header)
+        last: Mark = ""
+        for row, lines in pairs:
+            if row.mark == "total" != last and grid.row_count:
+                grid.add_section()
+            last = row.mark
+            labels = [text for text, _ in lines[0][1 : table.n_labels - 1]]
+            for number, line in enumerate(lines):
+                texts = [
+                    Text("" if number == 0 and labels == before and 0 < at < table.n_labels - 1 else text, style=style)
+                    for at, (text, style) in enumerate(line)
+                ]
+                grid.add_row(*texts)
+            before = labels
+        yield grid
+
+
+def _lines(table: Table, row: Row) -> Iterator[list[tuple[str, str]]]:
+    """The text and style of each cell of a row, and those of its spreads where there are any."""
+    yield [
+        (_ascii(_broken(column, cell)), STYLES[cell.mark or row.mark])
+        for column, cell in zip(table.columns, row.cells, strict=True)
+    ]
+    if name := table.spread_name(row):
+        spreads = [(_ascii(cell.spread(compact=table.compact)), "dim") for cell in row.cells]
+        spreads[max(0, table.n_labels - 1)] = (_ascii(name), "dim")
+        yield spreads
+    elif any(cell.below for cell in row.cells):
+        yield [(_ascii(clean(cell.below)), "dim") for cell in row.cells]
+
+
+def _broken(column: Column, cell: Cell) -> str:
+    text = clean(cell.content)
+    if column.best and text == "100.00":
+        return "100.0"  # a sixth character in every column would not fit 80
+    # A name such as logistic_regression takes two lines, or the numbers beside it would be cut.
+    return text.replace("_", "_\n", 1) if column.text and column.wrap and len(text) > 10 and " " not in text else text
+
+
+def _ascii(text: str) -> str:
+    return text.replace("–", "-").replace("−", "-")
+
+
+def _grid(table: Table, heads: Sequence[str], widths: Sequence[int], *, header: bool) -> RichTable:
+    # Widths are given, so that all grids of a table are alike; the box puts one space between columns.
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, show_header=header)
+    for column, head, width in zip(table.columns, heads, widths, strict=True):
+        fixed = {"no_wrap": True, "width": width} if not column.wrap or width < 20 else {"overflow": "fold"}
+        justify = "left" if column.text else "right"
+        grid.add_column(Text(head), justify=justify, vertical="bottom" if header else "top", **fixed)  # type: ignore[arg-type]
+    return grid
+
+
+# Markdown and LaTeX --------------------------------------------------------------------------------------------------
+
+
+def markdown(*sections: Section, remarks: Sequence[str] = ()) -> str:
+    """For GitHub and the like; a section of a table is a column."""
+    parts = []
+    for section in sections:
+        parts += [f"## {_markdown(section.title)}"] * bool(section.title)
+        for table in section.tables:
+            sectioned = any(row.section for row in table.rows)
+            heads = [""] * sectioned + [_markdown(column.name) for column in table.columns]
+            lines = [heads, ["---"] * (sectioned + table.n_labels)]
+            lines[1] += ["---:"] * (len(heads) - len(lines[1]))
+            lines += [
+                [_markdown(row.section)] * sectioned
+                + [
+                    _markdown_cell(cell, row.mark if at >= table.n_labels - 1 else "")
+                    for at, cell in enumerate(row.cells)
+                ]
+                for row in table.rows
+            ]
+            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        for mark, notes in (("{}. ", section.legend), ("- ", section.notes)):
+            shown = (f"{mark.format(n)}{_markdown(note.text)}" for n, note in enumerate(notes, start=1))
+            parts += ["\n".join(shown)] if notes else []
+    parts += ["\n".join(f"- {_markdown(remark)}" for remark in remarks)] if remarks else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(text: object) -> str:
+    return re.sub(r"([\\|*_`<>\[\]&#~])", r"\\\1", clean(text))
+
+
+def _markdown_cell(cell: Cell, of_row: Mark) -> str:
+    text = _markdown(cell.content)
+    if text in ("", NONE):
+        return text
+    # Own results are what the eye should find; published ones stand back.
+    shown = f"**{text}**" if cell.mark == "best" else text
+    spread = f" ({cell.spread()})" if cell.interval and cell.sd is None else f" {cell.spread()}".rstrip()
+    return f"*{shown}{spread}*" if of_row in ("published", "missing") else f"{shown}{spread}"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "–": "--", "→": r"$\to$",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "κ": r"$\kappa$", "−": "$-$",
+}  # fmt: skip
+
+
+def _latex(text: object) -> str:
+    return "".join(LATEX.get(character, character) for character in clean(text))
+
+
+def latex(*sections: Section, remarks: Sequence[str] = ()) -> str:
+    """A ``table*`` for each section; needs ``booktabs``. Nine columns fit the text of an ``article``."""
+    parts = [r"% needs \usepackage{booktabs}"]
+    for section in sections:
+        caption = " ".join(_latex(text) for text in (f"{section.title}.", *(note.text for note in section.notes)))
+        short = [f"{n}: {note.short}" for n, note in enumerate(section.legend, start=1) if note.short]
+        lines = [f"% {n} {clean(note.text)}" for n, note in enumerate(section.legend, start=1)]
+        lines += [r"\begin{table*}", rf"\caption{{{caption}}}", r"\centering\scriptsize\setlength{\tabcolsep}{3pt}"]
+        lines.append("\n\n\\medskip\n".join(map(_tabular, section.tables)))
+        lines += [f"\n\\medskip\n{_latex('. '.join(short))}."] * bool(short) + [r"\end{table*}"]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, *(f"% {clean(remark)}" for remark in remarks)]) + "\n"
+
+
+def _tabular(table: Table) -> str:
+    n = table.n_labels
+    over, rules, at = [""] * n, "", n + 1
+    for group, columns in groupby(table.columns[n:], key=lambda column: column.group):
+        width = len(list(columns))
+        over.append(rf"\multicolumn{{{width}}}{{c}}{{{_latex(group)}}}")
+        rules += rf"\cmidrule(lr){{{at}-{at + width - 1}}}"
+        at += width
+    rows = [rf"\begin{{tabular}}{{{'l' * n}{'r' * (len(table.columns) - n)}}}", r"\toprule", _latex_row(over), rules]
+    rows.append(_latex_row([_latex(column.short or column.name) for column in table.columns]))
+    for section, of_section in groupby(table.rows, key=lambda row: row.section):
+        # A line of its own: a column of these names would be too wide.
+        heading = rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\textit{{{_latex(section)}}}}} \\"
+        rows += [r"\midrule", *[heading] * bool(section)]
+        before: list[str] = []
+        for row in of_section:
+            cells = [_latex_cell(cell, row.mark if at >= n - 1 else "") for at, cell in enumerate(row.cells)]
+            labels = cells[1 : n - 1]
+            rows += [r"\addlinespace"] * bool(before and labels != before)
+            rows.append(
+                _latex_row([*cells[:1], *([""] * len(labels) if labels == before else labels), *cells[n - 1 :]])
+            )
+            before = labels
+            if table.spread_name(row):
+                # Below: beside it, nine columns would not fit a page.
+                spreads = (cell.spread(compact=True) for cell in row.cells)
+                shown = (
+                    rf"$\pm${text}" if cell.sd else text.replace("–", "--")
+                    for text, cell in zip(spreads, row.cells, strict=True)
+                )
+                rows.append(_latex_row(list(shown)))
+    return "\n".join([*rows, r"\bottomrule", r"\end{tabular}"])
+
+
+def _latex_cell(cell: Cell, of_row: Mark) -> str:
+    text = _latex(cell.content)
+    if text in ("", "--"):
+        return text
+    return rf"\textbf{{{text}}}" if cell.mark == "best" else rf"\textit{{{text}}}" if of_row == "published" else text
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+# HTML ----------------------------------------------------------------------------------------------------------------
+
+
+def html(table: Table, label: str = "", *, look: str = "") -> Markup:
+    """A table that scrolls by itself where there is no room; `label` names it where it has no title."""
+    caption = Markup("<caption>{}</caption>").format(clean(table.title)) if table.title else ""
+    body, last = Markup("<tbody>"), ""
+    for row in table.rows:
+        if row.mark == "total" != last:
+            body += Markup('</tbody><tbody class="sum">')
+        last = row.mark
+        cells = Markup("").join(
+            _html_cell(cell, column, is_first=at == 0)
+            for at, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True))
+        )
+        body += Markup("<tr>{}</tr>\n").format(cells)
+    head = _head(table.columns)
+    if any(column.group for column in table.columns):
+        groups = [(name, list(of)) for name, of in groupby(table.columns, key=lambda column: column.group)]
+        over = Markup("").join(
+            Markup('<th scope="colgroup" colspan="{}">{}</th>').format(len(of), name)
+            if name
+            else Markup("").join(Markup('<th scope="col" rowspan="2">{}</th>').format(one.name) for one in of)
+            for name, of in groups
+        )
+        head = over + Markup("</tr><tr>") + _head([column for column in table.columns if column.group])
+    look = "confusion" if any(cell.shade is not None for row in table.rows for cell in row.cells) else look
+    return Markup(
+        '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table{}>{}<thead><tr>{}</tr></thead>\n{}</tbody>'
+        "</table></div>"
+    ).format(table.title or label, Markup(' class="{}"').format(look) if look else "", caption, head, body)
+
+
+def _head(columns: Sequence[Column]) -> Markup:
+    cells = Markup("")
+    for column in columns:
+        name, about = column.short or column.name, column.about or (column.name if column.short else "")
+        shown = Markup('<abbr title="{}">{}</abbr>').format(about, name) if about and not column.group else escape(name)
+        cells += Markup('<th scope="col"{}>{}</th>').format(Markup(' class="text"') if column.text else "", shown)
+    return cells
+
+
+def _html_cell(cell: Cell, column: Column, *, is_first: bool) -> Markup:
+    content: object = cell.content if isinstance(cell.content, Number) else clean(cell.content)
+    if content == NONE:
+        content = Markup('<span class="none">–</span>')
+    if cell.swatch is not None:
+        content = Markup('<span class="swatch c{}" aria-hidden="true"></span>{}').format(cell.swatch, content)
+    if cell.link:
+        content = Markup('<a href="{}">{}</a>').format(cell.link, content)
+    small: object = cell.below if isinstance(cell.below, Number) else clean(cell.below)
+    if cell.sd is not None:
+        small = Markup("± {}").format(cell.sd)
+    elif cell.interval is not None:
+        between = " to " if cell.interval[0].value < 0 else "–"
+        small = Markup('<span class="nobreak">{}{}{}</span>').format(cell.interval[0], between, cell.interval[1])
+    more = Markup("<small>{}</small>").format(small) if small != "" else ""
+    looks = [cell.mark] * (cell.mark in ("best", "significant")) + ["wrap"] * column.wrap + ["text"] * column.text
+    attributes = Markup(' class="{}"').format(" ".join(looks)) if looks else Markup("")
+    if cell.shade is not None:
+        attributes += Markup(' style="--share:{}"').format(f"{cell.shade:.3f}")
+    tag = Markup('<th scope="row"{}>{}{}</th>') if is_first else Markup("<td{}>{}{}</td>")
+    return tag.format(attributes, content, more)

@@ -1,0 +1,85 @@
+"""What training and sweeps print."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from ecg_lightning.report import render
+from ecg_lightning.report.cells import Cell, Column, Row, Section, Table
+from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
+from ecg_lightning.runs.schema import RunRecord
+
+if TYPE_CHECKING:
+    from ecg_lightning.models.contract import BeatModel
+    from ecg_lightning.pipeline.build import Experiment
+    from ecg_lightning.training.transfer import Transfer
+
+
+def show(*sections: Section) -> None:
+    """Print tables."""
+    Console().print(render.terminal(*sections))
+
+
+def announce(experiment: "Experiment") -> None:
+    """Print what is about to be trained on what, and what a transfer loads."""
+    datamodule, estimator = experiment.datamodule, experiment.estimator
+    beats, folds = datamodule.beats, datamodule.folds
+    sizes = "  ".join(f"{name} {size:,}" for name, size in folds.sizes().items())
+    counts = "  ".join(f"{name} {count:,}" for name, count in beats.counts().items())
+    kind = "baseline" if estimator.baseline else f"{estimator.n_parameters:,} parameters"
+    data = experiment.cfg.dataset.name, experiment.cfg.source.name
+    print(f"model    {estimator.name}, {kind}")
+    print(f"beats    {' from '.join(data)}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
+    print(f"split    {folds.protocol.sentence()}: {sizes}", flush=True)
+    classifier = getattr(estimator, "classifier", None)
+    if classifier is not None and (origin := classifier.hparams["about"]["origin"]):
+        show(transfer_section(classifier.model, classifier.transfer, origin))
+
+
+def transfer_section(model: "BeatModel", transfer: "Transfer", origin: Mapping[str, Any]) -> Section:
+    """What was loaded, what is new and what is trained: a row for each part of the network."""
+    columns = [Column("part", text=True), Column("start", text=True), Column("trained", text=True), Column("weights")]
+    rows = []
+    frozen, learning = transfer.is_frozen(0), 0
+    for part, module in sorted(model.named_children(), key=lambda child: model.is_head(child[0])):
+        n = sum(parameter.numel() for parameter in module.parameters())
+        if not n:
+            continue
+        loaded = any(transfer.loads(model, f"{part}.{name}") for name, _ in module.named_parameters())
+        learns = model.is_head(part) or not frozen
+        later = f"after epoch {transfer.frozen_epochs}" if transfer.mode == "finetune" and frozen else "frozen"
+        rate = f"rate × {transfer.backbone_lr:g}" if not model.is_head(part) and transfer.backbone_lr != 1 else "yes"
+        learning += n if learns else 0
+        rows.append(
+            Row([Cell(part), Cell("loaded" if loaded else "new"), Cell(rate if learns else later), Cell(f"{n:,}")])
+        )
+    rows.append(
+        Row([Cell("all"), Cell(""), Cell(f"{learning:,} weights"), Cell(f"{model.n_parameters:,}")], mark="total")
+    )
+    trained = f", trained on {origin['task']}" if "task" in origin else ""
+    title = f"Transfer ({transfer.mode}) from {origin['file']}{trained}"
+    return Section(title=title, tables=[Table(columns=columns, rows=rows)])
+
+
+def print_run(record: RunRecord, folder: Path | None = None) -> None:
+    """Print the table of a finished run or evaluation, and where its files are."""
+    show(run_section(record))
+    if folder is not None:
+        Console().print(f"Results in {folder}", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_sweep(
+    runs: Mapping[str, RunRecord], failures: Mapping[str, str], pooled: Mapping[str, Any], folder: Path
+) -> None:
+    """Print the tables of a finished sweep.
+
+    Args:
+        runs: name of the job → its record.
+        failures: name of the job → its error.
+        pooled: what `ecg_lightning.runs.aggregate.pool` returned.
+        folder: where the sweep is.
+    """
+    show(*sweep_sections(runs, failures), *pooled_sections(pooled))
+    Console().print(f"Results in {folder}", soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,88 @@
+"""The Trainer of a configuration: its callbacks, loggers, epochs, and what several devices cannot do."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
+from ecg_lightning.training.transfer import Transfer
+
+VALIDATIONS = 50
+"""About how many of them, where epochs are so short that one after each would cost more than the training."""
+
+
+def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
+    """The Trainer that the groups ``trainer``, ``callbacks`` and ``logger`` describe.
+
+    Raises:
+        ConfigError: one of them cannot be set up.
+    """
+    settings = config["trainer"]
+    try:
+        trainer: pl.Trainer = instantiate(
+            settings,
+            max_epochs=-1 if settings["max_epochs"] is None else settings["max_epochs"],
+            check_val_every_n_epoch=1 if _validation_is_free(settings) else settings["check_val_every_n_epoch"],
+            callbacks=instantiate_all(config["callbacks"]),
+            logger=instantiate_all(config["logger"]),
+            plugins=AtomicCheckpointIO(),
+            default_root_dir=config["output_dir"],
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # the datamodule shares its batches out among the ranks itself
+        )
+    except InstantiationException as error:
+        raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
+    return trainer
+
+
+def instantiate_all(group: Mapping[str, Any] | None) -> list[Any]:
+    """What a group describes, without the entries that were set to null."""
+    return [instantiate(settings) for settings in (group or {}).values() if settings is not None]
+
+
+def set_epochs(trainer: pl.Trainer, config: Mapping[str, Any], n_train: int) -> int | None:
+    """Let the Trainer take about ``optimizer.steps`` steps, in whole epochs; the number of epochs, None without limit.
+
+    The learning rate falls to its end with the last step, and the weights of the last steps are those that validation
+    should see: hence whole epochs, and whole intervals between validations. Several devices share the same beats.
+    """
+    settings, optimizer = config["trainer"], config["optimizer"]
+    if settings["max_epochs"] is not None or settings["max_steps"] != -1:
+        return None if settings["max_epochs"] is None else int(settings["max_epochs"])
+    epochs: int = max(1, round(optimizer["steps"] / math.ceil(n_train / optimizer["batch_size"])))
+    if _validation_is_free(settings):
+        trainer.check_val_every_n_epoch = every = max(1, epochs // VALIDATIONS)
+        epochs = epochs // every * every
+    trainer.fit_loop.max_epochs = epochs
+    return epochs
+
+
+def check_devices(trainer: pl.Trainer, transfer: Transfer) -> None:
+    """Refuse what fails silently on several devices.
+
+    Raises:
+        ConfigError: such a combination.
+    """
+    if trainer.world_size == 1:
+        return
+    if transfer.frozen_epochs:
+        # DistributedDataParallel looks once, at the start, for the weights whose gradients it averages.
+        raise ConfigError("transfer.frozen_epochs needs a single device: trainer.devices=1, or frozen_epochs=0")
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if sweeping and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        raise ConfigError(
+            f"a sweep of jobs on {trainer.world_size} devices each: every further process would start the whole sweep "
+            "again; use trainer.devices=1 in a sweep, or start the jobs one by one"
+        )
+
+
+def _validation_is_free(settings: Mapping[str, Any]) -> bool:
+    return settings["check_val_every_n_epoch"] is None and settings["val_check_interval"] is None
