@@ -1,11 +1,14 @@
 """What a person reads when a run or a sweep ends: all of it must be there, in 80 columns, in a terminal or a log."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from ecg_lightning.cli.main import app
 from ecg_lightning.report import render
 from ecg_lightning.report.cells import Section
 from ecg_lightning.report.comparison import compare_section
@@ -145,3 +148,12 @@ def test_two_runs_are_compared_with_what_is_significant_in_bold(make_run: MakeRu
         float(row(text, "macro-F1")[-1].lstrip("<")) < 0.01 and section.tables[0].rows[0].cells[0].mark == "significant"
     )
     assert "12 patients" in words(text) and f"{answer['mcnemar']['only_first']:,} beats" in words(text)
+
+
+def test_the_command_prints_the_comparison_or_refuses_in_one_line(make_run: MakeRun, tmp_path: Path) -> None:
+    good, bad = make_run("good", skill=0.9), make_run("bad", skill=0.3, synthetic=True)
+    ran = CliRunner().invoke(app, ["compare", str(good), str(bad)], env={"COLUMNS": "80"})
+    assert ran.exit_code == 0 and "SYNTHETIC" in ran.stdout and max(map(len, ran.stdout.splitlines())) <= 80
+    assert json.loads(CliRunner().invoke(app, ["compare", str(good), str(bad), "--json"]).stdout)["n"] == 1200
+    refused = CliRunner().invoke(app, ["compare", str(good), str(tmp_path / "nothing")])
+    assert refused.exit_code == 2 and refused.stderr.startswith("error: ") and len(refused.stderr.splitlines()) == 1

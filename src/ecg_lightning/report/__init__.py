@@ -1,4 +1,4 @@
-"""Tables, pictures and pages of finished runs; ``report.html`` is a single file without scripts that needs no network."""
+"""Tables, pictures and pages of finished runs; ``report.html`` is one file without scripts that needs no network."""
 
 from typing import TYPE_CHECKING, Any
 

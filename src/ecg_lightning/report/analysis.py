@@ -66,7 +66,7 @@ def errors_by_record(table: "pd.DataFrame", classes: tuple[str, ...]) -> list[Re
 
 
 def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[str, Curve]:
-    """A curve for each class that some test beats are of and some are not, as the threshold on its probability falls."""
+    """A curve for each class that some test beats are of and some are not, as the threshold falls."""
     from sklearn.metrics import precision_recall_curve
 
     labels, probabilities = labels_and_probabilities(table, classes)
@@ -75,7 +75,7 @@ def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[st
         is_class = labels == i
         if is_class.any() and not is_class.all():
             precision, recall, _ = precision_recall_curve(is_class, probabilities[:, i])
-            # The last point (recall 0, precision 1) is scikit-learn's own and of no threshold; finer steps are not seen.
+            # The last point (recall 0, precision 1) is scikit-learn's own, of no threshold; finer steps are not seen.
             points = np.stack([recall, precision], axis=1)[-2::-1].round(3)
             kept = np.append(True, np.diff(points, axis=0).any(axis=1))
             curves[name] = [(x, y) for x, y in points[kept].tolist()]

@@ -46,12 +46,7 @@ Leads = Sequence[Sequence[float]]
 
 
 def mistakes(found: Mistakes, about: Explanation) -> Markup:
-    """The most confident errors, drawn on ECG paper.
-
-    Args:
-        found: the errors.
-        about: classes, sampling rate, leads, start and scaling of the beats.
-    """
+    """The most confident errors, drawn on ECG paper; `about` knows sampling rate, leads and scaling of the beats."""
     if not found.n:
         return Markup("<p>None of {} beats is predicted wrong.</p>").format(f"{found.n_beats:,}")
     kinds = ", ".join(f"{true} predicted as {predicted} {n:,}" for true, predicted, n in found.pairs)
@@ -61,7 +56,7 @@ def mistakes(found: Mistakes, about: Explanation) -> Markup:
     share = _percent(found.n / found.n_beats)
     mean = "Dashed: the mean of the record's own beats of the predicted class."
     return join(
-        Markup("<p>{} of {} beats ({} %): {}. {}</p>").format(f"{found.n:,}", f"{found.n_beats:,}", share, kinds, shown),
+        Markup("<p>{:,} of {:,} beats ({} %): {}. {}</p>").format(found.n, found.n_beats, share, kinds, shown),
         columns(*(_mistake(one, about) for one in found.shown), look="beat-grid"),
         note(
             "ECG paper at 25 mm/s: a large square is 200 ms.", HEIGHTS[about.scaling], _r_peak(about),
@@ -71,26 +66,21 @@ def mistakes(found: Mistakes, about: Explanation) -> Markup:
 
 
 def saliency(found: Saliency, about: Explanation) -> Markup:
-    """Typical beats of each class with what contributes to their class, and the same after random initialisation.
-
-    Args:
-        found: their saliency.
-        about: as in `mistakes`.
-    """
+    """Typical beats of each class with what contributes to their class, and the same of a model without training."""
     how = {
         "integrated gradients": "Integrated gradients of the class's logit from a flat line at the median of the beat; "
         "above each picture the logit of that line and of the beat. The contributions add up to the difference"
-        f"{f' within {_percent(found.error)} %' if found.error else ''}. Compare parts of equal height, and signs: that a "
-        "peak matters more than a flat line is due to the method.",
-        "occlusion": "Occlusion: the change of the class's probability when a short window is replaced by a straight line.",
+        f" within {_percent(found.error)} %. Compare parts of equal height, and signs: that a peak matters more than a "
+        "flat line is due to the method.",
+        "occlusion": "Occlusion: the change of the class's probability when a short window becomes a straight line.",
     }
     return join(
         Markup('<p class="beat-verdict">{}</p>').format(found.verdict),
         note(
             how.get(found.method, f"Method: {found.method}."),
-            "The wider the trace, the larger the contribution, each picture on its own scale. In colour, and areas above "
-            "the line: for the class; in the colour of the text, and areas below: against it.",
-            "Below each: the same with a model without training; what looks the same in both does not come from training.",
+            "The wider the trace, the larger the contribution, each picture on its own scale. In colour, and areas above: "
+            "for the class; in the colour of the text, and areas below: against it. Below each: a model without training; "
+            "what looks the same in both does not come from training.",
             HEIGHTS[about.scaling], _r_peak(about), _synthetic(about),
         ),
         *(_class_saliency(one, found, about) for one in found.classes),
@@ -98,12 +88,7 @@ def saliency(found: Saliency, about: Explanation) -> Markup:
 
 
 def embedding(found: Embedding, about: Explanation) -> Markup:
-    """Test beats in two dimensions, coloured by class and by patient.
-
-    Args:
-        found: the embedding.
-        about: as in `mistakes`.
-    """
+    """Test beats in two dimensions, coloured by class and by patient."""
     counts = Counter(found.classes)
     colours = {name: _colour(about.classes.index(name)) for name in about.classes if counts[name]}
     plots = [_scatter(found, found.classes, colours, "By class")]
@@ -191,7 +176,7 @@ def _class_saliency(one: ClassSaliency, found: Saliency, about: Explanation) -> 
 def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
     beat, bars = one.beat, 34
     paper = _Paper(about, beat.signals, height=PAPER - LARGE)
-    drawn, top = Markup(""), 0
+    drawn, top = Markup(""), 0.0
     for name, shares in (("as trained", one.attributions), ("without training", one.fresh)):
         if not shares:
             continue

@@ -33,23 +33,15 @@ class Number:
     """A number, how it is printed, and where it stands.
 
     In HTML it is ``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``: what is read off a page can be
-    looked up in ``scores.json``.
-
-    Attributes:
-        value: with all its digits.
-        digits: after the point; None: as it is, with commas between thousands.
-        factor: what it is multiplied by to be printed: 100 for percent.
-        signed: whether a plus is printed.
-        place: its place in ``scores.json``, such as ``test.per_class.V.f1``.
-        computed: whether it is computed for the page instead.
+    looked up in ``scores.json``; ``data-computed`` where it is computed for the page.
     """
 
-    value: float
-    digits: int | None = None
+    value: float  # with all its digits
+    digits: int | None = None  # after the point; None: as it is, with commas between thousands
     _: KW_ONLY
-    factor: float = 1
-    signed: bool = False
-    place: str = ""
+    factor: float = 1  # 100: percent
+    signed: bool = False  # whether a plus is printed
+    place: str = ""  # in scores.json, such as test.per_class.V.f1
     computed: bool = False
 
     def __str__(self) -> str:
@@ -73,28 +65,17 @@ class Number:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell.
+    """A cell; its spread is the standard deviation over seeds, else the interval."""
 
-    Attributes:
-        content: a number or a text; `NONE` where nothing is defined.
-        sd: standard deviation over seeds.
-        interval: its ends, where there is no `sd`.
-        below: a text in small below the content.
-        mark: what it is.
-        swatch: index of the class whose colour stands before it (HTML).
-        shade: share of the cell's colour, from 0 to 1 (HTML).
-        link: address of its content (HTML).
-    """
-
-    content: Number | str = NONE
+    content: Number | str = NONE  # NONE: not defined
     _: KW_ONLY
     sd: Number | None = None
     interval: tuple[Number, Number] | None = None
-    below: Number | str = ""
+    below: Number | str = ""  # in small below the content
     mark: Mark = ""
-    swatch: int | None = None
-    shade: float | None = None
-    link: str = ""
+    swatch: int | None = None  # index of the class whose colour stands before it (HTML)
+    shade: float | None = None  # share of the cell's colour, from 0 to 1 (HTML)
+    link: str = ""  # address of its content (HTML)
 
     def spread(self, *, compact: bool = False) -> str:
         """``± 0.56`` or ``41.20–63.11``, compact ``0.56`` or ``41–63``; empty without either."""
@@ -108,29 +89,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """A column; the first ones of a table hold texts."""
 
-    Attributes:
-        name: in full, as it is understood without its group.
-        _: the rest is given by name.
-        group: what it has in common with its neighbours.
-        short: its name below the group.
-        head: the name in lines of few characters, for the terminal.
-        about: what it means, where the name is a symbol.
-        text: whether it holds texts, set left; repeated ones are shown once.
-        wrap: whether its texts may take several lines.
-        best: whether the largest number is marked, see `mark_best`.
-    """
-
-    name: str
+    name: str  # in full, as it is understood without its group
     _: KW_ONLY
-    group: str = ""
-    short: str = ""
-    head: str = ""
-    about: str = ""
-    text: bool = False
-    wrap: bool = False
-    best: bool = False
+    group: str = ""  # what it has in common with its neighbours
+    short: str = ""  # its name below the group
+    head: str = ""  # the name in lines of few characters, for the terminal
+    about: str = ""  # what it means, where the name is a symbol
+    text: bool = False  # set left; repeated texts are shown once
+    wrap: bool = False  # whether its texts may take several lines
+    best: bool = False  # whether the largest number is marked, see `mark_best`
 
 
 @dataclass(frozen=True)
@@ -153,16 +122,18 @@ class Note:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table.
+class Section:
+    """Tables below one heading, what each numbered row of them is, and how to read them."""
 
-    Attributes:
-        title: may be empty.
-        columns: the first ones hold texts.
-        rows: those of a section are neighbours.
-        header: whether the names of the columns are shown.
-        compact: whether spreads are short, so that ten columns of numbers fit 80 characters.
-    """
+    title: str = ""
+    tables: Sequence["Table"] = ()
+    legend: Sequence[Note] = ()
+    notes: Sequence[Note] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table; compact spreads make ten columns of numbers fit 80 characters. Rows of a section are neighbours."""
 
     title: str = ""
     columns: Sequence[Column]
@@ -180,23 +151,6 @@ class Table:
         if any(cell.sd for cell in row.cells):
             return "± sd"
         return "95 %" if any(cell.interval for cell in row.cells) else ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """Tables below one heading, with what is to be said of them.
-
-    Attributes:
-        title: may be empty.
-        tables: one below the other.
-        legend: what each numbered row is.
-        notes: how to read them.
-    """
-
-    title: str = ""
-    tables: Sequence[Table] = ()
-    legend: Sequence[Note] = ()
-    notes: Sequence[Note] = ()
 
 
 def mark_best(columns: Sequence[Column], rows: Iterable[Row]) -> list[Row]:

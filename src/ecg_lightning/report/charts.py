@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One axis of a panel: its name with its unit, its ends, the ticks and how they are written; perhaps logarithmic."""
+    """One axis of a panel: its name with its unit, its ends, its ticks and how they are written."""
 
     name: str
     low: float
@@ -172,7 +172,8 @@ def dots(
         if row.reference is not None:
             at = axis.at(row.reference, x0, x1)
             parts.append(f'<path d="M{at:.1f} {y - 5.5:.1f} l4.5 5.5 l-4.5 5.5 l-4.5 -5.5 Z" class="diamond"/>')
-        parts += [_text(x0 - 8, y + 4, row.name, anchor="end"), _text(WIDTH, y + 4, f"{100 * row.value:.1f}", anchor="end")]
+        for at, words in ((x0 - 8, row.name), (WIDTH, f"{100 * row.value:.1f}")):
+            parts.append(_text(at, y + 4, words, anchor="end"))
     return _drawing(title, description, parts, height=height)
 
 

@@ -91,8 +91,8 @@ def bootstrap_notes(answer: Mapping[str, Any]) -> list[str]:
             notes.append("Patients are not known: the true intervals are wider.")
     mcnemar = answer["mcnemar"]
     notes.append(
-        f"Correct in one run only: {mcnemar['only_first']:,} beats in 1, {mcnemar['only_second']:,} in 2 (McNemar's test, "
-        f"which treats beats as independent: p {p_value(mcnemar['p'])})."
+        f"Correct in one run only: {mcnemar['only_first']:,} beats in 1, {mcnemar['only_second']:,} in 2 (McNemar's "
+        f"test, which treats beats as independent: p {p_value(mcnemar['p'])})."
     )
     return notes
 

@@ -25,7 +25,7 @@ def description_section(description: Mapping[str, Any]) -> Section:
     else:
         facts.append(("kind", "weights only, without task and data"))
     facts.append(("network", f"{name}, {network['n_parameters']:,} parameters{outputs}"))
-    facts += [("", _phrase(network["settings"]))] * bool(network["settings"])
+    facts += [("", _phrase(network["settings"]))] if network["settings"] else []
     facts += _facts(description) if task else []
     columns = [Column("", text=True), Column("", text=True, wrap=True)]
     about = Table(columns=columns, rows=[Row([Cell(name), Cell(text)]) for name, text in facts], header=False)

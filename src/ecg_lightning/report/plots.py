@@ -1,7 +1,7 @@
 """Pictures for slides and papers, as PNG: confusion, F1 by class, learning curves, low data, augmentation.
 
-Each is drawn on a `matplotlib` figure of its own, without pyplot, so that nothing is kept between calls and no display is
-needed; the file is written whole or not at all. Colours are of Okabe & Ito's palette.
+Each is drawn on a `matplotlib` figure of its own, without pyplot, so that nothing is kept between calls and no display
+is needed; the file is written whole or not at all. Colours are of Okabe & Ito's palette.
 """
 
 import textwrap
@@ -85,7 +85,7 @@ def plot(paths: Sequence[Path], what: str | None = None, output: Path | None = N
 
 
 def confusion_picture(record: RunRecord, path: Path) -> None:
-    """Draw the confusion matrix: percentages of each true class, and numbers of beats; DataError if `path` cannot be."""
+    """Draw the confusion matrix: percentages of each true class, and numbers of beats."""
     confusion = np.asarray(record.test["confusion"])
     support, n = confusion.sum(axis=1, keepdims=True), len(record.classes)
     share = np.divide(100 * confusion, support, out=np.zeros(confusion.shape), where=support > 0)
@@ -111,7 +111,7 @@ def confusion_picture(record: RunRecord, path: Path) -> None:
 
 
 def per_class_picture(record: RunRecord, path: Path) -> None:
-    """Draw the F1 of each class and their mean, with the published ones as markers; DataError if `path` cannot be."""
+    """Draw the F1 of each class and their mean, with the published ones as markers."""
     names = [*record.classes, "macro"]
     own = [100 * one["f1"] for one in record.test["per_class"].values()] + [100 * record.test["macro_f1"]]
     figure = _figure(2.2 + 0.9 * len(names), 3.6)
@@ -120,8 +120,8 @@ def per_class_picture(record: RunRecord, path: Path) -> None:
     for bar, value in zip(bars, own, strict=True):
         fits = value > 8
         at = (bar.get_x() + bar.get_width() / 2, value / 2 if fits else value + 1)
-        look = {"va": "center", "color": "white"} if fits else {"va": "bottom", "color": "black"}
-        axes.annotate(f"{value:.1f}", at, ha="center", fontsize=10, **look)
+        va, color = ("center", "white") if fits else ("bottom", "black")
+        axes.annotate(f"{value:.1f}", at, ha="center", va=va, color=color, fontsize=10)
     if published := published_for_run(record):
         theirs = {name: one["f1"] for name, one in published["per_class"].items()}
         theirs |= {"macro": published["macro_f1"]} if "macro_f1" in published else {}
@@ -137,16 +137,7 @@ def per_class_picture(record: RunRecord, path: Path) -> None:
 
 
 def learning_curves_picture(record: RunRecord, metrics: Path, path: Path) -> None:
-    """Draw loss and macro-F1 by epoch, and mark the best epoch of the record.
-
-    Args:
-        record: of the run.
-        metrics: its ``metrics.csv``.
-        path: destination, a PNG.
-
-    Raises:
-        DataError: there is no such table or no epoch in it, or the picture cannot be written.
-    """
+    """Draw loss and macro-F1 by epoch from ``metrics.csv``, and mark the best epoch; DataError without any epoch."""
     import pandas as pd
 
     try:
@@ -177,14 +168,7 @@ def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw the test score by the number of training beats: a line for each network and mode of transfer.
 
     Bars are standard deviations over seeds, faint points the single runs. Of ``mi``, F1 of MI and AUROC are drawn, of
-    other tasks macro-F1.
-
-    Args:
-        curves: ``low_data`` of what `ecg_lightning.runs.aggregate.pool` returned.
-        path: destination, a PNG.
-
-    Raises:
-        DataError: there are no curves, or the file cannot be written.
+    other tasks macro-F1. DataError without `curves`, which `ecg_lightning.runs.aggregate.low_data` returns.
     """
     if not curves:
         raise DataError("there are no runs that differ in split.train_size alone: no low-data curve")
@@ -250,17 +234,7 @@ UNITS = {
 
 
 def augmentation_picture(preview: "Preview", path: Path) -> None:
-    """Draw training beats and what augmentation makes of them, a row of panels a class, on ECG paper.
-
-    A line ends, in a dot, where its beat does.
-
-    Args:
-        preview: what to draw.
-        path: destination, a PNG.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Draw training beats before and after augmentation, a row of panels a class; a line ends, in a dot, with its beat."""
     rows, seconds = preview.rows, preview.length / preview.fs
     n_columns = max(len(panels) for panels in rows.values())
     width = max(2.9 * n_columns, 5.8)

@@ -249,8 +249,8 @@ def html(table: Table, label: str = "", *, look: str = "") -> Markup:
         head = over + Markup("</tr><tr>") + _head([column for column in table.columns if column.group])
     look = "confusion" if any(cell.shade is not None for row in table.rows for cell in row.cells) else look
     return Markup(
-        '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table{}>{}<thead><tr>{}</tr></thead>\n{}</tbody>'
-        "</table></div>"
+        '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table{}>{}<thead><tr>{}</tr></thead>\n'
+        "{}</tbody></table></div>"
     ).format(table.title or label, Markup(' class="{}"').format(look) if look else "", caption, head, body)
 
 

@@ -96,8 +96,7 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
         subtitle=f"{TASKS.get(record.task, record.task)} {tested}",
         warning=SYNTHETIC_WARNING if record.synthetic else "",
         parts=parts,
-        origin=f"From {path.name if path.is_file() else 'scores.json'}{' and predictions.parquet' * (table is not None)} of "
-        "the run. Every number stands in scores.json, under the name that its element carries.",
+        origin="From the files of the run. Every number stands in scores.json, under the name that its element carries.",
     )
 
 
@@ -210,7 +209,7 @@ def _metrics(record: RunRecord, f: Numbers) -> Markup:
             Markup("<div>{}</div>").format(join(counted and html(counted), aside_ec57)) if counted else "",
             look="two tables",
         ),
-        note(*(text for text, _ in published_notes(record, published))),
+        note(*(one.text for one in published_notes(record, published))),
     )
 
 
@@ -334,7 +333,8 @@ def _calibration(record: RunRecord, f: Numbers) -> Markup:
     confidence, accuracy = mean_confidence(record), record.test["accuracy"]
     how = "calibrated on average"
     if abs(confidence - accuracy) >= CALIBRATED:
-        how = f"{'slightly ' * (abs(confidence - accuracy) < NEARLY)}{'over' if confidence > accuracy else 'under'}confident"
+        how = "overconfident" if confidence > accuracy else "underconfident"
+        how = f"slightly {how}" if abs(confidence - accuracy) < NEARLY else how
     values = []
     for name in ("ece", "brier"):
         metric = OVERALL[name]
@@ -347,8 +347,8 @@ def _calibration(record: RunRecord, f: Numbers) -> Markup:
         f"{100 * confidence:.1f}", f.percent("test.accuracy", 1), how,
     )  # fmt: skip
     about = (
-        "Calibration error (ECE): mean distance from the dashed line over beats, in 15 bins (Guo et al. 2017). Brier score: "
-        "mean squared distance of the probabilities from the true class."
+        "Calibration error (ECE): mean distance from the dashed line over beats, in 15 bins (Guo et al. 2017). Brier "
+        "score: mean squared distance of the probabilities from the true class."
     )
     caption = "Share of correct predictions by confidence, the probability of the predicted class. Dashed: calibrated."
     text = Markup("<div><p>{}</p>{}{}</div>").format(sentence, note(about), figure(counts, "Beats by confidence."))

@@ -195,7 +195,9 @@ def _verdict(first: Entry, entries: Sequence[Entry], answers: Answers) -> Iterat
     lead = Markup("{}Best on validation is {}: {} <strong>{} %</strong>{} on the test beats.")
     only = "There are only baselines. " if first.row.is_baseline else ""
     yield lead.format(only, first.name, name_of(metric), first.numbers.metric(metric, 1), first.spread(metric))
-    better, worse, open_ = [], [], []
+    better: list[str] = []
+    worse: list[str] = []
+    open_: list[str] = []
     for entry in entries:
         one = dig(answers.get(entry.name, {}), ("differences", *metric.key))
         if one is not None and not entry.row.is_baseline:
@@ -321,7 +323,16 @@ def _differences(first: Entry, answers: Answers, metrics: Sequence[Metric]) -> M
 
 
 def _runs(runs: Sequence[Run], output: Path) -> Table:
-    names = ("run", "seed", "trained on", "tested on", "epochs", "macro-F1 on validation", "macro-F1 on test", "time")
+    names: tuple[str, ...] = (
+        "run",
+        "seed",
+        "trained on",
+        "tested on",
+        "epochs",
+        "macro-F1 on validation",
+        "macro-F1 on test",
+        "time",
+    )
     heads = [Column(name, text=name == "run", wrap=name == "run") for name in names]
     rows = []
     for run in runs:

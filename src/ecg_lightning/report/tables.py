@@ -41,28 +41,18 @@ def run_section(record: RunRecord) -> Section:
     notes += [Note(intervals_note(record))] if intervals_note(record) else []
     notes += [Note(SYNTHETIC_WARNING, "warning")] if record.synthetic else []
     notes.append(Note(f"Beats: {record.n_tested:,} {record.fold} beats; {conditions(record)}. Seed {record.seed}."))
-    notes += [Note(note, mark) for note, mark in published_notes(record, published)]
+    notes += published_notes(record, published)
     return Section(tables=tables, notes=notes)
 
 
 def by_class(
-    numbers: Numbers,
-    metrics: Sequence[str],
-    published: Published | None,
-    theirs: Sequence[str],
-    *,
-    title: str,
+    numbers: Numbers, metrics: Sequence[str], published: Published | None, theirs: Sequence[str], *, title: str,
     swatches: bool = False,
-) -> Table:
-    """Metrics of each class and their means, with those published for it.
+) -> Table:  # fmt: skip
+    """Metrics of each class and their means, with those published for the run.
 
-    Args:
-        numbers: of the run.
-        metrics: such as ``precision``.
-        published: as `published_for_run` returns it.
-        theirs: the published metrics; where F1 is not alone, the difference in F1 stands beside them.
-        title: of the table.
-        swatches: whether each class has its colour.
+    Of the published metrics `theirs` are shown and, where F1 is not alone, the difference in F1. `swatches`: with the
+    colour of each class.
     """
     classes = list(numbers.value("test.per_class"))
     columns = [Column("class", text=True)]
@@ -76,21 +66,20 @@ def by_class(
             head = f"publ.\n{LINES.get(metric, label)}"
             columns.append(Column(f"published {label}", short=f"publ. {label}", head=head))
         columns += [Column("difference in F1", head="F1 -\npubl.")] * (len(theirs) > 1)
+    of_class_published = (published or {}).get("per_class", {})
     rows = []
     for at, name in enumerate(classes):
-        cells = [Cell(name, swatch=at if swatches else None)]
-        cells += [numbers.cell(of_class(name, metric)) for metric in metrics]
-        cells.append(Cell(numbers.number(f"test.per_class.{name}.support")))
-        own = numbers.value(f"test.per_class.{name}.f1")
-        rows.append(
-            Row([*cells, *_published(published, (published or {}).get("per_class", {}).get(name), theirs, own)])
-        )
+        place = f"test.per_class.{name}"
+        cells = [Cell(name, swatch=at if swatches else None), *(numbers.cell(of_class(name, one)) for one in metrics)]
+        cells.append(Cell(numbers.number(f"{place}.support")))
+        cells += _published(of_class_published.get(name), theirs, numbers.value(f"{place}.f1")) if published else []
+        rows.append(Row(cells))
     keys = {"precision": "macro_precision", "recall": "macro_recall", "f1": "macro_f1"}
-    cells = [Cell("macro (mean)")]
-    cells += [numbers.cell(OVERALL[keys[metric]]) if metric in keys else Cell("") for metric in metrics]
-    cells.append(Cell(numbers.number(f"n.{numbers.value('fold')}")))
-    mean = {metric: published[f"macro_{metric}"] for metric in METRICS} if "macro_f1" in (published or {}) else None
-    cells += _published(published, mean, theirs, numbers.value("test.macro_f1"))
+    means = (numbers.cell(OVERALL[keys[metric]]) if metric in keys else Cell("") for metric in metrics)
+    cells = [Cell("macro (mean)"), *means, Cell(numbers.number(f"n.{numbers.value('fold')}"))]
+    if published:
+        mean = {key: published[macro] for key, macro in keys.items() if macro in published}
+        cells += _published(mean, theirs, numbers.value("test.macro_f1"))
     return Table(title=title, columns=columns, rows=[*rows, Row(cells, mark="total")])
 
 
@@ -98,23 +87,15 @@ LINES = {"precision": "preci-\nsion", "specificity": "speci-\nficity"}
 ABOUT = {"precision": "positive predictive value", "recall": "sensitivity"}
 
 
-def _published(
-    published: Published | None, of_row: Mapping[str, float] | None, metrics: Sequence[str], own_f1: float | None
-) -> list[Cell]:
-    """The published cells of a row and the difference in F1; none where the table has no such columns."""
-    if published is None:
-        return []
-    cells = [
-        Cell(Number(of_row[metric], 2, factor=100) if of_row else NONE, mark="published" if of_row else "")
-        for metric in metrics
-    ]
-    if len(metrics) > 1:
-        difference = own_f1 - of_row["f1"] if of_row and own_f1 is not None else None
-        mark = "" if difference is None else "better" if difference >= 0 else "worse"
-        cells.append(
-            Cell(NONE if difference is None else Number(difference, 2, factor=100, signed=True), mark=mark)  # type: ignore[arg-type]
-        )
-    return cells
+def _published(of_row: Mapping[str, float] | None, metrics: Sequence[str], own_f1: float | None) -> list[Cell]:
+    """The published cells of a row, and the difference in F1."""
+    if not of_row:
+        return [Cell()] * (len(metrics) + (len(metrics) > 1))
+    cells = [Cell(Number(of_row[metric], 2, factor=100), mark="published") for metric in metrics]
+    if len(metrics) > 1 and own_f1 is not None:
+        difference = Number(own_f1 - of_row["f1"], 2, factor=100, signed=True)
+        cells.append(Cell(difference, mark="better" if difference.value >= 0 else "worse"))
+    return cells + [Cell()] * (len(metrics) > 1 and own_f1 is None)
 
 
 def overall(numbers: Numbers) -> Table:
@@ -181,27 +162,18 @@ def conditions(record: RunRecord, *, parts: bool = True) -> str:
     )
 
 
-def published_notes(record: RunRecord, published: Published | None) -> list[tuple[str, Any]]:
-    """How to take the published metrics, each with its mark; none without them."""
+def published_notes(record: RunRecord, published: Published | None) -> list[Note]:
+    """How to take the published metrics; none without them."""
     if not published:
         return []
     weights = "" if record.transfer == "none" else ", from pretrained weights"
-    notes: list[tuple[str, Any]] = [
-        (f"{PUBLISHED_CAVEAT} Row: {record.model}, resampling {record.resampling}{weights}.", "")
-    ]
+    notes = [Note(f"{PUBLISHED_CAVEAT} Row: {record.model}, resampling {record.resampling}{weights}.")]
     if record.protocol.by != "beats":
-        notes.append(
-            (
-                f"The published beats were split at random; split {record.protocol.name} is harder, so the difference is "
-                "not one between the systems.",
-                "caution",
-            )
-        )
+        harder = f"split {record.protocol.name} is harder, so the difference is not one between the systems"
+        notes.append(Note(f"The published beats were split at random; {harder}.", "caution"))
     if record.context.phrase() != "none":
-        notes.append((f"The published networks had no context; this one has {record.context.phrase()}.", "caution"))
-    if "erratum" in published:
-        notes.append((f"Published {published['erratum']}.", ""))
-    return notes
+        notes.append(Note(f"The published networks had no context; this one has {record.context.phrase()}.", "caution"))
+    return notes + ([Note(f"Published {published['erratum']}.")] if "erratum" in published else [])
 
 
 # Sweeps -------------------------------------------------------------------------------------------------------------

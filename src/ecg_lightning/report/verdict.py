@@ -53,7 +53,7 @@ def verdict(record: RunRecord, numbers: Numbers, baselines: Sequence[Mapping[str
 
 
 def deciding(numbers: Numbers) -> Metric:
-    """The metric that decides which network is better: AUROC of two classes (that of either is the same), else macro-F1."""
+    """The metric that decides which network is better: AUROC of two classes (of either the same), else macro-F1."""
     is_binary = len(numbers.value("test.per_class")) == 2 and numbers.value("test.macro_auroc") is not None
     return OVERALL["macro_auroc" if is_binary else "macro_f1"]
 
@@ -151,8 +151,8 @@ def people(record: RunRecord) -> Markup:
         return Markup("All beats of a file were tested; their patients are not known.")
     if protocol.by == "beats":
         return Markup(
-            "Other beats of the same patients are in the <strong>training set</strong>: the result says nothing about new "
-            "patients."
+            "Other beats of the same patients are in the <strong>training set</strong>: the result says nothing about "
+            "new patients."
         )
     but = ""
     if protocol.shared_records and protocol.shared_patients == "both":
@@ -234,7 +234,8 @@ def warnings(record: RunRecord, f: Numbers, origins: Mapping[str, Origin]) -> li
 def mean_confidence(record: RunRecord) -> float:
     """Mean probability of the predicted classes."""
     bins = record.test["reliability"]
-    return sum(one["beats"] * one["confidence"] for one in bins) / sum(one["beats"] for one in bins)
+    total: float = sum(one["beats"] * one["confidence"] for one in bins)
+    return total / sum(one["beats"] for one in bins)
 
 
 def _few(name: str, beats: int, origin: Origin | None) -> list[Markup]:
