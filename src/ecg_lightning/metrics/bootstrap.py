@@ -62,7 +62,7 @@ def intervals(
         ``level``, ``seed``; and in the nesting of the scores, a list of low and high end for each metric, None if no
         resample defines it. With a single patient nothing can be resampled: None for all.
     """
-    drawn = resampled_metrics(probabilities, labels, classes, patients, resamples=resamples, seed=seed)
+    resampled = resampled_metrics(probabilities, labels, classes, patients, resamples=resamples, seed=seed)
     n_units = len(labels) if patients is None else len(np.unique(patients))
     about = {
         "resampled": "beats" if patients is None else "patients",
@@ -71,7 +71,7 @@ def intervals(
         "level": LEVEL,
         "seed": seed,
     }
-    return about | nested({key: interval(values) if n_units > 1 else None for key, values in drawn.items()})
+    return about | nested({key: interval(values) if n_units > 1 else None for key, values in resampled.items()})
 
 
 def interval(values: Numbers) -> list[float] | None:
@@ -132,8 +132,8 @@ def _draws(n_units: int, resamples: int, seed: int, at_once: int) -> Iterator[Nu
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, at_once):
         some = min(at_once, resamples - start)
-        drawn = generator.integers(n_units, size=(some, n_units)) + np.arange(some)[:, None] * n_units
-        yield np.bincount(drawn.ravel(), minlength=some * n_units).reshape(some, n_units).astype(np.float64)
+        chosen = generator.integers(n_units, size=(some, n_units)) + np.arange(some)[:, None] * n_units
+        yield np.bincount(chosen.ravel(), minlength=some * n_units).reshape(some, n_units).astype(np.float64)
 
 
 class _Counted:

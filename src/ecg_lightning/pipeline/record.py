@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from ecg_lightning.core import provenance
 from ecg_lightning.data.beats import Beats
@@ -13,21 +12,8 @@ from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.metrics.scoring import score_beats
 from ecg_lightning.runs.schema import ContextInfo, RunRecord, Validation
 
-
-class Described(Protocol):
-    """What a record says of an estimator."""
-
-    @property
-    def name(self) -> str:
-        """As registered."""
-
-    @property
-    def baseline(self) -> bool:
-        """Whether it is a reference that networks are compared with."""
-
-    @property
-    def n_parameters(self) -> int | None:
-        """Learnt values; None where it is not known."""
+if TYPE_CHECKING:
+    from ecg_lightning.training.estimator import Estimator
 
 
 def make_record(
@@ -36,7 +22,7 @@ def make_record(
     composed: Mapping[str, Any],
     overrides: Sequence[str],
     datamodule: BeatDataModule,
-    estimator: Described,
+    estimator: "Estimator",
     beats: Beats,
     probabilities: Probabilities,
     positive: str | None,
@@ -45,7 +31,7 @@ def make_record(
     epochs: int | None = None,
     steps: int | None = None,
     best_epoch: int | None = None,
-    started: datetime | str | None = None,
+    started: str | None = None,
     wall_s: float | None = None,
     config_digest: str | None = None,
     kind: Literal["run", "evaluation"] = "run",
@@ -68,7 +54,7 @@ def make_record(
         epochs: of the training; None where there are none.
         steps: likewise.
         best_epoch: the epoch of the tested weights, the first being 1.
-        started: when, in UTC.
+        started: when, in UTC, in ISO 8601.
         wall_s: seconds that it took.
         config_digest: as `ecg_lightning.core.provenance.config_digest`.
         kind: ``run``, or ``evaluation`` of a checkpoint.
@@ -120,7 +106,7 @@ def make_record(
         config_digest=config_digest,
         checkpoint=checkpoint,
         warning=warning,
-        started=started.isoformat(timespec="milliseconds") if isinstance(started, datetime) else started,
+        started=started,
         wall_s=None if wall_s is None else round(wall_s, 2),
         versions=provenance.versions(),
         git=provenance.git_revision(),

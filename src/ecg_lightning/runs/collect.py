@@ -51,7 +51,7 @@ class Row:
 
     Attributes:
         results: one for each seed.
-        settings: what tells this row from the others of its network, resampling and start; empty if it is the only one.
+        settings: what distinguishes this row from others of its network, resampling and start; empty if it is alone.
         mean: of each metric over the seeds, nested as ``test`` of a run record; None where none has it.
         sd: its standard deviation, that of a sample; None with one seed.
     """
@@ -168,7 +168,7 @@ class Collection:
     """What was found.
 
     Attributes:
-        tables: those with published metrics beside them first.
+        tables: those with published metrics first.
         remarks: what was left out or kept apart, and why: a sentence each.
     """
 
@@ -177,7 +177,7 @@ class Collection:
 
 
 def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame":
-    """Runs and sweeps beside the published metrics, tidy: a line for each metric of each row.
+    """Runs and sweeps with the published metrics, tidy: a line for each metric of each row.
 
     Args:
         paths: folders of runs, of sweeps, or of such folders, at any depth; or records under another name than
@@ -191,8 +191,8 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
           ``left_out`` (beats that the protocol has no use for), ``tested`` (``test`` or ``validation`` beats). Only
           lines in which they are equal compare;
         - of the row: ``context`` (what a model sees of a beat beside what follows its R peak), ``fingerprint`` of the
-          beats, ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what tells it
-          from its like), ``augmentation``, ``loss``, and ``status``: ``run``, ``not run``, or ``published elsewhere``
+          beats, ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what distinguishes it
+          from others), ``augmentation``, ``loss``, and ``status``: ``run``, ``not run``, or ``published elsewhere``
           by the authors that ``network`` names;
         - of the metric: ``class`` (``overall`` or a class), ``metric`` (named as by `score`), ``value`` (mean over the
           seeds; of a cross-validation, over its pooled folds), ``sd`` (of a sample; missing with one seed), ``low`` and
@@ -483,7 +483,7 @@ def _without_absent(test: Scores) -> Scores:
 
 
 def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
-    """What tells rows apart that have network, resampling and transfer in common: the settings they differ in."""
+    """What distinguishes rows that have network, resampling and transfer in common: the settings they differ in."""
     if len(cells) == 1:
         size = _leaves(cells[0][0]).get("split.train_size")
         return [f"split.train_size={size}" if size is not None else ""]
@@ -519,7 +519,7 @@ def _named_by(leaves: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[
 
 
 def _leaves(run: Run) -> dict[str, Any]:
-    """``group.setting`` → value, of all settings that rows are told apart by."""
+    """``group.setting`` → value, of all settings that can distinguish rows."""
     leaves: dict[str, Any] = {}
 
     def descend(settings: Mapping[str, Any], prefix: str) -> None:

@@ -107,11 +107,11 @@ class Comparer:
         _check_same_beats(sides, paths, files)
         n_units = one.n_units
         differences = {}
-        for key in one.drawn:
+        for key in one.resampled:
             values = [dig(side.scores, key) for side in sides]
             if None in values:
                 continue
-            of_resamples = one.drawn[key] - other.drawn[key]
+            of_resamples = one.resampled[key] - other.resampled[key]
             differences[key] = {
                 **dict(zip(SIDES, values, strict=True)),
                 "difference": values[0] - values[1],
@@ -153,7 +153,7 @@ class Comparer:
             place = _digest(table, PLACE)
         labels, probabilities = labels_and_probabilities(table, classes)
         patients = column(table, "patient")
-        drawn = resampled_metrics(
+        resampled = resampled_metrics(
             probabilities,
             labels,
             classes,
@@ -163,9 +163,11 @@ class Comparer:
             wanted=self.metrics,
         )
         records = _records(files)
-        # A record has the same digits, but of a run scored before a metric was there it lacks that one.
         scores: Scores = records[0].test if len(files) == len(records) == 1 else {}
-        if not all(key[-1] in (dig(scores, key[:-1]) or ()) for key in drawn):
+        # A record has the same digits, unless it is of other predictions or from before a metric was computed.
+        confusion = np.bincount(labels * len(classes) + probabilities.argmax(axis=1), minlength=len(classes) ** 2)
+        known = all(key[-1] in (dig(scores, key[:-1]) or ()) for key in resampled)
+        if not known or scores.get("confusion") != confusion.reshape(-1, len(classes)).tolist():
             scores = score(labels, probabilities, classes, positive)
         return _Tested(
             classes=classes,
@@ -176,7 +178,7 @@ class Comparer:
             place=place,
             about=_about(files, records),
             scores=scores,
-            drawn=drawn,
+            resampled=resampled,
         )
 
 
@@ -193,7 +195,7 @@ class _Tested:
         place: equal for the same beats; None where a beat is known by its row alone.
         about: what is known of the run.
         scores: its metrics.
-        drawn: the same of each resample, by place.
+        resampled: the same of each resample, by place.
     """
 
     classes: tuple[str, ...]
@@ -204,7 +206,7 @@ class _Tested:
     place: str | None
     about: dict[str, Any]
     scores: Scores
-    drawn: dict[Key, Numbers]
+    resampled: dict[Key, Numbers]
 
 
 def _digest(table: "pd.DataFrame", columns: Sequence[str]) -> str:
