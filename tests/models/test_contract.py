@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.batches import Batch
-from ecg_lightning.models import BeatModel, create_model, model_names
-from ecg_lightning.training.baselines import BASELINES
+from ecg_lightning.models import BeatModel, create_model, list_models, model_names
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.tasks import TASKS
 
@@ -40,7 +39,7 @@ def build(name: str, *, n_outputs: int = 5, **changes: Any) -> BeatModel:
 
 def test_networks_and_baselines_and_their_yaml_files_belong_together() -> None:
     files = {file.stem for file in CONF.glob("*.yaml")}
-    assert files == set(NETWORKS) | set(BASELINES)
+    assert files == set(list_models())
     assert all(settings_of(name)["name"] == name for name in files)
 
 
@@ -189,7 +188,7 @@ class _Fit(pl.LightningDataModule):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_survives_a_checkpoint(name: str, task: str, make_beats: MakeBeats, tmp_path: Path) -> None:
     optimizer = {"lr": 1e-3, "weight_decay": 0.01, "schedule": "constant", "warmup": 0.2}
-    classifier = BeatClassifier(task=task, model=settings_of(name), length=LENGTH, optimizer=optimizer)
+    classifier = BeatClassifier(task=task, model=settings_of(name), input={"length": LENGTH}, optimizer=optimizer)
     beats = make_beats(8)
     batch = Batch(*beats, torch.arange(8) % 2, torch.arange(8))
     trainer = pl.Trainer(

@@ -5,15 +5,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
-import yaml
+from omegaconf import OmegaConf
 
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.explain import Explanation, explain_run
 from ecg_lightning.pipeline.train import train
 from ecg_lightning.runs.predictions import read_predictions
+from ecg_lightning.runs.schema import RunRecord
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = ["source=synthetic", "source.patients=8", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
@@ -37,18 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     folder = tmp_path_factory.mktemp("run")
     own = ["model=bigru", "context=full", "trainer.precision=bf16-mixed", "augmentation=smote", f"cache_dir={cache}"]
     train(compose([*SMALL, *own], output_dir=folder, config_dir=CONF))
-    # Of a job of Hydra's, which this was not.
-    (folder / ".hydra").mkdir()
-    config = compose([*SMALL, *own], output_dir=folder, config_dir=CONF)
-    (folder / ".hydra" / "config.yaml").write_text(yaml_of(config))
     return folder
-
-
-def yaml_of(config: object) -> str:
-    from omegaconf import OmegaConf
-
-    plain = OmegaConf.to_container(config, resolve=False)  # type: ignore[arg-type]
-    return yaml.safe_dump({**plain, "output_dir": "${hydra:runtime.output_dir}"})  # type: ignore[dict-item]
 
 
 def test_a_run_explains_itself_from_its_folder(finished: Path, explain: Explain) -> None:
@@ -84,58 +74,65 @@ def test_without_its_checkpoint_a_run_still_shows_its_mistakes(
     assert len(found.remarks) == 1 and "has no checkpoints/best.ckpt" in found.remarks[0]
 
 
-def test_a_baseline_has_mistakes_but_no_network(explain: Explain, cache: Path, tmp_path: Path) -> None:
-    own = ["model=majority", f"cache_dir={cache}"]
+@pytest.mark.parametrize("model", ["majority", "beat_length", "logistic_regression", "gradient_boosting"])
+def test_a_reference_model_is_explained_as_a_network_is(
+    model: str, explain: Explain, cache: Path, tmp_path: Path
+) -> None:
+    own = [f"model={model}", f"cache_dir={cache}", *["model.max_iter=10"] * (model != "majority")]
     train(compose([*SMALL, *own], output_dir=tmp_path, config_dir=CONF))
-    (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "config.yaml").write_text(
-        yaml_of(compose([*SMALL, *own], output_dir=tmp_path, config_dir=CONF))
-    )
     found = explain(tmp_path)
+    assert found.remarks == () and found.baseline
     assert found.mistakes and found.mistakes.shown
-    assert found.remarks == ("majority is a baseline without a network: no saliency, no embedding.",)
+    assert found.saliency and found.embedding
+    assert (found.saliency.method, found.saliency.unit) == ("occlusion", "probability")
+    shown = [beat for of_class in found.saliency.classes for beat in of_class.beats]
+    assert shown
+    for one in shown:
+        assert one.logit == pytest.approx(one.beat.probabilities[one.beat.true], abs=1e-6)
+        assert [len(lead) for lead in one.attributions] == [len(lead) for lead in one.beat.signals]
+    used = max(abs(value) for one in shown for lead in one.attributions for value in lead)
+    assert (used > 0) == (model in ("logistic_regression", "gradient_boosting"))
+    assert (found.saliency.rank_correlation is not None) == (used > 0)
+    assert explain(tmp_path) == found
 
 
-def changed_config(folder: Path) -> None:
-    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
-    checkpoint["hyper_parameters"]["about"]["config"]["source"]["seed"] = 7
-    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+def changed_record(**changes: Any) -> Callable[[Path], object]:
+    """Damage: these entries of the configuration in the record."""
 
+    def change(folder: Path) -> None:
+        record = RunRecord.read(folder / "scores.json")
+        config = OmegaConf.merge(OmegaConf.create(record.config), changes)
+        plain: Any = OmegaConf.to_container(config, resolve=False)
+        record.model_copy(update={"config": plain}).write(folder / "scores.json")
 
-def garbled_config(folder: Path) -> None:
-    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
-    del checkpoint["hyper_parameters"]["about"]["config"]["dataset"]
-    torch.save(checkpoint, folder / "checkpoints" / "best.ckpt")
+    return change
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "named"),
     [
-        (lambda folder: (folder / "predictions.parquet").unlink(), "does not exist"),
-        (lambda folder: (folder / "predictions.parquet").write_bytes(b"no"), "is no readable Parquet file"),
-        (changed_config, "the beats that are here have the fingerprint"),
-        (garbled_config, "lacks or garbles 'dataset'"),
-        (lambda folder: [shutil.rmtree(folder / name) for name in ("checkpoints", ".hydra")], "no checkpoints/best"),
+        (lambda folder: (folder / "predictions.parquet").unlink(), "predictions.parquet"),
+        (lambda folder: (folder / "predictions.parquet").write_bytes(b"no"), "predictions.parquet"),
+        (lambda folder: (folder / "scores.json").write_text("{"), "scores.json"),
+        (changed_record(source={"seed": 7}), "fingerprint"),
+        (changed_record(dataset=None), "malformed"),
+        (changed_record(seed="${nowhere}"), "nowhere"),
     ],
 )
-def test_what_cannot_be_had_is_said_in_a_sentence(
-    damage: Callable[[Path], object], said: str, finished: Path, explain: Explain, tmp_path: Path
+def test_what_is_not_available_is_one_remark(
+    damage: Callable[[Path], object], named: str, finished: Path, explain: Explain, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(finished, tmp_path / "run")
     damage(copy)
     found = explain(copy)
     assert found.mistakes is found.saliency is found.embedding is None
-    assert len(found.remarks) == 1
-    assert found.remarks[0].startswith("No beats can be shown: ") and found.remarks[0].endswith(".")
-    assert said in found.remarks[0] and "\n" not in found.remarks[0]
+    assert len(found.remarks) == 1 and named in found.remarks[0] and "\n" not in found.remarks[0]
 
 
 @pytest.mark.real_data("mitdb")
 def test_the_beats_of_a_record_are_found_again_with_their_time(real_data_dir: Path, tmp_path: Path) -> None:
     own = ["model=majority", f"data_dir={real_data_dir}", f"cache_dir={tmp_path / 'cache'}", "split=ds1_ds2"]
     train(compose(own, output_dir=tmp_path, config_dir=CONF))
-    (tmp_path / ".hydra").mkdir()
-    (tmp_path / ".hydra" / "config.yaml").write_text(yaml_of(compose(own, output_dir=tmp_path, config_dir=CONF)))
     found = explain_run(tmp_path, cache_dir=tmp_path / "cache")
     assert found.mistakes
     assert {one.beat.true for one in found.mistakes.shown} == {"S", "V", "F", "Q"}

@@ -25,6 +25,7 @@ from hydra.core.hydra_config import HydraConfig
 from ecg_lightning.cli.train import main
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.pipeline import build as build_module
+from ecg_lightning.report.plots import plot
 from ecg_lightning.runs.predictions import read_predictions, score_predictions
 from ecg_lightning.training.classifier import BeatClassifier
 
@@ -232,7 +233,7 @@ def test_folds_and_sizes_end_with_pooled_scores_and_a_curve(
         assert not table.duplicated(["record", "sample"]).any()
     (curve,) = pooled["low_data"]
     assert [point["n_train"] for point in curve["points"]] == [20, 40]
-    assert (folder / "low_data.png").stat().st_size > 10_000
+    assert plot([folder], "low-data") == [folder / "low_data.png"] and (folder / "low_data.png").stat().st_size > 10_000
     out = capsys.readouterr().out
     summary = out[out.rindex("mi: 4 jobs") :]
     assert f"{pooled['pooled'][0]['jobs'][0]} split.fold=0 split.train_size=20" in summary

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from omegaconf import OmegaConf
 
 from ecg_lightning.data import datamodule
@@ -15,13 +14,16 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.splits import Folds, split
+from ecg_lightning.models import list_models, settings_of
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.train import train
-from ecg_lightning.training.baselines import Baseline
+from ecg_lightning.training.checkpoint import read_checkpoint
 
 CONF = Path(__file__).parents[2] / "conf"
 
-LISTS: Any = OmegaConf.to_container(OmegaConf.merge({"seed": 0}, OmegaConf.load(CONF / "split" / "ds1_ds2.yaml")), resolve=True)
+LISTS: Any = OmegaConf.to_container(
+    OmegaConf.merge(OmegaConf.load(CONF / "split" / "ds1_ds2.yaml"), {"seed": 0}), resolve=True
+)
 RECORDS = sorted(map(str, [*LISTS["train_records"], *LISTS["test_records"], *LISTS["left_out"]["paced"]]))
 
 RULES: dict[str, list[dict[str, Any]]] = {
@@ -117,9 +119,6 @@ def learnt(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         beats = like_mitbih()
         settings = {**RULES[protocol][-1], "validation_fraction": 0.2}
         folds = split(beats, **settings)
-        monkeypatch.setattr(
-            "ecg_lightning.pipeline.results.write", lambda *_, **__: None
-        )  # tables and pictures take their time
         outcomes = []
         for number, served in enumerate((beats, with_others_replaced(beats, folds))):
             folder = tmp_path / f"{number}"
@@ -135,33 +134,29 @@ def learnt(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 @pytest.mark.parametrize("protocol", RULES)
 @pytest.mark.parametrize("augmentation", ["light", "smote"])
-def test_weights_and_the_correction_of_priors_follow_from_training_beats_alone(
-    protocol: str, augmentation: str, learnt: Callable[..., list[Any]]
+@pytest.mark.parametrize("model", ["cnet", "logistic_regression"])
+def test_resampling_and_class_counts_follow_from_training_beats_alone(
+    protocol: str, model: str, augmentation: str, learnt: Callable[..., list[Any]]
 ) -> None:
-    """To the bit: resampling, drawing, transforms, class counts and loss have seen nothing else."""
-
-    def look(folder: Path) -> Any:
-        checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-        return checkpoint["state_dict"], checkpoint["hyper_parameters"]["class_counts"]
-
-    (weights, counts), (again, counted_again) = learnt(protocol, f"augmentation={augmentation}", look=look)
-    assert counts == counted_again and counts["training"] != counts["drawn"]
+    """To the bit: resampling, sampling, transforms, class counts and loss have seen nothing else."""
+    quick = ["model.max_iter=5"] * (model == "logistic_regression")
+    (weights, counts), (again, counted_again) = learnt(
+        protocol, f"augmentation={augmentation}", f"model={model}", *quick, look=all_that_was_learnt
+    )
+    assert counts == counted_again and (model != "cnet" or counts["training"] != counts["drawn"])
     assert weights.keys() == again.keys() and all(weights[name].equal(again[name]) for name in weights)
 
 
-@pytest.mark.parametrize("protocol", RULES)
-@pytest.mark.parametrize("name", ["logistic_regression", "gradient_boosting"])
-def test_a_baseline_follows_from_training_beats_alone(
-    protocol: str, name: str, learnt: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[Baseline] = []
-    # Kept as it is made, to be asked of the same beats both times.
-    monkeypatch.setattr(
-        "ecg_lightning.pipeline.train.Baseline",
-        lambda *args, **named: made.append(Baseline(*args, **named)) or made[-1],
-    )
-    learnt(protocol, f"model={name}", "model.max_iter=5", look=Path.exists)
-    asked = like_mitbih(seed=3)
-    first, second = (one.probabilities(asked) for one in made)
-    assert np.ptp(first, axis=0).max() > 0.01
-    np.testing.assert_array_equal(first, second)
+@pytest.mark.parametrize("model", list_models())
+def test_every_model_follows_from_training_beats_alone(model: str, learnt: Callable[..., list[Any]]) -> None:
+    """To the bit, whatever the validation and test beats are."""
+    quick = ["model.max_iter=5"] * ("max_iter" in settings_of(model))
+    (weights, _), (again, _) = learnt("patient", f"model={model}", *quick, look=all_that_was_learnt)
+    assert weights.keys() == again.keys() and all(weights[name].equal(again[name]) for name in weights)
+
+
+def all_that_was_learnt(folder: Path) -> Any:
+    """Arrays of the last checkpoint, which validation has not chosen, and the counts of classes behind the loss."""
+    last = folder / "checkpoints" / "last.ckpt"
+    checkpoint = read_checkpoint(last if last.exists() else folder)
+    return checkpoint.weights, checkpoint.require().get("class_counts")

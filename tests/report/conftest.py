@@ -27,8 +27,8 @@ MakeRun = Callable[..., Path]
 def make_run(tmp_path: Path, make_record: Callable[..., RunRecord]) -> MakeRun:
     """Leave the folder of a finished run, tested on 1,200 beats of 12 patients; keywords go into its record.
 
-    Runs of equal `task` and `fold` were tested on the same beats; `skill` is how far the true class stands out; `lacking`
-    is a class without test beats.
+    Runs of equal `task` and `fold` were tested on the same beats; `skill` is how far the true class stands out;
+    `lacking` is a class without test beats.
     """
 
     def make(
@@ -43,8 +43,8 @@ def make_run(tmp_path: Path, make_record: Callable[..., RunRecord]) -> MakeRun:
             labels[labels == classes.index(lacking)] = int(lacking == classes[0])
         patients = np.array([f"{100 + at}" for at in rng.integers(12, size=n)])
         beats = Beats(
-            signals=np.ones((n, 1, 4), dtype=np.float32), lengths=np.full(n, 4), labels=labels, classes=classes, fs=125.0,
-            lead_names=("MLII",), patients=patients, records=np.where(patients == "105", "232", patients),
+            signals=np.ones((n, 1, 4), dtype=np.float32), lengths=np.full(n, 4), labels=labels, classes=classes,
+            fs=125.0, lead_names=("MLII",), patients=patients, records=np.where(patients == "105", "232", patients),
             samples=np.arange(n) * 300 + n * 300 * (fold or 0),
         )  # fmt: skip
         noise = np.random.default_rng([seed, round(1000 * skill)])

@@ -31,7 +31,7 @@ def table() -> Table:
 
     rows = [
         Row([Cell("1"), Cell("cnet"), Cell("3 seeds"), Cell(percent(0.91), sd=percent(0.0123)), Cell(percent(0.5))]),
-        Row([Cell("2"), Cell(HOSTILE), Cell("1 seed"), Cell(percent(0.9, "test.<x>"), interval=(percent(0.8), percent(0.95))), Cell()]),
+        Row(["2", HOSTILE, "1 seed", Cell(percent(0.9, "test.<x>"), interval=(percent(0.8), percent(0.95))), Cell()]),
         Row([Cell(), Cell("cnet"), Cell("published"), Cell(percent(0.99)), Cell(percent(0.98))], mark="published"),
     ]  # fmt: skip
     sectioned = [Row(row.cells, section="context: none", mark=row.mark) for row in mark_best(columns, rows)]

@@ -1,4 +1,4 @@
-"""The pages: their numbers are those of the records, they need nothing from anywhere, and they hold what they should."""
+"""The pages: their numbers are those of the records, they need nothing from anywhere, and nothing is left out."""
 
 import re
 import shutil

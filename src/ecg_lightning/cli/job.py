@@ -110,7 +110,7 @@ class SweepSummary(Callback):
     """Ends a sweep with one table of the jobs in its folder, and a non-zero exit if one failed.
 
     Jobs that are folds of one cross-validation, repetitions with other seeds, or points of a low-data curve are also
-    put together: in further tables, in ``pooled.json`` and in ``low_data.png``.
+    put together: in further tables and in ``pooled.json``.
     """
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class SweepSummary(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the tables."""
-        from ecg_lightning.report import plots, terminal
+        from ecg_lightning.report import terminal
         from ecg_lightning.runs import aggregate
 
         folder = Path(config.hydra.sweep.dir)
@@ -137,8 +137,6 @@ class SweepSummary(Callback):
             if any(pooled.values()):
                 with atomic_write(folder / "pooled.json") as partial:
                     partial.write_text(json.dumps(pooled, indent=2) + "\n")
-            if pooled["low_data"]:
-                plots.low_data_picture(pooled["low_data"], folder / "low_data.png")
         except EcgLightningError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)

@@ -98,7 +98,7 @@ def squared_errors(labels: IntArray, probabilities: Probabilities) -> Numbers:
     The sum over the classes of (probability − truth)² (Brier, Mon. Weather Rev. 78, 1950); of two classes its half,
     which is that of the positive one alone, as in scikit-learn.
     """
-    errors: Numbers = probabilities.astype(np.float64)
+    errors: Numbers = probabilities.astype(np.float64, order="C")  # sums depend on it, in the last digit
     errors[np.arange(len(labels)), labels] -= 1
     squared: Numbers = np.einsum("nc,nc->n", errors, errors)
     return squared / 2 if probabilities.shape[1] == 2 else squared

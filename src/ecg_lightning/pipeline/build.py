@@ -19,15 +19,13 @@ from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.models import settings_of
 from ecg_lightning.pipeline.settings import Settings
 from ecg_lightning.training.checkpoint import Checkpoint, InputSpec, read_checkpoint
-from ecg_lightning.training.classifier import MONITORED, BeatClassifier
+from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
 from ecg_lightning.training.tasks import Task, get_task
 from ecg_lightning.training.trainer import check_devices, make_trainer, set_epochs
 from ecg_lightning.training.transfer import Transfer, load_weights
 
 log = logging.getLogger(__name__)
-
-FOLDS_TESTED = ("test", "validation")
 
 REQUESTS: Mapping[str, Mapping[str, Any]] = {
     "ckpt_path": {"ckpt_path": None},
@@ -80,7 +78,7 @@ def build(cfg: DictConfig) -> Experiment:
     pl.seed_everything(config["seed"], workers=True, verbose=False)
 
     kind = estimator_type(config["model"]["name"])
-    _check_choices(config, kind)
+    _refuse_unused(config, kind)
     task = get_task(config["task"]["name"])
     model = _model_settings(config)
     transfer = Transfer(**config["transfer"])
@@ -170,11 +168,8 @@ def check_classes(beats: Beats, task: Task) -> None:
         )
 
 
-def _check_choices(config: Mapping[str, Any], kind: type[Estimator]) -> None:
-    """Refuse what Hydra accepts because it is no group, and what this kind of model cannot do."""
-    for key, choices in (("tested", FOLDS_TESTED), ("monitor", MONITORED)):
-        if config[key] not in choices:
-            raise ConfigError(f"{key}={config[key]}: choose one of {', '.join(choices)}")
+def _refuse_unused(config: Mapping[str, Any], kind: type[Estimator]) -> None:
+    """Refuse what is asked for and this kind of model cannot do; say what it passes over."""
     name = config["model"]["name"]
     for part, neutral in REQUESTS.items():
         for setting, nothing in neutral.items():

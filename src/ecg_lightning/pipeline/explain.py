@@ -22,6 +22,9 @@ from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import read_checkpoint
 from ecg_lightning.training.estimator import NetworkEstimator, SklearnEstimator, load_estimator
 
+OF_A_JOB = ("transfer", "callbacks", "logger", "output_dir", "ckpt_path", "hydra")
+"""Parts of a configuration that beats do not depend on, and that only a job of Hydra can resolve."""
+
 SMALLEST = 1e-7
 """Probability below which an embedding by probabilities does not look."""
 
@@ -149,9 +152,9 @@ def beats_of_run(
 
 
 def _config(folder: Path, record: RunRecord) -> Mapping[str, Any]:
-    """The configuration of a record in plain values, interpolations resolved."""
+    """What the configuration of a record states of beats, in plain values, interpolations resolved."""
     try:
-        config = OmegaConf.create({**record.config, "output_dir": str(folder)})  # only a job of Hydra can tell its own
+        config = OmegaConf.create({key: value for key, value in record.config.items() if key not in OF_A_JOB})
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except Exception as error:  # whatever a malformed configuration makes the parser raise
         raise DataError(f"{folder / RECORD} holds no configuration of a run: {_reason(error)}") from error

@@ -14,7 +14,7 @@ from ecg_lightning.explain.embedding import Embedding
 from ecg_lightning.explain.mistakes import Mistake, Mistakes, ShownBeat
 from ecg_lightning.explain.saliency import BeatSaliency, ClassSaliency, Saliency
 from ecg_lightning.pipeline.explain import Explanation
-from ecg_lightning.report.cells import MINUS, Cell, Column, Number, Row, Table, clean
+from ecg_lightning.report.cells import MINUS, Column, Number, Row, Table, clean
 from ecg_lightning.report.page import columns, join, note
 from ecg_lightning.report.render import html
 
@@ -46,7 +46,7 @@ Leads = Sequence[Sequence[float]]
 
 
 def mistakes(found: Mistakes, about: Explanation) -> Markup:
-    """The most confident errors, drawn on ECG paper; `about` knows sampling rate, leads and scaling of the beats."""
+    """The most confident errors, drawn on ECG paper; `about` has the rate, leads and scaling of the beats."""
     if not found.n:
         return Markup("<p>None of {} beats is predicted wrong.</p>").format(f"{found.n_beats:,}")
     kinds = ", ".join(f"{true} predicted as {predicted} {n:,}" for true, predicted, n in found.pairs)
@@ -78,9 +78,9 @@ def saliency(found: Saliency, about: Explanation) -> Markup:
         Markup('<p class="beat-verdict">{}</p>').format(found.verdict),
         note(
             how.get(found.method, f"Method: {found.method}."),
-            "The wider the trace, the larger the contribution, each picture on its own scale. In colour, and areas above: "
-            "for the class; in the colour of the text, and areas below: against it. Below each: a model without training; "
-            "what looks the same in both does not come from training.",
+            "The wider the trace, the larger the contribution, each picture on its own scale. In colour, and areas "
+            "above: for the class; in the colour of the text, and areas below: against it. Below each: a model without "
+            "training; what looks the same in both does not come from training.",
             HEIGHTS[about.scaling], _r_peak(about), _synthetic(about),
         ),
         *(_class_saliency(one, found, about) for one in found.classes),
@@ -197,7 +197,7 @@ def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
     )  # fmt: skip
     heads = [Column("context (0 is usual)", text=True), Column("value"), Column("contribution")]
     rows = [
-        Row([Cell(share.name), *(Cell(Number(value, 2, signed=True)) for value in (share.value, share.attribution))])
+        Row([share.name, *(Number(value, 2, signed=True) for value in (share.value, share.attribution))])
         for share in one.context
     ]
     return _card(

@@ -104,12 +104,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: a cell for each column, the section it stands in, and what it is."""
+    """A row: a cell (or its content) for each column, the section it stands in, and what it is."""
 
     cells: Sequence[Cell]
-    _: KW_ONLY
-    section: str = ""
-    mark: Mark = ""
+    section: str
+    mark: Mark
+
+    def __init__(self, cells: Iterable[Cell | Number | str], *, section: str = "", mark: Mark = "") -> None:
+        wrapped = tuple(one if isinstance(one, Cell) else Cell(one) for one in cells)
+        for name, value in (("cells", wrapped), ("section", section), ("mark", mark)):
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -168,9 +172,8 @@ def mark_best(columns: Sequence[Column], rows: Iterable[Row]) -> list[Row]:
 
     def marked(row: Row) -> Row:
         pairs = zip(row.cells, tops, strict=True)
-        return replace(
-            row, cells=[replace(cell, mark="best") if top and str(cell.content) == top else cell for cell, top in pairs]
-        )
+        cells = (replace(cell, mark="best") if top and str(cell.content) == top else cell for cell, top in pairs)
+        return Row(cells, section=row.section)
 
     return [marked(row) if tops and not row.mark else row for row in rows]
 

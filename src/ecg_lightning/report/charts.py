@@ -142,15 +142,12 @@ def panel(
     return _drawing(title, description, parts, height=height, width=width)
 
 
-def dots(
-    rows: Sequence[Dot], *, title: str, description: str, x: str, left: float = 74, row_height: float = 26
-) -> Markup:
+def dots(rows: Sequence[Dot], *, title: str, x: str, left: float = 74, row_height: float = 26) -> Markup:
     """Fractions as dots with intervals as bars, a row each, in percent; their references as diamonds.
 
     Args:
         rows: from above.
         title: of the drawing, for those who do not see it.
-        description: likewise.
         x: the name of the axis.
         left: room for the names.
         row_height: of each row.
@@ -174,16 +171,16 @@ def dots(
             parts.append(f'<path d="M{at:.1f} {y - 5.5:.1f} l4.5 5.5 l-4.5 5.5 l-4.5 -5.5 Z" class="diamond"/>')
         for at, words in ((x0 - 8, row.name), (WIDTH, f"{100 * row.value:.1f}")):
             parts.append(_text(at, y + 4, words, anchor="end"))
+    description = "; ".join(f"{row.name} {100 * row.value:.1f} %" for row in rows)
     return _drawing(title, description, parts, height=height)
 
 
-def bars(rows: Sequence[Bar], *, title: str, description: str, longest: float, left: float = 62) -> Markup:
+def bars(rows: Sequence[Bar], *, title: str, longest: float, left: float = 62) -> Markup:
     """Bars of several parts, a row each.
 
     Args:
         rows: from above.
         title: of the drawing, for those who do not see it.
-        description: likewise.
         longest: length that fills the width.
         left: room for the names.
     """
@@ -196,6 +193,7 @@ def bars(rows: Sequence[Bar], *, title: str, description: str, longest: float, l
             parts += [f'<rect x="{x:.1f}" {size} class="block {escape(look)}"/>'] * bool(length)
             x += scale * length
         parts += [_text(left - 6, y + 12, row.name, anchor="end"), _text(x + 5, y + 12, row.words, "axis")]
+    description = "; ".join(f"{row.name}: {row.words}" for row in rows)
     return _drawing(title, description, parts, height=row_height * max(1, len(rows)) + 4)
 
 

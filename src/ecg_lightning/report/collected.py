@@ -94,7 +94,7 @@ def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
     rows: list[Row] = []
 
     def add(kind: str, section: str, network: str, mode: str, cells: list[Cell], number: str = "") -> None:
-        labels = [Cell(number), Cell(network), *[Cell(mode)] * weights, Cell(kind)]
+        labels = [number, network, *[mode] * weights, kind]
         mark: Any = {NOT_RUN: "missing", "published": "published", "printed": "published"}.get(kind, "")
         rows.append(Row([*labels, *cells], section=section, mark=mark))
 

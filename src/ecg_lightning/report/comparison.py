@@ -5,7 +5,6 @@ from typing import Any
 
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, dig, of_class
 from ecg_lightning.report.cells import NONE, Cell, Column, Note, Number, Row, Section, Table
-from ecg_lightning.report.tables import SYNTHETIC_WARNING
 
 
 def difference(metric: Metric, one: Mapping[str, Any], digits: int | None = None) -> Cell:
@@ -49,33 +48,18 @@ def compare_section(answer: Mapping[str, Any]) -> Section:
         if one is None:
             continue
         cell = difference(metric, one)
-        numbers = [Cell(Number(one[side], metric.digits, factor=metric.scale)) for side in ("first", "second")]
-        ends = " to ".join(map(str, cell.interval)) if cell.interval else NONE
-        p = p_value(one["p"]) if cell.interval else NONE
-        rows.append(
-            Row([Cell(metric.label), *numbers, Cell(cell.content), Cell(ends), Cell(p)])
-            if cell.mark != "significant"
-            else Row(
-                [
-                    Cell(one, mark="significant")
-                    for one in (metric.label, *(n.content for n in numbers), cell.content, ends, p)
-                ]
-            )
-        )
+        sides = (Number(one[side], metric.digits, factor=metric.scale) for side in ("first", "second"))
+        ends, p = (" to ".join(map(str, cell.interval)), p_value(one["p"])) if cell.interval else (NONE, NONE)
+        contents = (metric.label, *sides, cell.content, ends, p)
+        rows.append(Row([Cell(content, mark=cell.mark) for content in contents]))
     legend = []
-    for side in ("first", "second"):
-        about = answer[side]
+    for about in (answer["first"], answer["second"]):
         text = ", ".join(str(part) for part in (about.get("model"), about["path"]) if part)
-        legend.append(
-            Note(
-                text + " SYNTHETIC BEATS" * bool(about.get("synthetic")),
-                "caution" if about.get("synthetic") else "plain",
-            )
-        )
+        synthetic = bool(about.get("synthetic"))
+        legend.append(Note(text + " SYNTHETIC BEATS" * synthetic, "caution" if synthetic else "plain"))
     protocol = answer["first"].get("protocol")
     notes = [Note(f"Split {protocol}.")] if protocol else []
     notes += [Note(note) for note in bootstrap_notes(answer)]
-    notes += [Note(SYNTHETIC_WARNING, "warning")] * any(answer[side].get("synthetic") for side in ("first", "second"))
     title = f"1 minus 2, on the same {answer['n']:,} test beats, in percent"
     return Section(title=title, tables=[Table(columns=columns, rows=rows)], legend=legend, notes=notes)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ecg_lightning.metrics.catalogue import metric_at
-from ecg_lightning.report.cells import Cell, Column, Note, Row, Section, Table
+from ecg_lightning.report.cells import Column, Note, Row, Section, Table
 from ecg_lightning.report.tables import SYNTHETIC_WARNING
 
 SHOWN = ("macro_f1", "accuracy", "specificity", "auroc", "loss")
@@ -28,7 +28,7 @@ def description_section(description: Mapping[str, Any]) -> Section:
     facts += [("", _phrase(network["settings"]))] if network["settings"] else []
     facts += _facts(description) if task else []
     columns = [Column("", text=True), Column("", text=True, wrap=True)]
-    about = Table(columns=columns, rows=[Row([Cell(name), Cell(text)]) for name, text in facts], header=False)
+    about = Table(columns=columns, rows=list(map(Row, facts)), header=False)
     synthetic = bool(task) and description["data"]["synthetic"]
     return Section(
         tables=[about, _layers(description["layers"], network)], notes=[Note(SYNTHETIC_WARNING, "warning")] * synthetic
@@ -44,7 +44,7 @@ def difference_section(comparison: Mapping[str, Any]) -> Section:
         if section == "scores" and not _is_shown(rest):
             continue
         texts = ["; ".join(map(_origin, value or [])) if key == "chain" else _value(value) for value in values]
-        rows.append(Row([Cell(key.removeprefix("scores.")), *map(Cell, texts)]))
+        rows.append(Row([key.removeprefix("scores."), *texts]))
     if rows:
         columns = [Column("difference", text=True), *(Column(n, text=True, wrap=True) for n in ("1", "2"))]
         tables.append(Table(columns=columns, rows=rows))
@@ -55,13 +55,11 @@ def difference_section(comparison: Mapping[str, Any]) -> Section:
     if others:
         columns = [Column("weights of", text=True), Column("state", text=True)]
         columns += [Column(f"{name} difference", head=f"{name}\ndifference") for name in ("relative", "largest")]
-        rows = [
-            Row([
-                Cell(layer["name"]), Cell(layer["state"]),
-                *(Cell(f"{layer[key]:.2g}" if layer.get(key) is not None else "") for key in ("relative", "largest")),
-            ])
-            for layer in others
-        ]  # fmt: skip
+        rows = []
+        for layer in others:
+            values = (layer.get(key) for key in ("relative", "largest"))
+            shown = ("" if value is None else f"{value:.2g}" for value in values)
+            rows.append(Row([layer["name"], layer["state"], *shown]))
         tables.append(Table(columns=columns, rows=rows))
     if equal:
         notes.append(Note(f"Bit for bit equal: {', '.join(equal) if others else 'all layers'}.", "plain"))
@@ -149,12 +147,10 @@ def _layers(layers: Iterable[Mapping[str, Any]], network: Mapping[str, Any]) -> 
     for layer in layers:
         shapes = layer["shapes"]
         shape = "×".join(map(str, shapes["weight"])) if "weight" in shapes else f"{len(shapes)} tensors"
-        state = [Cell("frozen" if layer["frozen"] else "")] * bool(network["n_frozen"])
-        rows.append(
-            Row([Cell(layer["name"]), Cell(shape), Cell(layer["part"]), *state, Cell(f"{layer['n_parameters']:,}")])
-        )
-    blank = [Cell("")] * (len(columns) - 2)
-    rows.append(Row([Cell("all"), *blank, Cell(f"{network['n_parameters']:,}")], mark="total"))
+        state = ["frozen" if layer["frozen"] else ""] * bool(network["n_frozen"])
+        rows.append(Row([layer["name"], shape, layer["part"], *state, f"{layer['n_parameters']:,}"]))
+    blank = [""] * (len(columns) - 2)
+    rows.append(Row(["all", *blank, f"{network['n_parameters']:,}"], mark="total"))
     return Table(columns=columns, rows=rows)
 
 

@@ -234,7 +234,7 @@ UNITS = {
 
 
 def augmentation_picture(preview: "Preview", path: Path) -> None:
-    """Draw training beats before and after augmentation, a row of panels a class; a line ends, in a dot, with its beat."""
+    """Draw training beats before and after augmentation, a row of panels a class; a line ends where its beat does."""
     rows, seconds = preview.rows, preview.length / preview.fs
     n_columns = max(len(panels) for panels in rows.values())
     width = max(2.9 * n_columns, 5.8)

@@ -1,6 +1,7 @@
 """The page of one run, from what is in its folder."""
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
         subtitle=f"{TASKS.get(record.task, record.task)} {tested}",
         warning=SYNTHETIC_WARNING if record.synthetic else "",
         parts=parts,
-        origin="From the files of the run. Every number stands in scores.json, under the name that its element carries.",
+        origin="From the files of the run. Every number is in scores.json, under the name that its element carries.",
     )
 
 
@@ -133,16 +134,11 @@ def _about(record: RunRecord, f: Numbers) -> Iterator[tuple[str, Any]]:
     symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in AAMI_SYMBOLS.items())
     yield "classes", f"{record.class_map} ({symbols})" if record.task == "arrhythmia" else record.class_map
     yield "context", record.context.phrase()
-    network = Markup("{}, {} parameters").format(record.model, f.number("n_parameters"))
-    yield (
-        "model",
-        f"{record.model}, a baseline" if record.baseline else network if record.n_parameters else record.model,
-    )
+    parameters = Markup(", {} parameters").format(f.number("n_parameters")) if record.n_parameters else ""
+    yield "model", Markup("{}{}{}").format(record.model, ", a baseline" * record.baseline, parameters)
     if not record.baseline:
-        yield (
-            "weights",
-            "random initialisation" if record.transfer == "none" else f"pretrained, transfer {record.transfer}",
-        )
+        transfer = f"pretrained, transfer {record.transfer}"
+        yield "weights", "random initialisation" if record.transfer == "none" else transfer
     settings = (("augmentation", record.augmentation), ("resampling", record.resampling), ("loss", record.loss))
     yield "training", ", ".join(f"{name} {value}" for name, value in settings if value)
     if record.epochs:
@@ -170,15 +166,9 @@ def _reproduce(record: RunRecord, folder: Path) -> Markup:
         ("checkpoint", record.checkpoint and code(record.checkpoint)),
         ("folder", code(folder.absolute().name)),
     ]
-    command = " ".join(["python train.py", *map(_quoted, record.overrides)])
+    command = shlex.join(["ecg-lightning", "train", *record.overrides])
     shown = Markup("<pre><code>{}</code></pre>").format(command) if record.kind == "run" else ""
     return join(shown, definitions(pair for pair in pairs if pair[1]))
-
-
-def _quoted(override: str) -> str:
-    import shlex
-
-    return shlex.quote(override)
 
 
 # Metrics
@@ -227,8 +217,7 @@ def _f1_chart(record: RunRecord, f: Numbers) -> Markup:
         for at, (name, metric, reference) in enumerate(metrics)
         if f.value(metric.place) is not None
     ]  # fmt: skip
-    words = "; ".join(f"{row.name} {100 * row.value:.1f}" for row in rows)
-    return charts.dots(rows, title="F1 of each class", description=f"In percent: {words}.", x="percent")
+    return charts.dots(rows, title="F1 of each class", x="percent")
 
 
 def _share(share: float) -> str:
@@ -251,14 +240,7 @@ def _confusion(record: RunRecord, f: Numbers) -> Markup:
     title = "True class (rows) by predicted class (columns): percent of the row, and beats"
     matrix = Table(title=title, columns=[Column("true", text=True), *names], rows=rows)
     frequent = [
-        Row(
-            [
-                Cell(classes[i], swatch=i),
-                Cell(classes[j]),
-                Cell(f.number(f"test.confusion.{i}.{j}")),
-                Cell(_share(share)),
-            ]
-        )
+        Row([Cell(classes[i], swatch=i), classes[j], f.number(f"test.confusion.{i}.{j}"), _share(share)])
         for _, i, j, share in sorted(errors)[:MOST_FREQUENT]
     ]
     heads = [Column("true", text=True), Column("predicted", text=True), Column("beats"), Column("% of class")]
@@ -326,9 +308,7 @@ def _calibration(record: RunRecord, f: Numbers) -> Markup:
         )
         for one in reversed(bins)
     ]  # fmt: skip
-    words = "; ".join(f"{row.name}: {row.words}" for row in rows)
-    most = max(one["beats"] for one in bins)
-    counts = charts.bars(rows, title="Beats by confidence", description=words, longest=most, left=66)
+    counts = charts.bars(rows, title="Beats by confidence", longest=max(one["beats"] for one in bins), left=66)
 
     confidence, accuracy = mean_confidence(record), record.test["accuracy"]
     how = "calibrated on average"
@@ -374,12 +354,10 @@ def _records(record: RunRecord, f: Numbers, table: "pd.DataFrame | None") -> Mar
     ]  # fmt: skip
     half = (len(rows) + 1) // 2 if len(rows) > 12 else len(rows)
     left = min(14 + 6.4 * max(len(row.name) for row in rows), 110)
-    drawn = []
-    for part in filter(None, (rows[:half], rows[half:])):
-        words = "; ".join(f"{row.name}: {row.words}" for row in part)
-        drawn.append(
-            figure(charts.bars(part, title="Errors by record", description=words, longest=worst[0].total, left=left))
-        )
+    drawn = [
+        figure(charts.bars(part, title="Errors by record", longest=worst[0].total, left=left))
+        for part in filter(None, (rows[:half], rows[half:]))
+    ]
     upto = np.cumsum([one.total for one in errors])
     text = f"Errors in each record by true class, the record with most errors first. {total:,} errors"
     text += f", half of them in {int((2 * upto < total).sum()) + 1} of {len(errors)} records."
@@ -404,11 +382,11 @@ def _by_record(f: Numbers) -> Markup:
     for name in ("V", "S"):
         heads += [Column(f"{name} {short}", group=name, short=short) for short in ("Se", "+P", "TP", "FN", "FP")]
     for i, one in enumerate(per_record):
-        cells = [Cell(one["record"])]
+        cells: list[Number | str] = [one["record"]]
         for name in ("V", "S"):
             place = f"test.ec57.per_record.{i}.{name}"
-            cells += [Cell(f.percent(f"{place}.{key}", 1)) for key in ("sensitivity", "positive_predictivity")]
-            cells += [Cell(f.number(f"{place}.{count}")) for count in ("tp", "fn", "fp")]
+            cells += [f.percent(f"{place}.{key}", 1) for key in ("sensitivity", "positive_predictivity")]
+            cells += [f.number(f"{place}.{count}") for count in ("tp", "fn", "fp")]
         rows.append(Row(cells))
     table = html(Table(columns=heads, rows=rows), "V and S by record")
     return Markup("<details><summary>V and S by record (EC57)</summary>{}</details>").format(table)

@@ -277,6 +277,7 @@ def _same_split(one: Runs, other: Runs) -> tuple[Result, Result] | None:
 def _grids(entries: Sequence[Entry], classes: Sequence[str]) -> Iterator[Table]:
     names = ["macro_f1", "f1_of_macro_precision_recall", "accuracy", "balanced_accuracy", "kappa", "j_kappa"]
     grids = {"Overall, in percent": [OVERALL[name] for name in names]}
+    keys: tuple[str, ...]
     if len(classes) == 2:
         keys = ("f1", "precision", "recall", "specificity", "auroc", "average_precision")
         grids[f"{classes[1]}, in percent"] = [of_class(classes[1], key) for key in keys]
@@ -311,9 +312,8 @@ def _differences(first: Entry, answers: Answers, metrics: Sequence[Metric]) -> M
     rows = []
     for name, answer in answers.items():
         found = [(metric, dig(answer["differences"], metric.key)) for metric in metrics]
-        rows.append(
-            Row([Cell(name), *(Cell() if one is None else difference(metric, one, 1) for metric, one in found)])
-        )
+        cells = (Cell() if one is None else difference(metric, one, 1) for metric, one in found)
+        rows.append(Row([name, *cells]))
     heads = [Column("minus", text=True, wrap=True), *(Column(name_of(metric)) for metric in metrics)]
     title = f"{first.name} minus …"
     text = [f"Points of percent, {first.name} minus the other, on the same test beats."]
@@ -341,10 +341,10 @@ def _runs(runs: Sequence[Run], output: Path) -> Table:
         link = own.is_file() and own.resolve() != output.resolve()
         about = " ".join(record.overrides) or record.model
         address = quote(Path(relpath(own, output.parent)).as_posix()) if link else ""
-        cells = [Cell(run.folder.name, below=about, link=address), Cell(str(record.seed))]
-        cells += [Cell(f.number("n.train")), Cell(f.number(f"n.{record.fold}")), Cell(f.number("epochs"))]
-        cells += [Cell(f.percent("val.macro_f1")), Cell(f.percent("test.macro_f1"))]
-        rows.append(Row([*cells, Cell(NONE if record.wall_s is None else duration(record.wall_s))]))
+        name, time = Cell(run.folder.name, below=about, link=address), record.wall_s
+        sizes = f.number("n.train"), f.number(f"n.{record.fold}"), f.number("epochs")
+        scores = f.percent("val.macro_f1"), f.percent("test.macro_f1")
+        rows.append(Row([name, str(record.seed), *sizes, *scores, NONE if time is None else duration(time)]))
     return Table(columns=heads, rows=rows)
 
 
@@ -363,10 +363,8 @@ def _chart(entries: Sequence[Entry]) -> Markup:
                 look="quiet" if entry.row.is_baseline else "accent",
             )
         )  # fmt: skip
-    words = "; ".join(f"{entry.name} {100 * row.value:.1f}" for entry, row in zip(entries, rows, strict=True))
     left = 16 + 6.3 * max(len(row.name) for row in rows)
-    title, description = "Macro-F1 of the runs", f"In percent: {words}."
-    return charts.dots(rows, title=title, description=description, x="macro-F1, %", left=left, row_height=22)
+    return charts.dots(rows, title="Macro-F1 of the runs", x="macro-F1, %", left=left, row_height=22)
 
 
 def _low_data(runs: Sequence[Run]) -> Iterator[Markup]:

@@ -128,9 +128,9 @@ def ec57(numbers: Numbers) -> Table | None:
         for name in ("V", "S"):
             place = f"test.ec57.{'without_232.' * without}{name}"
             if numbers.value(place):
-                cells = [Cell(f"{name} without 232" if without else name)]
-                cells += [numbers.cell(of_ec57(name, metric, without=without)) for metric in metrics]
-                rows.append(Row([*cells, *(Cell(numbers.number(f"{place}.{count.lower()}")) for count in COUNTS)]))
+                cells = [numbers.cell(of_ec57(name, metric, without=without)) for metric in metrics]
+                counts = (numbers.number(f"{place}.{count.lower()}") for count in COUNTS)
+                rows.append(Row([f"{name} without 232" if without else name, *cells, *counts]))
     return Table(title="Ectopic beats as counted by ANSI/AAMI EC57, gross", columns=columns, rows=rows)
 
 
@@ -218,9 +218,9 @@ def _jobs(runs: Mapping[str, RunRecord]) -> Section:
     rows = []
     for number, (_, record) in enumerate(ordered, start=1):
         numbers = Numbers(record.plain())
-        cells = [Cell(str(number)), Cell(record.model), Cell(numbers.percent("val.macro_f1"))]
-        cells += [Cell(numbers.metric(metric)) for metric in metrics]
-        rows.append(Row([*cells, Cell(NONE if record.wall_s is None else duration(record.wall_s))]))
+        time = NONE if record.wall_s is None else duration(record.wall_s)
+        scores = numbers.percent("val.macro_f1"), *map(numbers.metric, metrics)
+        rows.append(Row([str(number), record.model, *scores, time]))
     title = f"{some.task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent"
     title += "" if tested else " on validation; the test beats are not used"
     legend = [
@@ -287,20 +287,18 @@ def _spread(title: str, entries: Sequence[Mapping[str, Any]], note: str) -> Sect
     rows: list[Row] = []
     legend = []
     for number, entry in enumerate(entries, start=1):
-        lead = [Cell(str(number)), Cell(entry["model"])]
+        lead = [str(number), entry["model"]]
         repeats = entry.get("seeds", entry["folds"])
         if "test" in entry:
-            of_all = Numbers(entry)
-            cells = [Cell(of_all.metric(metric)) for metric in metrics]
-            rows.append(Row([*lead, Cell(f"{len(repeats)} folds pooled"), *cells]))
-            lead = [Cell(""), Cell("")]
+            rows.append(Row([*lead, f"{len(repeats)} folds pooled", *map(Numbers(entry).metric, metrics)]))
+            lead = ["", ""]
         mean, sd = Numbers({"test": entry["mean"]}), Numbers({"test": entry["sd"]})
         cells = [
             Cell(mean.metric(metric), sd=spread if isinstance(spread := sd.metric(metric), Number) else None)
             for metric in metrics
         ]
         name = f"mean, {len(repeats)} seeds" if "seeds" in entry else "mean of folds"
-        rows.append(Row([*lead, Cell(name), *cells]))
+        rows.append(Row([*lead, name, *cells]))
         missing = sorted(set(range(entry["n_folds"] or 0)) - set(entry["folds"]))
         n_train = entry["n"]["train"] if "n" in entry else entry["n_train"]
         text = (

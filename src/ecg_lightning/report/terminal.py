@@ -1,5 +1,6 @@
 """What training and sweeps print."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ecg_lightning.report import render
-from ecg_lightning.report.cells import Cell, Column, Row, Section, Table
+from ecg_lightning.report.cells import Column, Row, Section, Table
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
 from ecg_lightning.runs.schema import RunRecord
 
@@ -52,12 +53,8 @@ def transfer_section(model: "BeatModel", transfer: "Transfer", origin: Mapping[s
         later = f"after epoch {transfer.frozen_epochs}" if transfer.mode == "finetune" and frozen else "frozen"
         rate = f"rate × {transfer.backbone_lr:g}" if not model.is_head(part) and transfer.backbone_lr != 1 else "yes"
         learning += n if learns else 0
-        rows.append(
-            Row([Cell(part), Cell("loaded" if loaded else "new"), Cell(rate if learns else later), Cell(f"{n:,}")])
-        )
-    rows.append(
-        Row([Cell("all"), Cell(""), Cell(f"{learning:,} weights"), Cell(f"{model.n_parameters:,}")], mark="total")
-    )
+        rows.append(Row([part, "loaded" if loaded else "new", rate if learns else later, f"{n:,}"]))
+    rows.append(Row(["all", "", f"{learning:,} weights", f"{model.n_parameters:,}"], mark="total"))
     trained = f", trained on {origin['task']}" if "task" in origin else ""
     title = f"Transfer ({transfer.mode}) from {origin['file']}{trained}"
     return Section(title=title, tables=[Table(columns=columns, rows=rows)])
@@ -82,4 +79,6 @@ def print_sweep(
         folder: where the sweep is.
     """
     show(*sweep_sections(runs, failures), *pooled_sections(pooled))
+    if pooled["low_data"]:
+        print("Draw the curve:", shlex.join(["ecg-lightning", "plot", str(folder), "--what", "low-data"]))
     Console().print(f"Results in {folder}", soft_wrap=True, markup=False, highlight=False)

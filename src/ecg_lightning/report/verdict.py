@@ -234,8 +234,8 @@ def warnings(record: RunRecord, f: Numbers, origins: Mapping[str, Origin]) -> li
 def mean_confidence(record: RunRecord) -> float:
     """Mean probability of the predicted classes."""
     bins = record.test["reliability"]
-    total: float = sum(one["beats"] * one["confidence"] for one in bins)
-    return total / sum(one["beats"] for one in bins)
+    mean: float = sum(one["beats"] * one["confidence"] for one in bins) / sum(one["beats"] for one in bins)
+    return mean
 
 
 def _few(name: str, beats: int, origin: Origin | None) -> list[Markup]:

@@ -5,15 +5,13 @@ from typing import Any
 
 DIVIDES = {"random": "beats", "patient": "patients", "records": "records"}
 
+DS1 = "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230"
+DS2 = "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234"
 DS1_DS2 = {
     "protocol": "records",
     "name": "ds1_ds2",
-    "train_records": (
-        "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230"
-    ).split(),
-    "test_records": (
-        "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234"
-    ).split(),
+    "train_records": DS1.split(),
+    "test_records": DS2.split(),
     "left_out": {"paced": ["102", "104", "107", "217"]},
 }
 

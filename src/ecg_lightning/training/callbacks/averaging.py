@@ -42,7 +42,7 @@ class ExponentialAverage(WeightAveraging):
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Put the weights back if validation was interrupted, so that the checkpoint saved next holds the right ones."""
+        """Put the weights back if validation was interrupted, so that the next checkpoint holds the right ones."""
         if self._swapped:
             self._swap_models(pl_module)
 
