@@ -52,7 +52,6 @@ def compose(folder: Path, *more: str) -> "DictConfig":  # noqa: F821
 def cutting(folder: Path) -> Iterable[Figure]:
     """Records to beats, the first time."""
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose
 
     started = time.perf_counter()
     build(compose(folder))
@@ -79,7 +78,7 @@ def start_child(folder: Path) -> None:
     import pyarrow  # noqa: F401  # with what loading the cache imports
 
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose, quiet
+    from ecg_lightning.pipeline.config import quiet
 
     cfg = compose(folder, "trainer.max_steps=1", "+trainer.limit_val_batches=0", "+trainer.enable_checkpointing=false")
     cfg.callbacks = {}
@@ -132,7 +131,6 @@ def kaggle(folder: Path) -> Iterable[Figure]:
 def resampling(folder: Path) -> Iterable[Figure]:
     """SMOTE of the training fold up to the largest class: the first time, and from the cache."""
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose
 
     build(compose(folder))  # which cuts the records
     for method, target in (("smote", 30), ("smote_tomek", 600)):
@@ -150,7 +148,6 @@ def resampling(folder: Path) -> Iterable[Figure]:
 def loader(folder: Path) -> Iterable[Figure]:
     """Batches of 256 from the datamodule alone."""
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose
 
     datamodule = build(compose(folder)).datamodule
     rates = []
@@ -170,7 +167,7 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
     from pytorch_lightning.callbacks import Callback
 
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose, quiet
+    from ecg_lightning.pipeline.config import quiet
 
     quiet()
 
@@ -236,7 +233,6 @@ def transforms(folder: Path, batches: int = 20, pairs: int = 5) -> Iterable[Figu
     import torch
 
     from ecg_lightning.pipeline.build import build
-    from ecg_lightning.pipeline.config import compose
 
     parts = build(compose(folder, "augmentation=strong", "augmentation.mixup=0.2"))
     network, task, data = parts.classifier.model, parts.classifier.task, parts.datamodule

@@ -27,11 +27,14 @@ CONTEXT = ("previous", "next", "irregularity", "correlation")
 def make_beats(n: int = 60, classes: tuple[str, ...] = AAMI_CLASSES, *, context: bool = False, **columns: Any) -> Beats:
     """Beats of random samples, padded from different places on; five records of two patients."""
     generator = np.random.default_rng(0)
-    lengths = generator.integers(60, LENGTH, (n, 1))
-    signals = generator.random((n, LENGTH)).astype(np.float32) * (np.arange(LENGTH) < lengths)
+    lengths = generator.integers(60, LENGTH, n)
+    leads = columns.pop("leads", 1)
+    signals = generator.random((n, leads, LENGTH)).astype(np.float32) * (np.arange(LENGTH) < lengths[:, None, None])
     records = np.asarray([f"r{i % 5}" for i in range(n)])
     given: dict[str, Any] = {
         "signals": signals.astype(np.float32),
+        "lengths": lengths if "signals" not in columns else np.full(n, LENGTH),
+        "lead_names": ("II", "V1")[:leads],
         "labels": np.arange(n) % len(classes),
         "records": records,
         "patients": np.asarray([f"p{i % 2}" for i in range(n)]),
@@ -46,7 +49,7 @@ def make_beats(n: int = 60, classes: tuple[str, ...] = AAMI_CLASSES, *, context:
 def certain(beats: Beats, called: list[int] | None = None, confidence: list[float] | None = None) -> np.ndarray:
     """Probabilities that name these classes, by default the true ones, with this confidence."""
     n, k = len(beats), len(beats.classes)
-    names = beats.labels if called is None else np.asarray(called)
+    names = beats.known_labels if called is None else np.asarray(called)
     sure = np.full(n, 0.9) if confidence is None else np.asarray(confidence)
     probabilities = np.tile(((1 - sure) / (k - 1))[:, None], k)
     probabilities[np.arange(n), names] = sure
@@ -66,10 +69,11 @@ def test_the_surest_mistakes_in_turns_of_kind_and_not_all_of_one_record() -> Non
     beat = found.shown[0].beat
     assert (beat.true, beat.predicted, beat.record, beat.sample, beat.seconds) == ("S", "N", "a", 360, 1.0)
     assert beat.probabilities["N"] == pytest.approx(0.99)
-    assert beat.signal == pytest.approx(beats.signals[1][: len(beat.signal)])
-    assert not beats.signals[1][len(beat.signal) :].any()
+    assert len(beat.signals) == 1 and len(beat.signals[0]) == beats.lengths[1]
+    assert beat.signals[0] == pytest.approx(beats.signals[1, 0, : beats.lengths[1]])
     # What it was mistaken for: the one N of record a that was called N.
-    assert found.shown[0].mistaken_for == pytest.approx(beats.signals[6][beats.signals[6] != 0])
+    assert found.shown[0].mistaken_for is not None
+    assert found.shown[0].mistaken_for[0] == pytest.approx(beats.signals[6, 0, : beats.lengths[6]])
     assert found.shown[3].mistaken_for is None, "record c has no N"
     # With room for all, all are shown, of record a too.
     assert sorted(one.beat.row for one in find_mistakes(beats, probabilities).shown) == [0, 1, 2, 3, 4, 5]
@@ -99,13 +103,13 @@ def test_integrated_gradients_of_a_linear_function_are_its_terms() -> None:
     assert at_baseline == pytest.approx(float(baseline @ weights + 3), rel=1e-5)
 
 
-@pytest.mark.parametrize(("task", "context"), [("arrhythmia", True), ("mi", False)])
+@pytest.mark.parametrize(("task", "context", "leads"), [("arrhythmia", True, 1), ("mi", False, 2)])
 @pytest.mark.parametrize("name", model_names())
-def test_attributions_add_up_to_the_logit_for_every_network(name: str, context: bool, task: str) -> None:
+def test_attributions_add_up_to_the_logit_for_every_network(name: str, context: bool, leads: int, task: str) -> None:
     asked = get_task(task)
-    beats = make_beats(20, asked.classes, context=context)
+    beats = make_beats(20, asked.classes, context=context, leads=leads)
     torch.manual_seed(0)
-    settings = {"length": LENGTH, "n_context": 4 * context, "dropout": 0.5}
+    settings = {"length": LENGTH, "leads": leads, "n_context": 4 * context, "dropout": 0.5}
     model = create_model(name, n_outputs=asked.n_outputs, **settings)
     model.train()  # explained in evaluation mode all the same, and left as it was
     before = copy.deepcopy(model.state_dict())
@@ -115,15 +119,16 @@ def test_attributions_add_up_to_the_logit_for_every_network(name: str, context: 
     assert [one.name for one in found.classes] == list(asked.classes)
     model.eval()
     for label, one in enumerate(of_class.beats[0] for of_class in found.classes):
-        total = sum(one.attributions) + sum(share.attribution for share in one.context)
+        total = sum(map(sum, one.attributions)) + sum(share.attribution for share in one.context)
         difference = one.logit - one.baseline
         assert total - difference == pytest.approx(one.error, abs=1e-4)
         assert abs(one.error) < 0.02 * abs(difference) + 1e-3
-        assert len(one.attributions) == len(one.fresh) == len(one.beat.signal) < LENGTH
+        for parts in (one.attributions, one.fresh, one.beat.signals):
+            assert [len(lead) for lead in parts] == [beats.lengths[one.beat.row]] * leads
         assert [share.name for share in one.context] == list(beats.context_names)
 
         row = [one.beat.row]
-        points = [torch.from_numpy(beats.signals[row])]
+        points = [torch.from_numpy(column[row]) for column in (beats.signals, beats.lengths)]
         if beats.context is not None:
             points.append(torch.from_numpy(beats.context[row]))
             assert [share.value for share in one.context] == beats.context[one.beat.row].tolist()
@@ -144,16 +149,16 @@ def taught() -> tuple[BeatModel, Beats]:
     signals = 0.3 + 0.02 * generator.standard_normal((n, LENGTH))
     signals += np.exp(-(((t - 120) / 4) ** 2)) * generator.uniform(0.5, 0.7, (n, 1))
     signals -= np.exp(-(((t - 40) / 6) ** 2)) * 0.25 * labels[:, None]
-    beats = make_beats(n, PTB_CLASSES, signals=signals.astype(np.float32), labels=labels)
+    beats = make_beats(n, PTB_CLASSES, signals=signals.astype(np.float32)[:, None], labels=labels)
     torch.manual_seed(0)
     model = create_model("cnet", n_outputs=1, length=LENGTH, channels=8)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    x, y = torch.from_numpy(beats.signals), torch.from_numpy(labels).float()
+    x, lengths, y = torch.from_numpy(beats.signals), torch.from_numpy(beats.lengths), torch.from_numpy(labels).float()
     for _ in range(60):
         optimizer.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(model(x)[:, 0], y).backward()
+        torch.nn.functional.binary_cross_entropy_with_logits(model(x, lengths)[:, 0], y).backward()
         optimizer.step()
-    assert (((model(x)[:, 0] > 0) == (y > 0.5)).float().mean()) > 0.95
+    assert (((model(x, lengths)[:, 0] > 0) == (y > 0.5)).float().mean()) > 0.95
     return model, beats
 
 
@@ -161,7 +166,7 @@ def test_a_trained_network_is_told_from_fresh_weights(taught: tuple[BeatModel, B
     model, beats = taught
     found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
     shown = found.classes[1].beats[0]
-    assert 30 < int(np.argmax(np.abs(shown.attributions))) < 50, "the dent, not the peak"
+    assert 30 < int(np.argmax(np.abs(shown.attributions[0]))) < 50, "the dent, not the peak"
     assert found.rank_correlation is not None and found.rank_correlation < 0.6
     assert found.partial_correlation is not None and found.partial_correlation < 0.3
     again = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
@@ -186,7 +191,7 @@ def test_a_class_that_was_never_recognised_has_no_beats(taught: tuple[BeatModel,
     found = explain_beats(model, get_task("mi"), beats, certain(beats, [0] * len(beats)))
     assert (found.classes[1].n_correct, found.classes[1].beats, found.classes[1].rank_correlation) == (0, [], None)
     assert len({one.beat.record for one in found.classes[0].beats}) == 3, "one of each record"
-    none = explain_beats(model, get_task("mi"), beats, certain(beats, (1 - beats.labels).tolist()))
+    none = explain_beats(model, get_task("mi"), beats, certain(beats, (1 - beats.known_labels).tolist()))
     assert none.verdict.startswith("No beat was recognised")
 
 
@@ -225,7 +230,7 @@ def test_an_embedding_tells_whether_persons_lie_together() -> None:
     shapes = generator.random((8, LENGTH))
     signals = (shapes[patients] + 0.001 * generator.random((n, LENGTH))).astype(np.float32)
     names = np.asarray([f"p{patient}" for patient in patients])
-    beats = make_beats(n, PTB_CLASSES, signals=signals, labels=patients % 2, patients=names)
+    beats = make_beats(n, PTB_CLASSES, signals=signals[:, None], labels=patients % 2, patients=names)
     torch.manual_seed(0)
     model = create_model("bilstm", n_outputs=1, length=LENGTH)
     found = embed(model, beats)

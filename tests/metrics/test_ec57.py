@@ -85,7 +85,8 @@ def test_without_records_there_is_the_gross_figure_alone() -> None:
 
 def test_a_file_of_predictions_tells_its_records(tmp_path: Path) -> None:
     beats = Beats(
-        signals=np.zeros((3, 2), dtype=np.float32), labels=np.array([1, 1, 2]), classes=AAMI_CLASSES, fs=125.0,
+        signals=np.zeros((3, 1, 2), dtype=np.float32), lengths=np.full(3, 2), lead_names=("II",),
+            labels=np.array([1, 1, 2]), classes=AAMI_CLASSES, fs=125.0,
         records=np.array(["232", "100", "100"]), samples=np.arange(3),
     )  # fmt: skip
     write_predictions(tmp_path / "predictions.parquet", beats, np.eye(5)[[1, 0, 2]])

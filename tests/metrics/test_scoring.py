@@ -210,8 +210,10 @@ def beats_of(labels: np.ndarray, classes: tuple[str, ...], *, from_records: bool
     }
     if not from_records:
         origin = {}
-    signals = np.zeros((n, 4), dtype=np.float32)
-    return Beats(signals=signals, labels=labels, classes=classes, fs=125.0, **origin)
+    signals, lengths = np.zeros((n, 1, 4), dtype=np.float32), np.full(n, 4)
+    return Beats(
+        signals=signals, lengths=lengths, lead_names=("II",), labels=labels, classes=classes, fs=125.0, **origin
+    )
 
 
 @pytest.mark.parametrize("from_records", [True, False])

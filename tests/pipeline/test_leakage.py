@@ -3,46 +3,58 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from ecg_lightning.data import datamodule
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.physionet import SAME_PERSON, PhysioNet
+from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.data.splits import DS1, DS2, PACED, SHARED, Folds, Protocol, split
-from ecg_lightning.data.windows import Cut
+from ecg_lightning.data.splits import Folds, split
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.train import train
 from ecg_lightning.training.baselines import Baseline
 
 CONF = Path(__file__).parents[2] / "conf"
 
-RULES: dict[str, list[dict[str, Any]]] = {
-    "random": [{}, {"fold": 1}],
-    "patient": [{}, *({"fold": fold} for fold in range(5)), {"train_size": 9, "train_unit": "patients"}],
-    "ds1_ds2": [{"shared_patient": where} for where in ("both", "train", "test", "neither")] + [{"train_size": 0.5}],
-}
-"""Protocol → settings that change who is where."""
+LISTS: Any = {**OmegaConf.to_container(OmegaConf.load(CONF / "split" / "ds1_ds2.yaml")), "seed": 0}
+RECORDS = sorted(map(str, [*LISTS["train_records"], *LISTS["test_records"], *LISTS["left_out"]["paced"]]))
 
-SHARED_SAID = "201 (DS1) and 202 (DS2) are one person, as published"
+RULES: dict[str, list[dict[str, Any]]] = {
+    "random": [{"protocol": "random", **changes} for changes in ({}, {"fold": 1})],
+    "patient": [
+        {"protocol": "patient", **changes}
+        for changes in ({}, *({"fold": fold} for fold in range(5)), {"train_size": 9, "train_unit": "patients"})
+    ],
+    "ds1_ds2": [
+        LISTS | changes
+        for changes in (
+            *({"shared_patients": where} for where in ("both", "train", "test", "neither")),
+            {"train_size": 0.5},
+        )
+    ],
+}
+"""``split=`` → settings that change who is where."""
 
 
 def like_mitbih(seed: int = 0) -> Beats:
     """Thirty beats of each of MIT-BIH's 48 records with context: N in all, the other classes in most."""
-    records = np.repeat(sorted([*DS1, *DS2, *PACED]), 30)
+    records = np.repeat(RECORDS, 30)
     number, place = np.arange(len(records)) // 30, np.arange(len(records)) % 6
     rng = np.random.default_rng(seed)
     return Beats(
-        signals=rng.uniform(0.01, 1, (len(records), 187)).astype(np.float32),
+        signals=rng.uniform(0.01, 1, (len(records), 1, 187)).astype(np.float32),
+        lengths=np.full(len(records), 187),
+        lead_names=("MLII",),
         labels=np.where((place > 0) & (place <= number % 5 + 1) & (place < 5), place, 0),
         classes=AAMI_CLASSES,
         fs=125.0,
         records=records,
-        patients=np.array([SAME_PERSON.get(record, record) for record in records.tolist()]),
+        patients=np.where(records == "202", "201", records),
         samples=np.arange(len(records)),
         context=rng.uniform(0.4, 1.2, (len(records), 2)).astype(np.float32),
         context_names=("previous", "next"),
@@ -54,28 +66,30 @@ def assert_nobody_crosses(beats: Beats, folds: Folds) -> None:
     assert beats.patients is not None
     sides = [set(beats.patients[rows].tolist()) for rows in folds.named().values()]
     crossing = {one for side in sides for one in side if sum(one in other for other in sides) > 1}
-    if folds.protocol.startswith("random"):
-        assert crossing and "patients on all sides" in folds.protocol
-    elif SHARED_SAID in folds.protocol:
-        assert crossing == {SAME_PERSON[SHARED[1]]} and not sides[0] & sides[1]
+    if folds.protocol.by == "beats":
+        assert crossing
+    elif folds.protocol.shared_patients == "both" and folds.protocol.shared_records:
+        assert crossing == {"201"} and not sides[0] & sides[1]
     else:
         assert not crossing
 
 
-@pytest.mark.parametrize("protocol", get_args(Protocol))
+@pytest.mark.parametrize("protocol", RULES)
 @pytest.mark.parametrize("seed", range(4))
-def test_no_patient_crosses_by_any_protocol_unless_it_says_so(protocol: Protocol, seed: int) -> None:
+def test_no_patient_crosses_by_any_protocol_unless_it_says_so(protocol: str, seed: int) -> None:
     beats = like_mitbih()
     for settings in RULES[protocol]:
-        assert_nobody_crosses(beats, split(beats, protocol, seed=seed, **settings))
+        assert_nobody_crosses(beats, split(beats, **settings | {"seed": seed}))
 
 
 @pytest.mark.real_data("mitdb")
 def test_no_patient_crosses_among_those_who_were_recorded(real_data_dir: Path) -> None:
-    beats = PhysioNet(dataset="mitbih", data_dir=real_data_dir, lead=0, recorded_fs=360, cut=Cut()).read()
-    for protocol in get_args(Protocol):
+    data: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / "mitbih.yaml"))
+    none = {"rhythm": False, "morphology": False, "before": 0.0}
+    beats = make_source({"name": "physionet"}, data, none, real_data_dir).read()
+    for protocol in RULES:
         for settings in RULES[protocol]:
-            assert_nobody_crosses(beats, split(beats, protocol, **settings))
+            assert_nobody_crosses(beats, split(beats, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +102,7 @@ def with_others_replaced(beats: Beats, folds: Folds) -> Beats:
     others = np.setdiff1d(np.arange(len(beats)), folds.train)
     changed = like_mitbih(seed=1)
     rng = np.random.default_rng(2)
-    signals, labels, context = changed.signals, beats.labels.copy(), changed.context
+    signals, labels, context = changed.signals, beats.known_labels.copy(), changed.context
     assert beats.context is not None and context is not None
     signals[folds.train], context[folds.train] = beats.signals[folds.train], beats.context[folds.train]
     labels[others] = rng.integers(5, size=len(others))
@@ -99,10 +113,10 @@ def with_others_replaced(beats: Beats, folds: Folds) -> Beats:
 def learnt(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     """Run with these overrides, and again with other beats in place of those not trained on; what both left."""
 
-    def twice(protocol: Protocol, *overrides: str, look: Callable[[Path], Any]) -> list[Any]:
+    def twice(protocol: str, *overrides: str, look: Callable[[Path], Any]) -> list[Any]:
         beats = like_mitbih()
-        settings = {"validation_fraction": 0.2, **RULES[protocol][-1]}
-        folds = split(beats, protocol, **settings)
+        settings = {**RULES[protocol][-1], "validation_fraction": 0.2}
+        folds = split(beats, **settings)
         monkeypatch.setattr(
             "ecg_lightning.pipeline.results.write", lambda *_, **__: None
         )  # tables and pictures take their time
@@ -110,7 +124,7 @@ def learnt(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         for number, served in enumerate((beats, with_others_replaced(beats, folds))):
             folder = tmp_path / f"{number}"
             monkeypatch.setattr(datamodule, "cached_beats", lambda *_, served=served: served)
-            monkeypatch.setattr(datamodule, "split", lambda *_, **__: folds)
+            monkeypatch.setattr(datamodule, "split_beats", lambda *_, **__: folds)
             small = ["source=synthetic", "trainer=cpu", "trainer.max_epochs=1", f"cache_dir={cache}", *overrides]
             train(compose([*small, f"split={protocol}"], output_dir=folder, config_dir=CONF))
             outcomes.append(look(folder))
@@ -119,10 +133,10 @@ def learnt(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     return twice
 
 
-@pytest.mark.parametrize("protocol", get_args(Protocol))
+@pytest.mark.parametrize("protocol", RULES)
 @pytest.mark.parametrize("augmentation", ["light", "smote"])
 def test_weights_and_the_correction_of_priors_follow_from_training_beats_alone(
-    protocol: Protocol, augmentation: str, learnt: Callable[..., list[Any]]
+    protocol: str, augmentation: str, learnt: Callable[..., list[Any]]
 ) -> None:
     """To the bit: resampling, drawing, transforms, class counts and loss have seen nothing else."""
 
@@ -135,10 +149,10 @@ def test_weights_and_the_correction_of_priors_follow_from_training_beats_alone(
     assert weights.keys() == again.keys() and all(weights[name].equal(again[name]) for name in weights)
 
 
-@pytest.mark.parametrize("protocol", get_args(Protocol))
+@pytest.mark.parametrize("protocol", RULES)
 @pytest.mark.parametrize("name", ["logistic_regression", "gradient_boosting"])
 def test_a_baseline_follows_from_training_beats_alone(
-    protocol: Protocol, name: str, learnt: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+    protocol: str, name: str, learnt: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Baseline] = []
     # Kept as it is made, to be asked of the same beats both times.

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.context import LIKENESS, RHYTHM
+from ecg_lightning.data.context import MORPHOLOGY, RHYTHM
 from ecg_lightning.models import model_names
 from ecg_lightning.pipeline import build as build_module
 from ecg_lightning.pipeline.build import build
@@ -110,7 +110,9 @@ def test_the_best_checkpoint_alone_predicts_the_test_beats(finished: tuple[Any, 
     datamodule = build(cfg).datamodule
     beats = datamodule.beats.select(datamodule.folds.test)
     with torch.no_grad():
-        probabilities = classifier.task.probabilities(classifier(torch.from_numpy(beats.signals)))
+        probabilities = classifier.task.probabilities(
+            classifier(*map(torch.from_numpy, (beats.signals, beats.lengths)))
+        )
     table, _ = read_predictions(folder / "predictions.parquet")
     filed = table[[f"probability_{name}" for name in beats.classes]].to_numpy()
     np.testing.assert_allclose(filed, probabilities.numpy(), atol=1e-6)
@@ -246,7 +248,7 @@ def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> No
 
 def test_the_inter_patient_experiments_ask_what_they_say(make_config: MakeConfig) -> None:
     arrhythmia, infarction = (make_config(f"experiment={name}") for name in ("inter_patient", "inter_patient_mi"))
-    assert (arrhythmia.task.name, arrhythmia.split.protocol, arrhythmia.tested) == ("arrhythmia", "ds1_ds2", "test")
+    assert (arrhythmia.task.name, arrhythmia.split.name, arrhythmia.tested) == ("arrhythmia", "ds1_ds2", "test")
     assert (infarction.task.name, infarction.split.protocol, infarction.split.n_folds) == ("mi", "patient", 5)
 
 
@@ -326,7 +328,7 @@ def test_training_stops_early_when_validation_no_longer_improves(make_config: Ma
         (["optimizer.schedule=cosine"], "no schedule 'cosine'; choose one of one_cycle, constant"),
         (["optimizer.batch_size=0"], "batch_size=0"),
         (["source.patients=1"], "patients=1"),
-        (["split.protocol=leave_one_out"], "no split 'leave_one_out'; choose random, patient or ds1_ds2"),
+        (["split.protocol=leave_one_out"], "protocol='leave_one_out'; choose random, patient or records"),
         (["augmentation=light", "+augmentation.transforms.flip={}"], "no transform 'flip'; choose of time_stretch"),
         (["ckpt_path=nowhere/last.ckpt"], "ckpt_path=nowhere/last.ckpt is not there"),
         (["monitor=val/f1"], "monitor=val/f1 .* val/macro_f1, val/accuracy, val/loss"),
@@ -400,14 +402,14 @@ def test_a_finished_run_resumed_elsewhere_is_tested_again(
 def test_every_network_runs_with_all_the_context_there_is(name: str, make_config: MakeConfig) -> None:
     cfg = make_config(f"model={name}", "context=full", "trainer.max_epochs=1", "augmentation.mixup=0.2")
     scores = train(cfg)
-    assert scores["context"] == "rhythm, likeness, 0.272 s before the R peak"
+    assert scores["context"] == "rhythm, morphology, 0.272 s before the R peak"
     told = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]
-    assert (told["length"], told["context"]) == (221, [*RHYTHM, *LIKENESS])
+    assert (told["length"], told["context"]) == (221, [*RHYTHM, *MORPHOLOGY])
 
 
 def test_without_context_the_configuration_is_what_it_was(make_config: MakeConfig) -> None:
     cfg = make_config()
-    assert "context" not in cfg.dataset and cfg.dataset.cut.before == 0 and "context" not in cfg
+    assert cfg.context == {"rhythm": False, "morphology": False, "before": 0.0}
     assert make_config("context=rr").dataset.cut == cfg.dataset.cut
 
 

@@ -41,7 +41,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         records = np.where(patients == "105", "232", patients)
         samples = np.arange(n) * 300 + n * 300 * (fold or 0)
         beats = Beats(
-            signals=np.ones((n, 4), dtype=np.float32), labels=labels, classes=classes, fs=125.0,
+            signals=np.ones((n, 1, 4), dtype=np.float32), lengths=np.full(n, 4), lead_names=("II",),
+            labels=labels, classes=classes, fs=125.0,
             patients=patients, records=records, samples=samples,
         )  # fmt: skip
         noise = np.random.default_rng([seed, round(1000 * skill)])

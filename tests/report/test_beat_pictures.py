@@ -26,10 +26,12 @@ def explanation() -> Explanation:
     """Of random beats with context, of records with a name that is no text for HTML."""
     generator = np.random.default_rng(0)
     n = 40
-    lengths = generator.integers(80, 222, (n, 1))
-    signals = generator.random((n, 221)).astype(np.float32) * (np.arange(221) < lengths)
+    lengths = generator.integers(80, 222, n)
+    signals = generator.random((n, 1, 221)).astype(np.float32) * (np.arange(221) < lengths[:, None, None])
     beats = Beats(
         signals=signals.astype(np.float32),
+        lengths=lengths,
+        lead_names=("II",),
         labels=np.arange(n) % 5,
         classes=AAMI_CLASSES,
         fs=125.0,

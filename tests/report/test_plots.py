@@ -100,7 +100,14 @@ def test_beats_of_each_class_are_drawn_even_of_a_class_with_none(tmp_path: Path)
     signals = (0.5 + 0.5 * np.sin(np.linspace(0, 9, 187) + phases)).astype(np.float32)
     signals[:, 120:] = 0
     signals[0] = 0
-    beats = Beats(signals=signals, labels=np.arange(60) % 4, classes=AAMI_CLASSES, fs=125.0)
+    beats = Beats(
+        signals=signals[:, None],
+        lengths=np.full(60, 120),
+        lead_names=("II",),
+        labels=np.arange(60) % 4,
+        classes=AAMI_CLASSES,
+        fs=125.0,
+    )
     beats_picture(beats, tmp_path / "beats.png")
     width, height = size_of_png(tmp_path / "beats.png")
     assert width > height > 400
@@ -108,12 +115,12 @@ def test_beats_of_each_class_are_drawn_even_of_a_class_with_none(tmp_path: Path)
 
 def test_augmented_beats_are_drawn_a_row_a_class_with_gaps_where_a_class_has_nothing_to_show(tmp_path: Path) -> None:
     signal = (0.5 + 0.5 * np.sin(np.linspace(0, 9, 187))).astype(np.float32)
-    signal[120:] = 0
-    silence = np.zeros(187, dtype=np.float32)
+    signal, silence = signal[:120], np.zeros(0, dtype=np.float32)
 
     def size(rows: dict[str, list[Panel]], name: str) -> tuple[int, int]:
         path = tmp_path / name
-        augmentation_picture(rows, path, fs=125, unit="mV", about=("Title", "settings " * 40), synthetic=False)
+        about = ("Title", "settings " * 40)
+        augmentation_picture(rows, path, fs=125, length=187, unit="mV", about=about, synthetic=False)
         return size_of_png(path)
 
     full = [Panel(role, [(role, signal), ("training beat", silence)]) for role in ROLES]

@@ -322,7 +322,12 @@ def test_a_report_that_fails_loses_no_run(
 ) -> None:
     scores = scores_of(make_run("one"))
     beats = Beats(
-        signals=np.ones((10, 3), dtype=np.float32), labels=np.arange(10) % 5, classes=tuple("NSVFQ"), fs=125.0
+        signals=np.ones((10, 1, 3), dtype=np.float32),
+        lengths=np.full(10, 3),
+        lead_names=("II",),
+        labels=np.arange(10) % 5,
+        classes=tuple("NSVFQ"),
+        fs=125.0,
     )
     probabilities = np.full((10, 5), 0.2, dtype=np.float32)
     scores["test"] = score_beats(beats, probabilities)

@@ -44,7 +44,8 @@ def test_intervals_and_ec57_stand_below_in_80_columns(make_scores: Make, task: s
     classes = tuple(scores["test"]["per_class"])
     raw = rng.random((400, len(classes))) + 0.8 * np.eye(len(classes))[labels]
     beats = Beats(
-        signals=np.zeros((400, 1), dtype=np.float32), labels=labels, classes=classes, fs=125.0,
+        signals=np.zeros((400, 1, 1), dtype=np.float32), lengths=np.full(400, 1), lead_names=("II",),
+            labels=labels, classes=classes, fs=125.0,
         records=np.where(np.arange(400) % 3, "232", "100"), patients=np.arange(400) % 7,
     )  # fmt: skip
     scores["test"] = score_beats(beats, raw / raw.sum(axis=1, keepdims=True), "MI" if task == "mi" else None)

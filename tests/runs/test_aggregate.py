@@ -42,7 +42,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         probabilities = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
         start = 40 * (fold or 0) if first_sample is None else first_sample
         beats = Beats(
-            signals=np.ones((40, 3), dtype=np.float32), labels=labels, classes=classes, fs=125.0,
+            signals=np.ones((40, 1, 3), dtype=np.float32), lengths=np.full(40, 3), lead_names=("II",),
+            labels=labels, classes=classes, fs=125.0,
             records=np.full(40, "r1"), patients=np.full(40, f"p{fold}"), samples=np.arange(start, start + 40),
         )  # fmt: skip
         write_predictions(folder / "predictions.parquet", beats, probabilities, positive=positive)

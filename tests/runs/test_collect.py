@@ -245,7 +245,8 @@ def test_folds_are_scored_as_one_and_missing_ones_are_named(tmp_path: Path, leav
         labels = np.arange(40) % 2
         chance = rng.random(40)
         beats = Beats(
-            signals=np.ones((40, 3), dtype=np.float32), labels=labels, classes=("normal", "MI"), fs=125.0,
+            signals=np.ones((40, 1, 3), dtype=np.float32), lengths=np.full(40, 3), lead_names=("II",),
+            labels=labels, classes=("normal", "MI"), fs=125.0,
             records=np.full(40, "r"), patients=np.arange(40).astype(str), samples=np.arange(40) + 40 * fold,
         )  # fmt: skip
         write_predictions(folder / "predictions.parquet", beats, np.stack([1 - chance, chance], axis=1), positive="MI")

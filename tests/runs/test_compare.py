@@ -37,7 +37,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             "records": (100 + patients).astype(str), "patients": patients.astype(str), "samples": np.arange(N),
         }  # fmt: skip
         beats = Beats(
-            signals=np.zeros((N, 2), dtype=np.float32), labels=labels, classes=AAMI_CLASSES, fs=125.0,
+            signals=np.zeros((N, 1, 2), dtype=np.float32), lengths=np.full(N, 2), lead_names=("II",),
+            labels=labels, classes=AAMI_CLASSES, fs=125.0,
             **(origin if known else {}),
         ).select(np.arange(N)[rows])  # fmt: skip
         file = tmp_path / name / "predictions.parquet"

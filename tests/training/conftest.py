@@ -22,7 +22,12 @@ class SomeBeats(pl.LightningDataModule):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.batches = [
-            Batch(torch.rand(8, LENGTH, generator=generator), torch.arange(8) % 2, torch.arange(8) + 8 * number)
+            Batch(
+                torch.rand(8, 1, LENGTH, generator=generator),
+                torch.full((8,), LENGTH),
+                torch.arange(8) % 2,
+                torch.arange(8) + 8 * number,
+            )
             for number in range(n_batches)
         ]
 

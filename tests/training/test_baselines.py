@@ -33,8 +33,12 @@ def some_beats(n: int = 300) -> Beats:
     labels = rng.choice(3, size=n, p=[0.6, 0.3, 0.1])
     signals = 0.5 + 0.1 * rng.random((n, 40))
     signals[:, 10] += labels
-    signals[np.arange(40) >= (20 + 5 * labels)[:, None]] = 0
-    return Beats(signals=signals.astype(np.float32), labels=labels, classes=AAMI_CLASSES, fs=125.0)
+    lengths = 20 + 5 * labels
+    signals *= np.arange(40) < lengths[:, None]
+    return Beats(
+        signals=signals.astype(np.float32)[:, None], lengths=lengths, lead_names=("II",), labels=labels,
+        classes=AAMI_CLASSES, fs=125.0,
+    )  # fmt: skip
 
 
 def with_context(beats: Beats) -> Beats:
@@ -68,15 +72,14 @@ def test_beat_length_sees_nothing_but_the_length() -> None:
     told = baseline.probabilities(beats)
     np.testing.assert_array_equal(baseline.probabilities(replace(beats, signals=others.astype(np.float32))), told)
     np.testing.assert_array_equal(baseline.probabilities(with_context(beats)), told)
-    cut = beats.signals.copy()
-    cut[:, 20:] = 0
-    assert (baseline.probabilities(replace(beats, signals=cut)).argmax(axis=1) == 0).all()
+    shorter = replace(beats, lengths=np.full(len(beats), 20))
+    assert (baseline.probabilities(shorter).argmax(axis=1) == 0).all()
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "gradient_boosting"])
 def test_what_learns_sees_the_rhythm_where_beats_come_with_it(name: str) -> None:
     """Beats that look alike, of which the interval before tells the class."""
-    beats = replace(some_beats(), signals=np.random.default_rng(2).random((300, 40)).astype(np.float32))
+    beats = replace(some_beats(), signals=np.random.default_rng(2).random((300, 1, 40)).astype(np.float32))
     early = with_context(beats)
     train, test = (early.select(np.arange(300) % 2 == side) for side in (0, 1))
 
@@ -90,11 +93,9 @@ def test_what_learns_sees_the_rhythm_where_beats_come_with_it(name: str) -> None
 
 def test_the_length_of_a_beat_counts_its_samples_before_the_padding() -> None:
     beats = some_beats()
-    alone = beats.select(np.arange(4))
-    alone.signals[0] = 0
-    alone.signals[1, 7:] = 0
+    alone = replace(beats.select(np.arange(4)), lengths=np.array([0, 7, 30, 40]))
     lengths = Baseline("beat_length", QUICK["beat_length"], beats, seed=0).seen(alone)
-    assert lengths[:, 0].tolist() == [0, 7, *(20 + 5 * alone.labels[2:])]
+    assert lengths[:, 0].tolist() == [0, 7, 30, 40]
 
 
 def test_settings_that_do_not_exist_or_make_no_sense_are_named() -> None:

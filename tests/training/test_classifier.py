@@ -113,7 +113,7 @@ def test_validation_scores_are_over_all_beats_and_not_means_of_batches(
     trainer.validate(classifier, some_beats, verbose=False)
     labels = torch.cat([batch.labels for batch in some_beats.batches])
     with torch.no_grad():
-        logits = classifier.eval()(torch.cat([batch.signals for batch in some_beats.batches]))
+        logits = classifier.eval()(*(torch.cat(column) for column in list(zip(*some_beats.batches, strict=True))[:2]))
     predicted = classifier.task.probabilities(logits).argmax(dim=1)
     scores = trainer.callback_metrics
     assert scores["val/macro_f1"].item() == pytest.approx(f1_score(labels, predicted, average="macro"))

@@ -95,10 +95,11 @@ def test_loss_stays_finite_where_half_precision_is_sure_of_itself() -> None:
 
 def test_mixed_beats_are_judged_by_both_their_labels(make_classifier: Callable[..., BeatClassifier]) -> None:
     classifier = make_classifier()
-    signals, labels, partners = torch.rand(3, 187), torch.tensor([0, 1, 2]), torch.tensor([4, 1, 0])
+    signals, lengths = torch.rand(3, 1, 187), torch.tensor([187, 100, 60])
+    labels, partners = torch.tensor([0, 1, 2]), torch.tensor([4, 1, 0])
     share = torch.tensor([0.9, 0.7, 0.5])
-    logits = classifier(signals)
+    logits = classifier(signals, lengths)
     by_hand = share * cross_entropy(logits, labels, reduction="none")
     by_hand += (1 - share) * cross_entropy(logits, partners, reduction="none")
-    mixed = classifier.training_step(MixedBatch(signals, labels, torch.arange(3), partners, share), 0)
+    mixed = classifier.training_step(MixedBatch(signals, lengths, labels, torch.arange(3), partners, share), 0)
     torch.testing.assert_close(mixed, by_hand.mean())

@@ -135,9 +135,9 @@ def test_the_older_systems_cnet_gives_the_same_logits(tmp_path: Path) -> None:
     assert model.state_dict()["blocks.4.conv2.weight"].equal(theirs["cresids.4.c2.weight"])
     model.load_state_dict(checkpoint.weights)
 
-    beats = torch.rand(4, 187, generator=torch.Generator().manual_seed(4))
+    beats = torch.rand(4, 1, 187, generator=torch.Generator().manual_seed(4))
     conv, pool = torch.nn.functional.conv1d, torch.nn.functional.max_pool1d
-    x = conv(beats[:, None], theirs["c1.weight"], theirs["c1.bias"])
+    x = conv(beats, theirs["c1.weight"], theirs["c1.bias"])
     for block in range(5):
         first, second = (
             (theirs[f"cresids.{block}.{one}.weight"], theirs[f"cresids.{block}.{one}.bias"]) for one in ("c1", "c2")
@@ -147,7 +147,7 @@ def test_the_older_systems_cnet_gives_the_same_logits(tmp_path: Path) -> None:
     hidden = torch.nn.functional.linear(x.flatten(1), theirs["fc1.weight"], theirs["fc1.bias"]).relu()
     logits = torch.nn.functional.linear(hidden, theirs["fc2.weight"], theirs["fc2.bias"])
     with torch.no_grad():
-        torch.testing.assert_close(model.eval()(beats), logits)
+        torch.testing.assert_close(model.eval()(beats, torch.full((4,), 187)), logits)
 
 
 def fitting(name: str, checkpoint: Checkpoint, arm: str = "head_only", **settings: Any) -> None:

@@ -366,7 +366,7 @@ def augmentation_picture(
     told = [line for text in about[1:] for line in textwrap.wrap(text, int(15 * width))]
     figure = _figure(width, 1.55 * len(rows) + 0.17 * len(told) + 1.1)
     grid = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
-    signals = [signal for panels in rows.values() for panel in panels for _, signal in panel.lines]
+    signals = [signal for panels in rows.values() for panel in panels for _, signal in panel.lines if len(signal)]
     low, high = min(float(signal.min()) for signal in signals), max(float(signal.max()) for signal in signals)
     margin = 0.05 * (high - low)
     for (name, panels), line_of_axes in zip(rows.items(), grid, strict=True):
@@ -380,9 +380,8 @@ def augmentation_picture(
             axes.set_xlim(-0.02, length / fs + 0.02)  # an R peak at 0 is not to hide in the frame
             axes.tick_params(labelsize=8)
             for role, signal in panel.lines:
-                axes.plot(
-                    np.arange(len(signal)) / fs, signal, **ROLES[role], marker="o", markersize=2.2, markevery=[-1]
-                )
+                end = [-1] if len(signal) else []  # a blanked beat has none
+                axes.plot(np.arange(len(signal)) / fs, signal, **ROLES[role], marker="o", markersize=2.2, markevery=end)
     shown = {role for panels in rows.values() for panel in panels for role, _ in panel.lines}
     keys = [grid[0, 0].plot([], [], **look, label=role)[0] for role, look in ROLES.items() if role in shown]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9)
