@@ -14,7 +14,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 def split_settings(name: str) -> dict[str, Any]:
     """What ``conf/split/NAME.yaml`` says."""
-    settings = OmegaConf.to_container(OmegaConf.merge({"seed": 0}, OmegaConf.load(CONF / "split" / f"{name}.yaml")))
+    settings = OmegaConf.to_container(OmegaConf.load(CONF / "split" / f"{name}.yaml"))
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items() if key != "seed"}
 

@@ -119,7 +119,7 @@ def test_a_lead_that_is_not_there_is_refused_with_those_that_are(mitdb: Path, le
 
 
 def test_one_signal_is_not_two_leads(mitdb: Path) -> None:
-    with pytest.raises(DataError, match="record 201 has no lead 'MLII' or 'II'.*MLII is taken"):
+    with pytest.raises(DataError, match=r"record 201 has no lead 'MLII' or 'II'.*MLII is taken"):
         source_of(mitdb, leads=make_leads([0, ["MLII", "II"]])).read()
 
 
