@@ -10,7 +10,7 @@ import torch
 
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.explain.embedding import embed
+from ecg_lightning.explain.embedding import embed, last_features
 from ecg_lightning.explain.mistakes import find_mistakes
 from ecg_lightning.explain.saliency import explain_beats
 from ecg_lightning.models import create_model
@@ -50,7 +50,7 @@ def explanation() -> Explanation:
         before=0.272,
         mistakes=find_mistakes(beats, probabilities),
         saliency=explain_beats(model, get_task("arrhythmia"), beats, probabilities, n=1),
-        embedding=embed(model, beats),
+        embedding=embed(lambda chosen: last_features(model, chosen), beats),
         remarks=(HOSTILE,),
     )
 
