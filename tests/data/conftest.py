@@ -1,17 +1,13 @@
 """Made data for the tests of the data layer: small, and of the same layout as the real."""
 
-from typing import Any
-
-from typing import Any
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import wfdb
-from omegaconf import OmegaConf
 from omegaconf import OmegaConf
 
 from ecg_lightning.data.beats import Beats
@@ -46,6 +42,7 @@ def physionet(folder: Path, **settings: Any) -> PhysioNet:
     leads = {"mitdb": ((0,),), "ptbdb": (("ii",),)}[folder.name]
     defaults = {"folder": folder.name, "leads": leads, "recorded_fs": None, "cut": Cut()}
     return PhysioNet(data_dir=folder.parent, **(dataset | defaults | settings))
+
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -1,8 +1,9 @@
-"""Mistakes by rule, integrated gradients that add up, the check by fresh weights, and who is next to whom."""
+"""Mistakes by rule, integrated gradients that add up, the comparison with random weights, and neighbours."""
 
 import copy
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.explain import saliency
-from ecg_lightning.explain.embedding import drawn_by_class, embed
+from ecg_lightning.explain.embedding import drawn_by_class, embed, last_features
 from ecg_lightning.explain.mistakes import find_mistakes
-from ecg_lightning.explain.saliency import explain_beats, integrated_gradients, rank_correlation, with_fresh_weights
+from ecg_lightning.explain.occlusion import occlude_beats, occluded
+from ecg_lightning.explain.saliency import explain_beats, integrated_gradients, rank_correlation, with_random_weights
 from ecg_lightning.models import BeatModel, create_model, model_names
 from ecg_lightning.training.tasks import get_task
 
@@ -162,7 +164,7 @@ def taught() -> tuple[BeatModel, Beats]:
     return model, beats
 
 
-def test_a_trained_network_is_told_from_fresh_weights(taught: tuple[BeatModel, Beats]) -> None:
+def test_a_trained_network_differs_from_random_weights(taught: tuple[BeatModel, Beats]) -> None:
     model, beats = taught
     found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
     shown = found.classes[1].beats[0]
@@ -178,12 +180,12 @@ def test_weights_that_make_no_difference_are_said_to_make_none(
     taught: tuple[BeatModel, Beats], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, beats = taught
-    monkeypatch.setattr(saliency, "with_fresh_weights", lambda model, seed: model)
+    monkeypatch.setattr(saliency, "with_random_weights", lambda model, seed: model)
     monkeypatch.setattr(saliency, "FRESH_STEPS", saliency.STEPS)
     found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
     assert found.rank_correlation == pytest.approx(1)
     assert found.partial_correlation == pytest.approx(1)
-    assert found.verdict.startswith("These pictures hardly depend on what the network has learned")
+    assert "hardly depend" in found.verdict
 
 
 def test_a_class_that_was_never_recognised_has_no_beats(taught: tuple[BeatModel, Beats]) -> None:
@@ -192,7 +194,7 @@ def test_a_class_that_was_never_recognised_has_no_beats(taught: tuple[BeatModel,
     assert (found.classes[1].n_correct, found.classes[1].beats, found.classes[1].rank_correlation) == (0, [], None)
     assert len({one.beat.record for one in found.classes[0].beats}) == 3, "one of each record"
     none = explain_beats(model, get_task("mi"), beats, certain(beats, (1 - beats.known_labels).tolist()))
-    assert none.verdict.startswith("No beat was recognised")
+    assert none.rank_correlation is None and "no beat was recognised" in none.verdict
 
 
 def test_rank_correlation_is_of_absolute_values() -> None:
@@ -203,10 +205,10 @@ def test_rank_correlation_is_of_absolute_values() -> None:
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_fresh_weights_are_all_new_and_follow_from_their_seed(name: str) -> None:
+def test_random_weights_are_all_new_and_follow_from_their_seed(name: str) -> None:
     model = create_model(name, n_outputs=5, length=LENGTH, n_context=4)
     state = torch.get_rng_state()
-    fresh, same, other = (with_fresh_weights(model, seed).state_dict() for seed in (0, 0, 1))
+    fresh, same, other = (with_random_weights(model, seed).state_dict() for seed in (0, 0, 1))
     assert torch.get_rng_state().equal(state)
     for key, weight in model.state_dict().items():
         assert not weight.equal(fresh[key]), key
@@ -222,6 +224,10 @@ def test_an_embedding_has_of_each_class_as_many_and_counts_neighbours() -> None:
     assert len(drawn_by_class(labels, 5000, seed=0)) == 1320
 
 
+def features_of(model: BeatModel) -> Callable[[Beats], Any]:
+    return lambda beats: last_features(model, beats)
+
+
 def test_an_embedding_tells_whether_persons_lie_together() -> None:
     n = 160
     generator = np.random.default_rng(0)
@@ -233,17 +239,63 @@ def test_an_embedding_tells_whether_persons_lie_together() -> None:
     beats = make_beats(n, PTB_CLASSES, signals=signals[:, None], labels=patients % 2, patients=names)
     torch.manual_seed(0)
     model = create_model("bilstm", n_outputs=1, length=LENGTH)
-    found = embed(model, beats)
+    found = embed(features_of(model), beats)
     assert found.method.startswith("t-SNE") and len(found.x) == len(found.y) == n == found.n_beats
     assert found.neighbours is not None
     assert found.neighbours.same_class == found.neighbours.same_patient == 1
     assert found.neighbours.same_class_chance == pytest.approx(79 / 159)
     assert found.neighbours.same_patient_chance == pytest.approx(19 / 79)
-    assert "persons as well as classes" in found.verdict
-    assert embed(model, beats) == found
+    assert "patients as well as classes" in found.verdict
+    assert embed(features_of(model), beats) == found
     assert json.loads(json.dumps(dataclasses.asdict(found)))["classes"] == found.classes
 
-    few = embed(model, beats.select(np.arange(30)))
+    few = embed(features_of(model), beats.select(np.arange(30)))
     assert few.method == "principal components" and np.isfinite(few.x).all()
-    alone = embed(model, make_beats(3, records=None, patients=None, samples=None))
+    alone = embed(features_of(model), make_beats(3, records=None, patients=None, samples=None))
     assert alone.neighbours is None and alone.patients is None and len(alone.x) == 3
+
+
+def by_window(beats: Beats, *, at: slice = slice(20, 25), lead: int = 1) -> np.ndarray:
+    """A model whose probability of the second class is the mean of a few samples of one lead."""
+    second = beats.signals[:, lead, at].mean(axis=1)
+    return np.stack([1 - second, second], axis=1).astype(np.float32)
+
+
+def test_occlusion_finds_the_samples_that_a_model_looks_at() -> None:
+    beats = make_beats(40, PTB_CLASSES, leads=2)
+    signals = np.full_like(beats.signals, 0.2)
+    signals[:, 1, 20:25] += 0.6 * beats.known_labels[:, None]
+    signals *= np.arange(LENGTH) < beats.lengths[:, None, None]
+    beats = dataclasses.replace(beats, signals=signals)
+
+    def elsewhere(these: Beats) -> np.ndarray:
+        return by_window(these, at=slice(50, 55), lead=0)
+
+    found = occlude_beats(by_window, [elsewhere] * 3, beats, by_window(beats), n=1)
+    assert (found.method, found.unit) == ("occlusion", "probability")
+    shown = found.classes[1].beats[0]
+    attributions = np.asarray(shown.attributions)
+    assert attributions.shape == (2, beats.lengths[shown.beat.row])
+    assert np.flatnonzero(attributions.any(axis=0)).tolist() == list(range(20, 25)) and not attributions[0].any()
+    assert attributions.sum() == pytest.approx(0.6, abs=1e-6)  # replaced by the 0.2 beside the window
+    assert (shown.logit, shown.baseline) == (pytest.approx(0.8), pytest.approx(0.2))
+    assert shown.error == pytest.approx(0, abs=1e-6)
+    assert shown.fresh and not np.asarray(shown.fresh)[1].any()
+
+
+def test_occluded_beats_keep_their_length_and_their_padding() -> None:
+    beats = make_beats(5, leads=2, context=True)
+    variants, windows = occluded(beats, 3)
+    n = beats.lengths[3]
+    assert len(variants) == len(windows) + 2 and (variants.lengths == n).all()
+    assert sorted((lead, at) for lead, window in windows for at in range(window.start, window.stop)) == [
+        (lead, at) for lead in range(2) for at in range(n)
+    ]
+    np.testing.assert_array_equal(variants.signals[0], beats.signals[3])
+    assert not variants.signals[:, :, n:].any() and np.ptp(variants.signals[1, :, :n], axis=1).max() == 0
+    assert variants.context is not None and beats.context is not None
+    np.testing.assert_array_equal(variants.context, np.repeat(beats.context[3:4], len(variants), axis=0))
+    for variant, (lead, window) in zip(variants.signals[2:], windows, strict=True):
+        outside = np.ones_like(variant, dtype=bool)
+        outside[lead, window] = False
+        np.testing.assert_array_equal(variant[outside], beats.signals[3][outside])

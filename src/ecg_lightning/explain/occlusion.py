@@ -4,7 +4,7 @@ A window is replaced by a straight line between the samples beside it, and the c
 samples are given. It needs predictions alone, so that models without gradients are explained as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 def occlude_beats(
     predict: Predict,
-    randomised: list[Predict],
+    randomised: Sequence[Predict],
     beats: Beats,
     probabilities: Probabilities,
     *,
@@ -70,7 +70,7 @@ def occlude_beats(
 
 
 def _explain(
-    predict: Predict, randomised: list[Predict], beats: Beats, probabilities: Probabilities, row: int
+    predict: Predict, randomised: Sequence[Predict], beats: Beats, probabilities: Probabilities, row: int
 ) -> BeatSaliency:
     beat = shown(beats, probabilities, row)
     label, variants, windows = beats.classes.index(beat.true), *occluded(beats, row)

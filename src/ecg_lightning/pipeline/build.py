@@ -95,7 +95,7 @@ def build(cfg: DictConfig) -> Experiment:
     spec = InputSpec.of(beats, config["dataset"]["leads"])
     if trainer is not None:
         config["trainer"]["max_epochs"] = set_epochs(trainer, config, len(datamodule.datasets["train"]))
-    stated = {
+    stated: dict[str, Any] = {
         "task": task.name,
         "model": model,
         "input": spec.plain(),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.data.protocol import Protocol
+from ecg_lightning.data.recording import lead_names, make_leads
 from ecg_lightning.models import BeatModel
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import Checkpoint, guess_network
@@ -140,7 +141,7 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
         "beats": {
             "fs": spec.fs,
             "length": spec.length,
-            "leads": list(spec.leads),
+            "leads": list(lead_names(make_leads(spec.leads))),
             "cut": dict(spec.cut),
             "context": list(spec.context) or None,
         },
