@@ -44,31 +44,6 @@ def physionet(folder: Path, **settings: Any) -> PhysioNet:
     return PhysioNet(data_dir=folder.parent, **(dataset | defaults | settings))
 
 
-CONF = Path(__file__).parents[2] / "conf"
-
-
-def split_settings(name: str) -> dict[str, Any]:
-    """What ``conf/split/NAME.yaml`` says."""
-    settings = OmegaConf.to_container(OmegaConf.merge({"seed": 0}, OmegaConf.load(CONF / "split" / f"{name}.yaml")))
-    assert isinstance(settings, dict)
-    return {str(key): value for key, value in settings.items() if key != "seed"}
-
-
-def physionet(folder: Path, **settings: Any) -> PhysioNet:
-    """The source that ``conf/dataset`` describes, for records in a folder named as PhysioNet's."""
-    dataset = {
-        "mitdb": {"dataset": "mitbih", "annotator": "atr", "class_map": AAMI_SYMBOLS, "patients": {"202": "201"}},
-        "ptbdb": {
-            "dataset": "ptbdb",
-            "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"},
-            "patients": "folder",
-        },
-    }[folder.name]
-    leads = {"mitdb": ((0,),), "ptbdb": (("ii",),)}[folder.name]
-    defaults = {"folder": folder.name, "leads": leads, "recorded_fs": None, "cut": Cut()}
-    return PhysioNet(data_dir=folder.parent, **(dataset | defaults | settings))
-
-
 @pytest.fixture
 def make_beats() -> MakeBeats:
     """``make_beats([5, 3], patients=2)``: so many beats of each class, each class divided among so many patients."""
