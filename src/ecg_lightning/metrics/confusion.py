@@ -24,6 +24,12 @@ def ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any], undefined: float = 0.
     return quotient
 
 
+def confusion_matrix(labels: IntArray, probabilities: Probabilities) -> npt.NDArray[np.int64]:
+    """Numbers of beats ``[classes, classes]``, a row for each true class, a column for each predicted one."""
+    k = probabilities.shape[1]
+    return np.bincount(labels * k + probabilities.argmax(axis=1), minlength=k**2).reshape(k, k)
+
+
 def confusion_metrics(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tuple[dict[str, Numbers], Numbers]:
     """The metrics of confusion matrices, as `scoring.score` names and defines them.
 

@@ -1,24 +1,22 @@
-"""Runs and sweeps, from wherever they are, collected into tables: the published one run again, and those of other
-protocols.
+"""Runs and sweeps collected into tables, with the published metrics.
 
-A row is a network with one context of its beats, one resampling of those it trained on and one start of its weights.
-Its metrics are means over seeds. What does not belong together is kept apart: other beats, protocols or folds make
-another table, other settings another row, and a row that was published and has not been run is there without metrics.
-Contexts share a table but on beats split at random, where the published rows saw the beat alone.
+A row is a network with one context, one resampling of its training beats and one initialisation of its weights; its
+metrics are means over seeds. Other beats, protocols or folds make another table, other settings another row, and a
+published row that has not been run is there without metrics. Contexts share a table, except on beats split at random,
+where the published networks had no context.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
 from ecg_lightning.data.labels import CLASSES_OF_TASK
-from ecg_lightning.metrics.catalogue import dig
+from ecg_lightning.metrics.catalogue import CLASS_METRICS, dig
 from ecg_lightning.metrics.ec57 import ECTOPIC
-from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, each_metric, groups, results_of_folds, sd
+from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, groups, mean_and_sd, results_of_folds
 from ecg_lightning.runs.discover import find_runs
 from ecg_lightning.runs.published import (
     PUBLISHED_CAVEAT,
@@ -35,23 +33,25 @@ if TYPE_CHECKING:
 TASKS = {"arrhythmia": "mitbih", "mi": "ptbdb"}
 """The tasks that metrics were published for, and the dataset they are of."""
 
-SCRATCH, PRETRAINED = "none", "head_only"
-"""The modes of transfer that are rows of the published table."""
+SCRATCH, PRETRAINED = "none", "head_only"  # the modes of transfer that are rows of the published table
+FROZEN = ("head_only", "last_layer")  # a frozen backbone compares with the published pretrained row
+ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")  # settings that may differ among repetitions
 
-FROZEN = ("head_only", "last_layer")
-"""The modes whose frozen backbone makes them comparable with the published pretrained row."""
-
-ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")
-"""Settings that may differ among repetitions: where things are, and what is shown on the way."""
+COLUMNS = (
+    *("task", "dataset", "source", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
+    *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
+    *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
+    *("seeds", "folds", "epochs", "steps", "runs"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Runs of equal settings, which differ in their seed alone.
+    """Runs of equal settings, which differ only in their seed.
 
     Attributes:
         results: one for each seed.
-        settings: what distinguishes this row from others of its network, resampling and start; empty if it is alone.
+        settings: what distinguishes this row from others of its block; empty if it is alone.
         mean: of each metric over the seeds, nested as ``test`` of a run record; None where none has it.
         sd: its standard deviation, that of a sample; None with one seed.
     """
@@ -64,11 +64,11 @@ class Row:
     @property
     def is_baseline(self) -> bool:
         """Whether it is a reference that networks are compared with."""
-        return self.results[0].runs[0].record.baseline
+        return self.results[0].record.baseline
 
     @property
     def intervals(self) -> Mapping[str, Any]:
-        """95 % intervals, of folds over the patients of all; empty with several seeds, whose deviation says more."""
+        """95 % intervals, of folds over the patients of all; empty with several seeds, which have a deviation."""
         return self.results[0].intervals if len(self.results) == 1 else {}
 
     @property
@@ -84,8 +84,8 @@ class Row:
 
     @property
     def split_seeds(self) -> list[int]:
-        """Seed that divided the beats of each result."""
-        return [result.runs[0].record.protocol.seed for result in self.results]
+        """Seed of the split of each result."""
+        return [result.record.protocol.seed for result in self.results]
 
     @property
     def missing_folds(self) -> list[int]:
@@ -101,15 +101,9 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """All rows of one network, context, resampling and start, with what was published for it.
+    """All rows of one network, context, resampling and mode of transfer, with the published row if one compares.
 
-    Attributes:
-        network: its name.
-        context: what a model sees of a beat beside what follows its R peak, ``none`` if nothing.
-        resampling: of the training beats, ``none`` if there was none.
-        transfer: its mode: ``none`` from scratch, else how it was started from weights of another task.
-        rows: empty if it was published and has not been run.
-        published: as `published_row`; None where nothing was published that compares.
+    A block without rows was published and has not been run.
     """
 
     network: str
@@ -128,7 +122,7 @@ class RunsTable:
         task: ``arrhythmia`` or ``mi``.
         record: of one of its runs, for what they have in common; None if nothing has been run.
         blocks: its rows, by context, then in the published order.
-        elsewhere: what others printed of the same protocol.
+        elsewhere: what others published of the same protocol.
     """
 
     task: str
@@ -138,7 +132,7 @@ class RunsTable:
 
     @property
     def as_published(self) -> bool:
-        """Whether it has the shape of the published table: beats at random, seen alone."""
+        """Whether it has the shape of the published table: beats split at random, without context."""
         return self.record is None or _as_published(self.record)
 
     @property
@@ -148,12 +142,12 @@ class RunsTable:
 
     @property
     def tested(self) -> str:
-        """The beats that were scored: ``test``, or ``validation`` where a choice was made among settings."""
+        """The fold that was scored: ``test``, or ``validation`` where settings were chosen."""
         return self.record.fold if self.record else "test"
 
     @property
     def protocol(self) -> str:
-        """How the beats were divided, whatever the seed."""
+        """As `protocol_of` its runs."""
         return protocol_of(self.record) if self.record else ""
 
     @property
@@ -165,15 +159,10 @@ class RunsTable:
 
 @dataclass(frozen=True)
 class Collection:
-    """What was found.
-
-    Attributes:
-        tables: those with published metrics first.
-        remarks: what was left out or kept apart, and why: a sentence each.
-    """
+    """The tables, those with published metrics first, and a sentence on each thing left out or kept apart."""
 
     tables: tuple[RunsTable, ...]
-    remarks: tuple[str, ...] = field(default=())
+    remarks: tuple[str, ...] = ()
 
 
 def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame":
@@ -188,17 +177,15 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
         A `pandas.DataFrame`; all metrics are fractions with all their digits. Columns:
 
         - of the table: ``task``, ``dataset``, ``source``, ``synthetic``, ``split``, ``protocol``, ``class_map``,
-          ``left_out`` (beats that the protocol has no use for), ``tested`` (``test`` or ``validation`` beats). Only
+          ``left_out`` (beats that the protocol does not use), ``tested`` (``test`` or ``validation`` beats). Only
           lines in which they are equal compare;
-        - of the row: ``context`` (what a model sees of a beat beside what follows its R peak), ``fingerprint`` of the
-          beats, ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what distinguishes it
-          from others), ``augmentation``, ``loss``, and ``status``: ``run``, ``not run``, or ``published elsewhere``
-          by the authors that ``network`` names;
+        - of the row: ``context``, ``fingerprint`` of the beats, ``network``, ``resampling``, ``transfer`` (``none``:
+          from scratch), ``settings`` (what distinguishes it from others), ``augmentation``, ``loss``, and ``status``:
+          ``run``, ``not run``, or ``published elsewhere`` by the authors that ``network`` names;
         - of the metric: ``class`` (``overall`` or a class), ``metric`` (named as by `score`), ``value`` (mean over the
           seeds; of a cross-validation, over its pooled folds), ``sd`` (of a sample; missing with one seed), ``low`` and
-          ``high`` (95 % interval over patients; missing with several seeds),
-          ``published``, ``published_note`` (how to take it);
-        - where it comes from: ``n_seeds``, ``seeds``, ``folds``, ``epochs``, ``steps``, ``runs`` (folders).
+          ``high`` (95 % interval over patients; missing with several seeds), ``published``, ``published_note``;
+        - of its origin: ``n_seeds``, ``seeds``, ``folds``, ``epochs``, ``steps``, ``runs`` (folders).
 
     Raises:
         DataError: no run is there, a file cannot be read, or a fold is there twice.
@@ -208,71 +195,87 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
 
 def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
-    runs, remarks = find_runs(Path(path) for path in paths)
+    runs, remarks = find_runs(map(Path, paths))
     by_table = [part for alike in groups(runs, lambda run: _table_key(run.record)) for part in _of_equal_beats(alike)]
     tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
-    beside = [table for table in tables if table.record and _compares(table.record)]
-    if not only_run and beside:
-        unrun = [task for task in TASKS if task not in {table.task for table in beside}]
+    published = {table.task for table in tables if table.record and _compares(table.record)}
+    if not only_run and published:
+        unrun = [task for task in TASKS if task not in published]
         tables += [RunsTable(task=task, record=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
     elif not only_run and any(table.as_published for table in tables):
         beats = "real test beats of mitbih and ptbdb, split=random"
         remarks.append(f"No row of the published table has been run: it is of {beats}.")
-    tables.sort(key=_table_order)
-    return Collection(tuple(tables), tuple(remarks))
+    return Collection(tuple(sorted(tables, key=_table_order)), tuple(remarks))
 
 
 def frame(collection: Collection) -> "pd.DataFrame":
-    """As `published_table`, of what is collected already."""
+    """The data frame of `published_table`."""
     import pandas as pd
 
-    lines = []
-    for table in collection.tables:
-        record = table.record
-        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASSES_OF_TASK.get(table.task)}
-        if record is not None:
-            about_table |= {key: getattr(record, key) for key in ("dataset", "source", "synthetic", "class_map")}
-            about_table |= {"split": record.protocol.name, "left_out": record.n_left_out}
-            about_table |= {"protocol": table.protocol, "tested": table.tested}
-        for block in table.blocks:
-            about_block = {"network": block.network, "resampling": block.resampling, "transfer": block.transfer}
-            about_block["context"] = block.context
-            theirs = _flat(block.published or {})
-            for row in block.rows or (None,):
-                ours = _flat(row.mean) if row else dict.fromkeys(theirs)
-                spread, ends = (_flat(row.sd), _flat(row.intervals)) if row else ({}, {})
-                where = _whereabouts(row) if row else {"status": "not run"}
-                lines += [
-                    {
-                        **about_table, **about_block, **where, "class": name, "metric": metric, "value": value,
-                        "sd": spread.get((name, metric)), **_ends(ends.get((name, metric))),
-                        "published": theirs.get((name, metric)),
-                        "published_note": _note(block) if (name, metric) in theirs else None,
-                    }
-                    for (name, metric), value in ours.items()
-                ]  # fmt: skip
-        lines += [
-            {
-                **about_table, "network": one.who, "status": "published elsewhere", "class": name, "metric": metric,
-                "published": value, "published_note": one.note or None,
-            }
-            for one in table.elsewhere
-            for (name, metric), value in _flat(one.metrics, twice=()).items()
-        ]  # fmt: skip
-    tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(FRAME_COLUMNS))
+    lines = [line for table in collection.tables for line in _lines(table)]
+    tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(COLUMNS))
     return tidy.astype(
         dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
         | {"n_seeds": "Int64", "left_out": "Int64"}
     )
 
 
-FRAME_COLUMNS = (
-    *("task", "dataset", "source", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
-    *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
-    *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
-    *("seeds", "folds", "epochs", "steps", "runs"),
-)
-"""Of `frame`, as `published_table` says."""
+def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
+    about: dict[str, Any] = {"task": table.task, "class_map": CLASSES_OF_TASK.get(table.task)}
+    if (record := table.record) is not None:
+        about |= {key: getattr(record, key) for key in ("dataset", "source", "synthetic", "class_map")}
+        about |= {"split": record.protocol.name, "protocol": table.protocol}
+        about |= {"left_out": record.n_left_out, "tested": table.tested}
+    for block in table.blocks:
+        names = about | {key: getattr(block, key) for key in ("network", "context", "resampling", "transfer")}
+        note = " ".join([PUBLISHED_CAVEAT, *errata([block])])
+        published = _flat(block.published or {})
+        for row in block.rows or (None,):
+            values = _flat(row.mean) if row else dict.fromkeys(published)
+            sds, intervals = (_flat(row.sd), _flat(row.intervals)) if row else ({}, {})
+            origin = _origin(row) if row else {"status": "not run"}
+            for key, value in values.items():
+                yield names | origin | {
+                    "class": key[0], "metric": key[1], "value": value, "sd": sds.get(key),
+                    **dict(zip(("low", "high"), intervals.get(key) or (), strict=False)),
+                    "published": published.get(key), "published_note": note if key in published else None,
+                }  # fmt: skip
+    for one in table.elsewhere:
+        names = about | {"network": one.who, "status": "published elsewhere", "published_note": one.note or None}
+        for (name, metric), value in _flat(one.metrics).items():
+            yield names | {"class": name, "metric": metric, "published": value}
+
+
+def _origin(row: Row) -> dict[str, Any]:
+    folds = sorted({fold for result in row.results for fold in result.folds})
+    return {
+        "status": "run",
+        "settings": row.settings or None,
+        **{key: row.about(key) for key in ("fingerprint", "augmentation")},
+        **{key: row.about(key) or None for key in ("loss", "epochs", "steps")},
+        "n_seeds": len(row.results),
+        "seeds": ", ".join(row.seeds),
+        "folds": f"{', '.join(map(str, folds))} of {row.results[0].n_folds}" if folds else None,
+        "runs": "; ".join(str(run.folder) for run in row.runs),
+    }
+
+
+def _flat(scores: Scores) -> dict[tuple[str, str], Any]:
+    """(``overall`` or class, metric) → its value, without the metrics of MI that `score` repeats at the top level.
+
+    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
+    """
+    nested = ("erratum", "per_class", "ec57", *CLASS_METRICS)
+    flat = {("overall", metric): value for metric, value in scores.items() if metric not in nested}
+    ec57 = scores.get("ec57", {})
+    of_classes = [("", scores.get("per_class", {}))]
+    of_classes += [
+        (prefix, {name: counted[name] for name in ECTOPIC if name in counted})
+        for prefix, counted in (("ec57_", ec57), ("ec57_without_232_", ec57.get("without_232", {})))
+    ]
+    for prefix, metrics in of_classes:
+        flat |= {(name, prefix + key): value for name, of_class in metrics.items() for key, value in of_class.items()}
+    return flat
 
 
 def errata(blocks: Iterable[Block]) -> list[str]:
@@ -284,55 +287,6 @@ def errata(blocks: Iterable[Block]) -> list[str]:
     ]
 
 
-def _whereabouts(row: Row) -> dict[str, Any]:
-    folds = sorted({fold for result in row.results for fold in result.folds})
-    return {
-        "status": "run",
-        "fingerprint": row.about("fingerprint"),
-        "settings": row.settings or None,
-        "augmentation": row.about("augmentation"),
-        "loss": row.about("loss") or None,
-        "n_seeds": len(row.results),
-        "seeds": ", ".join(row.seeds),
-        "folds": f"{', '.join(map(str, folds))} of {row.results[0].n_folds}" if folds else None,
-        "epochs": row.about("epochs") or None,
-        "steps": row.about("steps") or None,
-        "runs": "; ".join(str(run.folder) for run in row.runs),
-    }
-
-
-def _note(block: Block) -> str:
-    return " ".join([PUBLISHED_CAVEAT, *errata([block])])
-
-
-def _ends(interval: Sequence[float] | None) -> dict[str, float | None]:
-    low, high = interval or (None, None)
-    return {"low": low, "high": high}
-
-
-TWICE = ("precision", "recall", "f1", "specificity", "auroc", "average_precision")
-"""Metrics of MI that `score` also puts on top."""
-
-
-def _flat(scores: Scores, twice: Sequence[str] = TWICE) -> dict[tuple[str, str], Any]:
-    """(``overall`` or class, metric) → its value, those of MI once: what stands on top, without `twice`.
-
-    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
-    """
-    by_class = {
-        (name, metric): value
-        for name, of_class in scores.get("per_class", {}).items()
-        for metric, value in of_class.items()
-    }
-    ec57 = scores.get("ec57", {})
-    for prefix, counted in (("ec57", ec57), ("ec57_without_232", ec57.get("without_232", {}))):
-        by_class |= {
-            (of, f"{prefix}_{metric}"): value for of in ECTOPIC for metric, value in counted.get(of, {}).items()
-        }
-    nested = ("erratum", "per_class", "ec57", *twice)
-    return {("overall", metric): value for metric, value in scores.items() if metric not in nested} | by_class
-
-
 # Sorting
 
 
@@ -342,7 +296,7 @@ def _table_key(record: RunRecord) -> str:
 
 
 def _of_equal_beats(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs as one table; as one for each fingerprint, where it is not the context alone that makes beats differ."""
+    """The runs as one table; as one for each fingerprint, if beats differ in more than the context."""
     by_context = groups({(_context(run), run.record.fingerprint): run for run in runs}.values(), _context)
     if all(len(prints) == 1 for prints in by_context):
         return [list(runs)]
@@ -363,20 +317,19 @@ def protocol_of(record: RunRecord) -> str:
 
 
 def _compares(record: RunRecord) -> bool:
-    """Whether published metrics may stand beside runs on these beats."""
+    """Whether published metrics compare with runs on these beats."""
     return _is_real(record) and _as_published(record)
 
 
 def _is_real(record: RunRecord) -> bool:
-    """Whether test beats of people were scored."""
     return not record.synthetic and TASKS.get(record.task) == record.dataset and record.fold == "test"
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
     task = list(TASKS).index(table.task) if table.task in TASKS else len(TASKS)
     synthetic = table.record is not None and table.record.synthetic
-    apart = table.record is not None and table.record.protocol.name != "random"
-    return synthetic, table.tested != "test", apart, task, table.task
+    other_split = table.record is not None and table.record.protocol.name != "random"
+    return synthetic, table.tested != "test", other_split, task, table.task
 
 
 def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> RunsTable:
@@ -384,7 +337,7 @@ def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> 
 
     Args:
         runs: of one task, on beats divided in the same way.
-        remarks: to which a sentence is added for what is kept apart.
+        remarks: a sentence is added for what is kept apart.
         only_run: leave out the published rows that have not been run.
 
     Raises:
@@ -397,15 +350,15 @@ def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> 
         published = None
         if whole and _compares(record) and transfer in (SCRATCH, *FROZEN):
             published = published_row(record.task, network, resampling, pretrained=transfer != SCRATCH)
-        cells = [cell for same in groups(alike, lambda run: _settings_key(run)) for cell in _apart(same, remarks)]
-        rows = [_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True)]
-        cells_of = {"network": network, "context": context, "resampling": resampling, "transfer": transfer}
-        blocks.append(Block(**cells_of, rows=tuple(rows), published=published))
+        cells = [cell for same in groups(alike, _settings_key) for cell in _apart(same, remarks)]
+        rows = tuple(_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True))
+        names = {"network": network, "context": context, "resampling": resampling, "transfer": transfer}
+        blocks.append(Block(**names, rows=rows, published=published))
     if _compares(record) and not only_run:
         run = {(block.network, block.resampling, block.transfer) for block in blocks if block.published}
         blocks += _not_run(record.task, run)
-    blocks.sort(key=_block_order)
     elsewhere = published_elsewhere(record.task, record.protocol.name) if _is_real(record) and not only_run else ()
+    blocks.sort(key=_block_order)
     return RunsTable(task=record.task, record=record, blocks=tuple(blocks), elsewhere=elsewhere)
 
 
@@ -419,35 +372,32 @@ def _settings_key(run: Run) -> str:
     return run.same_but(*FOLD, *SEEDS, *ASIDE) + str(run.fold is not None)
 
 
-def _not_run(task: str, run: set[tuple[str, str, str]]) -> list[Block]:
+def _not_run(task: str, run: set[tuple[str, str, str]]) -> Iterator[Block]:
     """What was published for a task, without the rows that have been run."""
-    blocks = []
     for network, resampling in published_rows():
         for transfer in (SCRATCH, PRETRAINED):
             published = published_row(task, network, resampling, pretrained=transfer != SCRATCH)
             if published and (network, resampling, transfer) not in run:
-                blocks.append(Block(network=network, resampling=resampling, transfer=transfer, published=published))
-    return blocks
+                yield Block(network=network, resampling=resampling, transfer=transfer, published=published)
 
 
 def _block_order(block: Block) -> tuple[int | str, ...]:
-    """By context, then as published: by resampling, then by network; what was not published after it."""
+    """By context, then as published: by resampling, then by network; then what was not published."""
     networks, resamplings = (list(dict.fromkeys(names)) for names in zip(*published_rows(), strict=True))
-    modes = (SCRATCH, *FROZEN)
-    place = [
-        (known.index(name) if name in known else len(known), name)
-        for known, name in ((resamplings, block.resampling), (networks, block.network), (modes, block.transfer))
-    ]
-    return (len(block.context) if block.context != ALONE else 0, block.context, *place[0], *place[1], *place[2])
+    order: list[int | str] = [len(block.context) if block.context != ALONE else 0, block.context]
+    modes = [SCRATCH, *FROZEN]
+    for known, name in ((resamplings, block.resampling), (networks, block.network), (modes, block.transfer)):
+        order += [known.index(name) if name in known else len(known), name]
+    return tuple(order)
 
 
-def _apart(runs: Sequence[Run], remarks: list[str]) -> list[Sequence[Run]]:
-    """Runs of equal settings; where a seed is there twice they are no repetitions, and stand apart."""
+def _apart(runs: Sequence[Run], remarks: list[str]) -> Sequence[Sequence[Run]]:
+    """Runs of equal settings; where a seed is there twice they are no repetitions, and stay apart."""
     if not _twice(runs):
         return [runs]
-    by_checkpoint = list(groups(runs, lambda run: str(_checkpoint(run))))
+    by_checkpoint = groups(runs, lambda run: str(_checkpoint(run)))
     if len(by_checkpoint) > 1 and not any(map(_twice, by_checkpoint)):
-        return list(by_checkpoint)
+        return by_checkpoint
     remarks.append(
         f"Not averaged: {', '.join(str(run.folder) for run in runs)} have equal settings and a seed in "
         "common; remove what is not wanted to have mean and deviation over seeds."
@@ -456,8 +406,7 @@ def _apart(runs: Sequence[Run], remarks: list[str]) -> list[Sequence[Run]]:
 
 
 def _twice(runs: Sequence[Run]) -> bool:
-    seeds = [(*run.seeds, run.fold) for run in runs]
-    return len(set(seeds)) < len(seeds)
+    return len({(*run.seeds, run.fold) for run in runs}) < len(runs)
 
 
 def _row(runs: Sequence[Run], settings: str) -> Row:
@@ -465,7 +414,7 @@ def _row(runs: Sequence[Run], settings: str) -> Row:
     results = [result for same in of_seed for result in results_of_folds(same)]
     results.sort(key=lambda result: result.runs[0].seeds)
     tests = [_without_absent(result.test) for result in results]
-    return Row(results=tuple(results), settings=settings, mean=each_metric(tests, fmean), sd=each_metric(tests, sd))
+    return Row(results=tuple(results), settings=settings, **mean_and_sd(tests))
 
 
 def _without_absent(test: Scores) -> Scores:
@@ -483,15 +432,15 @@ def _without_absent(test: Scores) -> Scores:
 
 
 def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
-    """What distinguishes rows that have network, resampling and transfer in common: the settings they differ in."""
+    """What distinguishes the rows of a block: the settings that they differ in."""
     if len(cells) == 1:
-        size = _leaves(cells[0][0]).get("split.train_size")
+        size = dig(cells[0][0].record.config, ("split", "train_size"))
         return [f"split.train_size={size}" if size is not None else ""]
-    leaves = [_leaves(cell[0]) for cell in cells]
+    leaves = [_leaves(cell[0].record.config) for cell in cells]
     keys = list(dict.fromkeys(key for of_cell in leaves for key in of_cell))
     names = _named_by(leaves, keys)
     if len({frozenset(key.partition(".")[0] for key in of_cell) for of_cell in leaves}) > 1:
-        # Configurations of different versions state different things: what all of them state is enough if it can be.
+        # Configurations of different versions have different settings: those of all of them are enough if they can be.
         shorter = _named_by(leaves, [key for key in keys if all(key in of_cell for of_cell in leaves)])
         names = shorter if len(set(shorter)) == len(shorter) else names
     for more in (_checkpoint, lambda run: run.folder):
@@ -518,21 +467,13 @@ def _named_by(leaves: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[
     ]
 
 
-def _leaves(run: Run) -> dict[str, Any]:
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``group.setting`` → value, of all settings that can distinguish rows."""
     leaves: dict[str, Any] = {}
-
-    def descend(settings: Mapping[str, Any], prefix: str) -> None:
-        for key, value in settings.items():
-            path = f"{prefix}{key}"
-            if path in (*FOLD, *SEEDS, *ASIDE):
-                continue
-            if isinstance(value, Mapping) and value:
-                descend(value, f"{path}.")
-            else:
-                leaves[path] = value
-
-    descend(run.record.config, "")
+    for key, value in settings.items():
+        path = prefix + key
+        if path not in (*FOLD, *SEEDS, *ASIDE):
+            leaves |= _leaves(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
     return leaves
 
 

@@ -1,4 +1,4 @@
-"""Finding runs, wherever they are: folders of experiments and sweeps, and records that were copied elsewhere."""
+"""Finding runs: in folders of experiments and sweeps, and records that were copied elsewhere."""
 
 import json
 import os
@@ -14,14 +14,11 @@ from ecg_lightning.runs.schema import LARGEST, RunRecord
 
 
 def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs below these folders, each once, and what was left out.
+    """The runs below these folders, each once, and a sentence on each thing left out.
 
     Args:
         paths: folders of runs, of sweeps, or of such folders, at any depth; or records under another name than
             ``scores.json``.
-
-    Returns:
-        The runs, and remarks on what was left out: a sentence each.
 
     Raises:
         DataError: no run is there, or a record cannot be read.
@@ -39,17 +36,16 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
             continue
         same = run.record.model_dump_json()
         if same in found:
-            # Of a run and its copy the one with predictions, in a folder of its own, has more to say.
-            run, copy = sorted(
-                (found[same], run), key=lambda one: (not one.predictions.is_file(), one.folder.is_file())
-            )
+            # Of a run and its copy keep the one with predictions, in a folder of its own.
+            both = (found[same], run)
+            run, copy = sorted(both, key=lambda one: (not one.predictions.is_file(), one.folder.is_file()))
             copies.append(copy.folder)
         found[same] = run
     runs = list(found.values())
     if not runs:
         where = ", ".join(map(str, paths))
         raise DataError(f"no finished run in {where}: a run leaves {RECORD} in its folder; give folders of runs")
-    sweeps = {run.folder.parent for run in runs if run.folder.is_dir()}
+    sweeps = {run.folder.parent for run in runs if run.folder.is_dir()}  # whose pooled results are made again
     remarks = [
         f"Left out: {file} holds the pooled results of several runs; give the runs themselves."
         for file in pooled
@@ -63,14 +59,7 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 
 def read_run(path: Path) -> Run:
-    """One run, or the evaluation of a checkpoint.
-
-    Args:
-        path: its folder, or its record.
-
-    Raises:
-        DataError: the record is absent or cannot be read.
-    """
+    """The run, or the evaluation of a checkpoint, of a folder or a record; DataError if it cannot be read."""
     file = path / RECORD if path.is_dir() else path
     return Run(folder=file.parent if file.name == RECORD else file, record=RunRecord.read(file))
 
@@ -81,7 +70,7 @@ def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:
         yield path, "record" if path.name == RECORD else _kind(path) or "record"
         return
     if not path.is_dir():
-        raise DataError(f"{path} is not there; give folders of runs or sweeps")
+        raise DataError(f"{path} does not exist; give folders of runs or sweeps")
     for folder, folders, names in os.walk(path):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_naturally)
         for name in sorted(names, key=_naturally):
