@@ -139,7 +139,7 @@ def test_a_metric_that_a_fold_does_not_have_is_left_out_of_the_mean(make_run: Ma
 def test_a_beat_or_a_fold_that_is_there_twice_is_an_error(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(fold=0)
     again = make_run(fold=1, first_sample=39)
-    with pytest.raises(DataError, match=r"1 beats stand in two .* such as sample 39 of record r1"):
+    with pytest.raises(DataError, match=r"1 beats are in two .* such as sample 39 of record r1"):
         pool(read_runs(tmp_path))
     (again / "scores.json").unlink()
     make_run(fold=0)

@@ -107,7 +107,7 @@ def test_folds_are_compared_as_one(make_run: MakeRun, tmp_path: Path) -> None:
     whole = compare(make_run("whole_a", 0.1), make_run("whole_b", 0.3, seed=1))
     assert compare(tmp_path / "a", tmp_path / "b")["differences"] == whole["differences"]
     make_run("a/again", 0.2, rows=slice(300))
-    with pytest.raises(DataError, match="300 beats stand in two of the 3 files"):
+    with pytest.raises(DataError, match="300 beats are in two of the 3 files"):
         compare(tmp_path / "a", tmp_path / "b")
 
 

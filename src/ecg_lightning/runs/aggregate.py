@@ -6,7 +6,8 @@ of one cross-validation, those that differ only in their seed are repetitions, a
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +112,7 @@ def read_runs(folder: Path) -> list[Run]:
     Raises:
         DataError: a record cannot be read.
     """
-    files = sorted(folder.glob(f"*/{RECORD}"), key=_job_number)
+    files = sorted(folder.glob(f"*/{RECORD}"), key=lambda file: natural_order(file.parent.name))
     runs = [Run(folder=file.parent, record=RunRecord.read(file)) for file in files]
     return sorted(runs, key=lambda run: run.record.started or "")
 
@@ -266,9 +267,9 @@ def _each_metric(tests: Sequence[Scores], statistic: Callable[[Sequence[float]],
     return answer
 
 
-def groups(things: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
+def groups(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     """Those of equal key together, in the order in which they come."""
-    groups: dict[str, list[T]] = {}
+    groups: dict[Hashable, list[T]] = {}
     for thing in things:
         groups.setdefault(key(thing), []).append(thing)
     return list(groups.values())
@@ -279,7 +280,6 @@ def _varying(overrides: Mapping[T, Sequence[str]]) -> dict[T, str]:
     return {key: " ".join(text for text in texts if text not in common) for key, texts in overrides.items()}
 
 
-def _job_number(file: Path) -> tuple[int, str]:
-    """Job 10 comes after job 9, in sweeps with folders that begin with their number."""
-    number = file.parent.name.partition("_")[0]
-    return (int(number) if number.isdecimal() else 0, file.parent.name)
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Key to sort names by: job 10 comes after job 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

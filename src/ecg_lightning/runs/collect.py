@@ -6,7 +6,6 @@ published row that has not been run is there without metrics. Contexts share a t
 where the published networks had no context.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
 from ecg_lightning.data.labels import CLASSES_OF_TASK
 from ecg_lightning.metrics.catalogue import CLASS_METRICS, dig
-from ecg_lightning.metrics.ec57 import ECTOPIC
 from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, groups, mean_and_sd, results_of_folds
 from ecg_lightning.runs.discover import find_runs
 from ecg_lightning.runs.published import (
     PUBLISHED_CAVEAT,
     Elsewhere,
     published_elsewhere,
+    published_for_run,
     published_row,
     published_rows,
 )
@@ -196,7 +195,7 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
 def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
     runs, remarks = find_runs(map(Path, paths))
-    by_table = [part for alike in groups(runs, lambda run: _table_key(run.record)) for part in _of_equal_beats(alike)]
+    by_table = [part for alike in groups(runs, _table_key) for part in _of_equal_beats(alike)]
     tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
     published = {table.task for table in tables if table.record and _compares(table.record)}
     if not only_run and published:
@@ -265,17 +264,16 @@ def _flat(scores: Scores) -> dict[tuple[str, str], Any]:
 
     Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
     """
-    nested = ("erratum", "per_class", "ec57", *CLASS_METRICS)
-    flat = {("overall", metric): value for metric, value in scores.items() if metric not in nested}
     ec57 = scores.get("ec57", {})
-    of_classes = [("", scores.get("per_class", {}))]
-    of_classes += [
-        (prefix, {name: counted[name] for name in ECTOPIC if name in counted})
-        for prefix, counted in (("ec57_", ec57), ("ec57_without_232_", ec57.get("without_232", {})))
-    ]
-    for prefix, metrics in of_classes:
-        flat |= {(name, prefix + key): value for name, of_class in metrics.items() for key, value in of_class.items()}
-    return flat
+    parts = {"": scores.get("per_class", {}), "ec57_": ec57, "ec57_without_232_": ec57.get("without_232", {})}
+    nested = ("erratum", "per_class", "ec57", *CLASS_METRICS)
+    return {("overall", metric): value for metric, value in scores.items() if metric not in nested} | {
+        (name, prefix + metric): value
+        for prefix, by_class in parts.items()
+        for name, of_class in by_class.items()
+        if name != "without_232"
+        for metric, value in of_class.items()
+    }
 
 
 def errata(blocks: Iterable[Block]) -> list[str]:
@@ -290,15 +288,16 @@ def errata(blocks: Iterable[Block]) -> list[str]:
 # Sorting
 
 
-def _table_key(record: RunRecord) -> str:
-    about = [record.task, record.dataset, record.source, record.synthetic, record.classes]
-    return json.dumps([*about, protocol_of(record), record.fold, _as_published(record)])
+def _table_key(run: Run) -> tuple[Any, ...]:
+    record = run.record
+    about = record.task, record.dataset, record.source, record.synthetic, record.classes, record.fold
+    return *about, protocol_of(record), _as_published(record)
 
 
 def _of_equal_beats(runs: Sequence[Run]) -> list[list[Run]]:
     """The runs as one table; as one for each fingerprint, if beats differ in more than the context."""
-    by_context = groups({(_context(run), run.record.fingerprint): run for run in runs}.values(), _context)
-    if all(len(prints) == 1 for prints in by_context):
+    prints = {(_context(run), run.record.fingerprint) for run in runs}
+    if len(prints) == len({context for context, _ in prints}):
         return [list(runs)]
     return groups(runs, lambda run: run.record.fingerprint)
 
@@ -345,11 +344,9 @@ def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> 
     """
     record = runs[0].record
     blocks = []
-    for alike in groups(runs, lambda run: json.dumps(_block_key(run))):
+    for alike in groups(runs, _block_key):
         network, context, resampling, transfer, whole = _block_key(alike[0])
-        published = None
-        if whole and _compares(record) and transfer in (SCRATCH, *FROZEN):
-            published = published_row(record.task, network, resampling, pretrained=transfer != SCRATCH)
+        published = published_for_run(alike[0].record) if whole and _compares(record) else None
         cells = [cell for same in groups(alike, _settings_key) for cell in _apart(same, remarks)]
         rows = tuple(_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True))
         names = {"network": network, "context": context, "resampling": resampling, "transfer": transfer}
@@ -395,7 +392,7 @@ def _apart(runs: Sequence[Run], remarks: list[str]) -> Sequence[Sequence[Run]]:
     """Runs of equal settings; where a seed is there twice they are no repetitions, and stay apart."""
     if not _twice(runs):
         return [runs]
-    by_checkpoint = groups(runs, lambda run: str(_checkpoint(run)))
+    by_checkpoint = groups(runs, _checkpoint)
     if len(by_checkpoint) > 1 and not any(map(_twice, by_checkpoint)):
         return by_checkpoint
     remarks.append(
@@ -410,8 +407,7 @@ def _twice(runs: Sequence[Run]) -> bool:
 
 
 def _row(runs: Sequence[Run], settings: str) -> Row:
-    of_seed = groups(runs, lambda run: str(run.seeds))
-    results = [result for same in of_seed for result in results_of_folds(same)]
+    results = [result for same in groups(runs, lambda run: run.seeds) for result in results_of_folds(same)]
     results.sort(key=lambda result: result.runs[0].seeds)
     tests = [_without_absent(result.test) for result in results]
     return Row(results=tuple(results), settings=settings, **mean_and_sd(tests))

@@ -4,7 +4,6 @@ Both predict the same beats, so what makes these easy or hard cancels: the diffe
 intervals suggest.
 """
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import BoolArray, IntArray
-from ecg_lightning.metrics.bootstrap import LEVEL, RESAMPLES, interval, nested, resampled_metrics
-from ecg_lightning.metrics.catalogue import Key, dig
+from ecg_lightning.data.beats import BoolArray, IntArray, TextArray
+from ecg_lightning.metrics.bootstrap import LEVEL, RESAMPLES, Key, interval, nested, resampled_metrics
+from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.metrics.confusion import Numbers, confusion_matrix
 from ecg_lightning.metrics.scoring import score
 from ecg_lightning.runs.predictions import (
@@ -57,8 +56,7 @@ def compare(
     Returns:
         Plain values, ready for JSON:
 
-        - ``first``, ``second``: ``path``, and ``model``, ``seed``, ``protocol``, ``synthetic`` where they are known and
-          the same for all folds;
+        - ``first``, ``second``: ``path``, and of `ABOUT` what is known and the same for all folds;
         - ``n`` beats, ``resampled`` (``patients`` or ``beats``), ``n_resampled``, ``resamples``, ``level``, ``seed``;
         - ``differences``, nested as the scores: ``first``, ``second``, ``difference`` (first minus second),
           ``interval`` (its low and high end) and ``p`` (two-sided; the share of resamples on the rarer side of 0,
@@ -88,7 +86,7 @@ class Comparer:
         """As `compare`."""
         from scipy.stats import binomtest
 
-        one, other = (self._read(side) for side in (first, second))
+        one, other = self._read(first), self._read(second)
         _check_same_beats(one, other)
         differences = {}
         for key in one.resampled:
@@ -103,7 +101,8 @@ class Comparer:
                 "interval": interval(resampled) if one.n_units > 1 else None,
                 "p": _two_sided(resampled) if one.n_units > 1 else None,
             }
-        only = int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())
+        only_first, only_second = int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())
+        n_discordant = only_first + only_second
         return {
             "first": one.about,
             "second": other.about,
@@ -115,9 +114,9 @@ class Comparer:
             "seed": self.seed,
             "differences": nested(differences),
             "mcnemar": {
-                "only_first": only[0],
-                "only_second": only[1],
-                "p": float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
+                "only_first": only_first,
+                "only_second": only_second,
+                "p": float(binomtest(only_first, n_discordant).pvalue) if n_discordant else 1.0,
             },
         }
 
@@ -131,30 +130,31 @@ class Comparer:
 
     def _resample(self, files: Sequence[Path], path: Path) -> "_Tested":
         table, classes, positive = read_pooled(*files)
-        located = set(PLACE) <= set(table)
-        if located:
+        place = None
+        if set(PLACE) <= set(table):
             table = table.sort_values(PLACE, ignore_index=True)
+            place = table[PLACE]
         labels, probabilities = labels_and_probabilities(table, classes)
         patients = column(table, "patient")
         resampled = resampled_metrics(
-            probabilities, labels, classes, patients, resamples=self.resamples, seed=self.seed, wanted=self.metrics
+            labels, probabilities, classes, patients, resamples=self.resamples, seed=self.seed, wanted=self.metrics
         )
+        predicted = probabilities.argmax(axis=1)
         beside = [file.with_name(RECORD) for file in files if file.name == PREDICTIONS]
         records = [RunRecord.read(file) for file in beside if file.is_file()]
         scores: Scores = records[0].test if len(files) == len(records) == 1 else {}
         # A record has the same digits, unless it is of other predictions or from before a metric was computed.
         known = all(key[-1] in (dig(scores, key[:-1]) or ()) for key in resampled)
-        if not known or scores.get("confusion") != confusion_matrix(labels, probabilities).tolist():
+        if not known or scores.get("confusion") != confusion_matrix(labels, predicted, len(classes)).tolist():
             scores = score(labels, probabilities, classes, positive)
         return _Tested(
             path=path,
-            files=files,
             classes=classes,
             labels=labels,
-            right=probabilities.argmax(axis=1) == labels,
-            patients=None if patients is None else _digest(table, ["patient"]),
+            right=predicted == labels,
+            patients=patients,
             n_units=len(labels) if patients is None else len(np.unique(patients)),
-            place=_digest(table, PLACE) if located else None,
+            place=place,
             about=_about(files, records) | {"path": str(path)},
             scores=scores,
             resampled=resampled,
@@ -166,22 +166,15 @@ class _Tested:
     """A run, or all folds of one, with its beats in one order."""
 
     path: Path
-    files: Sequence[Path]
     classes: tuple[str, ...]
     labels: IntArray  # [n]
     right: BoolArray  # [n], whether a beat was predicted right
-    patients: str | None  # digest of the beats' patients; None where they are not known
-    n_units: int  # resampled patients, or beats
-    place: str | None  # digest of the beats' records and samples; None where a beat is known by its row alone
+    patients: TextArray | None  # [n]; None where they are not known
+    n_units: int  # number of patients, or of beats
+    place: "pd.DataFrame | None"  # record and sample of each beat; None where a beat is known only by its row
     about: dict[str, Any]
     scores: Scores
     resampled: dict[Key, Numbers]
-
-
-def _digest(table: "pd.DataFrame", columns: Sequence[str]) -> str:
-    from pandas.util import hash_pandas_object
-
-    return hashlib.sha256(hash_pandas_object(table[columns], index=False).to_numpy().tobytes()).hexdigest()
 
 
 def _two_sided(differences: Numbers) -> float | None:
@@ -224,17 +217,16 @@ def _check_same_beats(one: _Tested, other: _Tested) -> None:
     if one.classes != other.classes:
         raise DataError(f"{one.path} has classes {', '.join(one.classes)} and {other.path} {', '.join(other.classes)}")
     if one.place is not None and other.place is not None:
-        if one.place != other.place:
-            tables = [read_pooled(*side.files)[0][PLACE] for side in (one, other)]
-            common = len(tables[0].merge(tables[1]))
-            raise DataError(f"{what}: {len(tables[0]):,} and {len(tables[1]):,}, {common:,} in common; {hint}")
+        if not one.place.equals(other.place):
+            common = len(one.place.merge(other.place))
+            raise DataError(f"{what}: {len(one.place):,} and {len(other.place):,}, {common:,} in common; {hint}")
     elif len(one.labels) != len(other.labels) or any(
         one.about.get(key) is None or one.about.get(key) != other.about.get(key)
         for key in ("fingerprint", "protocol", "fold")
     ):
-        # Without records a beat is known by its row alone, which is the same where data and split are.
+        # Without records a beat is known only by its row, which is the same where data and split are.
         raise DataError(f"{what}, or do not state it; {hint}")
-    if one.patients != other.patients:
+    if not np.array_equal(np.asarray(one.patients), np.asarray(other.patients)):
         raise DataError(f"{what}: their patients differ; {hint}")
     differing = int((one.labels != other.labels).sum())
     if differing:

@@ -2,13 +2,12 @@
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.runs.aggregate import Run
+from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
 from ecg_lightning.runs.schema import LARGEST, RunRecord
 
@@ -72,8 +71,8 @@ def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:
     if not path.is_dir():
         raise DataError(f"{path} does not exist; give folders of runs or sweeps")
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_naturally)
-        for name in sorted(names, key=_naturally):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_order)
+        for name in sorted(names, key=natural_order):
             file = Path(folder, name)
             if name.endswith(".json") and not name.startswith("."):
                 kind = "record" if name == RECORD else _kind(file)
@@ -92,8 +91,3 @@ def _kind(file: Path) -> Literal["record", "pooled"] | None:
     if isinstance(content, dict) and {"task", "model", "test"} <= content.keys():
         return "record"
     return "pooled" if isinstance(content, dict) and {"pooled", "repeated"} <= content.keys() else None
-
-
-def _naturally(name: str) -> list[tuple[int, str]]:
-    """Job 10 comes after job 9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -67,7 +67,7 @@ def write_predictions(
     check(beats.known_labels, probabilities, beats.classes, positive=None)
     names = np.asarray(beats.classes, dtype=object)
     origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples}
-    columns = {name: column for name, column in origin.items() if column is not None}
+    columns: dict[str, Any] = {name: column for name, column in origin.items() if column is not None}
     columns |= {"true": names[beats.known_labels], "predicted": names[probabilities.argmax(axis=1)]}
     columns |= {f"probability_{name}": probabilities[:, i] for i, name in enumerate(beats.classes)}
     table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)

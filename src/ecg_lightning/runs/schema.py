@@ -310,21 +310,18 @@ class RunRecord(BaseModel):
             raise ValueError("test.intervals.per_class has other classes")
         if "ec57" in self.test and self.classes != AAMI_CLASSES:
             raise ValueError("test.ec57 is of other classes")
-        _check_protocol(self.protocol)
         json.dumps(self.config, allow_nan=False)
+        protocol = self.protocol
+        if (protocol.fold is None) != (protocol.n_folds is None):
+            raise ValueError("protocol has one of fold and n_folds without the other")
+        if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0):
+            raise ValueError(f"protocol.fold is {protocol.fold} of {protocol.n_folds}")
+        if protocol.train_size is not None and protocol.n_train_units is None:
+            raise ValueError("protocol has train_size without n_train_units")
+        divided = protocol.by in ("beats", "patients") and protocol.n_folds is None and not protocol.published_test
+        if divided and protocol.test_fraction is None:
+            raise ValueError("protocol has no test_fraction")
         return self
-
-
-def _check_protocol(protocol: Protocol) -> None:
-    if (protocol.fold is None) != (protocol.n_folds is None):
-        raise ValueError("protocol has one of fold and n_folds without the other")
-    if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0):
-        raise ValueError(f"protocol.fold is {protocol.fold} of {protocol.n_folds}")
-    if protocol.train_size is not None and protocol.n_train_units is None:
-        raise ValueError("protocol has train_size without n_train_units")
-    divided = protocol.by in ("beats", "patients") and protocol.n_folds is None and not protocol.published_test
-    if divided and protocol.test_fraction is None:
-        raise ValueError("protocol has no test_fraction")
 
 
 def _is_format_1(content: bytes) -> bool:
