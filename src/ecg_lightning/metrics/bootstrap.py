@@ -14,17 +14,8 @@ import numpy.typing as npt
 
 from ecg_lightning.data.beats import IntArray
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.metrics import ec57
-from ecg_lightning.metrics.confusion import (
-    N_BINS,
-    Numbers,
-    Probabilities,
-    calibration_error,
-    confidence_bins,
-    confusion_metrics,
-    j_kappa,
-    squared_errors,
-)
+from ecg_lightning.metrics import confusion, ec57
+from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities
 from ecg_lightning.metrics.ranking import Ranking
 
 RESAMPLES = 1000
@@ -35,12 +26,15 @@ CHUNK = 2**20  # weights of units in memory at once, 8 MB
 Key = tuple[str, ...]
 """Place of a metric in the scores: ``("per_class", "V", "f1")``."""
 
+Patients = npt.NDArray[Any] | None
+"""``[n]``, patient of each beat; None where patients are not known."""
+
 
 def intervals(
     labels: IntArray,
     probabilities: Probabilities,
     classes: tuple[str, ...],
-    patients: npt.NDArray[Any] | None = None,
+    patients: Patients = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -97,7 +91,7 @@ def resampled_metrics(
     labels: IntArray,
     probabilities: Probabilities,
     classes: tuple[str, ...],
-    patients: npt.NDArray[Any] | None,
+    patients: Patients,
     *,
     resamples: int,
     seed: int,
@@ -108,9 +102,8 @@ def resampled_metrics(
     The same seed and patients give the same resamples. `wanted` are the metrics to compute, None for all; average
     precision takes the longest by far.
     """
-    units = np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
-    counted = _Counted(labels, probabilities, classes, units, patients is not None)
-    chunks = [counted.metrics(times, wanted) for times in _resamples(int(units.max()) + 1, resamples, seed)]
+    counted = _Counted(labels, probabilities, classes, patients)
+    chunks = [counted.metrics(times, wanted) for times in _resamples(counted.n_units, resamples, seed)]
     return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
 
 
@@ -128,29 +121,24 @@ class _Counted:
     """The predictions of one model, counted by unit, so that a resample is a sum."""
 
     def __init__(
-        self,
-        labels: IntArray,
-        probabilities: Probabilities,
-        classes: tuple[str, ...],
-        units: IntArray,
-        units_are_patients: bool,
+        self, labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], patients: Patients
     ) -> None:
-        k, n_units = len(classes), int(units.max()) + 1
-        predicted = probabilities.argmax(axis=1)
-        confidence, bins = confidence_bins(probabilities)
-        self.classes = classes
+        units = np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
+        self.classes, self.n_units = classes, int(units.max()) + 1
+        k, predicted = len(classes), probabilities.argmax(axis=1)
+        confidence, bins = confusion.confidence_bins(probabilities)
 
         def by_unit(column: IntArray, width: int, values: Numbers | None = None) -> Numbers:
-            sums = np.bincount(units * width + column, values, minlength=n_units * width)
-            return sums.reshape(n_units, width).astype(np.float64)
+            sums = np.bincount(units * width + column, values, minlength=self.n_units * width)
+            return sums.reshape(self.n_units, width).astype(np.float64)
 
         self.confusions = by_unit(labels * k + predicted, k * k)
         self.hits = by_unit(bins, N_BINS, (labels == predicted).astype(np.float64))
         self.confidences = by_unit(bins, N_BINS, confidence)
-        self.errors = by_unit(np.zeros_like(units), 1, squared_errors(labels, probabilities))[:, 0]
+        self.errors = by_unit(np.zeros_like(units), 1, confusion.squared_errors(labels, probabilities))[:, 0]
 
         # Of two classes one ranking is the other's reverse, but average precision is not the same.
-        shared = units if units_are_patients else None
+        shared = None if patients is None else units
         self.ranking = cache(lambda i: Ranking(labels == i, probabilities[:, i], shared))
 
     def metrics(self, times: Numbers, wanted: Collection[Key] | None) -> dict[Key, Numbers]:
@@ -158,15 +146,15 @@ class _Counted:
         k = len(self.classes)
         confusions = (times @ self.confusions).reshape(-1, k, k)
         n = confusions.sum(axis=(1, 2))
-        overall, of_class = confusion_metrics(confusions, undefined=np.nan)
+        overall, of_class = confusion.confusion_metrics(confusions, undefined=np.nan)
         found: dict[Key, Numbers] = {(name,): values for name, values in overall.items()}
-        found["ece",] = calibration_error(times @ self.hits, times @ self.confidences, n)
+        found["ece",] = confusion.calibration_error(times @ self.hits, times @ self.confidences, n)
         found["brier",] = times @ self.errors / n
         for i, name in enumerate(self.classes):
             for j, metric in enumerate(PER_CLASS):
                 found["per_class", name, metric] = of_class[:, j, i]
         if self.classes == AAMI_CLASSES:
-            found["j_kappa",] = j_kappa(overall, of_class, self.classes)
+            found["j_kappa",] = confusion.j_kappa(overall, of_class, self.classes)
             for of in ec57.ECTOPIC:
                 for metric, values in zip(ec57.METRICS, ec57.metrics(ec57.counts(confusions, of)).T, strict=True):
                     found["ec57", of, metric] = values

@@ -94,15 +94,18 @@ class Ranking:
         if self._counted is not None:
             predicted, _, hits = self._counted
             return times @ predicted.T, times @ hits.T
-        weights = times[:, self.units]
-        hits = weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
-        return weights[:, self.order].cumsum(axis=1)[:, self.last], hits
+        cumulated, hits = self._cumulated(times)
+        return cumulated[:, self.last + 1], hits
 
-    def _lost(self, times: Numbers) -> Numbers:
+    def _cumulated(self, times: Numbers) -> tuple[Numbers, Numbers]:
+        """``[resamples, beats + 1]``: beats before each place of the ranking; ``[resamples, steps]``: positives."""
         weights = times[:, self.units]
         cumulated = np.zeros((len(times), len(self.order) + 1))
         np.cumsum(weights[:, self.order], axis=1, out=cumulated[:, 1:])
-        hits = weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
+        return cumulated, weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
+
+    def _lost(self, times: Numbers) -> Numbers:
+        cumulated, hits = self._cumulated(times)
         new = np.diff(hits, axis=1, prepend=0)
         misses = (cumulated[:, self.last + 1] - hits + cumulated[:, self.before] - (hits - new)) / 2
         lost: Numbers = np.einsum("rt,rt->r", new, misses)

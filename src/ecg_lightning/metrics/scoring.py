@@ -8,18 +8,9 @@ import numpy as np
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, BoolArray, IntArray, TextArray
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.metrics import ec57
+from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS, intervals
-from ecg_lightning.metrics.confusion import (
-    N_BINS,
-    Probabilities,
-    calibration_error,
-    confidence_bins,
-    confusion_matrix,
-    confusion_metrics,
-    j_kappa,
-    squared_errors,
-)
+from ecg_lightning.metrics.confusion import N_BINS, Probabilities, confusion_matrix
 
 
 def score(
@@ -70,9 +61,9 @@ def score(
     """
     check(labels, probabilities, classes, positive)
     predicted = probabilities.argmax(axis=1)
-    confusion = confusion_matrix(labels, predicted, len(classes))
-    overall, of_class = confusion_metrics(confusion)
-    support, named = confusion.sum(axis=1), confusion.sum(axis=0)
+    matrix = confusion_matrix(labels, predicted, len(classes))
+    overall, of_class = confusion.confusion_metrics(matrix)
+    support, named = matrix.sum(axis=1), matrix.sum(axis=0)
     per_class: dict[str, dict[str, Any]] = {
         name: {
             **{metric: float(of_class[j, i]) for j, metric in enumerate(PER_CLASS)},
@@ -82,7 +73,7 @@ def score(
         }
         for i, name in enumerate(classes)
     }
-    confidence, bins = confidence_bins(probabilities)
+    confidence, bins = confusion.confidence_bins(probabilities)
     sizes, hits, confidences = (
         np.bincount(bins, weights, N_BINS).astype(np.float64) for weights in (None, labels == predicted, confidence)
     )
@@ -90,10 +81,10 @@ def score(
         **{name: None if np.isnan(value) else float(value) for name, value in overall.items()},
         "macro_auroc": _mean(one["auroc"] for one in per_class.values()),
         "macro_average_precision": _mean(one["average_precision"] for one in per_class.values()),
-        "ece": float(calibration_error(hits, confidences, np.asarray(len(bins)))),
-        "brier": float(squared_errors(labels, probabilities).mean()),
+        "ece": float(confusion.calibration_error(hits, confidences, np.asarray(len(bins)))),
+        "brier": float(confusion.squared_errors(labels, probabilities).mean()),
         "per_class": per_class,
-        "confusion": confusion.tolist(),
+        "confusion": matrix.tolist(),
         "reliability": [
             {
                 "above": i / N_BINS,
@@ -108,7 +99,7 @@ def score(
     if positive is not None:
         scores |= {metric: per_class[positive][metric] for metric in (*PER_CLASS, "auroc", "average_precision")}
     if classes == AAMI_CLASSES:
-        j = j_kappa(overall, of_class, classes)
+        j = confusion.j_kappa(overall, of_class, classes)
         scores["j_kappa"] = None if np.isnan(j) else float(j)
         names = None if records is None else np.unique(records)
         parts = [...] if names is None else [records == name for name in names]

@@ -125,19 +125,18 @@ def varying_overrides(runs: Iterable[Run]) -> dict[Path, str]:
 def pool(runs: Iterable[Run]) -> dict[str, Any]:
     """Folds pooled, repetitions averaged, and curves over the number of training beats.
 
-    Standard deviations are those of a sample (divided by n - 1); a metric that is not defined in a fold, such as the
-    AUROC of a fold of one class, is left out of mean and deviation.
+    Standard deviations are those of a sample; a metric that is not defined in a fold, such as the AUROC of a fold of
+    one class, is left out of mean and deviation.
 
     Returns:
-        Plain values, ready for JSON, in three lists that may be empty; an entry has the settings that its runs have in
-        common, their ``overrides``, the names of their folders as ``jobs``, and
+        Plain values, ready for JSON, in three lists; an entry has what its runs have in common, the names of their
+        folders as ``jobs``, and
 
-        - ``pooled``, of each cross-validation with at least two folds: ``folds``, ``n_folds``, ``n``, ``test`` as in a
-          run record, of all test beats together, and ``mean`` and ``sd`` over the folds;
-        - ``repeated``, of each that was run with several seeds: ``seeds``, ``n_train``, ``runs`` (``n_train`` and
-          ``test`` of each, pooled where there are folds), and their ``mean`` and ``sd``;
-        - ``low_data``, of each that was trained on several sizes: its ``label`` and ``points``, which are entries like
-          those of ``repeated``, by rising ``n_train``.
+        - ``pooled``, for several folds: ``n``, ``test`` of all their test beats together, ``mean`` and ``sd`` of them;
+        - ``repeated``, for several seeds: ``seeds``, ``n_train``, ``runs`` (``n_train`` and ``test`` of each, of folds
+          pooled), ``mean`` and ``sd`` of them;
+        - ``low_data``, for several sizes of the training set: ``label`` and ``points`` as in ``repeated``, by
+          ``n_train``.
 
     Raises:
         DataError: a fold or a beat is there twice, or predictions cannot be read.
@@ -208,7 +207,8 @@ def _low_data(repetitions: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
         if len({same[0].record.protocol.train_size for same in line}) > 1
     ]
     firsts = [line[0][0] for line in lines]
-    names = [f"{record.model}, {_start(record)}" for record in (first.record for first in firsts)]
+    modes = ["from scratch" if first.record.transfer == "none" else first.record.transfer for first in firsts]
+    names = [f"{first.record.model}, {mode}" for first, mode in zip(firsts, modes, strict=True)]
     in_name = ("model", "transfer", "transfer.checkpoint")
     typed = _varying(
         {number: first.runs[0].overrides_but(*FOLD, *SEEDS, *SIZE, *in_name) for number, first in enumerate(firsts)}
@@ -221,10 +221,6 @@ def _low_data(repetitions: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
         }
         for number, (name, line) in enumerate(zip(names, lines, strict=True))
     ]
-
-
-def _start(record: RunRecord) -> str:
-    return "from scratch" if record.transfer == "none" else record.transfer
 
 
 def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:

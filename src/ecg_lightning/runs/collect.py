@@ -29,11 +29,9 @@ from ecg_lightning.runs.schema import ALONE, RunRecord, Scores
 if TYPE_CHECKING:
     import pandas as pd
 
-TASKS = {"arrhythmia": "mitbih", "mi": "ptbdb"}
-"""The tasks that metrics were published for, and the dataset they are of."""
-
-SCRATCH, PRETRAINED = "none", "head_only"  # the modes of transfer that are rows of the published table
-FROZEN = ("head_only", "last_layer")  # a frozen backbone compares with the published pretrained row
+TASKS = {"arrhythmia": "mitbih", "mi": "ptbdb"}  # with published metrics, and their dataset
+SCRATCH, PRETRAINED = "none", "head_only"  # the modes of transfer of the published table
+MODES = (SCRATCH, PRETRAINED, "last_layer")  # that compare with it: its pretrained backbone was frozen
 ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")  # settings that may differ among repetitions
 
 COLUMNS = (
@@ -46,19 +44,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Runs of equal settings, which differ only in their seed.
-
-    Attributes:
-        results: one for each seed.
-        settings: what distinguishes this row from others of its block; empty if it is alone.
-        mean: of each metric over the seeds, nested as ``test`` of a run record; None where none has it.
-        sd: its standard deviation, that of a sample; None with one seed.
-    """
+    """Runs of equal settings, which differ only in their seed; a result for each seed."""
 
     results: tuple[Result, ...]
-    settings: str
-    mean: Mapping[str, Any]
-    sd: Mapping[str, Any]
+    settings: str  # what distinguishes this row from others of its block; empty if it is alone
+    mean: Mapping[str, Any]  # of each metric over the seeds, nested as ``test`` of a run record
+    sd: Mapping[str, Any]  # of a sample; None with one seed
 
     @property
     def is_baseline(self) -> bool:
@@ -115,19 +106,12 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class RunsTable:
-    """Rows that may be compared: one task, tested on the same beats divided in the same way.
-
-    Attributes:
-        task: ``arrhythmia`` or ``mi``.
-        record: of one of its runs, for what they have in common; None if nothing has been run.
-        blocks: its rows, by context, then in the published order.
-        elsewhere: what others published of the same protocol.
-    """
+    """Rows that may be compared: one task, tested on the same beats divided in the same way."""
 
     task: str
-    record: RunRecord | None
-    blocks: tuple[Block, ...]
-    elsewhere: tuple[Elsewhere, ...] = ()
+    record: RunRecord | None  # of one of its runs, for what they have in common; None if nothing has been run
+    blocks: tuple[Block, ...]  # by context, then in the published order
+    elsewhere: tuple[Elsewhere, ...] = ()  # what others published of the same protocol
 
     @property
     def as_published(self) -> bool:
@@ -168,23 +152,15 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
     """Runs and sweeps with the published metrics, tidy: a line for each metric of each row.
 
     Args:
-        paths: folders of runs, of sweeps, or of such folders, at any depth; or records under another name than
-            ``scores.json``.
+        paths: folders of runs, of sweeps, or of such folders, at any depth; or records under other names.
         only_run: leave out the published rows that have not been run, and what others published.
 
     Returns:
-        A `pandas.DataFrame`; all metrics are fractions with all their digits. Columns:
-
-        - of the table: ``task``, ``dataset``, ``source``, ``synthetic``, ``split``, ``protocol``, ``class_map``,
-          ``left_out`` (beats that the protocol does not use), ``tested`` (``test`` or ``validation`` beats). Only
-          lines in which they are equal compare;
-        - of the row: ``context``, ``fingerprint`` of the beats, ``network``, ``resampling``, ``transfer`` (``none``:
-          from scratch), ``settings`` (what distinguishes it from others), ``augmentation``, ``loss``, and ``status``:
-          ``run``, ``not run``, or ``published elsewhere`` by the authors that ``network`` names;
-        - of the metric: ``class`` (``overall`` or a class), ``metric`` (named as by `score`), ``value`` (mean over the
-          seeds; of a cross-validation, over its pooled folds), ``sd`` (of a sample; missing with one seed), ``low`` and
-          ``high`` (95 % interval over patients; missing with several seeds), ``published``, ``published_note``;
-        - of its origin: ``n_seeds``, ``seeds``, ``folds``, ``epochs``, ``steps``, ``runs`` (folders).
+        A `pandas.DataFrame` with the columns `COLUMNS`. Only lines with equal ``task`` to ``tested`` compare;
+        ``left_out`` is the number of beats that the protocol does not use. ``settings`` distinguishes the row from
+        others; ``status`` is ``run``, ``not run``, or ``published elsewhere`` by the authors in ``network``. ``value``,
+        a fraction, is the mean over the seeds, ``sd`` its standard deviation, ``low`` and ``high`` the 95 % interval
+        over patients of a single seed. ``runs`` are folders.
 
     Raises:
         DataError: no run is there, a file cannot be read, or a fold is there twice.
@@ -285,9 +261,6 @@ def errata(blocks: Iterable[Block]) -> list[str]:
     ]
 
 
-# Sorting
-
-
 def _table_key(run: Run) -> tuple[Any, ...]:
     record = run.record
     about = record.task, record.dataset, record.source, record.synthetic, record.classes, record.fold
@@ -306,22 +279,22 @@ def _context(run: Run) -> str:
     return run.record.context.phrase()
 
 
-def _as_published(record: RunRecord) -> bool:
-    return record.protocol.name == "random" and record.context.phrase() == ALONE
-
-
 def protocol_of(record: RunRecord) -> str:
     """The protocol without the seed, the fold and the part of the training beats: equal for runs that compare."""
     return record.protocol.sentence(parts=False, seed=False)
 
 
-def _compares(record: RunRecord) -> bool:
-    """Whether published metrics compare with runs on these beats."""
-    return _is_real(record) and _as_published(record)
+def _as_published(record: RunRecord) -> bool:
+    return record.protocol.name == "random" and record.context.phrase() == ALONE
 
 
 def _is_real(record: RunRecord) -> bool:
     return not record.synthetic and TASKS.get(record.task) == record.dataset and record.fold == "test"
+
+
+def _compares(record: RunRecord) -> bool:
+    """Whether published metrics compare with runs on these beats."""
+    return _is_real(record) and _as_published(record)
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
@@ -332,12 +305,7 @@ def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
 
 
 def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> RunsTable:
-    """Runs that may be compared, as a table.
-
-    Args:
-        runs: of one task, on beats divided in the same way.
-        remarks: a sentence is added for what is kept apart.
-        only_run: leave out the published rows that have not been run.
+    """Runs that may be compared, as a table; a sentence on what is kept apart is added to `remarks`.
 
     Raises:
         DataError: a fold is there twice.
@@ -380,10 +348,9 @@ def _not_run(task: str, run: set[tuple[str, str, str]]) -> Iterator[Block]:
 
 def _block_order(block: Block) -> tuple[int | str, ...]:
     """By context, then as published: by resampling, then by network; then what was not published."""
-    networks, resamplings = (list(dict.fromkeys(names)) for names in zip(*published_rows(), strict=True))
+    networks, resamplings = (tuple(dict.fromkeys(names)) for names in zip(*published_rows(), strict=True))
     order: list[int | str] = [len(block.context) if block.context != ALONE else 0, block.context]
-    modes = [SCRATCH, *FROZEN]
-    for known, name in ((resamplings, block.resampling), (networks, block.network), (modes, block.transfer)):
+    for known, name in ((resamplings, block.resampling), (networks, block.network), (MODES, block.transfer)):
         order += [known.index(name) if name in known else len(known), name]
     return tuple(order)
 
@@ -422,9 +389,6 @@ def _without_absent(test: Scores) -> Scores:
         for name, of_class in test["per_class"].items()
     }
     return {**test, "per_class": per_class}
-
-
-# Naming
 
 
 def _names(cells: Sequence[Sequence[Run]]) -> list[str]:

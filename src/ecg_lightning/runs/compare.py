@@ -1,7 +1,6 @@
-"""Whether one run is better than another: the difference of their metrics on the same test beats, with its interval.
+"""Differences between the metrics of two runs on the same test beats, with intervals.
 
-Both predict the same beats, so what makes these easy or hard cancels: the difference is far more certain than the two
-intervals suggest.
+What makes these beats easy or hard cancels: the difference is far more certain than the two intervals suggest.
 """
 
 from collections.abc import Collection, Sequence
@@ -42,13 +41,12 @@ def compare(
 ) -> dict[str, Any]:
     """Differences between two runs that were tested on the same beats, by paired bootstrap over patients.
 
-    Each resample of the patients (of the beats, where patients are not known) scores both runs, and the differences of
-    their metrics are counted; Efron & Tibshirani 1993, chapter 16. For many runs use a `Comparer`.
+    Each resample of the patients (of the beats, where patients are not known) scores both runs; Efron & Tibshirani
+    1993, chapter 16. For many runs use a `Comparer`.
 
     Args:
-        first: a run's folder or its ``predictions.parquet``, a folder that holds the runs of all folds of a
-            cross-validation, or the files of predictions of all folds.
-        second: another one.
+        first, second: each a run's folder or its ``predictions.parquet``, a folder that holds the runs of all folds of
+            a cross-validation, or the files of predictions of all folds.
         metrics: keys of the metrics to compare, below ``test`` of a run record; None for all.
         resamples: number of resamples.
         seed: the same seed gives the same intervals.
@@ -59,10 +57,9 @@ def compare(
         - ``first``, ``second``: ``path``, and of `ABOUT` what is known and the same for all folds;
         - ``n`` beats, ``resampled`` (``patients`` or ``beats``), ``n_resampled``, ``resamples``, ``level``, ``seed``;
         - ``differences``, nested as the scores: ``first``, ``second``, ``difference`` (first minus second),
-          ``interval`` (its low and high end) and ``p`` (two-sided; the share of resamples on the rarer side of 0,
-          doubled), the last two None with a single patient;
+          ``interval`` (its low and high end) and two-sided ``p``, the last two None with a single patient;
         - ``mcnemar``: ``only_first`` and ``only_second``, beats that only this run predicted right, and ``p`` of the
-          exact test, which treats beats of one patient as independent and is too optimistic for it.
+          exact test, which is too optimistic because it treats beats of one patient as independent.
 
     Raises:
         DataError: predictions cannot be read, or are of other beats.

@@ -13,11 +13,7 @@ from ecg_lightning.runs.schema import LARGEST, RunRecord
 
 
 def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs below these folders, each once, and a sentence on each thing left out.
-
-    Args:
-        paths: folders of runs, of sweeps, or of such folders, at any depth; or records under another name than
-            ``scores.json``.
+    """The runs in folders at any depth, or in records under other names, each once; a sentence on what is left out.
 
     Raises:
         DataError: no run is there, or a record cannot be read.
@@ -66,7 +62,7 @@ def read_run(path: Path) -> Run:
 def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:
     """The records, and the files of pooled results, at or below a path."""
     if path.is_file():
-        yield path, "record" if path.name == RECORD else _kind(path) or "record"
+        yield path, _kind(path) or "record"
         return
     if not path.is_dir():
         raise DataError(f"{path} does not exist; give folders of runs or sweeps")
@@ -74,14 +70,14 @@ def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_order)
         for name in sorted(names, key=natural_order):
             file = Path(folder, name)
-            if name.endswith(".json") and not name.startswith("."):
-                kind = "record" if name == RECORD else _kind(file)
-                if kind:
-                    yield file, kind
+            if name.endswith(".json") and not name.startswith(".") and (kind := _kind(file)):
+                yield file, kind
 
 
 def _kind(file: Path) -> Literal["record", "pooled"] | None:
-    """What a JSON file of any name is, or None."""
+    """What a JSON file is, or None."""
+    if file.name == RECORD:
+        return "record"
     try:
         if file.stat().st_size > LARGEST:
             return None

@@ -92,7 +92,14 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}; a finished run leaves it in its folder") from error
-    _check_digest(path, content)
+    record = path.with_name(RECORD)
+    if path.name == PREDICTIONS and record.is_file():
+        expected = RunRecord.read(record).predictions_sha256
+        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+            raise DataError(
+                f"{path} is not the file that {record.name} in its folder was computed from: its SHA-256 differs, so "
+                "it is damaged or of another run; restore it, or run again"
+            )
     try:
         table = pq.read_table(pa.BufferReader(content))
         frame: pd.DataFrame = table.to_pandas()
@@ -109,18 +116,6 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
     return frame, info
 
 
-def _check_digest(path: Path, content: bytes) -> None:
-    record = path.with_name(RECORD)
-    if path.name != PREDICTIONS or not record.is_file():
-        return
-    expected = RunRecord.read(record).predictions_sha256
-    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-        raise DataError(
-            f"{path} is not the file that {record.name} in its folder was computed from: its SHA-256 differs, so it "
-            "is damaged or of another run; restore it, or run again"
-        )
-
-
 def _check_columns(path: Path, table: "pd.DataFrame", info: PredictionsInfo) -> None:
     lacking = {"true", *(f"probability_{name}" for name in info.classes)} - set(table)
     if lacking or len(info.classes) < 2:
@@ -133,12 +128,9 @@ def _check_columns(path: Path, table: "pd.DataFrame", info: PredictionsInfo) -> 
 
 
 def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Recompute `score_beats` from a file of predictions; equal to the run's own ``scores.json`` to the digit.
+    """Recompute `score_beats` from the predictions of a run, or of all folds of a cross-validation together.
 
-    Args:
-        path: ``predictions.parquet`` of a run.
-        others: those of the other folds of its cross-validation, to score the beats of all of them together.
-        resamples: of `bootstrap.intervals`; 0 leaves the intervals out.
+    Equal to ``test`` of the run's ``scores.json`` to the digit. `resamples` of 0 leaves the intervals out.
 
     Raises:
         DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.

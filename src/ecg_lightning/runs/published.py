@@ -30,20 +30,17 @@ METRICS = ("precision", "recall", "f1")
 
 
 def published_row(task: str, network: str, resampling: str, pretrained: bool = False) -> dict[str, Any] | None:
-    """Published metrics of one network with one resampling of its training beats: fractions, named as by `score`.
+    """Published metrics of one network with one resampling of its training beats, or None.
 
     Args:
         task: ``arrhythmia`` or ``mi``.
         network: ``cnet``, ``seq``, ``bilstm`` or ``bigru``.
         resampling: ``none`` or ``smote_tomek``.
-        pretrained: whether the network started from weights trained on ``arrhythmia``; published for ``cnet`` on
-            ``mi`` only.
+        pretrained: whether the network started from weights trained on ``arrhythmia``; ``cnet`` on ``mi`` only.
 
     Returns:
-        For ``arrhythmia``: ``macro_precision``, ``macro_recall``, ``macro_f1`` as printed,
-        ``f1_of_macro_precision_recall`` derived from them, and ``per_class`` precision, recall and F1. For ``mi``:
-        ``precision``, ``recall``, ``f1`` of MI, and the same as ``per_class``. ``erratum`` where the printed metrics
-        contradict each other. None where nothing was published.
+        Fractions, named as by `score`: macro metrics for ``arrhythmia``, those of MI for ``mi``, and ``per_class``;
+        and ``erratum`` where the printed metrics contradict each other.
     """
     rows = _rows().get((network, resampling))
     if rows is None:

@@ -28,8 +28,6 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-
 OfClass = Literal["precision", "recall", "f1", "specificity", "auroc", "average_precision"]
 OfEctopic = Literal["sensitivity", "positive_predictivity", "specificity", "false_positive_rate", "f1"]
 
@@ -154,37 +152,28 @@ class TestScores(TypedDict):
     intervals: NotRequired[Intervals]
 
 
-class Sizes(TypedDict):
-    """Beats by fold."""
-
-    train: Count
-    validation: Count
-    test: Count
-
-
 if TYPE_CHECKING:
-    # Checked in every part, but read by places that are no literals.
-    AnySizes = dict[str, int]
-    AnyScores = dict[str, Any]
+    AnyScores = dict[str, Any]  # read by places that are no literals
 else:
-    AnySizes = Sizes
     AnyScores = TestScores
 
 
-class Validation(BaseModel):
-    """Scores on the validation fold; None where there was no validation."""
+class Strict(BaseModel):
+    """Fields are neither converted, ignored nor changed."""
 
-    model_config = STRICT
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Validation(Strict):
+    """Scores on the validation fold; None where there was no validation."""
 
     macro_f1: Fraction | None = None
     accuracy: Fraction | None = None
     loss: float | None = None
 
 
-class ContextInfo(BaseModel):
+class ContextInfo(Strict):
     """What a model sees of a beat in addition to the samples after its R peak."""
-
-    model_config = STRICT
 
     rhythm: bool = False
     morphology: bool = False
@@ -197,13 +186,11 @@ class ContextInfo(BaseModel):
         return ", ".join(parts) or ALONE
 
 
-class RunRecord(BaseModel):
+class RunRecord(Strict):
     """A finished run, or an evaluation of its checkpoint: all that tables, comparisons and reports read.
 
     None stands for what is not known, or what a model has no such choice of.
     """
-
-    model_config = STRICT
 
     format: Literal[2] = FORMAT
     kind: Literal["run", "evaluation"] = "run"
@@ -220,7 +207,7 @@ class RunRecord(BaseModel):
     leads: tuple[str, ...] = ()  # empty in runs from before there was a choice
     context: ContextInfo = ContextInfo()
     protocol: Protocol
-    n: AnySizes
+    n: dict[str, Count]  # beats by fold
     fold: Literal["test", "validation"] = "test"  # that `test` has the scores of
     augmentation: str | None
     resampling: str
@@ -304,6 +291,8 @@ class RunRecord(BaseModel):
         k = len(self.classes)
         if k < 2 or len(set(self.classes)) < k or list(self.test["per_class"]) != list(self.classes):
             raise ValueError(f"test.per_class has {', '.join(self.test['per_class'])}, classes {self.classes}")
+        if set(self.n) != {"train", "validation", "test"}:
+            raise ValueError(f"n has {', '.join(self.n)}, expected train, validation and test")
         if [len(row) for row in self.test["confusion"]] != [k] * k:
             raise ValueError(f"test.confusion is not {k} × {k}")
         if "intervals" in self.test and list(self.test["intervals"]["per_class"]) != list(self.classes):

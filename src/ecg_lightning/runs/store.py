@@ -12,14 +12,7 @@ from ecg_lightning.runs.schema import RunRecord
 def save_run(folder: Path, record: RunRecord, beats: Beats, probabilities: Probabilities) -> RunRecord:
     """Write ``predictions.parquet``, then ``scores.json``: a folder that has the latter is complete.
 
-    Args:
-        folder: of the run; made if it does not exist.
-        record: of the run.
-        beats: the ``n`` tested ones.
-        probabilities: ``[n, classes]``, in the order of `beats`.
-
-    Returns:
-        The record with the checksum of the predictions.
+    Returns the record with the checksum of the predictions; `probabilities` are ``[n, classes]``, of the tested beats.
 
     Raises:
         DataError: a file cannot be written.
