@@ -46,7 +46,7 @@ def intervals(
     Args:
         labels: ``[n]``, indices into `classes`.
         probabilities: ``[n, classes]``.
-        classes: names of the classes.
+        classes: their names.
         patients: ``[n]``, or None to resample beats.
         resamples: number of resamples.
         seed: the same seed gives the same intervals.

@@ -26,15 +26,10 @@ def confusion_matrix(labels: IntArray, predicted: IntArray, n_classes: int) -> I
 
 
 def confusion_metrics(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tuple[dict[str, Numbers], Numbers]:
-    """The metrics of confusion matrices, as `scoring.score` names and defines them.
+    """The metrics of confusion matrices ``[…, classes, classes]``, as `scoring.score` names and defines them.
 
-    Args:
-        confusion: ``[…, classes, classes]``, a row for each true class, a column for each predicted one.
-        undefined: metric of a class without a denominator; in means over classes it counts as 0.
-
-    Returns:
-        Metrics of all classes together, each ``[…]``; and of each class, ``[…, 4, classes]``: precision, recall, F1 and
-        specificity.
+    Metrics of all classes together, each ``[…]``; and of each class, ``[…, 4, classes]``: precision, recall, F1 and
+    specificity. A metric of a class without a denominator is `undefined`, and counts as 0 in means over classes.
     """
     n = confusion.sum(axis=(-2, -1))
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
@@ -42,9 +37,8 @@ def confusion_metrics(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tu
     specific = n[..., None] - support - named + hits
     parts = ((hits, named), (hits, support), (2 * hits, support + named), (specific, n[..., None] - support))
     precision, recall, f1 = (ratio(part, whole) for part, whole in parts[:3])
-    counted, there = support + named > 0, support > 0
+    counted = support + named > 0
     macro_precision, macro_recall, macro_f1 = (np.mean(one, axis=-1, where=counted) for one in (precision, recall, f1))
-    weighted_precision = (precision * support).sum(axis=-1) / n
     expected = (support * named).sum(axis=-1) / n
     overall = {
         "macro_f1": macro_f1,
@@ -53,8 +47,8 @@ def confusion_metrics(confusion: npt.NDArray[Any], undefined: float = 0.0) -> tu
         "macro_recall": macro_recall,
         "f1_of_macro_precision_recall": ratio(2 * macro_precision * macro_recall, macro_precision + macro_recall),
         "weighted_f1": (f1 * support).sum(axis=-1) / n,
-        "weighted_precision": weighted_precision,
-        "balanced_accuracy": np.mean(recall, axis=-1, where=there),
+        "weighted_precision": (precision * support).sum(axis=-1) / n,
+        "balanced_accuracy": np.mean(recall, axis=-1, where=support > 0),
         "kappa": ratio(hits.sum(axis=-1) - expected, n - expected, np.nan),
     }
     return overall, np.stack([ratio(part, whole, undefined) for part, whole in parts], axis=-2)
@@ -78,12 +72,9 @@ def confidence_bins(probabilities: Probabilities) -> tuple[Numbers, IntArray]:
 
 
 def calibration_error(hits: Numbers, confidences: Numbers, n: Numbers) -> Numbers:
-    """ECE: mean over beats of \\|accuracy − mean confidence\\| of their bin (Naeini et al., AAAI 2015).
+    """ECE: mean over `n` beats of \\|accuracy − mean confidence\\| of their bin (Naeini et al., AAAI 2015).
 
-    Args:
-        hits: ``[…, bins]``, number of beats predicted right.
-        confidences: ``[…, bins]``, sum of the confidences.
-        n: ``[…]``, number of beats.
+    `hits` are the numbers of beats predicted right, `confidences` the sums of their confidences, both ``[…, bins]``.
     """
     error: Numbers = np.abs(hits - confidences).sum(axis=-1) / n
     return error

@@ -41,19 +41,17 @@ def score(
         Plain values, ready for JSON, all metrics as fractions:
 
         - ``accuracy``, ``macro_precision``, ``macro_recall``, ``macro_f1`` (the mean of the classes' F1),
-          ``weighted_f1`` and ``weighted_precision`` (weighted by support; recall so weighted is the accuracy),
-          ``balanced_accuracy`` (mean recall of the classes that occur among the labels), ``kappa`` (Cohen's, None if
-          all beats are of one class and predicted so);
+          ``weighted_f1`` and ``weighted_precision`` (by support), ``balanced_accuracy`` (mean recall of the classes
+          among the labels), ``kappa`` (Cohen's, None if all beats are of one class and predicted so),
+          ``macro_auroc``, ``macro_average_precision``;
         - ``f1_of_macro_precision_recall``: the harmonic mean of macro precision and macro recall. Papers print
           either as "macro-F1"; they differ (Opitz & Burst 2019, arXiv:1911.03347);
-        - ``macro_auroc``, ``macro_average_precision``;
         - ``ece`` and ``brier``: see `confusion.calibration_error` and `confusion.squared_errors`;
         - ``per_class``: class → ``precision``, ``recall``, ``f1``, ``specificity``, ``auroc``, ``average_precision``,
           ``support`` (number of beats of the class), ``predicted`` (number of beats predicted as it);
         - ``confusion``: see `confusion.confusion_matrix`;
-        - ``reliability``: of each bin that has beats its ends ``above`` and ``to``, ``beats``, their mean
-          ``confidence`` and their ``accuracy``;
-        - with `positive`: its ``precision``, ``recall``, ``f1``, ``specificity``, ``average_precision`` and ``auroc``;
+        - ``reliability``: ends, beats, mean confidence and accuracy of each bin that has beats;
+        - with `positive`: its metrics of ``per_class``;
         - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
 
     Raises:
@@ -109,23 +107,13 @@ def score(
 
 
 def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None = None) -> dict[str, Any]:
-    """The test scores of a run: `score` of the ``n`` beats, and ``intervals``, see `bootstrap.intervals`.
-
-    `probabilities` are ``[n, classes]``, in the order of `beats`.
-
-    Raises:
-        DataError: as `check`.
-    """
+    """`score` of the ``n`` tested beats of a run with `bootstrap.intervals`; `probabilities` are ``[n, classes]``."""
     scores = score(beats.known_labels, probabilities, beats.classes, positive, records=beats.records)
     return scores | {"intervals": intervals(beats.known_labels, probabilities, beats.classes, beats.patients)}
 
 
 def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:
-    """Refuse arrays that cannot be scored.
-
-    Raises:
-        DataError: no beats, arrays that do not fit each other or the classes, or probabilities that are not numbers.
-    """
+    """DataError for no beats, arrays that do not fit each other or the classes, or probabilities not finite."""
     if len(labels) == 0:
         raise DataError("no beats to score: the fold is empty")
     if probabilities.shape != (len(labels), len(classes)):
@@ -138,8 +126,7 @@ def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ..
     if positive is not None and (positive not in classes or len(classes) != 2):
         raise DataError(f"positive class {positive!r} of {', '.join(classes)}: expected one of exactly two classes")
     # argmax takes NaN for the largest value: a diverged model would be scored as if it had predicted.
-    bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
-    if bad:
+    if bad := int((~np.isfinite(probabilities)).any(axis=1).sum()):
         raise DataError(
             f"the probabilities of {bad} of {len(labels)} beats are not finite numbers: the training has diverged; "
             "lower the learning rate"

@@ -46,8 +46,7 @@ def make_record(
         overrides: what was set on the command line.
         datamodule: set up.
         estimator: what predicted.
-        beats: the ``n`` tested ones.
-        probabilities: ``[n, classes]``, in the order of `beats`.
+        beats, probabilities: the ``n`` tested ones, and ``[n, classes]`` in their order.
         positive: the positive class of a binary task; else None.
         fold: the one that `beats` are.
         val: ``macro_f1``, ``accuracy`` and ``loss`` on validation, with or without the prefix ``val/``.
@@ -59,8 +58,7 @@ def make_record(
     # Training beats of a baseline are only resampled, and no loss weighs its classes.
     baseline = estimator.baseline
     resampling = config["augmentation"]["resampling"]["method"]
-    scores = {name.removeprefix("val/"): value for name, value in val.items()}
-    finite = {name: float(value) for name, value in scores.items() if value is not None and math.isfinite(value)}
+    finite = {name.removeprefix("val/"): float(x) for name, x in val.items() if x is not None and math.isfinite(x)}
     return RunRecord(
         kind=kind,
         task=config["task"]["name"],

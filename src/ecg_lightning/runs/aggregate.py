@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, TypeVar
@@ -35,7 +36,6 @@ class Run:
 
     @property
     def predictions(self) -> Path:
-        """The file of its predictions, which may be absent."""
         return self.folder / PREDICTIONS
 
     @property
@@ -66,7 +66,6 @@ class Result:
 
     @property
     def record(self) -> RunRecord:
-        """Of its first run."""
         return self.runs[0].record
 
     @cached_property
@@ -83,7 +82,6 @@ class Result:
 
     @property
     def predictions(self) -> list[Path]:
-        """The files of predictions, one for each run."""
         return [run.predictions for run in self.runs]
 
     @property
@@ -98,7 +96,6 @@ class Result:
 
     @property
     def n_folds(self) -> int | None:
-        """How many folds there should be."""
         return self.record.protocol.n_folds
 
     def same_but(self, *settings: str) -> str:
@@ -164,19 +161,15 @@ def _repetitions(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def results_of_folds(runs: Sequence[Run]) -> list[Result]:
-    """The folds among runs that differ in nothing else, as one result; each of the others as one of its own."""
-    by_fold: dict[int, Run] = {}
-    for run in runs:
-        if run.fold is None:
-            continue
-        if run.fold in by_fold:
+    """The folds among runs that differ in nothing else as one result, and each of the others as one."""
+    folds = sorted((run for run in runs if run.fold is not None), key=lambda run: run.fold or 0)
+    for one, other in pairwise(folds):
+        if one.fold == other.fold:
             raise DataError(
-                f"{by_fold[run.fold].folder} and {run.folder} are the same fold {run.fold} of the same settings: "
-                "remove one of them"
+                f"{one.folder} and {other.folder} are the same fold {one.fold} of the same settings: remove one of them"
             )
-        by_fold[run.fold] = run
-    folds = [Result(tuple(by_fold[fold] for fold in sorted(by_fold)))] if by_fold else []
-    return folds + [Result((run,)) for run in runs if run.fold is None]
+    pooled = [Result(tuple(folds))] if folds else []
+    return pooled + [Result((run,)) for run in runs if run.fold is None]
 
 
 def _pooled(result: Result) -> dict[str, Any]:

@@ -44,7 +44,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Runs of equal settings, which differ only in their seed; a result for each seed."""
+    """Runs of equal settings, with a result for each seed."""
 
     results: tuple[Result, ...]
     settings: str  # what distinguishes this row from others of its block; empty if it is alone
@@ -53,7 +53,6 @@ class Row:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is a reference that networks are compared with."""
         return self.results[0].record.baseline
 
     @property
@@ -63,7 +62,7 @@ class Row:
 
     @property
     def runs(self) -> list[Run]:
-        """All its runs; of a cross-validation, one for each seed and fold."""
+        """One for each seed and fold."""
         return [run for result in self.results for run in result.runs]
 
     @property
@@ -74,7 +73,6 @@ class Row:
 
     @property
     def split_seeds(self) -> list[int]:
-        """Seed of the split of each result."""
         return [result.record.protocol.seed for result in self.results]
 
     @property
@@ -120,7 +118,6 @@ class RunsTable:
 
     @property
     def rows(self) -> list[Row]:
-        """What has been run."""
         return [row for block in self.blocks for row in block.rows]
 
     @property
@@ -130,7 +127,6 @@ class RunsTable:
 
     @property
     def protocol(self) -> str:
-        """As `protocol_of` its runs."""
         return protocol_of(self.record) if self.record else ""
 
     @property
@@ -269,14 +265,10 @@ def _table_key(run: Run) -> tuple[Any, ...]:
 
 def _of_equal_beats(runs: Sequence[Run]) -> list[list[Run]]:
     """The runs as one table; as one for each fingerprint, if beats differ in more than the context."""
-    prints = {(_context(run), run.record.fingerprint) for run in runs}
+    prints = {(run.record.context, run.record.fingerprint) for run in runs}
     if len(prints) == len({context for context, _ in prints}):
         return [list(runs)]
     return groups(runs, lambda run: run.record.fingerprint)
-
-
-def _context(run: Run) -> str:
-    return run.record.context.phrase()
 
 
 def protocol_of(record: RunRecord) -> str:
@@ -329,8 +321,8 @@ def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> 
 
 def _block_key(run: Run) -> tuple[str, str, str, str, bool]:
     """Network, context, resampling, transfer, and whether all training beats were used, as for what is published."""
-    record = run.record
-    return record.model, _context(run), record.resampling, record.transfer, record.protocol.train_size is None
+    record, whole = run.record, run.record.protocol.train_size is None
+    return record.model, record.context.phrase(), record.resampling, record.transfer, whole
 
 
 def _settings_key(run: Run) -> str:
@@ -400,7 +392,7 @@ def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
     keys = list(dict.fromkeys(key for of_cell in leaves for key in of_cell))
     names = _named_by(leaves, keys)
     if len({frozenset(key.partition(".")[0] for key in of_cell) for of_cell in leaves}) > 1:
-        # Configurations of different versions have different settings: those of all of them are enough if they can be.
+        # Configurations of different versions have different groups: common settings are enough if they can be.
         shorter = _named_by(leaves, [key for key in keys if all(key in of_cell for of_cell in leaves)])
         names = shorter if len(set(shorter)) == len(shorter) else names
     for more in (_checkpoint, lambda run: run.folder):

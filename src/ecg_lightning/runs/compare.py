@@ -4,7 +4,7 @@ What makes these beats easy or hard cancels: the difference is far more certain 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,7 @@ from ecg_lightning.metrics.bootstrap import LEVEL, RESAMPLES, Key, interval, nes
 from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.metrics.confusion import Numbers, confusion_matrix
 from ecg_lightning.metrics.scoring import score
-from ecg_lightning.runs.predictions import (
-    PREDICTIONS,
-    RECORD,
-    column,
-    labels_and_probabilities,
-    read_pooled,
-    read_predictions,
-)
+from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, column, labels_and_probabilities, read_pooled
 from ecg_lightning.runs.schema import RunRecord, Scores
 
 if TYPE_CHECKING:
@@ -67,20 +60,17 @@ def compare(
     return Comparer(metrics=metrics, resamples=resamples, seed=seed).compare(first, second)
 
 
+@dataclass(kw_only=True)
 class Comparer:
-    """Compares runs; each is read, scored and resampled once, however many it is compared with.
+    """Compares as `compare`, but each run is read, scored and resampled once, however many it is compared with."""
 
-    Arguments as of `compare`.
-    """
-
-    def __init__(self, *, metrics: Collection[Key] | None = None, resamples: int = RESAMPLES, seed: int = 0) -> None:
-        self.metrics = metrics
-        self.resamples = resamples
-        self.seed = seed
-        self._tested: dict[tuple[Path, ...], _Tested] = {}
+    metrics: Collection[Key] | None = None
+    resamples: int = RESAMPLES
+    seed: int = 0
+    _tested: dict[tuple[Path, ...], "_Tested"] = field(default_factory=dict, init=False, repr=False)
 
     def compare(self, first: Side, second: Side) -> dict[str, Any]:
-        """As `compare`."""
+        """See the function `compare`."""
         from scipy.stats import binomtest
 
         one, other = self._read(first), self._read(second)
@@ -126,33 +116,33 @@ class Comparer:
         return self._tested[key]
 
     def _resample(self, files: Sequence[Path], path: Path) -> "_Tested":
-        table, classes, positive = read_pooled(*files)
+        table, info = read_pooled(*files)
         place = None
         if set(PLACE) <= set(table):
             table = table.sort_values(PLACE, ignore_index=True)
             place = table[PLACE]
-        labels, probabilities = labels_and_probabilities(table, classes)
+        labels, probabilities = labels_and_probabilities(table, info.classes)
         patients = column(table, "patient")
         resampled = resampled_metrics(
-            labels, probabilities, classes, patients, resamples=self.resamples, seed=self.seed, wanted=self.metrics
+            labels, probabilities, info.classes, patients, resamples=self.resamples, seed=self.seed, wanted=self.metrics
         )
         predicted = probabilities.argmax(axis=1)
-        beside = [file.with_name(RECORD) for file in files if file.name == PREDICTIONS]
-        records = [RunRecord.read(file) for file in beside if file.is_file()]
-        scores: Scores = records[0].test if len(files) == len(records) == 1 else {}
+        record = files[0].with_name(RECORD)
+        of_run = len(files) == 1 and files[0].name == PREDICTIONS and record.is_file()
+        scores: Scores = RunRecord.read(record).test if of_run else {}
         # A record has the same digits, unless it is of other predictions or from before a metric was computed.
         known = all(key[-1] in (dig(scores, key[:-1]) or ()) for key in resampled)
-        if not known or scores.get("confusion") != confusion_matrix(labels, predicted, len(classes)).tolist():
-            scores = score(labels, probabilities, classes, positive)
+        if not known or scores.get("confusion") != confusion_matrix(labels, predicted, len(info.classes)).tolist():
+            scores = score(labels, probabilities, info.classes, info.positive)
         return _Tested(
             path=path,
-            classes=classes,
+            classes=info.classes,
             labels=labels,
             right=predicted == labels,
             patients=patients,
             n_units=len(labels) if patients is None else len(np.unique(patients)),
             place=place,
-            about=_about(files, records) | {"path": str(path)},
+            about={key: info.about[key] for key in ABOUT if info.about.get(key) is not None} | {"path": str(path)},
             scores=scores,
             resampled=resampled,
         )
@@ -191,20 +181,6 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise DataError(f"{path} holds no {PREDICTIONS}: give the folder of a finished run, or of the folds of one")
     return found
-
-
-def _about(files: Sequence[Path], records: Sequence[RunRecord]) -> dict[str, Any]:
-    """What the runs of one side have in common, from their records, else from the metadata of their predictions."""
-    known: list[dict[str, Any]]
-    if len(records) == len(files):
-        known = [
-            {name: getattr(record, name) for name in ABOUT} | {"protocol": record.protocol.sentence()}
-            for record in records
-        ]
-    else:
-        known = [dict(read_predictions(file)[1].about) for file in files]
-    common = {key: known[0].get(key) for key in ABOUT if len({one.get(key) for one in known}) == 1}
-    return {key: value for key, value in common.items() if value is not None}
 
 
 def _check_same_beats(one: _Tested, other: _Tested) -> None:

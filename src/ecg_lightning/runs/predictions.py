@@ -47,15 +47,8 @@ def write_predictions(
     Columns: ``record``, ``patient``, ``sample`` (index of the R peak at the record's own rate; each of the three only
     where the source states it), ``true``, ``predicted`` (class names), and ``probability_<class>`` for every class.
 
-    Args:
-        path: destination.
-        beats: the ``n`` beats of the fold.
-        probabilities: ``[n, classes]``, in the order of `beats`; their precision is kept.
-        positive: as in `score`.
-        about: the run that predicted, in plain values.
-
-    Returns:
-        SHA-256 of the file.
+    Returns the SHA-256 of the file. `probabilities` are ``[n, classes]``, in the order of `beats`, and keep their
+    precision; `positive` is as in `score`; `about` describes the run in plain values.
 
     Raises:
         DataError: as `score`, or the file cannot be written.
@@ -135,17 +128,17 @@ def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> 
     Raises:
         DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.
     """
-    joined, classes, positive = read_pooled(path, *others)
-    labels, probabilities = labels_and_probabilities(joined, classes)
-    scores = score(labels, probabilities, classes, positive, records=column(joined, "record"))
+    joined, info = read_pooled(path, *others)
+    labels, probabilities = labels_and_probabilities(joined, info.classes)
+    scores = score(labels, probabilities, info.classes, info.positive, records=column(joined, "record"))
     if resamples:
         patients = column(joined, "patient")
-        scores["intervals"] = intervals(labels, probabilities, classes, patients, resamples=resamples)
+        scores["intervals"] = intervals(labels, probabilities, info.classes, patients, resamples=resamples)
     return scores
 
 
-def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, ...], str | None]:
-    """The predictions of a run, or of all folds of a cross-validation, as one table; its classes and positive class.
+def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
+    """The predictions of a run, or of all folds of a cross-validation, as one, with their common metadata.
 
     Raises:
         DataError: as `read_predictions`, or files of different classes or with a beat in common.
@@ -153,9 +146,9 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, .
     import pandas as pd
 
     files = {file: read_predictions(file) for file in (path, *others)}
-    classes, positive = files[path][1].classes, files[path][1].positive
-    for file, (_, info) in files.items():
-        if (info.classes, info.positive) != (classes, positive):
+    info = files[path][1]
+    for file, (_, other) in files.items():
+        if (other.classes, other.positive) != (info.classes, info.positive):
             raise DataError(f"{file} and {path} have different classes: they cannot be scored together")
     joined = pd.concat([table for table, _ in files.values()], ignore_index=True)
     if others and {"record", "sample"} <= set(joined):
@@ -163,7 +156,8 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, .
         if len(twice):
             beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
             raise DataError(f"{len(twice)} beats are in two of the {len(files)} files with {path}, such as {beat}")
-    return joined, classes, positive
+    common = set.intersection(*(set(other.about.items()) for _, other in files.values()))
+    return joined, info.model_copy(update={"about": dict(common)})
 
 
 def labels_and_probabilities(table: "pd.DataFrame", classes: tuple[str, ...]) -> tuple[IntArray, Probabilities]:

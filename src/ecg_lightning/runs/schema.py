@@ -13,6 +13,7 @@ from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.protocol import Protocol
+from ecg_lightning.metrics.catalogue import OVERALL
 
 FORMAT: Literal[2] = 2
 LARGEST = 64 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
@@ -93,30 +94,20 @@ class Ec57(Ectopics):
     per_record: NotRequired[list[EctopicsOfRecord]]
 
 
-class Intervals(TypedDict):
-    """As `ecg_lightning.metrics.bootstrap.intervals` returns them."""
-
-    resampled: Literal["patients", "beats"]
-    n_resampled: Positive
-    resamples: Positive
-    level: Fraction
-    seed: int
-    macro_f1: Interval
-    accuracy: Interval
-    macro_precision: Interval
-    macro_recall: Interval
-    f1_of_macro_precision_recall: Interval
-    weighted_f1: Interval
-    weighted_precision: Interval
-    balanced_accuracy: Interval
-    kappa: Interval
-    macro_auroc: Interval
-    macro_average_precision: Interval
-    ece: Interval
-    brier: Interval
-    per_class: dict[str, dict[OfClass, Interval]]
-    j_kappa: NotRequired[Interval]
-    ec57: NotRequired[dict[Literal["V", "S"], dict[OfEctopic, Interval]]]
+Intervals = TypedDict(  # as `ecg_lightning.metrics.bootstrap.intervals` returns them
+    "Intervals",
+    {
+        "resampled": Literal["patients", "beats"],
+        "n_resampled": Positive,
+        "resamples": Positive,
+        "level": Fraction,
+        "seed": int,
+        **dict.fromkeys([name for name in OVERALL if name not in ("j_kappa", "loss")], Interval),  # type: ignore[misc]
+        "per_class": dict[str, dict[OfClass, Interval]],
+        "j_kappa": NotRequired[Interval],
+        "ec57": NotRequired[dict[Literal["V", "S"], dict[OfEctopic, Interval]]],
+    },
+)
 
 
 class TestScores(TypedDict):
@@ -264,14 +255,11 @@ class RunRecord(Strict):
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
+            fault = f"is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
             if _is_format_1(content):
-                raise DataError(
-                    f"{path} has format 1, of an earlier version, expected format {FORMAT}: run "
-                    f"`ecg-lightning evaluate {shlex.quote(str(path.parent))} --output DIR` to write its scores again"
-                ) from error
-            raise DataError(
-                f"{path} is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
-            ) from error
+                command = f"ecg-lightning evaluate {shlex.quote(str(path.parent))} --output DIR"
+                fault = f"has format 1, expected format {FORMAT}: run `{command}` to write its scores again"
+            raise DataError(f"{path} {fault}") from error
 
     def write(self, path: Path) -> None:
         """Write the file atomically.
