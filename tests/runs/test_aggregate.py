@@ -210,7 +210,7 @@ def test_curves_of_equal_name_are_told_apart_by_what_was_typed(make_run: MakeRun
 
 def test_jobs_come_in_the_order_of_their_start_and_damaged_ones_are_named(make_run: MakeRun, tmp_path: Path) -> None:
     folders = [make_run(seed=seed) for seed in range(11)]
-    assert [run.folder for run in read_runs(tmp_path)] == folders  # by number, as the time is not told
+    assert [run.folder for run in read_runs(tmp_path)] == folders  # by number, as the time is not known
     started = [make_run(seed=seed, started=f"2026-11-22T10:{20 - seed}:00.000+00:00") for seed in range(11, 14)]
     assert [run.folder for run in read_runs(tmp_path)] == folders + started[::-1]
     (folders[4] / "scores.json").write_text("{}")

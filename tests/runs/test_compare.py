@@ -49,7 +49,7 @@ def make_run(tmp_path: Path, make_beats: Callable[..., Beats]) -> MakeRun:
     return make
 
 
-def test_a_better_run_is_surely_better_and_the_other_surely_worse(make_run: MakeRun) -> None:
+def test_a_better_run_is_significantly_better_and_the_other_worse(make_run: MakeRun) -> None:
     good, bad = make_run("good", 0.1), make_run("bad", 0.3, seed=1)
     answer = compare(good, bad)
     one = answer["differences"]["macro_f1"]

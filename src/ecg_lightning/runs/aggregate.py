@@ -49,7 +49,7 @@ class Run:
         return self.record.seed, self.record.protocol.seed
 
     def same_but(self, *settings: str) -> str:
-        """Equal for runs on the same beats whose configurations differ only in these settings."""
+        """Equal for runs on the same beats with configurations that differ only in these settings."""
         kept = without(self.record.config, (*WITHOUT_EFFECT, *settings))
         return json.dumps([kept, self.record.fingerprint], sort_keys=True)
 

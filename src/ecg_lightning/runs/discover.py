@@ -40,7 +40,7 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
     if not runs:
         where = ", ".join(map(str, paths))
         raise DataError(f"no finished run in {where}: a run leaves {RECORD} in its folder; give folders of runs")
-    sweeps = {run.folder.parent for run in runs if run.folder.is_dir()}  # whose pooled results are made again
+    sweeps = {run.folder.parent for run in runs if run.folder.is_dir()}  # with pooled results of these runs
     remarks = [
         f"Left out: {file} holds the pooled results of several runs; give the runs themselves."
         for file in pooled

@@ -25,6 +25,6 @@ def save_run(folder: Path, record: RunRecord, beats: Beats, probabilities: Proba
     names = ("model", "seed", "dataset", "synthetic", "fingerprint", "protocol", "fold")
     about = {name: getattr(record, name) for name in names} | {"protocol": record.protocol.sentence()}
     digest = write_predictions(folder / PREDICTIONS, beats, probabilities, positive=record.positive, about=about)
-    filed = record.model_copy(update={"predictions_sha256": digest})
-    filed.write(folder / RECORD)
-    return filed
+    saved = record.model_copy(update={"predictions_sha256": digest})
+    saved.write(folder / RECORD)
+    return saved
