@@ -18,25 +18,25 @@ S = {"N": "TN FP TN TN TN", "S": "FN TP FN FN FN", "V": "TN FP TN TN TN", "F": "
 def of_pairs(pairs: list[str], records: list[str] | None = None) -> dict[str, Any]:
     """EC57 of beats such as ``"Fv"``: a fusion beat that was predicted as V."""
     labels = np.array([AAMI_CLASSES.index(true) for true, _ in pairs])
-    probabilities = np.eye(5)[[AAMI_CLASSES.index(called.upper()) for _, called in pairs]]
+    probabilities = np.eye(5)[[AAMI_CLASSES.index(predicted.upper()) for _, predicted in pairs]]
     answer: dict[str, Any] = score(
         labels, probabilities, AAMI_CLASSES, records=None if records is None else np.array(records)
     )["ec57"]
     return answer
 
 
-@pytest.mark.parametrize(("true", "called"), itertools.product("NSVFQ", "NSVFQ"))
-def test_a_beat_counts_as_the_standard_says(true: str, called: str) -> None:
-    answer = of_pairs([true + called.lower()])
+@pytest.mark.parametrize(("true", "predicted"), itertools.product("NSVFQ", "NSVFQ"))
+def test_a_beat_counts_as_in_the_standard(true: str, predicted: str) -> None:
+    answer = of_pairs([true + predicted.lower()])
     for of, table in (("V", V), ("S", S)):
-        expected = table[true].split()["NSVFQ".index(called)]
+        expected = table[true].split()["NSVFQ".index(predicted)]
         counted = [name.upper() for name in ("tp", "fn", "fp", "tn") if answer[of][name]]
         assert counted == ([] if expected == "--" else [expected])
 
 
-def test_metrics_are_those_of_bxb_on_a_matrix_whose_every_cell_tells_itself() -> None:
+def test_metrics_are_those_of_bxb_on_a_matrix_with_a_different_power_of_2_in_each_cell() -> None:
     # Powers of 2: no two sums of cells are equal.
-    cells = {true + called: 2**i for i, (true, called) in enumerate(itertools.product("NSVFQ", "nsvfq"))}
+    cells = {true + predicted: 2**i for i, (true, predicted) in enumerate(itertools.product("NSVFQ", "nsvfq"))}
     matrix = np.array(list(cells.values())).reshape(1, 5, 5)
     answer = ec57(matrix, None)
 

@@ -139,7 +139,7 @@ def test_a_metric_that_a_fold_does_not_have_is_left_out_of_the_mean(make_run: Ma
 def test_a_beat_or_a_fold_that_is_there_twice_is_an_error(make_run: MakeRun, tmp_path: Path) -> None:
     make_run(fold=0)
     again = make_run(fold=1, first_sample=39)
-    with pytest.raises(DataError, match=r"1 beats stand in two .* such as sample 39 of record r1"):
+    with pytest.raises(DataError, match=r"1 beats are in two .* such as sample 39 of record r1"):
         pool(read_runs(tmp_path))
     (again / "scores.json").unlink()
     make_run(fold=0)
@@ -210,7 +210,7 @@ def test_curves_of_equal_name_are_told_apart_by_what_was_typed(make_run: MakeRun
 
 def test_jobs_come_in_the_order_of_their_start_and_damaged_ones_are_named(make_run: MakeRun, tmp_path: Path) -> None:
     folders = [make_run(seed=seed) for seed in range(11)]
-    assert [run.folder for run in read_runs(tmp_path)] == folders  # by number, as the time is not told
+    assert [run.folder for run in read_runs(tmp_path)] == folders  # by number, as the time is not known
     started = [make_run(seed=seed, started=f"2026-11-22T10:{20 - seed}:00.000+00:00") for seed in range(11, 14)]
     assert [run.folder for run in read_runs(tmp_path)] == folders + started[::-1]
     (folders[4] / "scores.json").write_text("{}")

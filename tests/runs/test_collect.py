@@ -83,8 +83,8 @@ def test_what_does_not_belong_together_is_another_table(tmp_path: Path, leave_ru
     assert len(collection.tables) == len(differing)
     table = frame(collection)
     assert (metric_of(table)["n_seeds"] == 1).all() and metric_of(table)["sd"].isna().all()
-    beside = metric_of(table)[metric_of(table)["published"].notna()]
-    assert sorted(beside["seeds"]) == ["0", "1", "2", "4"]
+    compared = metric_of(table)[metric_of(table)["published"].notna()]
+    assert sorted(compared["seeds"]) == ["0", "1", "2", "4"]
     assert [table.n_test for table in collection.tables if table.tested == "validation"] == [[300]]
 
 

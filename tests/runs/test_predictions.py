@@ -75,7 +75,7 @@ def test_beats_without_records_have_no_such_columns(tmp_path: Path, make_beats: 
 
 
 def test_a_file_that_holds_no_predictions_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"missing\.parquet does not exist"):
+    with pytest.raises(DataError, match=r"missing\.parquet cannot be read"):
         score_predictions(tmp_path / "missing.parquet")
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(b"PAR1 and then nothing")

@@ -1,9 +1,8 @@
-"""Intervals of metrics by resampling the patients of the test beats with replacement.
+"""Confidence intervals of metrics by bootstrap over the patients of the test beats.
 
-Beats of one patient are alike, so that those of another one add more than as many of the same: a metric's uncertainty
-is that of the choice of patients. Where the source does not state them, beats are resampled, and the intervals are
-narrower than they should be. Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentiles);
-Field & Welsh, J. R. Stat. Soc. B 69(3), 2007 (clusters).
+Beats of one patient are alike, so a metric's uncertainty is that of the choice of patients. Where patients are not
+known, beats are resampled, and the intervals are narrower than they should be. Efron & Tibshirani, An Introduction to
+the Bootstrap, 1993, chapter 13 (percentiles); Field & Welsh, J. R. Stat. Soc. B 69(3), 2007 (clusters).
 """
 
 from collections.abc import Collection, Iterator
@@ -14,55 +13,50 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.data.beats import IntArray
-from ecg_lightning.metrics import ec57
-from ecg_lightning.metrics.confusion import (
-    N_BINS,
-    Numbers,
-    Probabilities,
-    calibration_error,
-    confidence_bins,
-    confusion_metrics,
-    j_kappa,
-    squared_errors,
-)
+from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.metrics import confusion, ec57
+from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities
 from ecg_lightning.metrics.ranking import Ranking
 
 RESAMPLES = 1000
 LEVEL = 0.95
-
 PER_CLASS = ("precision", "recall", "f1", "specificity")
+CHUNK = 2**20  # weights of units in memory at once, 8 MB
 
-CHUNK = 2**20
-"""About so many weights of units are worked on at once, 8 MB of them."""
+Key = tuple[str, ...]
+"""Place of a metric in the scores: ``("per_class", "V", "f1")``."""
+
+Patients = npt.NDArray[Any] | None
+"""``[n]``, patient of each beat; None where patients are not known."""
 
 
 def intervals(
     labels: IntArray,
     probabilities: Probabilities,
     classes: tuple[str, ...],
-    patients: npt.NDArray[Any] | None = None,
+    patients: Patients = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """95 % percentile intervals of the metrics of `scoring.score`, by bootstrap over patients.
 
-    What a resample does not define (the recall of a class of which it has no beat) is left out of the interval.
+    Resamples that do not define a metric (the recall of a class of which they have no beat) are left out.
 
     Args:
         labels: ``[n]``, indices into `classes`.
         probabilities: ``[n, classes]``.
-        classes: names of the classes.
+        classes: their names.
         patients: ``[n]``, or None to resample beats.
-        resamples: how many.
+        resamples: number of resamples.
         seed: the same seed gives the same intervals.
 
     Returns:
-        ``resampled`` (``patients`` or ``beats``), ``n_resampled`` (how many of them there are), ``resamples``,
-        ``level``, ``seed``; and in the nesting of the scores, a list of low and high end for each metric, None if no
-        resample defines it. With a single patient nothing can be resampled: None for all.
+        ``resampled`` (``patients`` or ``beats``), ``n_resampled`` (how many there are), ``resamples``, ``level``,
+        ``seed``; and nested as the scores, low and high end of each metric, None if no resample defines it or there is
+        a single patient.
     """
-    resampled = resampled_metrics(probabilities, labels, classes, patients, resamples=resamples, seed=seed)
+    resampled = resampled_metrics(labels, probabilities, classes, patients, resamples=resamples, seed=seed)
     n_units = len(labels) if patients is None else len(np.unique(patients))
     about = {
         "resampled": "beats" if patients is None else "patients",
@@ -75,14 +69,14 @@ def intervals(
 
 
 def interval(values: Numbers) -> list[float] | None:
-    """Low and high end of the middle 95 % of what resamples gave; None if none gave anything."""
+    """Low and high end of the middle 95 % of the values that are not NaN; None if all are."""
     defined = values[~np.isnan(values)]
     tail = (1 - LEVEL) / 2
-    # The last bits of a sum depend on how many threads share it; the same predictions have the same intervals.
+    # Rounded because the last bits of a sum depend on the number of threads.
     return [round(float(end), 12) for end in np.quantile(defined, (tail, 1 - tail))] if len(defined) else None
 
 
-def nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+def nested(flat: dict[Key, Any]) -> dict[str, Any]:
     """``(outer, inner)`` → value, as dictionaries in each other."""
     answer: dict[str, Any] = {}
     for (*outer, last), value in flat.items():
@@ -94,42 +88,29 @@ def nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
 
 
 def resampled_metrics(
-    probabilities: Probabilities,
     labels: IntArray,
+    probabilities: Probabilities,
     classes: tuple[str, ...],
-    patients: npt.NDArray[Any] | None,
+    patients: Patients,
     *,
     resamples: int,
     seed: int,
-    wanted: Collection[tuple[str, ...]] | None = None,
-) -> dict[tuple[str, ...], Numbers]:
-    """What a model would have scored on resamples of its beats; the same seed and patients, the same resamples.
+    wanted: Collection[Key] | None = None,
+) -> dict[Key, Numbers]:
+    """``[resamples]`` of each metric, NaN where it is not defined; arguments as `intervals`.
 
-    Args:
-        probabilities: ``[n, classes]``.
-        labels: ``[n]``.
-        classes: names of the classes.
-        patients: ``[n]``, or None to resample beats.
-        resamples: how many.
-        seed: of the resamples.
-        wanted: places of the metrics to compute; None for all. Average precision takes the longest by far.
-
-    Returns:
-        Place of a metric in the scores → ``[resamples]``, NaN where it is not defined.
+    The same seed and patients give the same resamples. `wanted` are the metrics to compute, None for all; average
+    precision takes the longest by far.
     """
-    n = len(labels)
-    units = np.arange(n)
-    if patients is not None:
-        units = np.unique(patients, return_inverse=True)[1]
-    counted = _Counted(labels, probabilities, classes, units, patients is not None)
-    draws = _draws(int(units.max()) + 1, resamples, seed, at_once=max(1, CHUNK // int(units.max() + 1)))
-    chunks = [counted.metrics(times, wanted) for times in draws]
+    counted = _Counted(labels, probabilities, classes, patients)
+    chunks = [counted.metrics(times, wanted) for times in _resamples(counted.n_units, resamples, seed)]
     return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
 
 
-def _draws(n_units: int, resamples: int, seed: int, at_once: int) -> Iterator[Numbers]:
+def _resamples(n_units: int, resamples: int, seed: int) -> Iterator[Numbers]:
     """How often each unit is in each resample: ``[some, n_units]`` at a time."""
     generator = np.random.default_rng(seed)
+    at_once = max(1, CHUNK // n_units)
     for start in range(0, resamples, at_once):
         some = min(at_once, resamples - start)
         chosen = generator.integers(n_units, size=(some, n_units)) + np.arange(some)[:, None] * n_units
@@ -140,55 +121,40 @@ class _Counted:
     """The predictions of one model, counted by unit, so that a resample is a sum."""
 
     def __init__(
-        self,
-        labels: IntArray,
-        probabilities: Probabilities,
-        classes: tuple[str, ...],
-        units: IntArray,
-        units_are_patients: bool,
+        self, labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], patients: Patients
     ) -> None:
-        k, n_units = len(classes), int(units.max()) + 1
-        predicted = probabilities.argmax(axis=1)
-        confidence, bins = confidence_bins(probabilities)
-        self.classes = classes
+        units = np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
+        self.classes, self.n_units = classes, int(units.max()) + 1
+        k, predicted = len(classes), probabilities.argmax(axis=1)
+        confidence, bins = confusion.confidence_bins(probabilities)
 
         def by_unit(column: IntArray, width: int, values: Numbers | None = None) -> Numbers:
-            sums = np.bincount(units * width + column, values, minlength=n_units * width)
-            return sums.reshape(n_units, width).astype(np.float64)
+            sums = np.bincount(units * width + column, values, minlength=self.n_units * width)
+            return sums.reshape(self.n_units, width).astype(np.float64)
 
         self.confusions = by_unit(labels * k + predicted, k * k)
         self.hits = by_unit(bins, N_BINS, (labels == predicted).astype(np.float64))
         self.confidences = by_unit(bins, N_BINS, confidence)
-        self.errors = by_unit(np.zeros_like(units), 1, squared_errors(labels, probabilities))[:, 0]
+        self.errors = by_unit(np.zeros_like(units), 1, confusion.squared_errors(labels, probabilities))[:, 0]
 
-        @cache
-        def ranking(i: int) -> Ranking:
-            # Of two classes one ranking is the other's reverse, but average precision is not the same.
-            return Ranking(labels == i, probabilities[:, i], units if units_are_patients else None)
+        # Of two classes one ranking is the other's reverse, but average precision is not the same.
+        shared = None if patients is None else units
+        self.ranking = cache(lambda i: Ranking(labels == i, probabilities[:, i], shared))
 
-        self.ranking = ranking
-
-    def metrics(
-        self, times: Numbers, wanted: Collection[tuple[str, ...]] | None = None
-    ) -> dict[tuple[str, ...], Numbers]:
-        """``[resamples]`` of each metric.
-
-        Args:
-            times: ``[resamples, units]``.
-            wanted: places of metrics; None for all.
-        """
+    def metrics(self, times: Numbers, wanted: Collection[Key] | None) -> dict[Key, Numbers]:
+        """``[resamples]`` of each metric, of ``[resamples, units]``."""
         k = len(self.classes)
         confusions = (times @ self.confusions).reshape(-1, k, k)
         n = confusions.sum(axis=(1, 2))
-        overall, of_class = confusion_metrics(confusions, undefined=np.nan)
-        found: dict[tuple[str, ...], Numbers] = {(name,): values for name, values in overall.items()}
-        found["ece",] = calibration_error(times @ self.hits, times @ self.confidences, n)
+        overall, of_class = confusion.confusion_metrics(confusions, undefined=np.nan)
+        found: dict[Key, Numbers] = {(name,): values for name, values in overall.items()}
+        found["ece",] = confusion.calibration_error(times @ self.hits, times @ self.confidences, n)
         found["brier",] = times @ self.errors / n
         for i, name in enumerate(self.classes):
             for j, metric in enumerate(PER_CLASS):
                 found["per_class", name, metric] = of_class[:, j, i]
-        if ec57.applies_to(self.classes):
-            found["j_kappa",] = j_kappa(overall, of_class, self.classes)
+        if self.classes == AAMI_CLASSES:
+            found["j_kappa",] = confusion.j_kappa(overall, of_class, self.classes)
             for of in ec57.ECTOPIC:
                 for metric, values in zip(ec57.METRICS, ec57.metrics(ec57.counts(confusions, of)).T, strict=True):
                     found["ec57", of, metric] = values

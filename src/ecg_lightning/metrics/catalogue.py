@@ -1,41 +1,24 @@
-"""The catalogue of metrics: each once, with its place in the scores, its labels, its scale and its digits.
-
-Tables, pages and pictures take from here how a metric is named and printed; which metrics they show is their choice.
-"""
+"""The catalogue of metrics: place in the scores, labels, scale and digits of each, for all tables and pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ecg_lightning.metrics.bootstrap import Key
 from ecg_lightning.metrics.ec57 import SET_ASIDE
-
-Key = tuple[str, ...]
-"""Place of a metric below ``test`` in a run record: ``("per_class", "V", "f1")``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """How one metric is found, named and printed.
+    """How one metric is found, named and printed."""
 
-    Attributes:
-        key: its place below ``test``; its interval is at the same place below ``test.intervals``.
-        label: its name in words: ``F1 of V``.
-        group: what it has in common with its neighbours in a table: ``F1 by class``.
-        name: its own name in that group: ``V``.
-        short: group and name in two lines of at most six characters, where there is little room.
-        description: what it is, where the label does not say it; may be empty.
-        scale: 100 where it is printed in percent, else 1.
-        digits: after the decimal point.
-    """
-
-    key: Key
-    label: str
-    group: str = "overall"
-    name: str
-    short: str
-    description: str = ""
-    scale: Literal[1, 100] = 100
-    digits: int = 2
+    key: Key  # its place below ``test``; its interval is at the same place below ``test.intervals``
+    label: str  # ``F1 of V``
+    group: str = "overall"  # what it has in common with its neighbours in a table: ``F1 by class``
+    name: str  # in that group: ``V``
+    short: str  # group and name in two lines of at most six characters
+    scale: Literal[1, 100] = 100  # 100 for percent
+    digits: int = 2  # after the decimal point
 
     @property
     def place(self) -> str:
@@ -48,7 +31,7 @@ class Metric:
         return ".".join(("test", "intervals", *self.key))
 
     def of(self, scores: Mapping[str, Any] | None) -> float | None:
-        """Its value in scores as ``test`` of a run record nests them; None if it is not there or not defined."""
+        """Its value in ``test`` of a run record; None if it is absent or not defined."""
         found: float | None = dig(scores, self.key)
         return found
 
@@ -57,21 +40,12 @@ class Metric:
         ends = dig(scores, ("intervals", *self.key))
         return (ends[0], ends[1]) if ends else None
 
-    def text(self, value: float | None, *, digits: int | None = None, sign: bool = False, none: str = "-") -> str:
-        """A value as printed, ``94.26`` or ``0.921``, without its unit.
-
-        Args:
-            value: as in the scores.
-            digits: other than its own.
-            sign: print the sign of positive values too.
-            none: what stands for None.
-        """
-        if value is None:
-            return none
-        return f"{self.scale * value:{'+' if sign else ''}.{self.digits if digits is None else digits}f}"
+    def text(self, value: float | None) -> str:
+        """A value of the scores as printed, ``94.26`` or ``0.921``; ``-`` for None."""
+        return "-" if value is None else f"{self.scale * value:.{self.digits}f}"
 
     def rounded(self, value: float) -> float:
-        """A value in the unit and digits in which it is printed: equal as printed is equally good."""
+        """A value as printed, as a number: equal as printed is equally good."""
         return round(self.scale * value, self.digits)
 
 
@@ -89,29 +63,24 @@ def _overall(key: str, label: str, short: str, name: str = "", **more: Any) -> M
 OVERALL: Mapping[str, Metric] = {
     metric.key[0]: metric
     for metric in (
-        _overall("macro_f1", "macro-F1", "macro\nF1", description="mean of the classes' F1"),
+        _overall("macro_f1", "macro-F1", "macro\nF1"),  # mean of the classes' F1
         _overall("accuracy", "accuracy", "accu-\nracy"),
         _overall("macro_precision", "macro precision", "macro\nprec.", "precision"),
         _overall("macro_recall", "macro recall", "macro\nrec.", "recall"),
-        _overall(
-            "f1_of_macro_precision_recall",
-            "F1 of P, R",
-            "F1 of\nP, R",
-            description="F1 of macro precision and macro recall",
-        ),
-        _overall("weighted_f1", "weighted F1", "weight\nF1", description="the classes' F1 weighted by their beats"),
+        _overall("f1_of_macro_precision_recall", "F1 of P, R", "F1 of\nP, R"),  # of the macro precision and recall
+        _overall("weighted_f1", "weighted F1", "weight\nF1"),  # by the beats of each class
         _overall("weighted_precision", "weighted precision", "weight\nprec."),
-        _overall("balanced_accuracy", "balanced accuracy", "bal.\nacc.", "bal. acc.", description="mean recall"),
-        _overall("kappa", "κ", "\nκ", description="Cohen's"),
-        _overall("j_kappa", "jκ", "\njκ", description="κ / 2 + (Se and +P of S and V) / 8"),
+        _overall("balanced_accuracy", "balanced accuracy", "bal.\nacc.", "bal. acc."),  # mean recall
+        _overall("kappa", "κ", "\nκ"),  # Cohen's
+        _overall("j_kappa", "jκ", "\njκ"),  # κ / 2 + (Se and +P of S and V) / 8
         _overall("macro_auroc", "macro AUROC", "macro\nAUROC", "AUROC"),
         _overall("macro_average_precision", "macro average precision", "macro\nAP", "AP"),
-        _overall("ece", "calibration error", "\nECE", "ECE", description="ECE, 15 bins"),
+        _overall("ece", "calibration error", "\nECE", "ECE"),
         _overall("brier", "Brier score", "\nBrier", scale=1, digits=3),
-        _overall("loss", "loss", "\nloss", scale=1, digits=4),
+        _overall("loss", "loss", "\nloss", scale=1, digits=4),  # of validation only
     )
 }
-"""Metrics of all classes together, by name; ``loss`` is of validation alone."""
+"""Metrics of all classes together, by name."""
 
 _OF_CLASS = {
     "precision": ("precision", "prec."),
@@ -133,51 +102,28 @@ _OF_EC57 = {
 }
 
 CLASS_METRICS = tuple(_OF_CLASS)
-EC57_METRICS = tuple(_OF_EC57)
 
 
 def of_class(name: str, metric: str) -> Metric:
-    """One of `CLASS_METRICS` of a class against the rest.
-
-    Args:
-        name: of the class.
-        metric: such as ``f1``.
-    """
+    """A metric of a class against the rest: ``of_class("V", "f1")``."""
     label, short = _OF_CLASS[metric]
-    return Metric(
-        key=("per_class", name, metric),
-        label=f"{label} of {name}",
-        group=f"{label} by class",
-        name=name,
-        short=f"{short}\n{name}",
-    )
+    key = ("per_class", name, metric)
+    return Metric(key=key, label=f"{label} of {name}", group=f"{label} by class", name=name, short=f"{short}\n{name}")
 
 
 def of_ec57(ectopic: Literal["V", "S"] | str, metric: str, *, without: bool = False) -> Metric:
-    """One of `EC57_METRICS` of V or S.
-
-    Args:
-        ectopic: ``V`` or ``S``.
-        metric: such as ``sensitivity``.
-        without: of the beats without record 232.
-    """
+    """An EC57 metric of V or S: ``of_ec57("V", "sensitivity")``; `without` the beats of record 232."""
     label, short, digits = _OF_EC57[metric]
     group = f"EC57 {ectopic}" + f", no {SET_ASIDE}" * without
     head = f"{ectopic}-{SET_ASIDE}" if without else ectopic
-    return Metric(
-        key=("ec57", *(["without_232"] if without else []), ectopic, metric),
-        label=f"{group} {label}",
-        group=group,
-        name=short,
-        short=f"{head}\n{short}",
-        digits=digits,
-    )
+    key = ("ec57", *["without_232"] * without, ectopic, metric)
+    return Metric(key=key, label=f"{group} {label}", group=group, name=short, short=f"{head}\n{short}", digits=digits)
 
 
 def metric_at(key: Sequence[str]) -> Metric:
     """The metric at a place below ``test``.
 
-    A metric that `score` repeats on top for the class of interest (``("auroc",)``) is named like that of a class.
+    ``("auroc",)``, which `score` repeats at the top level for the positive class, is named like that of a class.
 
     Raises:
         KeyError: there is no such metric.

@@ -1,11 +1,11 @@
-"""Ventricular and supraventricular ectopic beats, counted beat by beat as the standard says.
+"""Beat-by-beat counts of ventricular and supraventricular ectopic beats.
 
 ANSI/AAMI EC57:2012, 4.3; de Chazal, O'Dwyer & Reilly, IEEE Trans. Biomed. Eng. 51(7), 2004, table III; the counts are
-those of WFDB's ``bxb``. Here every beat is where the reference has one, so that none is missed or made up.
+those of WFDB's ``bxb``. Beats are at the reference positions, so none is missed or added.
 
 - V: a fusion or unknown beat (F, Q) predicted as V is neither right nor wrong; N or S as V is a false positive.
 - S: an unknown beat (Q) predicted as S is neither; N, V or F predicted as S is a false positive.
-- What is not of the class and was not predicted as it is a true negative, F and Q too.
+- A beat that is not of the class and not predicted as it is a true negative, F and Q too.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,7 @@ ECTOPIC: Mapping[str, tuple[str, ...]] = {"V": ("N", "S"), "S": ("N", "V", "F")}
 
 METRICS = ("sensitivity", "positive_predictivity", "specificity", "false_positive_rate", "f1")
 
-SET_ASIDE = "232"
-"""Record of three quarters of the S of de Chazal's test records: without it S is another question."""
-
-
-def applies_to(classes: tuple[str, ...]) -> bool:
-    """Whether the standard speaks of these classes."""
-    return classes == AAMI_CLASSES
+SET_ASIDE = "232"  # has three quarters of the S of de Chazal's test records
 
 
 def counts(confusion: npt.NDArray[Any], of: str) -> npt.NDArray[Any]:
@@ -51,17 +45,17 @@ def metrics(counted: npt.NDArray[Any]) -> Numbers:
 
 
 def ec57(confusions: npt.NDArray[np.int64], records: TextArray | None) -> dict[str, Any]:
-    """The metrics of V and S, in plain values; one without a denominator is None.
+    """The metrics of V and S, in plain values; None without a denominator.
 
     Args:
         confusions: ``[records, 5, 5]``, numbers of beats, a row for each true class; a single one without records.
         records: ``[records]`` their names, or None where the source does not state them.
 
     Returns:
-        - ``V``, ``S``: ``tp``, ``fn``, ``fp``, ``tn`` and `METRICS` of all beats, which the standard calls gross; with
-          records also ``average_sensitivity`` and ``average_positive_predictivity``, the means over the records that
-          have such beats, or of which some were predicted so;
-        - ``without_232``, where that record is there: ``V`` and ``S`` likewise, of the beats of the others;
+        - ``V``, ``S``: ``tp``, ``fn``, ``fp``, ``tn`` and `METRICS` of all beats (gross, in the standard); with records
+          also ``average_sensitivity`` and ``average_positive_predictivity``, means over the records where they are
+          defined;
+        - ``without_232``, if there is such a record: ``V`` and ``S`` of the beats of the others;
         - ``per_record``, with records: a list with ``record``, ``V`` and ``S`` of each.
     """
     answer = _gross(confusions, averaged=records is not None)

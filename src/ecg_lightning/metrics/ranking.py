@@ -7,23 +7,20 @@ import numpy as np
 from ecg_lightning.data.beats import BoolArray, IntArray
 from ecg_lightning.metrics.confusion import Numbers, Probabilities, ratio
 
-CHUNK = 2**18
-"""About so many weights of beats are worked on at once: 2 MB of them, which stay in a core's cache."""
-
-MOST_CELLS = 2**24
-"""Beats times units up to which beats are counted by unit."""
+CHUNK = 2**18  # weights of beats in memory at once: 2 MB, which stay in a core's cache
+MOST_CELLS = 2**24  # beats times units up to which beats are counted by unit
 
 
 class Ranking:
     """Beats in the order of one class's probability: AUROC and average precision for any weights of the beats.
 
     All beats of a unit have the same weight. Where units are few, the beats above each step of the ranking are counted
-    by unit once, and a resample is a product of matrices; its sums are whole numbers, so that nothing is lost.
+    by unit once, and a resample is a product of matrices; its sums are whole numbers, so they are exact.
 
     Args:
         is_positive: ``[n]``, whether a beat is of the class.
         probability: ``[n]``, of the class.
-        units: ``[n]``, the unit of each beat, counted from 0; by default each beat is one.
+        units: ``[n]``, the unit of each beat, from 0; by default each beat is one.
     """
 
     def __init__(self, is_positive: BoolArray, probability: Probabilities, units: IntArray | None = None) -> None:
@@ -57,14 +54,7 @@ class Ranking:
         return predicted, above, cumulated(self.positives, self.last_positive + 1)
 
     def aurocs(self, times: Numbers) -> Numbers:
-        """AUROC.
-
-        Args:
-            times: ``[resamples, units]``, how often each unit counts.
-
-        Returns:
-            ``[resamples]``; NaN where all beats are of the class, or none is.
-        """
+        """AUROC ``[resamples]`` for ``[resamples, units]`` weights; NaN where all beats are of the class, or none."""
         if len(self.positives) == 0:
             return np.full(len(times), np.nan)
         if self._counted is not None:
@@ -81,14 +71,7 @@ class Ranking:
         return answer
 
     def average_precisions(self, times: Numbers) -> Numbers:
-        """Average precision: the mean of precision over the positives, not interpolated; scikit-learn's.
-
-        Args:
-            times: ``[resamples, units]``, how often each unit counts.
-
-        Returns:
-            ``[resamples]``; NaN where none is of the class.
-        """
+        """Average precision ``[resamples]``, as in scikit-learn, not interpolated; NaN where no beat is of it."""
         if len(self.positives) == 0:
             return np.full(len(times), np.nan)
         width = len(self.order) if self._counted is None else len(self.last)
@@ -111,15 +94,18 @@ class Ranking:
         if self._counted is not None:
             predicted, _, hits = self._counted
             return times @ predicted.T, times @ hits.T
-        weights = times[:, self.units]
-        hits = weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
-        return weights[:, self.order].cumsum(axis=1)[:, self.last], hits
+        cumulated, hits = self._cumulated(times)
+        return cumulated[:, self.last + 1], hits
 
-    def _lost(self, times: Numbers) -> Numbers:
+    def _cumulated(self, times: Numbers) -> tuple[Numbers, Numbers]:
+        """``[resamples, beats + 1]``: beats before each place of the ranking; ``[resamples, steps]``: positives."""
         weights = times[:, self.units]
         cumulated = np.zeros((len(times), len(self.order) + 1))
         np.cumsum(weights[:, self.order], axis=1, out=cumulated[:, 1:])
-        hits = weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
+        return cumulated, weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
+
+    def _lost(self, times: Numbers) -> Numbers:
+        cumulated, hits = self._cumulated(times)
         new = np.diff(hits, axis=1, prepend=0)
         misses = (cumulated[:, self.last + 1] - hits + cumulated[:, self.before] - (hits - new)) / 2
         lost: Numbers = np.einsum("rt,rt->r", new, misses)

@@ -7,17 +7,10 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, BoolArray, IntArray, TextArray
-from ecg_lightning.metrics import ec57
+from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS, intervals
-from ecg_lightning.metrics.confusion import (
-    N_BINS,
-    Probabilities,
-    calibration_error,
-    confidence_bins,
-    confusion_metrics,
-    j_kappa,
-    squared_errors,
-)
+from ecg_lightning.metrics.confusion import N_BINS, Probabilities, confusion_matrix
 
 
 def score(
@@ -33,48 +26,42 @@ def score(
     The predicted class is the most probable one; of two classes that is the threshold .5, exclusive.
 
     A ratio without a denominator is 0, as in scikit-learn with ``zero_division=0``. Macro metrics are means over the
-    classes that occur among the labels *or* among the predictions: a class that neither has says nothing, and
-    torchmetrics, which scores validation, leaves it out likewise. Its own metrics stand as 0 with
-    ``support`` and ``predicted`` 0. AUROC and average precision are one class against the rest; they are None, and not
-    in their mean, where all labels are of the class or none is.
+    classes that occur among the labels *or* the predictions, as in torchmetrics, which scores validation; other classes
+    have metrics of 0 with ``support`` and ``predicted`` 0. AUROC and average precision are one class against the rest;
+    they are None, and not in their mean, where all labels are of the class or none is.
 
     Args:
         labels: ``[n]``, indices into `classes`.
         probabilities: ``[n, classes]``; for two classes ``[1 - p, p]``.
         classes: names of the classes.
-        positive: the class whose detection is the question, of exactly two; adds its metrics at the top level.
+        positive: the positive class of exactly two; adds its metrics at the top level.
         records: ``[n]``, record of each beat, for the EC57 counts of each; None where the source does not state it.
 
     Returns:
         Plain values, ready for JSON, all metrics as fractions:
 
         - ``accuracy``, ``macro_precision``, ``macro_recall``, ``macro_f1`` (the mean of the classes' F1),
-          ``weighted_f1`` and ``weighted_precision`` (weighted by support; recall so weighted is the accuracy),
-          ``balanced_accuracy`` (mean recall of the classes that occur among the labels), ``kappa`` (Cohen's, None if
-          all beats are of one class and were predicted so);
+          ``weighted_f1`` and ``weighted_precision`` (by support), ``balanced_accuracy`` (mean recall of the classes
+          among the labels), ``kappa`` (Cohen's, None if all beats are of one class and predicted so),
+          ``macro_auroc``, ``macro_average_precision``;
         - ``f1_of_macro_precision_recall``: the harmonic mean of macro precision and macro recall. Papers print
           either as "macro-F1"; they differ (Opitz & Burst 2019, arXiv:1911.03347);
-        - ``macro_auroc``, ``macro_average_precision``;
-        - ``ece`` (of the predicted class's probability, in 15 bins of equal width) and ``brier``: see
-          `confusion.calibration_error` and `confusion.squared_errors`;
+        - ``ece`` and ``brier``: see `confusion.calibration_error` and `confusion.squared_errors`;
         - ``per_class``: class → ``precision``, ``recall``, ``f1``, ``specificity``, ``auroc``, ``average_precision``,
-          ``support`` (beats that are of the class), ``predicted`` (beats that were predicted so);
-        - ``confusion``: number of beats, a row for each true class, a column for each predicted one;
-        - ``reliability``: of each bin that has beats its ends ``above`` and ``to``, ``beats``, their mean
-          ``confidence`` and their ``accuracy``;
-        - with `positive`: its ``precision``, ``recall``, ``f1``, ``specificity``, ``average_precision`` and ``auroc``;
+          ``support`` (number of beats of the class), ``predicted`` (number of beats predicted as it);
+        - ``confusion``: see `confusion.confusion_matrix`;
+        - ``reliability``: ends, beats, mean confidence and accuracy of each bin that has beats;
+        - with `positive`: its metrics of ``per_class``;
         - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
 
     Raises:
-        DataError: arrays that do not fit each other or the classes, no beats, or probabilities that are not numbers.
+        DataError: as `check`.
     """
-    n_classes = len(classes)
     check(labels, probabilities, classes, positive)
     predicted = probabilities.argmax(axis=1)
-    cell = labels * n_classes + predicted
-    confusion = np.bincount(cell, minlength=n_classes**2).reshape(n_classes, n_classes)
-    overall, of_class = confusion_metrics(confusion)
-    support, named = confusion.sum(axis=1), confusion.sum(axis=0)
+    matrix = confusion_matrix(labels, predicted, len(classes))
+    overall, of_class = confusion.confusion_metrics(matrix)
+    support, named = matrix.sum(axis=1), matrix.sum(axis=0)
     per_class: dict[str, dict[str, Any]] = {
         name: {
             **{metric: float(of_class[j, i]) for j, metric in enumerate(PER_CLASS)},
@@ -84,54 +71,49 @@ def score(
         }
         for i, name in enumerate(classes)
     }
-    bins, ece = _reliability(labels == predicted, probabilities)
+    confidence, bins = confusion.confidence_bins(probabilities)
+    sizes, hits, confidences = (
+        np.bincount(bins, weights, N_BINS).astype(np.float64) for weights in (None, labels == predicted, confidence)
+    )
     scores: dict[str, Any] = {
         **{name: None if np.isnan(value) else float(value) for name, value in overall.items()},
         "macro_auroc": _mean(one["auroc"] for one in per_class.values()),
         "macro_average_precision": _mean(one["average_precision"] for one in per_class.values()),
-        "ece": ece,
-        "brier": float(squared_errors(labels, probabilities).mean()),
+        "ece": float(confusion.calibration_error(hits, confidences, np.asarray(len(bins)))),
+        "brier": float(confusion.squared_errors(labels, probabilities).mean()),
         "per_class": per_class,
-        "confusion": confusion.tolist(),
-        "reliability": bins,
+        "confusion": matrix.tolist(),
+        "reliability": [
+            {
+                "above": i / N_BINS,
+                "to": (i + 1) / N_BINS,
+                "beats": int(sizes[i]),
+                "confidence": float(confidences[i] / sizes[i]),
+                "accuracy": float(hits[i] / sizes[i]),
+            }
+            for i in np.flatnonzero(sizes).tolist()
+        ],
     }
     if positive is not None:
         scores |= {metric: per_class[positive][metric] for metric in (*PER_CLASS, "auroc", "average_precision")}
-    if ec57.applies_to(classes):
-        both = j_kappa(overall, of_class, classes)
-        scores["j_kappa"] = None if np.isnan(both) else float(both)
-        known = np.zeros(len(labels), dtype=np.str_) if records is None else records
-        names, of_record = np.unique(known, return_inverse=True)
-        by_record = np.bincount(of_record * n_classes**2 + cell, minlength=len(names) * n_classes**2)
-        confusions = by_record.reshape(len(names), n_classes, n_classes)
-        scores["ec57"] = ec57.ec57(confusions, None if records is None else names)
+    if classes == AAMI_CLASSES:
+        j = confusion.j_kappa(overall, of_class, classes)
+        scores["j_kappa"] = None if np.isnan(j) else float(j)
+        names = None if records is None else np.unique(records)
+        parts = [...] if names is None else [records == name for name in names]
+        by_record = [confusion_matrix(labels[part], predicted[part], len(classes)) for part in parts]
+        scores["ec57"] = ec57.ec57(np.stack(by_record), names)
     return scores
 
 
 def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None = None) -> dict[str, Any]:
-    """What a run files of its test: `score`, by record where they are known, and ``intervals`` of its metrics.
-
-    Args:
-        beats: the ``n`` beats of the fold.
-        probabilities: ``[n, classes]``, in the order of `beats`.
-        positive: as in `score`.
-
-    Returns:
-        As `score`; ``intervals`` as `bootstrap.intervals`, over patients, or over beats where they are not known.
-
-    Raises:
-        DataError: as `score`.
-    """
+    """`score` of the ``n`` tested beats of a run with `bootstrap.intervals`; `probabilities` are ``[n, classes]``."""
     scores = score(beats.known_labels, probabilities, beats.classes, positive, records=beats.records)
     return scores | {"intervals": intervals(beats.known_labels, probabilities, beats.classes, beats.patients)}
 
 
 def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:
-    """Refuse arrays that cannot be scored.
-
-    Raises:
-        DataError: no beats, arrays that do not fit each other or the classes, or probabilities that are not numbers.
-    """
+    """DataError for no beats, arrays that do not fit each other or the classes, or probabilities not finite."""
     if len(labels) == 0:
         raise DataError("no beats to score: the fold is empty")
     if probabilities.shape != (len(labels), len(classes)):
@@ -143,9 +125,8 @@ def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ..
         raise DataError(f"labels from {labels.min()} to {labels.max()} for {len(classes)} classes")
     if positive is not None and (positive not in classes or len(classes) != 2):
         raise DataError(f"positive class {positive!r} of {', '.join(classes)}: expected one of exactly two classes")
-    # argmax takes NaN for the largest value: a diverged model would be scored as if it had answered.
-    bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
-    if bad:
+    # argmax takes NaN for the largest value: a diverged model would be scored as if it had predicted.
+    if bad := int((~np.isfinite(probabilities)).any(axis=1).sum()):
         raise DataError(
             f"the probabilities of {bad} of {len(labels)} beats are not finite numbers: the training has diverged; "
             "lower the learning rate"
@@ -166,22 +147,3 @@ def _ranked(is_positive: BoolArray, probability: Probabilities) -> dict[str, flo
 def _mean(values: Iterable[float | None]) -> float | None:
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
-
-
-def _reliability(is_hit: BoolArray, probabilities: Probabilities) -> tuple[list[dict[str, Any]], float]:
-    """The bins that have beats, and the calibration error."""
-    confidence, bins = confidence_bins(probabilities)
-    sizes, hits, confidences = (
-        np.bincount(bins, weights, N_BINS).astype(np.float64) for weights in (None, is_hit, confidence)
-    )
-    filled = [
-        {
-            "above": i / N_BINS,
-            "to": (i + 1) / N_BINS,
-            "beats": int(sizes[i]),
-            "confidence": float(confidences[i] / sizes[i]),
-            "accuracy": float(hits[i] / sizes[i]),
-        }
-        for i in np.flatnonzero(sizes).tolist()
-    ]
-    return filled, float(calibration_error(hits, confidences, np.asarray(len(bins))))

@@ -38,41 +38,32 @@ def make_record(
     checkpoint: str | None = None,
     warning: str | None = None,
 ) -> RunRecord:
-    """Score the predictions of the tested beats, and put together what is filed of the run.
+    """Score the predictions of the tested beats, and make the record of the run.
 
     Args:
         config: the configuration in plain values, interpolations resolved.
-        composed: the same with interpolations as they are, so that ``split.seed: ${seed}`` of two runs is one setting.
+        composed: the same with interpolations unresolved, so that ``split.seed: ${seed}`` of two runs is one setting.
         overrides: what was set on the command line.
-        datamodule: set up; for its beats and how they were divided.
+        datamodule: set up.
         estimator: what predicted.
-        beats: the ``n`` tested ones.
-        probabilities: ``[n, classes]``, in the order of `beats`.
-        positive: the class whose detection is the question, of two classes; else None.
+        beats, probabilities: the ``n`` tested ones, and ``[n, classes]`` in their order.
+        positive: the positive class of a binary task; else None.
         fold: the one that `beats` are.
         val: ``macro_f1``, ``accuracy`` and ``loss`` on validation, with or without the prefix ``val/``.
-        epochs: of the training; None where there are none.
-        steps: likewise.
-        best_epoch: the epoch of the tested weights, the first being 1.
-        started: when, in UTC, in ISO 8601.
-        wall_s: seconds that it took.
-        config_digest: as `ecg_lightning.core.provenance.config_digest`.
-        kind: ``run``, or ``evaluation`` of a checkpoint.
-        checkpoint: of an evaluation, its file.
-        warning: of an evaluation, why its scores may be too good.
+        epochs, steps, best_epoch, started, wall_s, config_digest, kind, checkpoint, warning: as in `RunRecord`.
 
     Raises:
         DataError: predictions that cannot be scored.
     """
-    # Nothing is changed while a baseline learns, and no loss weighs its classes: resampling is all that reaches it.
-    learns_once = estimator.baseline
+    # Training beats of a baseline are only resampled, and no loss weighs its classes.
+    baseline = estimator.baseline
     resampling = config["augmentation"]["resampling"]["method"]
-    scores = {name.removeprefix("val/"): value for name, value in val.items()}
+    finite = {name.removeprefix("val/"): float(x) for name, x in val.items() if x is not None and math.isfinite(x)}
     return RunRecord(
         kind=kind,
         task=config["task"]["name"],
         model=estimator.name,
-        baseline=estimator.baseline,
+        baseline=baseline,
         n_parameters=estimator.n_parameters,
         dataset=config["dataset"]["name"],
         source=config["source"]["name"],
@@ -81,25 +72,21 @@ def make_record(
         classes=beats.classes,
         class_map=CLASSES_OF_TASK.get(config["task"]["name"], ""),
         leads=tuple(beats.lead_names),
-        context=ContextInfo(
-            rhythm=config["context"]["rhythm"],
-            morphology=config["context"]["morphology"],
-            before=float(config["context"]["before"]),
-        ),
+        context=ContextInfo(**config["context"]),
         protocol=datamodule.folds.protocol,
         n=datamodule.folds.sizes(),
         fold=fold,
-        augmentation=resampling if learns_once else config["augmentation"]["name"],
+        augmentation=resampling if baseline else config["augmentation"]["name"],
         resampling=resampling,
-        loss=None if learns_once else config["loss"]["name"],
+        loss=None if baseline else config["loss"]["name"],
         transfer=config["transfer"]["mode"],
-        precision=None if learns_once else str(config["trainer"]["precision"]),
+        precision=None if baseline else str(config["trainer"]["precision"]),
         seed=config["seed"],
         epochs=epochs,
         steps=steps,
         best_epoch=best_epoch,
         monitor=config["monitor"],
-        val=Validation(**{name: finite(scores.get(name)) for name in Validation.model_fields}),
+        val=Validation(**{name: finite.get(name) for name in Validation.model_fields}),
         test=score_beats(beats, probabilities, positive),
         config=dict(composed),
         overrides=tuple(overrides),
@@ -111,8 +98,3 @@ def make_record(
         versions=provenance.versions(),
         git=provenance.git_revision(),
     )
-
-
-def finite(value: float | None) -> float | None:
-    """The value, or None where training has diverged: JSON has no word for it."""
-    return float(value) if value is not None and math.isfinite(value) else None

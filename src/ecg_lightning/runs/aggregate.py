@@ -1,14 +1,16 @@
 """Several runs as one result: test folds pooled, mean and deviation over seeds, metrics by number of training beats.
 
-Which runs belong together is read from the configuration in each run's record: those that differ in ``split.fold``
-alone are folds of one cross-validation, those that differ in their seed alone are repetitions, and those that differ in
-``split.train_size`` alone are points of one curve.
+The configuration in each record decides which runs belong together: those that differ only in ``split.fold`` are folds
+of one cross-validation, those that differ only in their seed are repetitions, and those that differ only in
+``split.train_size`` are points of one curve.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, TypeVar
@@ -27,19 +29,13 @@ SIZE = ("split.train_size",)
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run.
-
-    Attributes:
-        folder: where it is; of a record that was copied elsewhere under another name, that file.
-        record: its content.
-    """
+    """A finished run: its folder, or the file of a record that was copied elsewhere under another name."""
 
     folder: Path
     record: RunRecord
 
     @property
     def predictions(self) -> Path:
-        """The file of its predictions, which may be absent."""
         return self.folder / PREDICTIONS
 
     @property
@@ -53,7 +49,7 @@ class Run:
         return self.record.seed, self.record.protocol.seed
 
     def same_but(self, *settings: str) -> str:
-        """Equal for runs on the same beats whose configurations differ in nothing of effect but these settings."""
+        """Equal for runs on the same beats with configurations that differ only in these settings."""
         kept = without(self.record.config, (*WITHOUT_EFFECT, *settings))
         return json.dumps([kept, self.record.fingerprint], sort_keys=True)
 
@@ -68,25 +64,24 @@ class Result:
 
     runs: tuple[Run, ...]
 
+    @property
+    def record(self) -> RunRecord:
+        return self.runs[0].record
+
     @cached_property
     def test(self) -> Scores:
         """As ``test`` in ``scores.json``; of several folds that of all their beats together, without intervals."""
-        if len(self.runs) == 1:
-            return self.runs[0].record.test
-        return score_predictions(*self.predictions, resamples=0)
+        return self.record.test if len(self.runs) == 1 else score_predictions(*self.predictions, resamples=0)
 
     @cached_property
     def intervals(self) -> Scores:
         """Of the metrics of `test`, over the patients of all its beats; empty where the record has none."""
-        if len(self.runs) == 1:
-            intervals: Scores = self.runs[0].record.test.get("intervals", {})
-            return intervals
-        pooled: Scores = score_predictions(*self.predictions)["intervals"]
-        return pooled
+        scores = self.record.test if len(self.runs) == 1 else score_predictions(*self.predictions)
+        intervals: Scores = scores.get("intervals", {})
+        return intervals
 
     @property
     def predictions(self) -> list[Path]:
-        """The files of predictions, one for each run."""
         return [run.predictions for run in self.runs]
 
     @property
@@ -101,146 +96,129 @@ class Result:
 
     @property
     def n_folds(self) -> int | None:
-        """How many folds there should be."""
-        return self.runs[0].record.protocol.n_folds
+        return self.record.protocol.n_folds
+
+    def same_but(self, *settings: str) -> str:
+        """As `Run.same_but`, and equal only where both have folds or neither has."""
+        return self.runs[0].same_but(*FOLD, *settings) + str(bool(self.folds))
 
 
-def read_runs(*folders: Path) -> list[Run]:
-    """The finished runs in the folders of sweeps, in the order in which they were started.
+def read_runs(folder: Path) -> list[Run]:
+    """The finished runs of a sweep, in the order in which they were started.
 
     Raises:
         DataError: a record cannot be read.
     """
-    files = [file for folder in folders for file in sorted(folder.glob(f"*/{RECORD}"), key=_job_number)]
+    files = sorted(folder.glob(f"*/{RECORD}"), key=lambda file: natural_order(file.parent.name))
     runs = [Run(folder=file.parent, record=RunRecord.read(file)) for file in files]
-    return sorted(runs, key=lambda run: (folders.index(run.folder.parent), run.record.started or ""))
+    return sorted(runs, key=lambda run: run.record.started or "")
 
 
 def varying_overrides(runs: Iterable[Run]) -> dict[Path, str]:
-    """What was typed for each run, by its folder, without what was typed for all of them."""
+    """The overrides of each run, by its folder, without those that all of them have."""
     return _varying({run.folder: run.record.overrides for run in runs})
 
 
 def pool(runs: Iterable[Run]) -> dict[str, Any]:
-    """What runs say together.
+    """Folds pooled, repetitions averaged, and curves over the number of training beats.
 
-    Standard deviations are those of a sample (divided by n - 1); a metric that is not defined in a fold, such as the
-    AUROC of a fold of one class, is left out of mean and deviation.
+    Standard deviations are those of a sample; a metric that is not defined in a fold, such as the AUROC of a fold of
+    one class, is left out of mean and deviation.
 
     Returns:
-        Plain values, ready for JSON, in three lists that may be empty; an entry has the settings that its runs have in
-        common, their ``overrides`` and the names of their folders as ``jobs``, and
+        Plain values, ready for JSON, in three lists; an entry has what its runs have in common, the names of their
+        folders as ``jobs``, and
 
-        - ``pooled``, of each cross-validation of which at least two folds are there: ``folds``, ``n_folds``, ``n``,
-          ``test`` as in a run record, of all test beats together, and ``mean`` and ``sd`` of the folds' own;
-        - ``repeated``, of each that was run with several seeds: ``seeds``, ``n_train``, ``runs`` (``n_train`` and
-          ``test`` of each, where it was cross-validated the pooled one), and their ``mean`` and ``sd``;
-        - ``low_data``, of each that was trained on several sizes: its ``label`` and ``points``, which are entries like
-          those of ``repeated``, by rising ``n_train``.
+        - ``pooled``, for several folds: ``n``, ``test`` of all their test beats together, ``mean`` and ``sd`` of them;
+        - ``repeated``, for several seeds: ``seeds``, ``n_train``, ``runs`` (``n_train`` and ``test`` of each, of folds
+          pooled), ``mean`` and ``sd`` of them;
+        - ``low_data``, for several sizes of the training set: ``label`` and ``points`` as in ``repeated``, by
+          ``n_train``.
 
     Raises:
         DataError: a fold or a beat is there twice, or predictions cannot be read.
     """
     results = _results(runs)
-    cells = _cells(results)
+    repetitions = _repetitions(results)
     return {
         "pooled": [_pooled(result) for result in results if len(result.runs) > 1],
-        "repeated": [_repeated(cell) for cell in cells if len(cell) > 1],
-        "low_data": _low_data(cells),
+        "repeated": [_repeated(same) for same in repetitions if len(same) > 1],
+        "low_data": _low_data(repetitions),
     }
 
 
 def low_data(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """The third of the lists of `pool`, alone."""
-    return _low_data(_cells(_results(runs)))
+    """The list ``low_data`` of `pool` alone."""
+    return _low_data(_repetitions(_results(runs)))
 
 
 def _results(runs: Iterable[Run]) -> list[Result]:
     return [result for group in groups(runs, lambda run: run.same_but(*FOLD)) for result in results_of_folds(group)]
 
 
-def _cells(results: Sequence[Result]) -> list[list[Result]]:
-    """Results that differ in their seed alone, together."""
-    return groups(results, lambda result: result.runs[0].same_but(*FOLD, *SEEDS) + str(bool(result.folds)))
-
-
-def _low_data(cells: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
-    lines = groups(cells, lambda cell: cell[0].runs[0].same_but(*FOLD, *SEEDS, *SIZE) + str(bool(cell[0].folds)))
-    return _curves([line for line in lines if len({str(_size(cell)) for cell in line}) > 1])
+def _repetitions(results: Sequence[Result]) -> list[list[Result]]:
+    return groups(results, lambda result: result.same_but(*SEEDS))
 
 
 def results_of_folds(runs: Sequence[Run]) -> list[Result]:
-    """The folds among runs that differ in nothing else, as one result; each of the others as one of its own."""
-    by_fold: dict[int, Run] = {}
-    for run in runs:
-        if run.fold is None:
-            continue
-        if run.fold in by_fold:
+    """The folds among runs that differ in nothing else as one result, and each of the others as one."""
+    folds = sorted((run for run in runs if run.fold is not None), key=lambda run: run.fold or 0)
+    for one, other in pairwise(folds):
+        if one.fold == other.fold:
             raise DataError(
-                f"{by_fold[run.fold].folder} and {run.folder} are the same fold {run.fold} of the same settings: "
-                "remove one of them"
+                f"{one.folder} and {other.folder} are the same fold {one.fold} of the same settings: remove one of them"
             )
-        by_fold[run.fold] = run
-    folds = [Result(tuple(by_fold[fold] for fold in sorted(by_fold)))] if by_fold else []
-    return folds + [Result((run,)) for run in runs if run.fold is None]
+    pooled = [Result(tuple(folds))] if folds else []
+    return pooled + [Result((run,)) for run in runs if run.fold is None]
 
 
 def _pooled(result: Result) -> dict[str, Any]:
-    tests = [run.record.test for run in result.runs]
-    first = result.runs[0].record
+    record = result.record
     phrase = f"{len(result.folds)} of {result.n_folds} folds pooled"
     return _about([result], FOLD) | {
-        "protocol": f"{first.protocol.name}: {phrase}, seed {first.seed}",
-        "seed": first.seed,
+        "protocol": f"{record.protocol.name}: {phrase}, seed {record.seed}",
+        "seed": record.seed,
         "n": {"train": result.n_train, "test": sum(run.record.n["test"] for run in result.runs)},
         "test": score_predictions(*result.predictions),
-        "mean": each_metric(tests, fmean),
-        "sd": each_metric(tests, sd),
+        **mean_and_sd([run.record.test for run in result.runs]),
     }
 
 
-def _repeated(cell: Sequence[Result]) -> dict[str, Any]:
-    tests = [result.test for result in cell]
-    return _about(cell, (*FOLD, *SEEDS)) | {
-        "seeds": [result.runs[0].record.seed for result in cell],
-        "n_train": fmean(result.n_train for result in cell),
-        "runs": [{"n_train": result.n_train, "test": result.test} for result in cell],
-        "mean": each_metric(tests, fmean),
-        "sd": each_metric(tests, sd),
+def _repeated(results: Sequence[Result]) -> dict[str, Any]:
+    return _about(results, (*FOLD, *SEEDS)) | {
+        "seeds": [result.record.seed for result in results],
+        "n_train": fmean(result.n_train for result in results),
+        "runs": [{"n_train": result.n_train, "test": result.test} for result in results],
+        **mean_and_sd([result.test for result in results]),
     }
 
 
-def _curves(lines: Sequence[Sequence[Sequence[Result]]]) -> list[dict[str, Any]]:
-    names = [_name(line[0][0].runs[0].record) for line in lines]
+def _low_data(repetitions: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
+    lines = [
+        line
+        for line in groups(repetitions, lambda same: same[0].same_but(*SEEDS, *SIZE))
+        if len({same[0].record.protocol.train_size for same in line}) > 1
+    ]
+    firsts = [line[0][0] for line in lines]
+    modes = ["from scratch" if first.record.transfer == "none" else first.record.transfer for first in firsts]
+    names = [f"{first.record.model}, {mode}" for first, mode in zip(firsts, modes, strict=True)]
+    in_name = ("model", "transfer", "transfer.checkpoint")
     typed = _varying(
-        {
-            number: [
-                text
-                for text in line[0][0].runs[0].overrides_but(*FOLD, *SEEDS, *SIZE)
-                if text.partition("=")[0] not in ("model", "transfer", "transfer.checkpoint")
-            ]
-            for number, line in enumerate(lines)
-        }
+        {number: first.runs[0].overrides_but(*FOLD, *SEEDS, *SIZE, *in_name) for number, first in enumerate(firsts)}
     )
-    curves = []
-    for number, (name, line) in enumerate(zip(names, lines, strict=True)):
-        label = name if names.count(name) == 1 else f"{name} {typed[number]}".strip()
-        points = sorted((_repeated(cell) for cell in line), key=lambda point: point["n_train"])
-        about = _about([result for cell in line for result in cell], (*FOLD, *SEEDS, *SIZE))
-        curves.append(about | {"label": label, "points": points})
-    return curves
-
-
-def _name(record: RunRecord) -> str:
-    return f"{record.model}, {'from scratch' if record.transfer == 'none' else record.transfer}"
+    return [
+        {
+            **_about([result for same in line for result in same], (*FOLD, *SEEDS, *SIZE)),
+            "label": name if names.count(name) == 1 else f"{name} {typed[number]}".strip(),
+            "points": sorted(map(_repeated, line), key=lambda point: point["n_train"]),
+        }
+        for number, (name, line) in enumerate(zip(names, lines, strict=True))
+    ]
 
 
 def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:
     """What the results have in common."""
-    first = results[0].runs[0]
-    record = first.record
-    # Of results with different folds the fewest: what is printed beside a metric must not promise more than there was.
-    folds = min((result.folds for result in results), key=len)
+    record = results[0].record
     return {
         **{name: getattr(record, name) for name in ("task", "model", "dataset", "source", "synthetic", "class_map")},
         "split": record.protocol.name,
@@ -248,43 +226,39 @@ def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:
         "left_out": record.n_left_out,
         "context": record.context.phrase(),
         **{name: getattr(record, name) for name in ("augmentation", "resampling", "transfer")},
-        "overrides": first.overrides_but(*but),
+        "overrides": results[0].runs[0].overrides_but(*but),
         "jobs": [run.folder.name for result in results for run in result.runs],
-        "folds": folds,
+        # Of results with different folds the fewest: a metric must not promise more than there was.
+        "folds": min((result.folds for result in results), key=len),
         "n_folds": results[0].n_folds,
     }
 
 
-def each_metric(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:
-    """A statistic of each fraction that all of them have, in the nesting of the scores.
+def mean_and_sd(tests: Sequence[Scores]) -> dict[str, Any]:
+    """``mean`` and ``sd`` (of a sample; None of a single value) of the metrics that all have, nested as the scores."""
+    return {
+        "mean": _each_metric(tests, fmean),
+        "sd": _each_metric(tests, lambda values: stdev(values) if len(values) > 1 else None),
+    }
 
-    Numbers of beats are left out, and intervals: the spread of several tests is another thing than the uncertainty of
-    one.
-    """
+
+def _each_metric(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:
+    """Without numbers of beats and intervals: the spread of several tests is not the uncertainty of one."""
     answer: dict[str, Any] = {}
     for key, value in tests[0].items():
         if key == "intervals" or not all(key in test for test in tests):
             continue
         if isinstance(value, Mapping):
-            answer[key] = each_metric([test[key] for test in tests], statistic)
+            answer[key] = _each_metric([test[key] for test in tests], statistic)
         elif not isinstance(value, int | list):
             values = [float(test[key]) for test in tests if test[key] is not None]
             answer[key] = statistic(values) if values else None
     return answer
 
 
-def sd(values: Sequence[float]) -> float | None:
-    """Standard deviation of a sample; None of a single value."""
-    return stdev(values) if len(values) > 1 else None
-
-
-def _size(cell: Sequence[Result]) -> int | None:
-    return cell[0].runs[0].record.protocol.train_size
-
-
-def groups(things: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
+def groups(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     """Those of equal key together, in the order in which they come."""
-    groups: dict[str, list[T]] = {}
+    groups: dict[Hashable, list[T]] = {}
     for thing in things:
         groups.setdefault(key(thing), []).append(thing)
     return list(groups.values())
@@ -295,7 +269,6 @@ def _varying(overrides: Mapping[T, Sequence[str]]) -> dict[T, str]:
     return {key: " ".join(text for text in texts if text not in common) for key, texts in overrides.items()}
 
 
-def _job_number(file: Path) -> tuple[int, str]:
-    """Job 10 comes after job 9, in sweeps whose folders begin with their number."""
-    number = file.parent.name.partition("_")[0]
-    return (int(number) if number.isdecimal() else 0, file.parent.name)
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Key to sort names by: job 10 comes after job 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,29 +1,26 @@
-"""Runs and sweeps, from wherever they are, collected into tables: the published one run again, and those of other
-protocols.
+"""Runs and sweeps collected into tables, with the published metrics.
 
-A row is a network with one context of its beats, one resampling of those it trained on and one start of its weights.
-Its metrics are means over seeds. What does not belong together is kept apart: other beats, protocols or folds make
-another table, other settings another row, and a row that was published and has not been run is there without metrics.
-Contexts share a table but on beats split at random, where the published rows saw the beat alone.
+A row is a network with one context, one resampling of its training beats and one initialisation of its weights; its
+metrics are means over seeds. Other beats, protocols or folds make another table, other settings another row, and a
+published row that has not been run is there without metrics. Contexts share a table, except on beats split at random,
+where the published networks had no context.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
 from ecg_lightning.data.labels import CLASSES_OF_TASK
-from ecg_lightning.metrics.catalogue import dig
-from ecg_lightning.metrics.ec57 import ECTOPIC
-from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, each_metric, groups, results_of_folds, sd
+from ecg_lightning.metrics.catalogue import CLASS_METRICS, dig
+from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, groups, mean_and_sd, results_of_folds
 from ecg_lightning.runs.discover import find_runs
 from ecg_lightning.runs.published import (
     PUBLISHED_CAVEAT,
     Elsewhere,
     published_elsewhere,
+    published_for_run,
     published_row,
     published_rows,
 )
@@ -32,48 +29,40 @@ from ecg_lightning.runs.schema import ALONE, RunRecord, Scores
 if TYPE_CHECKING:
     import pandas as pd
 
-TASKS = {"arrhythmia": "mitbih", "mi": "ptbdb"}
-"""The tasks that metrics were published for, and the dataset they are of."""
+TASKS = {"arrhythmia": "mitbih", "mi": "ptbdb"}  # with published metrics, and their dataset
+SCRATCH, PRETRAINED = "none", "head_only"  # the modes of transfer of the published table
+MODES = (SCRATCH, PRETRAINED, "last_layer")  # that compare with it: its pretrained backbone was frozen
+ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")  # settings that may differ among repetitions
 
-SCRATCH, PRETRAINED = "none", "head_only"
-"""The modes of transfer that are rows of the published table."""
-
-FROZEN = ("head_only", "last_layer")
-"""The modes whose frozen backbone makes them comparable with the published pretrained row."""
-
-ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")
-"""Settings that may differ among repetitions: where things are, and what is shown on the way."""
+COLUMNS = (
+    *("task", "dataset", "source", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
+    *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
+    *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
+    *("seeds", "folds", "epochs", "steps", "runs"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Runs of equal settings, which differ in their seed alone.
-
-    Attributes:
-        results: one for each seed.
-        settings: what distinguishes this row from others of its network, resampling and start; empty if it is alone.
-        mean: of each metric over the seeds, nested as ``test`` of a run record; None where none has it.
-        sd: its standard deviation, that of a sample; None with one seed.
-    """
+    """Runs of equal settings, with a result for each seed."""
 
     results: tuple[Result, ...]
-    settings: str
-    mean: Mapping[str, Any]
-    sd: Mapping[str, Any]
+    settings: str  # what distinguishes this row from others of its block; empty if it is alone
+    mean: Mapping[str, Any]  # of each metric over the seeds, nested as ``test`` of a run record
+    sd: Mapping[str, Any]  # of a sample; None with one seed
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is a reference that networks are compared with."""
-        return self.results[0].runs[0].record.baseline
+        return self.results[0].record.baseline
 
     @property
     def intervals(self) -> Mapping[str, Any]:
-        """95 % intervals, of folds over the patients of all; empty with several seeds, whose deviation says more."""
+        """95 % intervals, of folds over the patients of all; empty with several seeds, which have a deviation."""
         return self.results[0].intervals if len(self.results) == 1 else {}
 
     @property
     def runs(self) -> list[Run]:
-        """All its runs; of a cross-validation, one for each seed and fold."""
+        """One for each seed and fold."""
         return [run for result in self.results for run in result.runs]
 
     @property
@@ -84,8 +73,7 @@ class Row:
 
     @property
     def split_seeds(self) -> list[int]:
-        """Seed that divided the beats of each result."""
-        return [result.runs[0].record.protocol.seed for result in self.results]
+        return [result.record.protocol.seed for result in self.results]
 
     @property
     def missing_folds(self) -> list[int]:
@@ -101,15 +89,9 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """All rows of one network, context, resampling and start, with what was published for it.
+    """All rows of one network, context, resampling and mode of transfer, with the published row if one compares.
 
-    Attributes:
-        network: its name.
-        context: what a model sees of a beat beside what follows its R peak, ``none`` if nothing.
-        resampling: of the training beats, ``none`` if there was none.
-        transfer: its mode: ``none`` from scratch, else how it was started from weights of another task.
-        rows: empty if it was published and has not been run.
-        published: as `published_row`; None where nothing was published that compares.
+    A block without rows was published and has not been run.
     """
 
     network: str
@@ -122,38 +104,29 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class RunsTable:
-    """Rows that may be compared: one task, tested on the same beats divided in the same way.
-
-    Attributes:
-        task: ``arrhythmia`` or ``mi``.
-        record: of one of its runs, for what they have in common; None if nothing has been run.
-        blocks: its rows, by context, then in the published order.
-        elsewhere: what others printed of the same protocol.
-    """
+    """Rows that may be compared: one task, tested on the same beats divided in the same way."""
 
     task: str
-    record: RunRecord | None
-    blocks: tuple[Block, ...]
-    elsewhere: tuple[Elsewhere, ...] = ()
+    record: RunRecord | None  # of one of its runs, for what they have in common; None if nothing has been run
+    blocks: tuple[Block, ...]  # by context, then in the published order
+    elsewhere: tuple[Elsewhere, ...] = ()  # what others published of the same protocol
 
     @property
     def as_published(self) -> bool:
-        """Whether it has the shape of the published table: beats at random, seen alone."""
+        """Whether it has the shape of the published table: beats split at random, without context."""
         return self.record is None or _as_published(self.record)
 
     @property
     def rows(self) -> list[Row]:
-        """What has been run."""
         return [row for block in self.blocks for row in block.rows]
 
     @property
     def tested(self) -> str:
-        """The beats that were scored: ``test``, or ``validation`` where a choice was made among settings."""
+        """The fold that was scored: ``test``, or ``validation`` where settings were chosen."""
         return self.record.fold if self.record else "test"
 
     @property
     def protocol(self) -> str:
-        """How the beats were divided, whatever the seed."""
         return protocol_of(self.record) if self.record else ""
 
     @property
@@ -165,40 +138,25 @@ class RunsTable:
 
 @dataclass(frozen=True)
 class Collection:
-    """What was found.
-
-    Attributes:
-        tables: those with published metrics first.
-        remarks: what was left out or kept apart, and why: a sentence each.
-    """
+    """The tables, those with published metrics first, and a sentence on each thing left out or kept apart."""
 
     tables: tuple[RunsTable, ...]
-    remarks: tuple[str, ...] = field(default=())
+    remarks: tuple[str, ...] = ()
 
 
 def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame":
     """Runs and sweeps with the published metrics, tidy: a line for each metric of each row.
 
     Args:
-        paths: folders of runs, of sweeps, or of such folders, at any depth; or records under another name than
-            ``scores.json``.
+        paths: folders of runs, of sweeps, or of such folders, at any depth; or records under other names.
         only_run: leave out the published rows that have not been run, and what others published.
 
     Returns:
-        A `pandas.DataFrame`; all metrics are fractions with all their digits. Columns:
-
-        - of the table: ``task``, ``dataset``, ``source``, ``synthetic``, ``split``, ``protocol``, ``class_map``,
-          ``left_out`` (beats that the protocol has no use for), ``tested`` (``test`` or ``validation`` beats). Only
-          lines in which they are equal compare;
-        - of the row: ``context`` (what a model sees of a beat beside what follows its R peak), ``fingerprint`` of the
-          beats, ``network``, ``resampling``, ``transfer`` (``none``: from scratch), ``settings`` (what distinguishes it
-          from others), ``augmentation``, ``loss``, and ``status``: ``run``, ``not run``, or ``published elsewhere``
-          by the authors that ``network`` names;
-        - of the metric: ``class`` (``overall`` or a class), ``metric`` (named as by `score`), ``value`` (mean over the
-          seeds; of a cross-validation, over its pooled folds), ``sd`` (of a sample; missing with one seed), ``low`` and
-          ``high`` (95 % interval over patients; missing with several seeds),
-          ``published``, ``published_note`` (how to take it);
-        - where it comes from: ``n_seeds``, ``seeds``, ``folds``, ``epochs``, ``steps``, ``runs`` (folders).
+        A `pandas.DataFrame` with the columns `COLUMNS`. Only lines with equal ``task`` to ``tested`` compare;
+        ``left_out`` is the number of beats that the protocol does not use. ``settings`` distinguishes the row from
+        others; ``status`` is ``run``, ``not run``, or ``published elsewhere`` by the authors in ``network``. ``value``,
+        a fraction, is the mean over the seeds, ``sd`` its standard deviation, ``low`` and ``high`` the 95 % interval
+        over patients of a single seed. ``runs`` are folders.
 
     Raises:
         DataError: no run is there, a file cannot be read, or a fold is there twice.
@@ -208,71 +166,86 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
 
 def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     """Find runs and put into tables what belongs together; arguments and errors as `published_table`."""
-    runs, remarks = find_runs(Path(path) for path in paths)
-    by_table = [part for alike in groups(runs, lambda run: _table_key(run.record)) for part in _of_equal_beats(alike)]
+    runs, remarks = find_runs(map(Path, paths))
+    by_table = [part for alike in groups(runs, _table_key) for part in _of_equal_beats(alike)]
     tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
-    beside = [table for table in tables if table.record and _compares(table.record)]
-    if not only_run and beside:
-        unrun = [task for task in TASKS if task not in {table.task for table in beside}]
+    published = {table.task for table in tables if table.record and _compares(table.record)}
+    if not only_run and published:
+        unrun = [task for task in TASKS if task not in published]
         tables += [RunsTable(task=task, record=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
     elif not only_run and any(table.as_published for table in tables):
         beats = "real test beats of mitbih and ptbdb, split=random"
         remarks.append(f"No row of the published table has been run: it is of {beats}.")
-    tables.sort(key=_table_order)
-    return Collection(tuple(tables), tuple(remarks))
+    return Collection(tuple(sorted(tables, key=_table_order)), tuple(remarks))
 
 
 def frame(collection: Collection) -> "pd.DataFrame":
-    """As `published_table`, of what is collected already."""
+    """The data frame of `published_table`."""
     import pandas as pd
 
-    lines = []
-    for table in collection.tables:
-        record = table.record
-        about_table: dict[str, Any] = {"task": table.task, "class_map": CLASSES_OF_TASK.get(table.task)}
-        if record is not None:
-            about_table |= {key: getattr(record, key) for key in ("dataset", "source", "synthetic", "class_map")}
-            about_table |= {"split": record.protocol.name, "left_out": record.n_left_out}
-            about_table |= {"protocol": table.protocol, "tested": table.tested}
-        for block in table.blocks:
-            about_block = {"network": block.network, "resampling": block.resampling, "transfer": block.transfer}
-            about_block["context"] = block.context
-            theirs = _flat(block.published or {})
-            for row in block.rows or (None,):
-                ours = _flat(row.mean) if row else dict.fromkeys(theirs)
-                spread, ends = (_flat(row.sd), _flat(row.intervals)) if row else ({}, {})
-                where = _whereabouts(row) if row else {"status": "not run"}
-                lines += [
-                    {
-                        **about_table, **about_block, **where, "class": name, "metric": metric, "value": value,
-                        "sd": spread.get((name, metric)), **_ends(ends.get((name, metric))),
-                        "published": theirs.get((name, metric)),
-                        "published_note": _note(block) if (name, metric) in theirs else None,
-                    }
-                    for (name, metric), value in ours.items()
-                ]  # fmt: skip
-        lines += [
-            {
-                **about_table, "network": one.who, "status": "published elsewhere", "class": name, "metric": metric,
-                "published": value, "published_note": one.note or None,
-            }
-            for one in table.elsewhere
-            for (name, metric), value in _flat(one.metrics, twice=()).items()
-        ]  # fmt: skip
-    tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(FRAME_COLUMNS))
+    lines = [line for table in collection.tables for line in _lines(table)]
+    tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(COLUMNS))
     return tidy.astype(
         dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
         | {"n_seeds": "Int64", "left_out": "Int64"}
     )
 
 
-FRAME_COLUMNS = (
-    *("task", "dataset", "source", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
-    *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
-    *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
-    *("seeds", "folds", "epochs", "steps", "runs"),
-)
-"""Of `frame`, as `published_table` says."""
+def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
+    about: dict[str, Any] = {"task": table.task, "class_map": CLASSES_OF_TASK.get(table.task)}
+    if (record := table.record) is not None:
+        about |= {key: getattr(record, key) for key in ("dataset", "source", "synthetic", "class_map")}
+        about |= {"split": record.protocol.name, "protocol": table.protocol}
+        about |= {"left_out": record.n_left_out, "tested": table.tested}
+    for block in table.blocks:
+        names = about | {key: getattr(block, key) for key in ("network", "context", "resampling", "transfer")}
+        note = " ".join([PUBLISHED_CAVEAT, *errata([block])])
+        published = _flat(block.published or {})
+        for row in block.rows or (None,):
+            values = _flat(row.mean) if row else dict.fromkeys(published)
+            sds, intervals = (_flat(row.sd), _flat(row.intervals)) if row else ({}, {})
+            origin = _origin(row) if row else {"status": "not run"}
+            for key, value in values.items():
+                yield names | origin | {
+                    "class": key[0], "metric": key[1], "value": value, "sd": sds.get(key),
+                    **dict(zip(("low", "high"), intervals.get(key) or (), strict=False)),
+                    "published": published.get(key), "published_note": note if key in published else None,
+                }  # fmt: skip
+    for one in table.elsewhere:
+        names = about | {"network": one.who, "status": "published elsewhere", "published_note": one.note or None}
+        for (name, metric), value in _flat(one.metrics).items():
+            yield names | {"class": name, "metric": metric, "published": value}
+
+
+def _origin(row: Row) -> dict[str, Any]:
+    folds = sorted({fold for result in row.results for fold in result.folds})
+    return {
+        "status": "run",
+        "settings": row.settings or None,
+        **{key: row.about(key) for key in ("fingerprint", "augmentation")},
+        **{key: row.about(key) or None for key in ("loss", "epochs", "steps")},
+        "n_seeds": len(row.results),
+        "seeds": ", ".join(row.seeds),
+        "folds": f"{', '.join(map(str, folds))} of {row.results[0].n_folds}" if folds else None,
+        "runs": "; ".join(str(run.folder) for run in row.runs),
+    }
+
+
+def _flat(scores: Scores) -> dict[tuple[str, str], Any]:
+    """(``overall`` or class, metric) → its value, without the metrics of MI that `score` repeats at the top level.
+
+    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
+    """
+    ec57 = scores.get("ec57", {})
+    parts = {"": scores.get("per_class", {}), "ec57_": ec57, "ec57_without_232_": ec57.get("without_232", {})}
+    nested = ("erratum", "per_class", "ec57", *CLASS_METRICS)
+    return {("overall", metric): value for metric, value in scores.items() if metric not in nested} | {
+        (name, prefix + metric): value
+        for prefix, by_class in parts.items()
+        for name, of_class in by_class.items()
+        if name != "without_232"
+        for metric, value in of_class.items()
+    }
 
 
 def errata(blocks: Iterable[Block]) -> list[str]:
@@ -284,77 +257,18 @@ def errata(blocks: Iterable[Block]) -> list[str]:
     ]
 
 
-def _whereabouts(row: Row) -> dict[str, Any]:
-    folds = sorted({fold for result in row.results for fold in result.folds})
-    return {
-        "status": "run",
-        "fingerprint": row.about("fingerprint"),
-        "settings": row.settings or None,
-        "augmentation": row.about("augmentation"),
-        "loss": row.about("loss") or None,
-        "n_seeds": len(row.results),
-        "seeds": ", ".join(row.seeds),
-        "folds": f"{', '.join(map(str, folds))} of {row.results[0].n_folds}" if folds else None,
-        "epochs": row.about("epochs") or None,
-        "steps": row.about("steps") or None,
-        "runs": "; ".join(str(run.folder) for run in row.runs),
-    }
-
-
-def _note(block: Block) -> str:
-    return " ".join([PUBLISHED_CAVEAT, *errata([block])])
-
-
-def _ends(interval: Sequence[float] | None) -> dict[str, float | None]:
-    low, high = interval or (None, None)
-    return {"low": low, "high": high}
-
-
-TWICE = ("precision", "recall", "f1", "specificity", "auroc", "average_precision")
-"""Metrics of MI that `score` also puts on top."""
-
-
-def _flat(scores: Scores, twice: Sequence[str] = TWICE) -> dict[tuple[str, str], Any]:
-    """(``overall`` or class, metric) → its value, those of MI once: what stands on top, without `twice`.
-
-    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
-    """
-    by_class = {
-        (name, metric): value
-        for name, of_class in scores.get("per_class", {}).items()
-        for metric, value in of_class.items()
-    }
-    ec57 = scores.get("ec57", {})
-    for prefix, counted in (("ec57", ec57), ("ec57_without_232", ec57.get("without_232", {}))):
-        by_class |= {
-            (of, f"{prefix}_{metric}"): value for of in ECTOPIC for metric, value in counted.get(of, {}).items()
-        }
-    nested = ("erratum", "per_class", "ec57", *twice)
-    return {("overall", metric): value for metric, value in scores.items() if metric not in nested} | by_class
-
-
-# Sorting
-
-
-def _table_key(record: RunRecord) -> str:
-    about = [record.task, record.dataset, record.source, record.synthetic, record.classes]
-    return json.dumps([*about, protocol_of(record), record.fold, _as_published(record)])
+def _table_key(run: Run) -> tuple[Any, ...]:
+    record = run.record
+    about = record.task, record.dataset, record.source, record.synthetic, record.classes, record.fold
+    return *about, protocol_of(record), _as_published(record)
 
 
 def _of_equal_beats(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs as one table; as one for each fingerprint, where it is not the context alone that makes beats differ."""
-    by_context = groups({(_context(run), run.record.fingerprint): run for run in runs}.values(), _context)
-    if all(len(prints) == 1 for prints in by_context):
+    """The runs as one table; as one for each fingerprint, if beats differ in more than the context."""
+    prints = {(run.record.context, run.record.fingerprint) for run in runs}
+    if len(prints) == len({context for context, _ in prints}):
         return [list(runs)]
     return groups(runs, lambda run: run.record.fingerprint)
-
-
-def _context(run: Run) -> str:
-    return run.record.context.phrase()
-
-
-def _as_published(record: RunRecord) -> bool:
-    return record.protocol.name == "random" and record.context.phrase() == ALONE
 
 
 def protocol_of(record: RunRecord) -> str:
@@ -362,92 +276,84 @@ def protocol_of(record: RunRecord) -> str:
     return record.protocol.sentence(parts=False, seed=False)
 
 
-def _compares(record: RunRecord) -> bool:
-    """Whether published metrics may stand beside runs on these beats."""
-    return _is_real(record) and _as_published(record)
+def _as_published(record: RunRecord) -> bool:
+    return record.protocol.name == "random" and record.context.phrase() == ALONE
 
 
 def _is_real(record: RunRecord) -> bool:
-    """Whether test beats of people were scored."""
     return not record.synthetic and TASKS.get(record.task) == record.dataset and record.fold == "test"
+
+
+def _compares(record: RunRecord) -> bool:
+    """Whether published metrics compare with runs on these beats."""
+    return _is_real(record) and _as_published(record)
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
     task = list(TASKS).index(table.task) if table.task in TASKS else len(TASKS)
     synthetic = table.record is not None and table.record.synthetic
-    apart = table.record is not None and table.record.protocol.name != "random"
-    return synthetic, table.tested != "test", apart, task, table.task
+    other_split = table.record is not None and table.record.protocol.name != "random"
+    return synthetic, table.tested != "test", other_split, task, table.task
 
 
 def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> RunsTable:
-    """Runs that may be compared, as a table.
-
-    Args:
-        runs: of one task, on beats divided in the same way.
-        remarks: to which a sentence is added for what is kept apart.
-        only_run: leave out the published rows that have not been run.
+    """Runs that may be compared, as a table; a sentence on what is kept apart is added to `remarks`.
 
     Raises:
         DataError: a fold is there twice.
     """
     record = runs[0].record
     blocks = []
-    for alike in groups(runs, lambda run: json.dumps(_block_key(run))):
+    for alike in groups(runs, _block_key):
         network, context, resampling, transfer, whole = _block_key(alike[0])
-        published = None
-        if whole and _compares(record) and transfer in (SCRATCH, *FROZEN):
-            published = published_row(record.task, network, resampling, pretrained=transfer != SCRATCH)
-        cells = [cell for same in groups(alike, lambda run: _settings_key(run)) for cell in _apart(same, remarks)]
-        rows = [_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True)]
-        cells_of = {"network": network, "context": context, "resampling": resampling, "transfer": transfer}
-        blocks.append(Block(**cells_of, rows=tuple(rows), published=published))
+        published = published_for_run(alike[0].record) if whole and _compares(record) else None
+        cells = [cell for same in groups(alike, _settings_key) for cell in _apart(same, remarks)]
+        rows = tuple(_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True))
+        names = {"network": network, "context": context, "resampling": resampling, "transfer": transfer}
+        blocks.append(Block(**names, rows=rows, published=published))
     if _compares(record) and not only_run:
         run = {(block.network, block.resampling, block.transfer) for block in blocks if block.published}
         blocks += _not_run(record.task, run)
-    blocks.sort(key=_block_order)
     elsewhere = published_elsewhere(record.task, record.protocol.name) if _is_real(record) and not only_run else ()
+    blocks.sort(key=_block_order)
     return RunsTable(task=record.task, record=record, blocks=tuple(blocks), elsewhere=elsewhere)
 
 
 def _block_key(run: Run) -> tuple[str, str, str, str, bool]:
     """Network, context, resampling, transfer, and whether all training beats were used, as for what is published."""
-    record = run.record
-    return record.model, _context(run), record.resampling, record.transfer, record.protocol.train_size is None
+    record, whole = run.record, run.record.protocol.train_size is None
+    return record.model, record.context.phrase(), record.resampling, record.transfer, whole
 
 
 def _settings_key(run: Run) -> str:
     return run.same_but(*FOLD, *SEEDS, *ASIDE) + str(run.fold is not None)
 
 
-def _not_run(task: str, run: set[tuple[str, str, str]]) -> list[Block]:
+def _not_run(task: str, run: set[tuple[str, str, str]]) -> Iterator[Block]:
     """What was published for a task, without the rows that have been run."""
-    blocks = []
     for network, resampling in published_rows():
         for transfer in (SCRATCH, PRETRAINED):
             published = published_row(task, network, resampling, pretrained=transfer != SCRATCH)
             if published and (network, resampling, transfer) not in run:
-                blocks.append(Block(network=network, resampling=resampling, transfer=transfer, published=published))
-    return blocks
+                yield Block(network=network, resampling=resampling, transfer=transfer, published=published)
 
 
 def _block_order(block: Block) -> tuple[int | str, ...]:
-    """By context, then as published: by resampling, then by network; what was not published after it."""
-    networks, resamplings = (list(dict.fromkeys(names)) for names in zip(*published_rows(), strict=True))
-    modes = (SCRATCH, *FROZEN)
-    place = [
-        (known.index(name) if name in known else len(known), name)
-        for known, name in ((resamplings, block.resampling), (networks, block.network), (modes, block.transfer))
-    ]
-    return (len(block.context) if block.context != ALONE else 0, block.context, *place[0], *place[1], *place[2])
+    """By context, then as published: by resampling, then by network; then what was not published."""
+    networks, resamplings = (tuple(dict.fromkeys(names)) for names in zip(*published_rows(), strict=True))
+    order: list[int | str] = [len(block.context) if block.context != ALONE else 0, block.context]
+    for known, name in ((resamplings, block.resampling), (networks, block.network), (MODES, block.transfer)):
+        order += [known.index(name) if name in known else len(known), name]
+    return tuple(order)
 
 
-def _apart(runs: Sequence[Run], remarks: list[str]) -> list[Sequence[Run]]:
-    """Runs of equal settings; where a seed is there twice they are no repetitions, and stand apart."""
+def _apart(runs: Sequence[Run], remarks: list[str]) -> Sequence[Sequence[Run]]:
+    """Runs of equal settings; where a seed is there twice they are no repetitions, and stay apart."""
     if not _twice(runs):
         return [runs]
-    by_checkpoint = list(groups(runs, lambda run: str(_checkpoint(run))))
+    by_checkpoint = groups(runs, _checkpoint)
     if len(by_checkpoint) > 1 and not any(map(_twice, by_checkpoint)):
-        return list(by_checkpoint)
+        return by_checkpoint
     remarks.append(
         f"Not averaged: {', '.join(str(run.folder) for run in runs)} have equal settings and a seed in "
         "common; remove what is not wanted to have mean and deviation over seeds."
@@ -456,16 +362,14 @@ def _apart(runs: Sequence[Run], remarks: list[str]) -> list[Sequence[Run]]:
 
 
 def _twice(runs: Sequence[Run]) -> bool:
-    seeds = [(*run.seeds, run.fold) for run in runs]
-    return len(set(seeds)) < len(seeds)
+    return len({(*run.seeds, run.fold) for run in runs}) < len(runs)
 
 
 def _row(runs: Sequence[Run], settings: str) -> Row:
-    of_seed = groups(runs, lambda run: str(run.seeds))
-    results = [result for same in of_seed for result in results_of_folds(same)]
+    results = [result for same in groups(runs, lambda run: run.seeds) for result in results_of_folds(same)]
     results.sort(key=lambda result: result.runs[0].seeds)
     tests = [_without_absent(result.test) for result in results]
-    return Row(results=tuple(results), settings=settings, mean=each_metric(tests, fmean), sd=each_metric(tests, sd))
+    return Row(results=tuple(results), settings=settings, **mean_and_sd(tests))
 
 
 def _without_absent(test: Scores) -> Scores:
@@ -479,19 +383,16 @@ def _without_absent(test: Scores) -> Scores:
     return {**test, "per_class": per_class}
 
 
-# Naming
-
-
 def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
-    """What distinguishes rows that have network, resampling and transfer in common: the settings they differ in."""
+    """What distinguishes the rows of a block: the settings that they differ in."""
     if len(cells) == 1:
-        size = _leaves(cells[0][0]).get("split.train_size")
+        size = dig(cells[0][0].record.config, ("split", "train_size"))
         return [f"split.train_size={size}" if size is not None else ""]
-    leaves = [_leaves(cell[0]) for cell in cells]
+    leaves = [_leaves(cell[0].record.config) for cell in cells]
     keys = list(dict.fromkeys(key for of_cell in leaves for key in of_cell))
     names = _named_by(leaves, keys)
     if len({frozenset(key.partition(".")[0] for key in of_cell) for of_cell in leaves}) > 1:
-        # Configurations of different versions state different things: what all of them state is enough if it can be.
+        # Configurations of different versions have different groups: common settings are enough if they can be.
         shorter = _named_by(leaves, [key for key in keys if all(key in of_cell for of_cell in leaves)])
         names = shorter if len(set(shorter)) == len(shorter) else names
     for more in (_checkpoint, lambda run: run.folder):
@@ -518,21 +419,13 @@ def _named_by(leaves: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[
     ]
 
 
-def _leaves(run: Run) -> dict[str, Any]:
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``group.setting`` → value, of all settings that can distinguish rows."""
     leaves: dict[str, Any] = {}
-
-    def descend(settings: Mapping[str, Any], prefix: str) -> None:
-        for key, value in settings.items():
-            path = f"{prefix}{key}"
-            if path in (*FOLD, *SEEDS, *ASIDE):
-                continue
-            if isinstance(value, Mapping) and value:
-                descend(value, f"{path}.")
-            else:
-                leaves[path] = value
-
-    descend(run.record.config, "")
+    for key, value in settings.items():
+        path = prefix + key
+        if path not in (*FOLD, *SEEDS, *ASIDE):
+            leaves |= _leaves(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
     return leaves
 
 

@@ -1,27 +1,19 @@
-"""Finding runs, wherever they are: folders of experiments and sweeps, and records that were copied elsewhere."""
+"""Finding runs: in folders of experiments and sweeps, and records that were copied elsewhere."""
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.runs.aggregate import Run
+from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
 from ecg_lightning.runs.schema import LARGEST, RunRecord
 
 
 def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs below these folders, each once, and what was left out.
-
-    Args:
-        paths: folders of runs, of sweeps, or of such folders, at any depth; or records under another name than
-            ``scores.json``.
-
-    Returns:
-        The runs, and remarks on what was left out: a sentence each.
+    """The runs in folders at any depth, or in records under other names, each once; a sentence on what is left out.
 
     Raises:
         DataError: no run is there, or a record cannot be read.
@@ -39,17 +31,16 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
             continue
         same = run.record.model_dump_json()
         if same in found:
-            # Of a run and its copy the one with predictions, in a folder of its own, has more to say.
-            run, copy = sorted(
-                (found[same], run), key=lambda one: (not one.predictions.is_file(), one.folder.is_file())
-            )
+            # Of a run and its copy keep the one with predictions, in a folder of its own.
+            both = (found[same], run)
+            run, copy = sorted(both, key=lambda one: (not one.predictions.is_file(), one.folder.is_file()))
             copies.append(copy.folder)
         found[same] = run
     runs = list(found.values())
     if not runs:
         where = ", ".join(map(str, paths))
         raise DataError(f"no finished run in {where}: a run leaves {RECORD} in its folder; give folders of runs")
-    sweeps = {run.folder.parent for run in runs if run.folder.is_dir()}
+    sweeps = {run.folder.parent for run in runs if run.folder.is_dir()}  # with pooled results of these runs
     remarks = [
         f"Left out: {file} holds the pooled results of several runs; give the runs themselves."
         for file in pooled
@@ -63,14 +54,7 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 
 def read_run(path: Path) -> Run:
-    """One run, or the evaluation of a checkpoint.
-
-    Args:
-        path: its folder, or its record.
-
-    Raises:
-        DataError: the record is absent or cannot be read.
-    """
+    """The run, or the evaluation of a checkpoint, of a folder or a record; DataError if it cannot be read."""
     file = path / RECORD if path.is_dir() else path
     return Run(folder=file.parent if file.name == RECORD else file, record=RunRecord.read(file))
 
@@ -78,22 +62,22 @@ def read_run(path: Path) -> Run:
 def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:
     """The records, and the files of pooled results, at or below a path."""
     if path.is_file():
-        yield path, "record" if path.name == RECORD else _kind(path) or "record"
+        yield path, _kind(path) or "record"
         return
     if not path.is_dir():
-        raise DataError(f"{path} is not there; give folders of runs or sweeps")
+        raise DataError(f"{path} does not exist; give folders of runs or sweeps")
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_naturally)
-        for name in sorted(names, key=_naturally):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_order)
+        for name in sorted(names, key=natural_order):
             file = Path(folder, name)
-            if name.endswith(".json") and not name.startswith("."):
-                kind = "record" if name == RECORD else _kind(file)
-                if kind:
-                    yield file, kind
+            if name.endswith(".json") and not name.startswith(".") and (kind := _kind(file)):
+                yield file, kind
 
 
 def _kind(file: Path) -> Literal["record", "pooled"] | None:
-    """What a JSON file of any name is, or None."""
+    """What a JSON file is, or None."""
+    if file.name == RECORD:
+        return "record"
     try:
         if file.stat().st_size > LARGEST:
             return None
@@ -103,8 +87,3 @@ def _kind(file: Path) -> Literal["record", "pooled"] | None:
     if isinstance(content, dict) and {"task", "model", "test"} <= content.keys():
         return "record"
     return "pooled" if isinstance(content, dict) and {"pooled", "repeated"} <= content.keys() else None
-
-
-def _naturally(name: str) -> list[tuple[int, str]]:
-    """Job 10 comes after job 9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

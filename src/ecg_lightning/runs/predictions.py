@@ -21,52 +21,17 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions.parquet"
 RECORD = "scores.json"
-"""Names of a run's files."""
-
-PREDICTIONS_FORMAT: Literal["ecg_lightning.predictions/1"] = "ecg_lightning.predictions/1"
 
 
 class PredictionsInfo(BaseModel):
-    """What a file of predictions says of itself, so that it can be scored alone.
-
-    Attributes:
-        format: `PREDICTIONS_FORMAT`.
-        classes: in the order of the labels.
-        positive: the class whose detection is the question, or None.
-        about: the run that predicted, in a few plain values; its record says the rest.
-    """
+    """Metadata of a file of predictions, with which it can be scored alone."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
-    format: Literal["ecg_lightning.predictions/1"] = PREDICTIONS_FORMAT
-    classes: tuple[str, ...]
-    positive: str | None
-    about: dict[str, str | int | float | bool | None] = {}
-
-
-def predictions_table(beats: Beats, probabilities: Probabilities) -> "pd.DataFrame":
-    """What was predicted for each beat, as a `pandas.DataFrame` of one row a beat.
-
-    Columns: ``record``, ``patient``, ``sample`` (index of the R peak at the record's own rate; each of the three only
-    where the source states it), ``true``, ``predicted`` (class names), and ``probability_<class>`` for every class.
-
-    Args:
-        beats: the ``n`` beats of the fold.
-        probabilities: ``[n, classes]``, in the order of `beats`.
-
-    Raises:
-        DataError: as `score`.
-    """
-    import pandas as pd
-
-    check(beats.known_labels, probabilities, beats.classes, positive=None)
-    names = np.asarray(beats.classes, dtype=object)
-    origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples}
-    return pd.DataFrame(
-        {name: column for name, column in origin.items() if column is not None}
-        | {"true": names[beats.known_labels], "predicted": names[probabilities.argmax(axis=1)]}
-        | {f"probability_{name}": probabilities[:, i] for i, name in enumerate(beats.classes)}
-    )
+    format: Literal["ecg_lightning.predictions/1"] = "ecg_lightning.predictions/1"
+    classes: tuple[str, ...]  # in the order of the labels
+    positive: str | None  # of a binary task
+    about: dict[str, str | int | float | bool | None] = {}  # the run that predicted, see its record for more
 
 
 def write_predictions(
@@ -77,25 +42,28 @@ def write_predictions(
     positive: str | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write `predictions_table` as Parquet, with all that is needed to score it again.
+    """Write the prediction of each beat as Parquet, with all that is needed to score it again.
 
-    Args:
-        path: destination, by custom ``predictions.parquet``.
-        beats: the ``n`` beats of the fold.
-        probabilities: ``[n, classes]``; their precision is kept, so that scores come out equal to the digit.
-        positive: as in `score`.
-        about: the run that predicted, in plain values.
+    Columns: ``record``, ``patient``, ``sample`` (index of the R peak at the record's own rate; each of the three only
+    where the source states it), ``true``, ``predicted`` (class names), and ``probability_<class>`` for every class.
 
-    Returns:
-        SHA-256 of the file.
+    Returns the SHA-256 of the file. `probabilities` are ``[n, classes]``, in the order of `beats`, and keep their
+    precision; `positive` is as in `score`; `about` describes the run in plain values.
 
     Raises:
         DataError: as `score`, or the file cannot be written.
     """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pandas(predictions_table(beats, probabilities), preserve_index=False)
+    check(beats.known_labels, probabilities, beats.classes, positive=None)
+    names = np.asarray(beats.classes, dtype=object)
+    origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples}
+    columns: dict[str, Any] = {name: column for name, column in origin.items() if column is not None}
+    columns |= {"true": names[beats.known_labels], "predicted": names[probabilities.argmax(axis=1)]}
+    columns |= {f"probability_{name}": probabilities[:, i] for i, name in enumerate(beats.classes)}
+    table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)
     info = PredictionsInfo(classes=beats.classes, positive=positive, about=dict(about or {}))
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": info.model_dump_json()})
     with atomic_write(path) as partial:
@@ -105,23 +73,26 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
-    """Read what `write_predictions` wrote.
-
-    A file beside the record of its run is checked against the checksum there.
+    """Read what `write_predictions` wrote, and compare it with the checksum in the run's record, if there is one.
 
     Raises:
-        DataError: the file is absent, damaged, of another run than the record beside it, or holds no predictions.
+        DataError: the file is absent, damaged, of another run than the record, or holds no predictions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist: a finished run leaves it in its folder") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    _check_digest(path, content)
+        raise DataError(f"{path} cannot be read: {error}; a finished run leaves it in its folder") from error
+    record = path.with_name(RECORD)
+    if path.name == PREDICTIONS and record.is_file():
+        expected = RunRecord.read(record).predictions_sha256
+        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+            raise DataError(
+                f"{path} is not the file that {record.name} in its folder was computed from: its SHA-256 differs, so "
+                "it is damaged or of another run; restore it, or run again"
+            )
     try:
         table = pq.read_table(pa.BufferReader(content))
         frame: pd.DataFrame = table.to_pandas()
@@ -138,18 +109,6 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
     return frame, info
 
 
-def _check_digest(path: Path, content: bytes) -> None:
-    record = path.with_name(RECORD)
-    if path.name != PREDICTIONS or not record.is_file():
-        return
-    expected = RunRecord.read(record).predictions_sha256
-    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-        raise DataError(
-            f"{path} is not the file that {record.name} beside it was computed from: its SHA-256 differs, so it is "
-            "damaged or of another run; restore it, or run again"
-        )
-
-
 def _check_columns(path: Path, table: "pd.DataFrame", info: PredictionsInfo) -> None:
     lacking = {"true", *(f"probability_{name}" for name in info.classes)} - set(table)
     if lacking or len(info.classes) < 2:
@@ -162,27 +121,24 @@ def _check_columns(path: Path, table: "pd.DataFrame", info: PredictionsInfo) -> 
 
 
 def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Recompute `score_beats` from a file of predictions alone; equal to the run's own ``scores.json`` to the digit.
+    """Recompute `score_beats` from the predictions of a run, or of all folds of a cross-validation together.
 
-    Args:
-        path: ``predictions.parquet`` of a run.
-        others: those of the other folds of its cross-validation, to score the beats of all of them together.
-        resamples: for the intervals, see `bootstrap.intervals`; 0 leaves them out.
+    Equal to ``test`` of the run's ``scores.json`` to the digit. `resamples` of 0 leaves the intervals out.
 
     Raises:
         DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.
     """
-    joined, classes, positive = read_pooled(path, *others)
-    labels, probabilities = labels_and_probabilities(joined, classes)
-    scores = score(labels, probabilities, classes, positive, records=column(joined, "record"))
+    joined, info = read_pooled(path, *others)
+    labels, probabilities = labels_and_probabilities(joined, info.classes)
+    scores = score(labels, probabilities, info.classes, info.positive, records=column(joined, "record"))
     if resamples:
         patients = column(joined, "patient")
-        scores["intervals"] = intervals(labels, probabilities, classes, patients, resamples=resamples)
+        scores["intervals"] = intervals(labels, probabilities, info.classes, patients, resamples=resamples)
     return scores
 
 
-def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, ...], str | None]:
-    """The predictions of a run, or of all folds of a cross-validation, as one table; with classes and positive class.
+def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
+    """The predictions of a run, or of all folds of a cross-validation, as one, with their common metadata.
 
     Raises:
         DataError: as `read_predictions`, or files of different classes or with a beat in common.
@@ -190,17 +146,18 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", tuple[str, .
     import pandas as pd
 
     files = {file: read_predictions(file) for file in (path, *others)}
-    classes, positive = files[path][1].classes, files[path][1].positive
-    for file, (_, info) in files.items():
-        if (info.classes, info.positive) != (classes, positive):
+    info = files[path][1]
+    for file, (_, other) in files.items():
+        if (other.classes, other.positive) != (info.classes, info.positive):
             raise DataError(f"{file} and {path} have different classes: they cannot be scored together")
     joined = pd.concat([table for table, _ in files.values()], ignore_index=True)
     if others and {"record", "sample"} <= set(joined):
         twice = joined[joined.duplicated(["record", "sample"])]
         if len(twice):
             beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
-            raise DataError(f"{len(twice)} beats stand in two of the {len(files)} files with {path}, such as {beat}")
-    return joined, classes, positive
+            raise DataError(f"{len(twice)} beats are in two of the {len(files)} files with {path}, such as {beat}")
+    common = set.intersection(*(set(other.about.items()) for _, other in files.values()))
+    return joined, info.model_copy(update={"about": dict(common)})
 
 
 def labels_and_probabilities(table: "pd.DataFrame", classes: tuple[str, ...]) -> tuple[IntArray, Probabilities]:

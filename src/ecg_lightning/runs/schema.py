@@ -1,4 +1,4 @@
-"""`RunRecord`: what ``scores.json`` of a run holds, format 2, typed and checked whenever it is read."""
+"""`RunRecord`: the content of a run's ``scores.json``, format 2, checked whenever it is read."""
 
 import json
 import shlex
@@ -13,23 +13,24 @@ from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.protocol import Protocol
+from ecg_lightning.metrics.catalogue import OVERALL
 
 FORMAT: Literal[2] = 2
-
-LARGEST = 64 * 2**20
-"""Bytes of a file that is still read; a record has some tens of kilobytes."""
+LARGEST = 64 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
+ALONE = "none"  # phrase of a context without anything but the beat
 
 Scores = Mapping[str, Any]
 """Metrics by name, nested as `ecg_lightning.metrics.scoring.score` returns them."""
 
-# A mean of ones may be a few last bits above 1, in float32 too.
-_SLACK = 1e-6
+_SLACK = 1e-6  # a mean of ones may be a few last bits above 1, in float32 too
 Fraction = Annotated[float, Field(ge=-_SLACK, le=1 + _SLACK)]
 Agreement = Annotated[float, Field(ge=-1 - _SLACK, le=1 + _SLACK)]
 Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+OfClass = Literal["precision", "recall", "f1", "specificity", "auroc", "average_precision"]
+OfEctopic = Literal["sensitivity", "positive_predictivity", "specificity", "false_positive_rate", "f1"]
 
 
 class ClassScores(TypedDict):
@@ -50,7 +51,7 @@ class Bin(TypedDict):
 
     above: Fraction
     to: Fraction
-    beats: Annotated[int, Field(gt=0)]
+    beats: Positive
     confidence: Fraction
     accuracy: Fraction
 
@@ -71,87 +72,48 @@ class Ectopic(TypedDict):
     average_positive_predictivity: NotRequired[Fraction | None]
 
 
-class EctopicOfRecord(TypedDict):
-    """The same of the beats of one recording."""
+class Ectopics(TypedDict):
+    """Both classes."""
+
+    V: Ectopic
+    S: Ectopic
+
+
+class EctopicsOfRecord(TypedDict):
+    """Of the beats of one recording."""
 
     record: str
     V: Ectopic
     S: Ectopic
 
 
-class EctopicWithout(TypedDict):
-    """The same without one recording."""
-
-    V: Ectopic
-    S: Ectopic
-
-
-class Ec57(EctopicWithout):
+class Ec57(Ectopics):
     """Of all beats, without record 232 and by recording."""
 
-    without_232: NotRequired[EctopicWithout]
-    per_record: NotRequired[list[EctopicOfRecord]]
+    without_232: NotRequired[Ectopics]
+    per_record: NotRequired[list[EctopicsOfRecord]]
 
 
-class ClassIntervals(TypedDict):
-    """Low and high end of each metric of one class; None where no resample defines it."""
-
-    precision: Interval
-    recall: Interval
-    f1: Interval
-    specificity: Interval
-    auroc: Interval
-    average_precision: Interval
-
-
-class EctopicIntervals(TypedDict):
-    """Low and high end of each EC57 metric."""
-
-    sensitivity: Interval
-    positive_predictivity: Interval
-    specificity: Interval
-    false_positive_rate: Interval
-    f1: Interval
-
-
-class Ec57Intervals(TypedDict):
-    """Of both classes."""
-
-    V: EctopicIntervals
-    S: EctopicIntervals
-
-
-class Intervals(TypedDict):
-    """As `ecg_lightning.metrics.bootstrap.intervals` returns them."""
-
-    resampled: Literal["patients", "beats"]
-    n_resampled: Annotated[int, Field(gt=0)]
-    resamples: Annotated[int, Field(gt=0)]
-    level: Fraction
-    seed: int
-    macro_f1: Interval
-    accuracy: Interval
-    macro_precision: Interval
-    macro_recall: Interval
-    f1_of_macro_precision_recall: Interval
-    weighted_f1: Interval
-    weighted_precision: Interval
-    balanced_accuracy: Interval
-    kappa: Interval
-    macro_auroc: Interval
-    macro_average_precision: Interval
-    ece: Interval
-    brier: Interval
-    per_class: dict[str, ClassIntervals]
-    j_kappa: NotRequired[Interval]
-    ec57: NotRequired[Ec57Intervals]
+Intervals = TypedDict(  # as `ecg_lightning.metrics.bootstrap.intervals` returns them
+    "Intervals",
+    {
+        "resampled": Literal["patients", "beats"],
+        "n_resampled": Positive,
+        "resamples": Positive,
+        "level": Fraction,
+        "seed": int,
+        **dict.fromkeys([name for name in OVERALL if name not in ("j_kappa", "loss")], Interval),  # type: ignore[misc]
+        "per_class": dict[str, dict[OfClass, Interval]],
+        "j_kappa": NotRequired[Interval],
+        "ec57": NotRequired[dict[Literal["V", "S"], dict[OfEctopic, Interval]]],
+    },
+)
 
 
 class TestScores(TypedDict):
     """Metrics of the tested fold, as `ecg_lightning.metrics.scoring.score_beats` returns them.
 
-    What is not required is absent in runs whose predictions were scored before it was computed, and where the classes
-    have no such metric.
+    What is not required is absent from older runs, and where the classes have no such metric.
     """
 
     macro_f1: Fraction
@@ -169,7 +131,7 @@ class TestScores(TypedDict):
     brier: NotRequired[Annotated[float, Field(ge=0, le=2 + _SLACK)]]
     per_class: dict[str, ClassScores]
     confusion: list[list[Count]]
-    reliability: NotRequired[list[Bin]]
+    reliability: NotRequired[Annotated[list[Bin], Field(min_length=1)]]
     j_kappa: NotRequired[Agreement | None]
     ec57: NotRequired[Ec57]
     precision: NotRequired[Fraction]
@@ -181,40 +143,28 @@ class TestScores(TypedDict):
     intervals: NotRequired[Intervals]
 
 
-class Sizes(TypedDict):
-    """Beats by fold."""
-
-    train: Count
-    validation: Count
-    test: Count
-
-
 if TYPE_CHECKING:
-    # Checked in every part, but read by places that are no literals.
-    AnySizes = dict[str, int]
-    AnyScores = dict[str, Any]
+    AnyScores = dict[str, Any]  # read by places that are no literals
 else:
-    AnySizes = Sizes
     AnyScores = TestScores
 
-ALONE = "none"
-"""Phrase of a context without anything beside the beat."""
+
+class Strict(BaseModel):
+    """Fields are neither converted, ignored nor changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
-class Validation(BaseModel):
-    """Scores on the validation fold that the checkpoint was chosen by; None where there was no validation."""
-
-    model_config = STRICT
+class Validation(Strict):
+    """Scores on the validation fold; None where there was no validation."""
 
     macro_f1: Fraction | None = None
     accuracy: Fraction | None = None
     loss: float | None = None
 
 
-class ContextInfo(BaseModel):
-    """What a model sees of a beat beside what follows its R peak."""
-
-    model_config = STRICT
+class ContextInfo(Strict):
+    """What a model sees of a beat in addition to the samples after its R peak."""
 
     rhythm: bool = False
     morphology: bool = False
@@ -227,45 +177,13 @@ class ContextInfo(BaseModel):
         return ", ".join(parts) or ALONE
 
 
-class RunRecord(BaseModel):
+class RunRecord(Strict):
     """A finished run, or an evaluation of its checkpoint: all that tables, comparisons and reports read.
 
-    Attributes:
-        format: 2.
-        kind: ``run``, or ``evaluation`` of a checkpoint.
-        task: ``arrhythmia`` or ``mi``.
-        model: its name.
-        baseline: whether it is a reference that networks are compared with.
-        n_parameters: number of learnt values; None where it is not known.
-        dataset, source: where the beats come from.
-        synthetic: whether a simulation made them.
-        fingerprint: of the beats.
-        classes: their names, in the order of the labels.
-        class_map: how symbols or diagnoses became classes.
-        leads: the leads that the model sees; empty in runs from before there was a choice.
-        context: what it sees beside them.
-        protocol: how the beats were divided.
-        n: beats by fold (``train``, ``validation``, ``test``).
-        fold: the fold that was scored, under `test`.
-        augmentation, resampling, loss, transfer, precision: the choices that runs differ in; None where a model has
-            no such choice.
-        seed: of the run.
-        epochs, steps, best_epoch: of the training, the first epoch being 1; None where there are none.
-        monitor: validation metric that chose the checkpoint.
-        val: scores on validation.
-        test: scores on `fold`.
-        config: the configuration as composed, interpolations unresolved.
-        overrides: what was set on the command line.
-        config_digest: the same for runs that ask for the same result.
-        predictions_sha256: of ``predictions.parquet`` beside this file; None where none was written.
-        checkpoint: of an evaluation, the file that was tested.
-        warning: of an evaluation, why its scores may be too good.
-        started, wall_s, versions, git: when, how long, and with what.
+    None stands for what is not known, or what a model has no such choice of.
     """
 
-    model_config = STRICT
-
-    format: Literal[2] = 2
+    format: Literal[2] = FORMAT
     kind: Literal["run", "evaluation"] = "run"
     task: str
     model: str
@@ -274,14 +192,14 @@ class RunRecord(BaseModel):
     dataset: str
     source: str
     synthetic: bool
-    fingerprint: str
-    classes: tuple[str, ...]
-    class_map: str
-    leads: tuple[str, ...] = ()
+    fingerprint: str  # of the beats
+    classes: tuple[str, ...]  # in the order of the labels
+    class_map: str  # how symbols or diagnoses became classes
+    leads: tuple[str, ...] = ()  # empty in runs from before there was a choice
     context: ContextInfo = ContextInfo()
     protocol: Protocol
-    n: AnySizes
-    fold: Literal["test", "validation"] = "test"
+    n: dict[str, Count]  # beats by fold
+    fold: Literal["test", "validation"] = "test"  # that `test` has the scores of
     augmentation: str | None
     resampling: str
     loss: str | None
@@ -290,16 +208,16 @@ class RunRecord(BaseModel):
     seed: int
     epochs: Count | None = None
     steps: Count | None = None
-    best_epoch: Count | None = None
-    monitor: str
+    best_epoch: Count | None = None  # the first epoch is 1
+    monitor: str  # validation metric that chose the checkpoint
     val: Validation
     test: AnyScores
-    config: dict[str, JsonValue]
+    config: dict[str, JsonValue]  # as composed, interpolations unresolved
     overrides: tuple[str, ...] = ()
-    config_digest: str | None = None
+    config_digest: str | None = None  # equal for runs that ask for the same result
     predictions_sha256: str | None = None
-    checkpoint: str | None = None
-    warning: str | None = None
+    checkpoint: str | None = None  # of an evaluation, the file that was tested
+    warning: str | None = None  # of an evaluation, why its scores may be too good
     started: str | None = None
     wall_s: Annotated[float, Field(ge=0)] | None = None
     versions: dict[str, str] = {}
@@ -317,7 +235,7 @@ class RunRecord(BaseModel):
 
     @property
     def positive(self) -> str | None:
-        """The class whose detection is the question, of two classes; None without such a question."""
+        """The positive class of a binary task; None for other tasks."""
         return self.classes[1] if len(self.classes) == 2 and "recall" in self.test else None
 
     @classmethod
@@ -337,17 +255,14 @@ class RunRecord(BaseModel):
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
-            if is_format_1(content):
-                raise DataError(
-                    f"{path} has format 1, of an earlier version, expected format {FORMAT}: "
-                    f"run `ecg-lightning evaluate {shlex.quote(str(path.parent))} --output DIR` to file its scores anew"
-                ) from error
-            raise DataError(
-                f"{path} is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
-            ) from error
+            fault = f"is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
+            if _is_format_1(content):
+                command = f"ecg-lightning evaluate {shlex.quote(str(path.parent))} --output DIR"
+                fault = f"has format 1, expected format {FORMAT}: run `{command}` to write its scores again"
+            raise DataError(f"{path} {fault}") from error
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all.
+        """Write the file atomically.
 
         Raises:
             DataError: it cannot be written.
@@ -361,42 +276,33 @@ class RunRecord(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Parts that have to fit each other."""
         k = len(self.classes)
         if k < 2 or len(set(self.classes)) < k or list(self.test["per_class"]) != list(self.classes):
             raise ValueError(f"test.per_class has {', '.join(self.test['per_class'])}, classes {self.classes}")
+        if set(self.n) != {"train", "validation", "test"}:
+            raise ValueError(f"n has {', '.join(self.n)}, expected train, validation and test")
         if [len(row) for row in self.test["confusion"]] != [k] * k:
             raise ValueError(f"test.confusion is not {k} × {k}")
-        if "reliability" in self.test and not self.test["reliability"]:
-            raise ValueError("test.reliability has no bins")
         if "intervals" in self.test and list(self.test["intervals"]["per_class"]) != list(self.classes):
             raise ValueError("test.intervals.per_class has other classes")
         if "ec57" in self.test and self.classes != AAMI_CLASSES:
             raise ValueError("test.ec57 is of other classes")
-        _check_protocol(self.protocol)
         json.dumps(self.config, allow_nan=False)
+        protocol = self.protocol
+        if (protocol.fold is None) != (protocol.n_folds is None):
+            raise ValueError("protocol has one of fold and n_folds without the other")
+        if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0):
+            raise ValueError(f"protocol.fold is {protocol.fold} of {protocol.n_folds}")
+        if protocol.train_size is not None and protocol.n_train_units is None:
+            raise ValueError("protocol has train_size without n_train_units")
+        divided = protocol.by in ("beats", "patients") and protocol.n_folds is None and not protocol.published_test
+        if divided and protocol.test_fraction is None:
+            raise ValueError("protocol has no test_fraction")
         return self
 
 
-def _check_protocol(protocol: Protocol) -> None:
-    """What belongs together in a protocol.
-
-    Raises:
-        ValueError: one of them is there without the other.
-    """
-    if (protocol.fold is None) != (protocol.n_folds is None):
-        raise ValueError("protocol has one of fold and n_folds without the other")
-    if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0):
-        raise ValueError(f"protocol.fold is {protocol.fold} of {protocol.n_folds}")
-    if protocol.train_size is not None and protocol.n_train_units is None:
-        raise ValueError("protocol has train_size without n_train_units")
-    divided = protocol.by in ("beats", "patients") and protocol.n_folds is None and not protocol.published_test
-    if divided and protocol.test_fraction is None:
-        raise ValueError("protocol has no test_fraction")
-
-
-def is_format_1(content: bytes) -> bool:
-    """Whether this is a ``scores.json`` of a version before the format was numbered."""
+def _is_format_1(content: bytes) -> bool:
+    """Whether this is a ``scores.json`` from before the format was numbered."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
@@ -408,7 +314,6 @@ def first_fault(error: ValidationError) -> str:
     """The first thing that is wrong, as ``test.accuracy: Input should be less than or equal to 1 (1.5)``."""
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
-    found = repr(first.get("input"))
-    shown = f" (found {found[:60]})" if first["type"] != "missing" else ""
+    shown = f" (found {first.get('input')!r:.60})" if first["type"] != "missing" else ""
     more = f"; {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return f"{place + ': ' if place else ''}{first['msg'][0].lower()}{first['msg'][1:]}{shown}{more}"
