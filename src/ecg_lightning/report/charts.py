@@ -91,24 +91,14 @@ def panel(
 ) -> Markup:  # fmt: skip
     """Lines and points over two axes; names of lines are set at their ends, without overlap.
 
-    Args:
-        lines: drawn in their order.
-        title: of the drawing, for screen readers.
-        description: likewise.
-        x: the axis below.
-        y: the axis on the left.
-        height: of the drawing.
-        width: of the drawing.
-        left: room for the ticks of `y`.
-        right: room for the names of lines.
-        mark: where a vertical line is, and its name.
+    `left` is room for the ticks of `y`, `right` for the names of lines; `mark` is where a vertical line is, and its name.
     """
     x0, x1, y0, y1 = left, width - right, height - BOTTOM, TOP + 12
 
     def place(point: Point) -> Point:
         return x.at(point[0], x0, x1), y.at(min(max(point[1], y.low), y.high), y0, y1)
 
-    parts = [text(0, 9, y.name)]
+    parts: list[str] = [text(0, 9, y.name)]
     for tick in y.ticks:
         at = y.at(tick, y0, y1)
         parts += [_rule(x0, at, x1, at), text(x0 - 6, at + 3.5, y.words(tick), "end")]
@@ -138,19 +128,14 @@ def panel(
 def dots(rows: Sequence[Dot], *, title: str, x: str, left: float = 74, row_height: float = 26) -> Markup:
     """Fractions as dots with intervals as bars, a row each, in percent; their references as diamonds.
 
-    Args:
-        rows: from above.
-        title: of the drawing, for screen readers.
-        x: the name of the axis.
-        left: room for the names.
-        row_height: of each row.
+    `x` is the name of the axis, `left` the room for the names.
     """
     values = [value for row in rows for value in (row.value, row.reference, *(row.interval or ())) if value is not None]
     axis = percent_axis(x, max(0.0, math.floor(10 * (min(values, default=0) - 0.02)) / 10))
     # On the right, room for the number itself.
     height, x0, x1 = TOP + row_height * len(rows) + BOTTOM, left, WIDTH - 44
     y0 = height - BOTTOM
-    parts = [text((x0 + x1) / 2, height - 5, x, "middle")]
+    parts: list[str] = [text((x0 + x1) / 2, height - 5, x, "middle")]
     for tick in axis.ticks:
         at = axis.at(tick, x0, x1)
         parts += [_rule(at, TOP, at, y0), text(at, y0 + 15, axis.words(tick), "middle")]
@@ -169,16 +154,9 @@ def dots(rows: Sequence[Dot], *, title: str, x: str, left: float = 74, row_heigh
 
 
 def bars(rows: Sequence[Bar], *, title: str, longest: float, left: float) -> Markup:
-    """Bars of several parts, a row each.
-
-    Args:
-        rows: from above.
-        title: of the drawing, for screen readers.
-        longest: length that fills the width.
-        left: room for the names.
-    """
+    """Bars of several parts, a row each; the length `longest` fills the width, `left` is the room for the names."""
     row_height, scale = 17.0, (WIDTH - left - 116) / (longest or 1)
-    parts = []
+    parts: list[str] = []
     for i, row in enumerate(rows):
         x, y = left, row_height * i
         for look, length in row.parts.items():

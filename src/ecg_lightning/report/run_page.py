@@ -138,8 +138,7 @@ def _about(run: Shown) -> Markup:
             "weights": "" if record.baseline else weights,
             "training": ", ".join(f"{name} {value}" for name, value in settings if value),
             "epochs": record.epochs and f"{record.epochs}{steps}{best}",
-            "validation": record.val.macro_f1 is not None
-            and Markup("macro-F1 {} %").format(f.percent("val.macro_f1")),
+            "validation": record.val.macro_f1 is not None and Markup("macro-F1 {} %").format(f.percent("val.macro_f1")),
             "seed": str(record.seed),
         }
     )
@@ -224,7 +223,8 @@ def _f1_chart(record: RunRecord, f: Numbers) -> Markup:
 
 
 def _confusion(run: Shown) -> Markup:
-    classes, rows, errors = run.record.classes, [], []
+    classes, rows = run.record.classes, []
+    errors: list[tuple[int, int, int, list[Cell | Number | str]]] = []
     for i, of_class_ in enumerate(run.record.test["confusion"]):
         total = sum(of_class_)
         cells = [Cell(classes[i], swatch=i)]

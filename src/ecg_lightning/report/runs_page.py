@@ -164,11 +164,15 @@ def _verdict(first: Entry, entries: Sequence[Entry], answers: Answers) -> Iterat
     metric = deciding(first.numbers)
     lead = Markup("{}Best on validation is {}: {} <strong>{} %</strong>{} on the test beats.")
     only = "There are only baselines. " if first.row.is_baseline else ""
-    sd, ends, spread = first.numbers.sd(metric), first.numbers.interval(metric), Markup("")
-    if sd or ends:
-        spread = Markup(" (± {})").format(sd) if sd else Markup(' <span class="nobreak">({}–{})</span>').format(*ends)
+    spread = Markup("")
+    if sd := first.numbers.sd(metric):
+        spread = Markup(" (± {})").format(sd)
+    elif ends := first.numbers.interval(metric):
+        spread = Markup(' <span class="nobreak">({}–{})</span>').format(*ends)
     yield lead.format(only, first.name, name_of(metric), first.numbers.metric(metric, 1), spread)
-    better, worse, unclear = [], [], []
+    better: list[str] = []
+    worse: list[str] = []
+    unclear: list[str] = []
     for entry in entries:
         one = dig(answers.get(entry.name, {}), ("differences", *metric.key))
         if one is not None and not entry.row.is_baseline:
@@ -192,7 +196,8 @@ def _baselines(
         return [], []
     metric = deciding(first.numbers)
     strongest = max(baselines, key=lambda entry: entry.numbers.value(metric.place) or 0.0)
-    better, worse = [], []
+    better: list[Markup] = []
+    worse: list[Markup] = []
     for entry in networks:
         answer = (answers if entry is first else _compared(comparer, entry, [strongest])[0]).get(strongest.name)
         if answer is None:
@@ -251,9 +256,7 @@ def _grids(entries: Sequence[Entry], classes: Sequence[str]) -> Iterator[Table]:
         grids[f"{classes[1]}, in percent"] = [of_class(classes[1], key) for key in keys]
     else:
         grids["F1 by class, in percent"] = [of_class(name, "f1") for name in classes]
-        counted = [
-            of_ec57(name, key) for name in ("V", "S") for key in ("sensitivity", "positive_predictivity", "f1")
-        ]
+        counted = [of_ec57(name, key) for name in ("V", "S") for key in ("sensitivity", "positive_predictivity", "f1")]
         counted.append(of_ec57("S", "f1", without=True))
         grids["V and S as counted by ANSI/AAMI EC57, gross, in percent"] = counted
     for title, metrics in grids.items():

@@ -4,7 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class, of_ec57
-from ecg_lightning.report.cells import NONE, Cell, Column, Note, Number, Row, Section, Table, duration, inline, mark_best
+from ecg_lightning.report.cells import (
+    NONE,
+    Cell,
+    Column,
+    Note,
+    Number,
+    Row,
+    Section,
+    Table,
+    duration,
+    inline,
+    mark_best,
+)
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.runs.published import METRICS, PUBLISHED_CAVEAT, published_for_run
 from ecg_lightning.runs.schema import RunRecord
@@ -65,7 +77,10 @@ def by_class(
         if published:
             cells += _published(published["per_class"].get(name), theirs, numbers.value(f"{place}.f1"))
         rows.append(Row(cells))
-    cells = [Cell("macro (mean)"), *(numbers.cell(OVERALL[MACRO[one]]) if one in MACRO else Cell("") for one in metrics)]
+    cells = [
+        Cell("macro (mean)"),
+        *(numbers.cell(OVERALL[MACRO[one]]) if one in MACRO else Cell("") for one in metrics),
+    ]
     cells.append(Cell(numbers.number(f"n.{numbers.value('fold')}")))
     if published:
         mean = {metric: published[macro] for metric, macro in MACRO.items() if macro in published}
@@ -128,7 +143,7 @@ def intervals_note(record: RunRecord) -> str:
 
 
 def conditions(record: RunRecord, *, parts: bool = True) -> str:
-    """What metrics depend on apart from model and seed: data, protocol (`parts`: see its sentence), classes, context."""
+    """What metrics depend on apart from model and seed; for `parts` see the sentence of a protocol."""
     return _conditions(
         record.dataset, record.source, record.protocol.sentence(parts=parts, seed=parts), record.class_map,
         record.context.phrase(), f" ({', '.join(record.leads)})" if record.leads else "",
