@@ -64,17 +64,13 @@ def preview(overrides: Iterable[str] = (), *, n_beats: int = 3, config_dir: Path
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plain["seed"])
         rows = panels(datamodule, n_beats)
-    beats, protocol = datamodule.beats, datamodule.folds.protocol.sentence()
+    beats, dataset, source = datamodule.beats, plain["dataset"], plain["source"]["name"]
     return Preview(
-        rows=rows,
-        fs=beats.fs,
-        length=beats.length,
+        rows=rows, fs=beats.fs, length=beats.length, synthetic=beats.synthetic, augmentation=plain["augmentation"],
         # Kaggle's files were cut by others, and scaled beat by beat.
-        scaling="beat" if plain["source"]["name"] == "kaggle" else plain["dataset"]["cut"]["scaling"],
-        augmentation=plain["augmentation"],
-        data=f"{plain['dataset']['name']} from {plain['source']['name']}; {protocol}",
-        synthetic=beats.synthetic,
-    )
+        scaling="beat" if source == "kaggle" else dataset["cut"]["scaling"],
+        data=f"{dataset['name']} from {source}; {datamodule.folds.protocol.sentence()}",
+    )  # fmt: skip
 
 
 def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
@@ -95,7 +91,8 @@ def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
     for label, rows in rows_of.items():
         shown = [_panel(datamodule, row) for row in _spread(rows, n_beats)]
         if any(map(len, new.values())):
-            lines = [("new beats", _first_lead(trained_on.beats, row)) for row in _spread(new[label], NEW)]
+            signals, lengths = trained_on.beats.signals, trained_on.beats.lengths
+            lines = [("new beats", _lead(signals, lengths, row)) for row in _spread(new[label], NEW)]
             shown.append(Panel(f"{len(lines)} of {len(new[label]):,} new ones", lines))
         if datamodule.mixup:
             shown.append(_mixture(datamodule, int(rows[len(rows) // 2])))
@@ -112,21 +109,17 @@ def _spread(rows: IntArray, n: int) -> list[int]:
 
 def _panel(datamodule: BeatDataModule, row: int) -> Panel:
     beats = datamodule.beats
-    lines = [("training beat", _first_lead(beats, row))]
+    lines = [("training beat", _lead(beats.signals, beats.lengths, row))]
     if datamodule.transforms:
         signals, lengths = _transformed(datamodule, beats.select(np.repeat(row, DRAWS)))
         roles = ["after the transforms", *["other draws"] * (DRAWS - 1)]
-        lines += [(role, _trimmed(signals, lengths, at)) for at, role in enumerate(roles)]
+        lines += [(role, _lead(signals, lengths, at)) for at, role in enumerate(roles)]
     return Panel(f"row {row:,}" if beats.records is None else f"record {beats.records[row]}", lines)
 
 
-def _first_lead(beats: Beats, row: int) -> FloatArray:
-    signal: FloatArray = beats.signals[row, 0, : beats.lengths[row]]
-    return signal
-
-
-def _trimmed(signals: torch.Tensor, lengths: torch.Tensor, at: int) -> FloatArray:
-    signal: FloatArray = signals[at, 0, : int(lengths[at])].numpy()
+def _lead(signals: Any, lengths: Any, at: int) -> FloatArray:
+    """The first lead of a beat ``[t]`` without padding."""
+    signal: FloatArray = np.asarray(signals[at, 0, : int(lengths[at])])
     return signal
 
 
@@ -159,6 +152,6 @@ def _mixture(datamodule: BeatDataModule, row: int) -> Panel:
     partner, share = int(partners[at]), float(shares[at])
     names = [beats.classes[labels[which]] for which in (at, partner)]
     own_role = "after the transforms" if datamodule.transforms else "training beat"
-    lines = [(own_role, _trimmed(signals, lengths, at)), ("partner", _trimmed(signals, lengths, partner))]
-    lines.append(("mixed", _trimmed(mixed, new_lengths, at)))
+    lines = [(own_role, _lead(signals, lengths, at)), ("partner", _lead(signals, lengths, partner))]
+    lines.append(("mixed", _lead(mixed, new_lengths, at)))
     return Panel(f"{share:.2f} {names[0]} + {1 - share:.2f} {names[1]}", lines)

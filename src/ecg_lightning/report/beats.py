@@ -34,6 +34,13 @@ HEIGHTS = {
     "none": "Each beat fills the height of its paper: 10 mm are not 1 mV.",
 }
 
+SYNTHETIC = "SYNTHETIC BEATS."
+DASHED = "Dashed: the mean of the record's own beats of the predicted class."
+WIDTHS = (
+    "The wider the trace, the larger the contribution, each picture on its own scale. In colour, and areas above: for "
+    "the class; in the colour of the text, and areas below: against it. Below each: a model without training; what "
+    "looks the same in both does not come from training."
+)
 METHODS = {
     "integrated gradients": "Integrated gradients of the class's logit from a flat line at the median of the beat; "
     "above each picture the logit of that line and of the beat. The contributions add up to the difference within "
@@ -55,26 +62,17 @@ def mistakes(found: Mistakes, about: Explanation) -> Markup:
     return join(
         Markup("<p>{:,} of {:,} beats ({} %): {}. {}</p>").format(found.n, found.n_beats, share, kinds, shown),
         columns(*(_mistake(one, about) for one in found.shown), look="beat-grid"),
-        note(
-            "ECG paper at 25 mm/s: a large square is 200 ms.", HEIGHTS[about.scaling], _r_peak(about),
-            "Dashed: the mean of the record's own beats of the predicted class." * with_mean, _synthetic(about),
-        ),
-    )  # fmt: skip
+        note("ECG paper at 25 mm/s: a large square is 200 ms.", DASHED * with_mean, *_on_paper(about)),
+    )
 
 
 def saliency(found: Saliency, about: Explanation) -> Markup:
     """Typical beats of each class with what contributes to their class, and the same of a model without training."""
     return join(
         Markup('<p class="beat-verdict">{}</p>').format(found.verdict),
-        note(
-            METHODS.get(found.method, f"Method: {found.method}.").format(_percent(found.error)),
-            "The wider the trace, the larger the contribution, each picture on its own scale. In colour, and areas "
-            "above: for the class; in the colour of the text, and areas below: against it. Below each: a model without "
-            "training; what looks the same in both does not come from training.",
-            HEIGHTS[about.scaling], _r_peak(about), _synthetic(about),
-        ),
+        note(METHODS[found.method].format(_percent(found.error)), WIDTHS, *_on_paper(about)),
         *(_class_saliency(one, found, about) for one in found.classes),
-    )  # fmt: skip
+    )
 
 
 def embedding(found: Embedding, about: Explanation) -> Markup:
@@ -92,7 +90,7 @@ def embedding(found: Embedding, about: Explanation) -> Markup:
     return join(
         Markup('<p class="beat-verdict">{}</p>').format(found.verdict),
         columns(*plots, look="scatter-grid"),
-        note(f"{drawn}; {found.method}.", near, _synthetic(about)),
+        note(f"{drawn}; {found.method}.", near, SYNTHETIC * about.synthetic),
     )
 
 
@@ -314,13 +312,11 @@ def _look(about: Explanation, name: str) -> str:
     return f"c{at}" if at < N_COLOURS else "quiet"
 
 
-def _r_peak(about: Explanation) -> str:
+def _on_paper(about: Explanation) -> tuple[str, ...]:
+    """How to read beats on paper, and whether they are simulated."""
     begins = "times are relative to it" if about.before else "beats begin there"
-    return f"R: the R peak, {begins}; a beat ends {about.rr_factor:g} RR intervals after it."
-
-
-def _synthetic(about: Explanation) -> str:
-    return "SYNTHETIC BEATS." if about.synthetic else ""
+    peak = f"R: the R peak, {begins}; a beat ends {about.rr_factor:g} RR intervals after it."
+    return HEIGHTS[about.scaling], peak, SYNTHETIC * about.synthetic
 
 
 def _place(beat: ShownBeat) -> str:

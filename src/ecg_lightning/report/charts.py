@@ -1,8 +1,7 @@
-"""Charts as inline SVG: small, sharp in print, and without a colour of their own.
+"""Charts as inline SVG, with a title and a description for screen readers.
 
 Colours are classes (``c0`` … ``c4`` for the classes of a task, ``accent``, ``quiet``) that ``style.css`` defines for
-light, dark and print. Each chart has a title and a description for screen readers, and is 340 units wide, the width of
-a phone.
+light, dark and print.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-WIDTH = 340.0
+WIDTH = 340.0  # of a phone
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 12.0, 36.0
 
 Point = tuple[float, float]
@@ -91,7 +90,7 @@ def panel(
 ) -> Markup:  # fmt: skip
     """Lines and points over two axes; names of lines are set at their ends, without overlap.
 
-    `left` is room for the ticks of `y`, `right` for the names of lines; `mark` is where a vertical line is, and its name.
+    `left` is room for the ticks of `y`, `right` for the names of lines; `mark` is a vertical line: its place and name.
     """
     x0, x1, y0, y1 = left, width - right, height - BOTTOM, TOP + 12
 

@@ -266,16 +266,7 @@ def choose_format(name: str | None, output: Path | None) -> str:
 
 
 def show(collection: Collection, format_name: str, output: Path | None) -> None:
-    """Print the tables, or write them to a file.
-
-    Args:
-        collection: what `ecg_lightning.runs.collect.collect` returned.
-        format_name: one of `FORMATS`.
-        output: the file; None for standard output.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Print the tables in one of `FORMATS`, or write them to a file; DataError if that is not possible."""
     from rich.console import Console
 
     if output is not None:

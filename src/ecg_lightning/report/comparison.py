@@ -8,13 +8,7 @@ from ecg_lightning.report.cells import NONE, Cell, Column, Note, Number, Row, Se
 
 
 def difference(metric: Metric, one: Mapping[str, Any], digits: int | None = None) -> Cell:
-    """A difference and its interval, marked where it is significant.
-
-    Args:
-        metric: what differs.
-        one: its entry below ``differences``.
-        digits: of the interval; by default those of the metric.
-    """
+    """A metric's entry below ``differences``: with its interval (of `digits`), marked where it is significant."""
     of_interval = metric.digits if digits is None else digits
 
     def number(value: float, digits: int, place: str = "") -> Number:

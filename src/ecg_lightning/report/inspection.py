@@ -54,61 +54,59 @@ def difference_section(comparison: Mapping[str, Any]) -> Section:
 def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of a checkpoint's table, with their labels."""
     network, task = description["network"], description["task"]
+    n, n_parameters = network["n_outputs"], network["n_parameters"]
+    kind = " (guessed)" if network["guessed"] else ", a baseline" if network.get("baseline") else ""
+    outputs = "" if n is None else f", {n} output{'s' * (n > 1)}"
     yield "file", description["file"]
     if task:
         classes = (f"{one} (positive)" if one == task["positive"] else one for one in task["classes"])
         yield "task", f"{task['name']}: {', '.join(classes)}"
     else:
         yield "kind", "weights only, without task and data"
-    kind = " (guessed)" if network["guessed"] else ", a baseline" if network.get("baseline") else ""
-    n, n_parameters = network["n_outputs"], network["n_parameters"]
-    outputs = "" if n is None else f", {n} output{'s' * (n > 1)}"
-    yield "network", f"{network['name'] or 'unknown'}{kind}, {n_parameters:,} parameters{outputs}"
-    if network["settings"]:
-        yield "", _phrase(network["settings"])
-    if not task:
-        return
+    facts = [
+        ("network", f"{network['name'] or 'unknown'}{kind}, {n_parameters:,} parameters{outputs}"),
+        ("", _phrase(network["settings"])),
+        *(_of_training(description) if task else []),
+    ]
+    yield from ((label, text) for label, text in facts if text)
 
+
+def _of_training(description: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was trained on what, and how; without a text where it is not known."""
     beats, data, training, scores = (description[key] for key in ("beats", "data", "training", "scores"))
     rate = "unknown rate" if beats["fs"] is None else f"{beats['fs']:g} Hz"
     leads = f", lead{'s' * (len(beats['leads']) > 1)} {', '.join(map(str, beats['leads']))}" if beats["leads"] else ""
-    yield "beats", f"{beats['length']} samples at {rate}{leads}"
-    if beats["cut"]:
-        yield "", _phrase(beats["cut"])
-    if beats["context"]:
-        yield "", f"context: {', '.join(beats['context'])}"
-    if data["dataset"]:
-        yield "data", _data(data)
-        yield "split", str(data["protocol"])
-
-    transfer, frozen = description["transfer"], network["n_frozen"]
-    factor = transfer.get("backbone_lr", 1)
-    learning = f", {frozen:,} of {n_parameters:,} parameters frozen" if frozen else ""
-    learning += f", learning rate of the backbone × {factor:g}" if factor != 1 else ""
-    if not network["baseline"]:
-        mode = transfer["mode"]
-        yield "start", "random initialisation" if mode == "none" else f"transfer {mode}{learning}"
-    for origin in description["chain"]:
-        yield "", f"← {_origin(origin)}"
-
+    network, transfer = description["network"], description["transfer"]
+    frozen, factor = network["n_frozen"], transfer.get("backbone_lr", 1)
+    start = "random initialisation"
+    if transfer["mode"] != "none":
+        start = f"transfer {transfer['mode']}"
+        start += f", {frozen:,} of {network['n_parameters']:,} parameters frozen" if frozen else ""
+        start += f", learning rate of the backbone × {factor:g}" if factor != 1 else ""
     of = f" of {training['max_epochs']}" if training["max_epochs"] else ""
     epoch = "" if training["epoch"] is None else f"saved in epoch {training['epoch']}{of}, step {training['step']}"
     seed = "" if training["seed"] is None else f"seed {training['seed']}"
-    if epoch or seed:
-        yield "training", ", ".join(filter(None, (epoch, seed)))
-    if training["optimizer"]:
-        yield "", _phrase(training["optimizer"])
-    if augmentation := training["augmentation"]:
-        does = "; ".join(augmentation_phrases(augmentation))
-        yield "", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}"
-    if validated := {key: scores["validation"][f"val/{key}"] for key in SHOWN if f"val/{key}" in scores["validation"]}:
-        yield "validation", _scores(validated)
-    if test := scores["test"]:
-        yield "test", _scores(test)
-        yield "", "F1: " + ", ".join(f"{name} {100 * one['f1']:.2f} %" for name, one in test["per_class"].items())
-    if description["versions"]:
-        yield "versions", _phrase(description["versions"])
-    yield "code", f"git {description['git']}" if description["git"] else "outside a git repository"
+    augmentation = training["augmentation"]
+    does = "; ".join(augmentation_phrases(augmentation)) if augmentation else ""
+    per_class = scores["test"]["per_class"] if scores["test"] else {}
+    f1 = [f"{name} {100 * one['f1']:.2f} %" for name, one in per_class.items()]
+    return [
+        ("beats", f"{beats['length']} samples at {rate}{leads}"),
+        ("", _phrase(beats["cut"])),
+        ("", f"context: {', '.join(beats['context'])}" if beats["context"] else ""),
+        ("data", _data(data) if data["dataset"] else ""),
+        ("split", str(data["protocol"]) if data["dataset"] else ""),
+        ("start", "" if network["baseline"] else start),
+        *(("", f"← {_origin(origin)}") for origin in description["chain"]),
+        ("training", ", ".join(filter(None, (epoch, seed)))),
+        ("", _phrase(training["optimizer"])),
+        ("", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}" if augmentation else ""),
+        ("validation", _scores({key.removeprefix("val/"): one for key, one in scores["validation"].items()})),
+        ("test", _scores(scores["test"])),
+        ("", f"F1: {', '.join(f1)}" if f1 else ""),
+        ("versions", _phrase(description["versions"])),
+        ("code", f"git {description['git']}" if description["git"] else "outside a git repository"),
+    ]
 
 
 def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
@@ -158,8 +156,8 @@ def _is_shown(score: str) -> bool:
     return name.startswith("val/") if kind == "validation" else name in SHOWN or name.endswith(".f1")
 
 
-def _phrase(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={_value(value)}" for key, value in settings.items())
+def _phrase(settings: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{key}={_value(value)}" for key, value in (settings or {}).items())
 
 
 def _value(value: Any) -> str:
@@ -170,9 +168,10 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _scores(scores: Mapping[str, float | None]) -> str:
+def _scores(scores: Mapping[str, Any] | None) -> str:
     texts = []
-    for metric in (metric_at((name,)) for name in SHOWN if name in scores):
-        value = scores[metric.key[0]]
-        texts.append(f"{metric.label} {metric.text(value)}{' %' * (metric.scale == 100 and value is not None)}")
+    for name in SHOWN:
+        if scores and name in scores:
+            metric, value = metric_at((name,)), scores[name]
+            texts.append(f"{metric.label} {metric.text(value)}{' %' * (metric.scale == 100 and value is not None)}")
     return ", ".join(texts)

@@ -53,9 +53,10 @@ def aside(title: str, sentences: Iterable[Any]) -> Markup:
     return box.format(title, items) if items else items
 
 
-def definitions(pairs: Iterable[tuple[str, Any]]) -> Markup:
-    """Terms and what they are."""
-    return Markup("<dl>{}</dl>").format(join(*(Markup("<dt>{}</dt><dd>{}</dd>").format(*pair) for pair in pairs)))
+def definitions(pairs: Mapping[str, Any]) -> Markup:
+    """Terms and what they are, without those that are nothing."""
+    shown = (Markup("<dt>{}</dt><dd>{}</dd>").format(*pair) for pair in pairs.items() if pair[1])
+    return Markup("<dl>{}</dl>").format(join(*shown))
 
 
 def prose(sentences: Sequence[Any]) -> Markup:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -126,7 +126,7 @@ def _about(run: Shown) -> Markup:
     settings = (("augmentation", record.augmentation), ("resampling", record.resampling), ("loss", record.loss))
     steps = f" ({record.steps:,} steps)" if record.steps else ""
     best = f"; best on validation: epoch {record.best_epoch}" if record.best_epoch else ""
-    return _definitions(
+    return definitions(
         {
             "beats": Markup("{} from {}: {}").format(data, source, sizes),
             "leads": ", ".join(record.leads),
@@ -154,7 +154,7 @@ def _reproduce(run: Shown) -> Markup:
     command = shlex.join(["ecg-lightning", "train", *record.overrides])
     return join(
         record.kind == "run" and Markup("<pre><code>{}</code></pre>").format(command),
-        _definitions(
+        definitions(
             {
                 "data fingerprint": code(record.fingerprint),
                 "settings": record.config_digest and Markup("digest {}").format(code(record.config_digest)),
@@ -168,10 +168,6 @@ def _reproduce(run: Shown) -> Markup:
             }
         ),
     )
-
-
-def _definitions(pairs: dict[str, Any]) -> Markup:
-    return definitions(pair for pair in pairs.items() if pair[1])
 
 
 # Metrics
@@ -286,10 +282,7 @@ def _calibration(run: Shown) -> Markup:
     low = math.floor(10 * bins[0]["above"] + 1e-9) / 10
     points = [(one["confidence"], one["accuracy"]) for one in bins]
     curve = charts.panel(
-        [
-            charts.Line(points=[(low, low), (1, 1)], look="quiet dashed"),
-            charts.Line(points=points, dots=True),
-        ],
+        [charts.Line(points=[(low, low), (1, 1)], look="quiet dashed"), charts.Line(points=points, dots=True)],
         title="Reliability",
         description="; ".join(f"confidence {100 * a:.0f} %, accuracy {100 * b:.0f} %" for a, b in points),
         x=charts.percent_axis("confidence, %", low, 1),

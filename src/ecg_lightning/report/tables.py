@@ -90,16 +90,14 @@ def by_class(
 
 def _published(of_row: Mapping[str, float] | None, metrics: Sequence[str], own_f1: float | None) -> list[Cell]:
     """The published cells of a row, and the difference in F1."""
-    with_difference = len(metrics) > 1
-    if not of_row:
-        return [Cell()] * (len(metrics) + with_difference)
-    cells = [Cell(Number(of_row[metric], 2, factor=100), mark="published") for metric in metrics]
-    if not with_difference:
-        return cells
-    if own_f1 is None:
-        return [*cells, Cell()]
-    difference = Number(own_f1 - of_row["f1"], 2, factor=100, signed=True)
-    return [*cells, Cell(difference, mark="better" if difference.value >= 0 else "worse")]
+    cells, difference = [Cell()] * len(metrics), Cell()
+    if of_row:
+        cells = [Cell(Number(of_row[metric], 2, factor=100), mark="published") for metric in metrics]
+        if own_f1 is not None:
+            better = own_f1 - of_row["f1"]
+            number = Number(better, 2, factor=100, signed=True)
+            difference = Cell(number, mark="better" if better >= 0 else "worse")
+    return cells + [difference] * (len(metrics) > 1)
 
 
 def overall(numbers: Numbers) -> Table:
@@ -181,9 +179,7 @@ def published_notes(record: RunRecord, published: Published | None) -> list[Note
 def sweep_sections(runs: Mapping[str, RunRecord], failures: Mapping[str, str] | None = None) -> list[Section]:
     """What is printed when a sweep ends: a table for each task, the best job on validation first.
 
-    Args:
-        runs: name of the job (such as its overrides) → its record.
-        failures: name of the job → its error, of which the first line is shown.
+    `runs` are records by the name of their job (such as its overrides), `failures` errors by the same.
     """
     kinds: dict[tuple[str, str], dict[str, RunRecord]] = {}
     for name, record in runs.items():
@@ -246,11 +242,7 @@ def _beats(records: Iterable[RunRecord]) -> list[Note]:
 
 
 def pooled_sections(pooled: Mapping[str, Any]) -> list[Section]:
-    """What is printed after `sweep_sections`: folds as one result, and the spread over seeds.
-
-    Args:
-        pooled: what `ecg_lightning.runs.aggregate.pool` returned; nothing is printed of what it does not hold.
-    """
+    """What is printed after `sweep_sections` of the result of `ecg_lightning.runs.aggregate.pool`."""
     sections = []
     for task in dict.fromkeys(entry["task"] for kind in ("pooled", "repeated") for entry in pooled[kind]):
         of_folds, of_seeds = ([one for one in pooled[kind] if one["task"] == task] for kind in ("pooled", "repeated"))

@@ -27,9 +27,7 @@ def announce(experiment: "Experiment") -> None:
     """Print what is trained on what, and what a transfer loads."""
     datamodule, estimator = experiment.datamodule, experiment.estimator
     beats, folds = datamodule.beats, datamodule.folds
-    sizes, counts = (
-        "  ".join(f"{name} {n:,}" for name, n in numbers.items()) for numbers in (folds.sizes(), beats.counts())
-    )
+    sizes, counts = ("  ".join(f"{name} {n:,}" for name, n in of.items()) for of in (folds.sizes(), beats.counts()))
     kind = "baseline" if estimator.baseline else f"{estimator.n_parameters:,} parameters"
     data = f"{experiment.cfg.dataset.name} from {experiment.cfg.source.name}"
     print(f"model    {estimator.name}, {kind}")
@@ -69,14 +67,7 @@ def print_run(record: RunRecord, folder: Path | None = None) -> None:
 def print_sweep(
     runs: Mapping[str, RunRecord], failures: Mapping[str, str], pooled: Mapping[str, Any], folder: Path
 ) -> None:
-    """Print the tables of a finished sweep, and where its files are.
-
-    Args:
-        runs: name of the job → its record.
-        failures: name of the job → its error.
-        pooled: what `ecg_lightning.runs.aggregate.pool` returned.
-        folder: of the sweep.
-    """
+    """Print the tables of a finished sweep (see `sweep_sections` and `pooled_sections`), and where its files are."""
     show(*sweep_sections(runs, failures), *pooled_sections(pooled))
     if pooled["low_data"]:
         print("Draw the curve:", shlex.join(["ecg-lightning", "plot", str(folder), "--what", "low-data"]))

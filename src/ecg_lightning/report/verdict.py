@@ -37,13 +37,7 @@ LONG = {
 
 
 def verdict(record: RunRecord, numbers: Numbers, baselines: Sequence[Mapping[str, Any]] = ()) -> list[Markup]:
-    """A few sentences.
-
-    Args:
-        record: of the run.
-        numbers: of the same.
-        baselines: what `compare` returned of the run and of each baseline.
-    """
+    """A few sentences on a run; `baselines` are what `compare` returned of it and of each baseline."""
     sentences = _infarction if record.positive else _arrhythmia
     compared = against_baselines(record.model, baselines, deciding(numbers))
     return [*sentences(record, numbers), people(record), *_published(record, numbers), *compared]
@@ -163,12 +157,9 @@ def _published(record: RunRecord, f: Numbers) -> list[Markup]:
 
 
 def against_baselines(model: str, answers: Iterable[Mapping[str, Any]], metric: Metric) -> list[Markup]:
-    """A sentence on the baselines that a network is significantly better than, and one on each other.
+    """A sentence on the baselines that a network is significantly better than in a metric, and one on each other.
 
-    Args:
-        model: the network.
-        answers: what `compare` returned of it and of each baseline.
-        metric: what decides.
+    `answers` are what `compare` returned of the network and of each baseline.
     """
     better, sentences = [], []
     for answer in answers:
