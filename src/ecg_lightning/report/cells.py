@@ -30,8 +30,8 @@ def clean(text: object) -> str:
 class Number:
     """A number, how it is printed, and where it is stored.
 
-    In HTML it is ``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``, with its place in ``scores.json``;
-    ``data-computed`` where it is computed for the page.
+    In HTML it is ``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``, which names its place in
+    ``scores.json``; ``data-computed`` where it is computed for the page.
     """
 
     value: float  # with all its digits

@@ -46,13 +46,19 @@ MODES_NOTE = (
 
 def sections(collection: Collection) -> list[Section]:
     """The collected tables, each with its legend and notes."""
-    return list(map(_section, collection.tables))
+    return [
+        Section(
+            title=_title(table),
+            tables=[_table(table, metrics) for metrics in _metrics(table)],
+            legend=[Note(_legend(table, *pair), short=pair[1].settings) for pair in _rows(table)],
+            notes=_notes(table),
+        )
+        for table in collection.tables
+    ]
 
 
-def _section(table: RunsTable) -> Section:
-    legend = [Note(_legend(table, block, row), short=row.settings) for block in table.blocks for row in block.rows]
-    tables = [_table(table, metrics) for metrics in _metrics(table)]
-    return Section(title=_title(table), tables=tables, legend=legend, notes=_notes(table))
+def _rows(table: RunsTable) -> list[tuple[Block, Runs]]:
+    return [(block, row) for block in table.blocks for row in block.rows]
 
 
 def _metrics(table: RunsTable) -> list[list[Metric]]:
@@ -136,7 +142,7 @@ def _notes(table: RunsTable) -> list[Note]:
     """What the metrics mean and what they depend on: a sentence each."""
     notes = []
     if table.record is not None:
-        prints = {block.context: row.runs[0].record.fingerprint for block in table.blocks for row in block.rows}
+        prints = {block.context: row.runs[0].record.fingerprint for block, row in _rows(table)}
         shown = "; ".join(f"{of}: {one}" for of, one in prints.items()) if len(prints) > 1 else "".join(prints.values())
         sizes = " to ".join(f"{n:,}" for n in table.n_test)
         notes.append(f"Beats: {sizes} {table.tested} beats, data fingerprint {shown}. Split {table.protocol}.")
@@ -162,7 +168,7 @@ def _numbers_note(table: RunsTable) -> str:
     rows = table.rows
     parts = ["In percent."]
     if any(len(row.results) > 1 for row in rows):
-        parts.append("Mean ± standard deviation (of a sample) over seeds.")
+        parts += ["Mean ± standard deviation (of a sample) over seeds."]
         parts += ["The seed also divides the beats."] * any(len(set(row.split_seeds)) > 1 for row in rows)
     parts += ["Seeds 1/0: 1 for training, 0 for the split."] * any("/" in seed for row in rows for seed in row.seeds)
     if any(result.folds for row in rows for result in row.results):
@@ -178,8 +184,7 @@ def _numbers_note(table: RunsTable) -> str:
 def not_above_baselines(table: RunsTable) -> list[str]:
     """A sentence for each network that a baseline equals or beats in a metric that decides."""
     deciding = [of_class("MI", "auroc")] * (table.task == "mi") + [OVERALL["macro_f1"]]
-    rows = [(block, row) for block in table.blocks for row in block.rows]
-    sentences = []
+    rows, sentences = _rows(table), []
     for block, row in rows:
         rivals = [(other, one) for other, one in rows if one.is_baseline and other.context in (block.context, SCRATCH)]
         lost = []

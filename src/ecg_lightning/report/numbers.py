@@ -81,8 +81,8 @@ class Numbers:
         if ends is None or self.value(metric.place) is None:
             return None
         digits = metric.digits - (metric.scale == 100) if digits is None else digits
-        places = (f"{metric.interval_place}.{at}" for at in (0, 1))
-        low, high = (self._number(end, place, digits, metric.scale) for end, place in zip(ends, places, strict=True))
+        place, scale = metric.interval_place, metric.scale
+        low, high = (self._number(end, f"{place}.{at}", digits, scale) for at, end in enumerate(ends))
         return low, high
 
     def sd(self, metric: Metric) -> Number | None:

@@ -39,16 +39,13 @@ ECG_GRID, ECG_FINE_GRID = "#f0b7b0", "#fae3e0"
 
 
 def plot(paths: Sequence[Path], what: str | None = None, output: Path | None = None) -> list[Path]:
-    """Draw finished runs.
+    """Draw finished runs and return the files.
 
     Args:
         paths: folders of runs, of sweeps, or of such folders; or records under other names.
         what: ``low-data`` or one of `PICTURES`; None: all of `PICTURES` that each run has.
         output: the picture, or a folder for several; by default each is in its run's folder, and ``low_data.png`` in
             the only folder that was given, else in the current one.
-
-    Returns:
-        The files.
 
     Raises:
         DataError: no run is there, it lacks what is to be drawn, or a picture cannot be written.
@@ -259,10 +256,9 @@ def _ecg_paper(axes: "Axes", duration: float, low: float, high: float) -> None:
     # A margin at 0, or the frame would hide an R peak there.
     axes.set(xlim=(-0.02, duration + 0.02), ylim=(low, high), xticks=np.arange(0, duration, 0.4))
     axes.set_xticks(np.arange(0, duration, 0.04), minor=True)
-    axes.set_yticks(0.5 * np.arange(np.ceil(low / 0.5), high / 0.5))
-    axes.set_yticks(0.1 * np.arange(np.ceil(low / 0.1), high / 0.1), minor=True)
-    axes.grid(which="minor", color=ECG_FINE_GRID, linewidth=0.5)
-    axes.grid(which="major", color=ECG_GRID, linewidth=0.8)
+    for which, step, color, width in (("minor", 0.1, ECG_FINE_GRID, 0.5), ("major", 0.5, ECG_GRID, 0.8)):
+        axes.set_yticks(step * np.arange(np.ceil(low / step), high / step), minor=which == "minor")
+        axes.grid(which=which, color=color, linewidth=width)  # type: ignore[arg-type]
     for at in np.arange(0.2, duration, 0.4):
         axes.axvline(at, color=ECG_GRID, linewidth=0.8, zorder=0.5)
     axes.set_axisbelow(True)

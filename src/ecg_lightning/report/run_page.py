@@ -2,10 +2,10 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -57,12 +57,7 @@ class Shown:
 
 
 def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedding: bool = True) -> str:
-    """The page as HTML.
-
-    Args:
-        path: the run's folder, or its record under any name.
-        baselines: runs on the same test beats that it is compared with.
-        embedding: whether to compute the embedding of test beats, which takes longest.
+    """The page as HTML, of the run's folder or its record under any name; arguments as for `write_report`.
 
     Raises:
         DataError: the run's files cannot be read, or do not fit each other.
@@ -191,7 +186,7 @@ def _metrics(run: Shown) -> Markup:
     return join(
         note(f"In percent, on the {record.fold} beats.", intervals),
         columns(
-            figure(_f1_chart(record, f), f"F1 of each class{level}.{diamonds}"),
+            figure(_f1_chart(record, f, published or {"per_class": {}}), f"F1 of each class{level}.{diamonds}"),
             html(by_class(f, keys, published, ("f1",), title=title, swatches=True)),
             html(overall(f), look="inline"),
             counted and Markup("<div>{}</div>").format(join(html(counted), about_ec57)),
@@ -201,8 +196,7 @@ def _metrics(run: Shown) -> Markup:
     )
 
 
-def _f1_chart(record: RunRecord, f: Numbers) -> Markup:
-    published = published_for_run(record) or {"per_class": {}}
+def _f1_chart(record: RunRecord, f: Numbers, published: Mapping[str, Any]) -> Markup:
     metrics = [(name, of_class(name, "f1"), published["per_class"].get(name, {}).get("f1")) for name in record.classes]
     metrics.append(("macro-F1", OVERALL["macro_f1"], published.get("macro_f1")))
     if record.positive:

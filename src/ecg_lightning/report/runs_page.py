@@ -58,18 +58,14 @@ class Entry:
 
 
 def runs_report(paths: Sequence[Path], *, output: Path) -> str:
-    """The page as HTML.
-
-    Args:
-        paths: folders of runs, of sweeps, or of such folders; or records under other names.
-        output: where the page will be, to which its links are relative.
+    """The page as HTML, of folders of runs, of sweeps, or of such folders; its links are relative to `output`.
 
     Raises:
         DataError: no run is there, or a file cannot be read.
     """
     runs, remarks = find_runs(paths)
-    by_key = groups(runs, lambda run: json.dumps(_key(run)))
-    parts = [_part(number, table_of(alike, remarks)) for number, alike in enumerate(by_key, start=1)]
+    comparable = groups(runs, _key)
+    parts = [_part(number, table_of(alike, remarks)) for number, alike in enumerate(comparable, start=1)]
     subtitle = f"{len(runs)} runs."
     if len(parts) > 1:
         subtitle += f" {len(parts)} sections, each of its own data and split: their metrics cannot be compared."
@@ -86,11 +82,11 @@ def runs_report(paths: Sequence[Path], *, output: Path) -> str:
     )
 
 
-def _key(run: Run) -> list[Any]:
+def _key(run: Run) -> str:
     """Equal for runs whose metrics compare. Not the fingerprint: the context changes that."""
     record = run.record
     about = [record.task, record.dataset, record.source, record.synthetic, record.classes, record.fold]
-    return [*about, protocol_of(record)]
+    return json.dumps([*about, protocol_of(record)])
 
 
 def _title(runs: Sequence[Run]) -> str:
@@ -170,20 +166,19 @@ def _verdict(first: Entry, entries: Sequence[Entry], answers: Answers) -> Iterat
     elif ends := first.numbers.interval(metric):
         spread = Markup(' <span class="nobreak">({}–{})</span>').format(*ends)
     yield lead.format(only, first.name, name_of(metric), first.numbers.metric(metric, 1), spread)
-    better: list[str] = []
-    worse: list[str] = []
-    unclear: list[str] = []
+    names: dict[str, list[str]] = {
+        "It is significantly better than {}.": [],
+        "On these test beats {} {are} significantly better.": [],
+        "Its difference from {} is not significant.": [],
+    }
+    better, worse, unclear = names.values()
     for entry in entries:
         one = dig(answers.get(entry.name, {}), ("differences", *metric.key))
         if one is not None and not entry.row.is_baseline:
             (unclear if not is_significant(one) else better if one["difference"] > 0 else worse).append(entry.name)
-    if better:
-        yield Markup("It is significantly better than {}.").format(listed(better))
-    if worse:
-        are = "is" if len(worse) == 1 else "are"
-        yield Markup("On these test beats {} {} significantly better.").format(listed(worse), are)
-    if unclear:
-        yield Markup("Its difference from {} is not significant.").format(listed(unclear))
+    for sentence, of in names.items():
+        if of:
+            yield Markup(sentence).format(listed(of), are="is" if len(of) == 1 else "are")
 
 
 def _baselines(
@@ -263,14 +258,13 @@ def _grids(entries: Sequence[Entry], classes: Sequence[str]) -> Iterator[Table]:
         there = [one for one in metrics if any(entry.numbers.value(one.place) is not None for entry in entries)]
         if there:
             heads = [Column("run", text=True, wrap=True)]
-            heads += [Column(metric.label, short=_short(metric), best=True) for metric in there]
+            # Below the title N of "F1 by class", V Se of EC57.
+            shorts = (
+                f"{one.group} {one.name}".removeprefix("EC57 ") if "EC57" in one.group else one.name for one in there
+            )
+            heads += [Column(one.label, short=short, best=True) for one, short in zip(there, shorts, strict=True)]
             rows = [Row([_named(entry), *map(entry.numbers.cell, there)]) for entry in entries]
             yield Table(title=title, columns=heads, rows=mark_best(heads, rows))
-
-
-def _short(metric: Metric) -> str:
-    """Its name below the title of a table: ``N`` of ``F1 by class``, ``V Se`` of EC57."""
-    return " ".join([*[metric.group.removeprefix("EC57 ")] * metric.group.startswith("EC57"), metric.name])
 
 
 def _named(entry: Entry) -> Cell:

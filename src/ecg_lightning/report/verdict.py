@@ -186,9 +186,8 @@ def warnings(record: RunRecord, f: Numbers, origins: Mapping[str, Origin]) -> It
     """What must not be concluded from the metrics: a sentence each."""
     test = record.test
     if record.fold != "test":
-        yield Markup("Scored on {} beats, which also chose the checkpoint: for choosing settings only.").format(
-            record.fold
-        )
+        sentence = Markup("Scored on {} beats, which also chose the checkpoint: for choosing settings only.")
+        yield sentence.format(record.fold)
     if record.warning:
         words = clean(record.warning).removesuffix(".")
         yield escape(f"{words[:1].upper()}{words[1:]}.")
