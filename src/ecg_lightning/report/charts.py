@@ -120,7 +120,7 @@ def panel(
         drawn += [_dot(*place(point)) for point in line.points if line.dots]
         parts.append(_group(line.look, drawn))
     ends = [(place(line.points[-1]), line.name) for line in lines if line.name and line.points]
-    parts += [text(at + 6, beside + 3.5, name, look="label") for at, beside, name in _apart(ends, lowest=y0 - 3)]
+    parts += [text(end + 6, at + 3.5, name, look="label") for end, at, name in _apart(ends, lowest=y0 - 3)]
     return _drawing(title, description, parts, height=height, width=width)
 
 

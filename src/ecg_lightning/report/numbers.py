@@ -15,7 +15,7 @@ class Numbers:
         content: the record as plain values.
         sd: standard deviations over seeds, nested likewise.
         computed: whether the numbers are in no file.
-        prefix: put before each place, to tell several records on a page apart.
+        prefix: put before each place, to distinguish several records on a page.
     """
 
     def __init__(

@@ -172,7 +172,7 @@ def _metrics(run: Shown) -> Markup:
     record, f = run.record, run.f
     published, intervals = published_for_run(record), intervals_note(record)
     level = " with 95 % intervals" * bool(intervals)
-    diamonds = " ◇ published; its epoch was chosen on the test file, which flatters it." if published else ""
+    diamonds = " ◇ published; its epoch was chosen on the test file, so it is optimistic." if published else ""
     keys, title = ("f1", "precision", "recall", "specificity"), f"By class{level}"
     averages = [
         Markup("{} {} {}").format(name, metric.name.removeprefix("av. "), f.metric(metric, 1))

@@ -138,7 +138,7 @@ def people(record: RunRecord) -> Markup:
         return Markup("All beats of a file were tested; their patients are not known.")
     if protocol.by == "beats":
         return Markup(
-            "Other beats of the same patients are in the <strong>training set</strong>: the result says nothing about "
+            "Other beats of the same patients are in the <strong>training set</strong>: the result does not apply to "
             "new patients."
         )
     but = ""
