@@ -257,9 +257,7 @@ def test_seeds_are_averaged_and_folds_are_pooled(make_run: MakeRun, read_page: R
     assert "2 folds pooled: test.intervals.per_class.MI.auroc.0" in found
 
 
-def test_runs_that_do_not_compare_are_in_sections_of_their_own(
-    make_run: MakeRun, read_page: ReadPage, tmp_path: Path
-) -> None:
+def test_runs_that_do_not_compare_have_own_sections(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:
     make_run("random")
     make_run("patient", split="patient")
     make_run("more", fingerprint="fedcba9876543210", context=ContextInfo(rhythm=True, before=0.272), skill=0.9)

@@ -1,4 +1,4 @@
-"""What the files of runs show in addition to their scores: curves, errors by record, and the origin of a class's beats."""
+"""What the files of runs show in addition to their scores: curves, errors by record, and the origin of classes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -81,6 +81,11 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
     )
 
 
+def data_of(record: RunRecord) -> str:
+    """Its database and source in words."""
+    return f"{DATASETS.get(record.dataset, record.dataset)} from {SOURCES.get(record.source, record.source)}"
+
+
 def _verdict(run: Shown) -> Markup:
     answers = [compare(run.folder, baseline) for baseline in run.baselines]
     origins = analysis.origins(run.table) if run.table is not None else {}
@@ -114,7 +119,6 @@ def _about(run: Shown) -> Markup:
     record, f = run.record, run.f
     folds = (("train", "training"), ("validation", "validation"), ("test", "test"))
     sizes = Markup(", ").join(Markup("{} {}").format(f.number(f"n.{fold}"), name) for fold, name in folds)
-    data, source = DATASETS.get(record.dataset, record.dataset), SOURCES.get(record.source, record.source)
     symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in AAMI_SYMBOLS.items())
     parameters = Markup(", {} parameters").format(f.number("n_parameters")) if record.n_parameters else ""
     weights = "random initialisation" if record.transfer == "none" else f"pretrained, transfer {record.transfer}"
@@ -123,7 +127,7 @@ def _about(run: Shown) -> Markup:
     best = f"; best on validation: epoch {record.best_epoch}" if record.best_epoch else ""
     return definitions(
         {
-            "beats": Markup("{} from {}: {}").format(data, source, sizes),
+            "beats": Markup("{}: {}").format(data_of(record), sizes),
             "leads": ", ".join(record.leads),
             "split": record.protocol.sentence(),
             "not used": record.n_left_out and f"{record.n_left_out:,} beats",

@@ -21,7 +21,7 @@ from ecg_lightning.report.comparison import bootstrap_notes, difference, is_sign
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, figure, join, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.run_page import DATASETS, SOURCES
+from ecg_lightning.report.run_page import DATASETS, data_of
 from ecg_lightning.report.tables import SYNTHETIC_WARNING
 from ecg_lightning.report.verdict import against_baselines, deciding, listed, name_of
 from ecg_lightning.report.write import REPORT
@@ -47,7 +47,6 @@ class Entry:
 
     @cached_property
     def numbers(self) -> Numbers:
-        """Of a single run those of its record; of several, pooled (with intervals) or averaged."""
         return Numbers.of_row(self.row)
 
     @property
@@ -105,11 +104,8 @@ def _part(number: int, table: RunsTable) -> Part:
     entries = _entries(table)
     networks = [entry for entry in entries if not entry.row.is_baseline]
     first = max(networks or entries, key=lambda entry: entry.validated)
-    metrics = [OVERALL["macro_f1"], OVERALL["accuracy"]]
-    if record.positive:
-        metrics += [of_class(record.positive, "f1"), OVERALL["macro_auroc"]]
-    else:
-        metrics += [of_class(name, "f1") for name in record.classes]
+    f1 = [of_class(name, "f1") for name in ([record.positive] if record.positive else record.classes)]
+    metrics = [OVERALL["macro_f1"], OVERALL["accuracy"], *f1, *[OVERALL["macro_auroc"]] * bool(record.positive)]
     comparer = Comparer(metrics=[metric.key for metric in metrics])
     answers, remarks = _compared(comparer, first, [entry for entry in entries if entry is not first])
     better, worse = _baselines(comparer, first, entries, answers)
@@ -131,10 +127,9 @@ def _part(number: int, table: RunsTable) -> Part:
         answers and _differences(first, answers, metrics),
         *map(note, remarks),
     )
-    data, source = DATASETS.get(record.dataset, record.dataset), SOURCES.get(record.source, record.source)
-    mark = " (SYNTHETIC)" if record.synthetic else ""
-    tested = "" if table.tested == "test" else f", scored on {table.tested}"
-    return Part(f"table-{number}", clean(f"{data} from {source}{mark}, split {record.protocol.name}{tested}"), content)
+    title = f"{data_of(record)}{' (SYNTHETIC)' * record.synthetic}, split {record.protocol.name}"
+    title += "" if table.tested == "test" else f", scored on {table.tested}"
+    return Part(f"table-{number}", clean(title), content)
 
 
 def _entries(table: RunsTable) -> list[Entry]:

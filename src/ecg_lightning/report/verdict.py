@@ -137,10 +137,8 @@ def people(record: RunRecord) -> Markup:
     if protocol.by == "none":
         return Markup("All beats of a file were tested; their patients are not known.")
     if protocol.by == "beats":
-        return Markup(
-            "Other beats of the same patients are in the <strong>training set</strong>: the result does not apply to "
-            "new patients."
-        )
+        where = Markup("Other beats of the same patients are in the <strong>training set</strong>: ")
+        return where + "the result is no estimate for new patients."
     but = ""
     if protocol.shared_records and protocol.shared_patients == "both":
         but = f", except for one patient, whose records {' and '.join(protocol.shared_records)} are on both sides"
