@@ -86,7 +86,7 @@ class Page:
 
     Attributes:
         text: what is to be read, in one line.
-        numbers: (origin, place, value, words) of each number that tells where it is from.
+        numbers: (origin, place, value, words) of each number that names its place.
         tags: each tag with its attributes.
     """
 

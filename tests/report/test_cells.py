@@ -50,7 +50,7 @@ def numbers() -> Iterator[str]:
     yield from ("91.00", "90.00", "99.00", "98.00", "50.00")
 
 
-def test_every_number_stands_in_every_format(section: Section, table: Table) -> None:
+def test_every_number_is_in_every_format(section: Section, table: Table) -> None:
     for text in (printed(section), render.markdown(section), render.latex(section), render.html(table)):
         assert all(number in text for number in numbers()), text
         assert "1.23" in text and "95" in text

@@ -113,7 +113,7 @@ def test_latex_is_balanced_and_escaped(tmp_path: Path, leave_run: Leave) -> None
             assert len(re.findall(r"(?<!\\)&", line)) + 1 + spanned == len(columns), line
 
 
-def test_a_terminal_of_80_columns_shows_all_figures(tmp_path: Path, leave_run: Leave) -> None:
+def test_a_terminal_of_80_columns_shows_all_metrics(tmp_path: Path, leave_run: Leave) -> None:
     for seed in (0, 1):
         leave_run(f"{seed}", seed=seed, noise=1.2 + seed, resampling="borderline_smote", model="bilstm")
         leave_run(f"mi{seed}", seed=seed, task="mi", noise=1.2 + seed, transfer="last_layer")
@@ -155,7 +155,7 @@ def apart(leave_run: Leave) -> None:
     leave_run("regression_context", model="logistic_regression", noise=1.6, **baseline, **with_rhythm)
 
 
-def test_metrics_of_ec57_stand_in_the_columns_that_name_them(tmp_path: Path, apart: None) -> None:
+def test_metrics_of_ec57_are_in_the_columns_that_name_them(tmp_path: Path, apart: None) -> None:
     (section,) = sections(collect(tmp_path, only_run=True))
     metrics = {f"EC57 {name} {label}": ("ec57", name, key) for name in ("V", "S") for label, key in (
         ("sensitivity", "sensitivity"), ("positive predictivity", "positive_predictivity"), ("F1", "f1")

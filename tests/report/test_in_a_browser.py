@@ -82,7 +82,7 @@ def page(request: pytest.FixtureRequest, make_run: Callable[..., Path], tmp_path
 
 
 @pytest.mark.browser
-def test_it_fits_a_phone_and_a_desk_without_a_word_on_the_console(browse: Callable[..., Any], page: Path) -> None:
+def test_it_fits_a_phone_and_a_desktop_without_messages_on_the_console(browse: Callable[..., Any], page: Path) -> None:
     around = page.with_name("around.html")
     source = html.escape(page.read_text(encoding="utf-8"))
     frames = "".join(f'<iframe width="{width}" height="900" srcdoc="{source}"></iframe>' for width in (360, 1280))
@@ -101,7 +101,7 @@ def test_it_fits_a_phone_and_a_desk_without_a_word_on_the_console(browse: Callab
 
 
 @pytest.mark.browser
-def test_it_is_dark_where_that_is_wished_for(browse: Callable[..., Any], page: Path) -> None:
+def test_it_follows_a_dark_colour_scheme(browse: Callable[..., Any], page: Path) -> None:
     means = {}
     for name, scheme in (("light", 1), ("dark", 0)):
         picture = page.with_name(f"{name}.png")
@@ -117,7 +117,7 @@ def test_it_is_dark_where_that_is_wished_for(browse: Callable[..., Any], page: P
 
 
 @pytest.mark.browser
-def test_paper_is_white_whatever_is_wished_for_on_screen(browse: Callable[..., Any], page: Path) -> None:
+def test_print_is_white_with_any_colour_scheme(browse: Callable[..., Any], page: Path) -> None:
     printed = []
     for scheme in (1, 0):
         file = page.with_suffix(f".{scheme}.pdf")

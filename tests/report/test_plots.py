@@ -1,4 +1,4 @@
-"""Pictures stand in papers and in the README: they must come out for every run, and be small enough to be kept."""
+"""Pictures are used in papers and in the README: they must come out for every run, and be small enough to be kept."""
 
 from collections.abc import Callable
 from pathlib import Path

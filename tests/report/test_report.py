@@ -85,7 +85,7 @@ def test_a_page_needs_nothing_from_anywhere(
     assert len(page) < 1_000_000
 
 
-def test_who_does_not_see_it_can_find_their_way(make_run: MakeRun, read_page: ReadPage) -> None:
+def test_a_screen_reader_finds_its_way(make_run: MakeRun, read_page: ReadPage) -> None:
     page = run_report(make_run("one"))
     found = read_page(page)
     headings = [int(tag[1]) for tag, _ in found.tags if re.fullmatch(r"h\d", tag)]
@@ -120,7 +120,7 @@ def test_the_verdict_follows_from_the_metrics(make_run: MakeRun) -> None:
         assert "AUROC" not in text and "None" not in text and "–" not in text
 
 
-def test_whose_beats_were_tested_is_stated(make_run: MakeRun) -> None:
+def test_the_verdict_states_if_patients_are_in_the_training_set(make_run: MakeRun) -> None:
     def text(name: str, **more: Any) -> str:
         return people(read(make_run(name, **more)))
 
@@ -214,7 +214,7 @@ def test_infarction_is_decided_by_its_auroc(make_run: MakeRun, read_page: ReadPa
     assert "baseline" in str(aside["aria-label"])
 
 
-def test_several_runs_stand_in_one_table(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:
+def test_several_runs_are_in_one_table(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:
     good, fair = make_run("good", skill=0.9), make_run("fair", model="seq", skill=0.4)
     baseline = make_run("baseline", model="gradient_boosting", baseline=True, skill=0.7)
     (good / "report.html").write_text("its own")
@@ -257,7 +257,7 @@ def test_seeds_are_averaged_and_folds_are_pooled(make_run: MakeRun, read_page: R
     assert "2 folds pooled: test.intervals.per_class.MI.auroc.0" in found
 
 
-def test_what_does_not_compare_stands_apart(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:
+def test_runs_that_do_not_compare_have_own_sections(make_run: MakeRun, read_page: ReadPage, tmp_path: Path) -> None:
     make_run("random")
     make_run("patient", split="patient")
     make_run("more", fingerprint="fedcba9876543210", context=ContextInfo(rhythm=True, before=0.272), skill=0.9)
@@ -276,7 +276,7 @@ def test_scores_by_training_beats_are_drawn(make_run: MakeRun, read_page: ReadPa
         assert f"{size:,} beats {100 * value:.1f} %" in page.text
 
 
-def test_the_command_writes_beside_the_run_or_where_it_is_told(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_command_writes_into_the_folder_of_the_run_or_to_output(make_run: MakeRun, tmp_path: Path) -> None:
     one, other = make_run("one"), make_run("two", model="seq")
     runner = CliRunner()
     ran = runner.invoke(app, ["report", str(one), "--brief"])

@@ -63,7 +63,7 @@ def test_a_run_is_shown_by_class_with_its_intervals(make_run: MakeRun, task: str
         assert f"AUROC of MI {100 * record.test['auroc']:.2f}" in words(text)
 
 
-def test_published_metrics_stand_beside_those_of_the_same_row(make_record: Make) -> None:
+def test_published_metrics_are_next_to_those_of_the_same_row(make_record: Make) -> None:
     record = make_record(noise=2.0)
     record.test["per_class"]["S"] |= {"precision": 0.91, "recall": 0.84, "f1": 0.8765303}
     assert row(printed(run_section(record)), "S") == [

@@ -1,9 +1,9 @@
-"""What augmentation makes of training beats: from a configuration to panels that can be drawn, without training."""
+"""What augmentation does to training beats: from a configuration to panels that can be drawn, without training."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,24 +14,13 @@ from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import compose
 
-DRAWS = 5
-"""How often the transforms are applied to each beat."""
-
-NEW = 3
-"""New beats that are shown of each class."""
-
-MIXTURES = 8
-"""Mixtures of a beat of which the one with least of its own is shown: most are hardly mixed where α is small."""
+DRAWS = 5  # how often the transforms are applied to each beat
+NEW = 3  # new beats that are shown of each class
+MIXTURES = 8  # of a beat; the one with the smallest share of it is shown, as most are hardly mixed where α is small
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A beat and what became of it.
-
-    Attributes:
-        title: what beat it is.
-        lines: each line's role and its signal ``[t]``, the first lead without padding; may be empty.
-    """
+class Panel(NamedTuple):
+    """A beat before and after: the role of each line and its signal ``[t]``, the first lead without padding."""
 
     title: str
     lines: Sequence[tuple[str, FloatArray]]
@@ -39,24 +28,14 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Training beats before and after augmentation.
+    """Training beats before and after augmentation."""
 
-    Attributes:
-        rows: the panels of each class, under its name and number of beats; rows may differ in length.
-        fs: sampling rate in Hz.
-        length: samples a beat, padding included.
-        scaling: what beats were scaled to [0, 1] by, ``beat`` or ``record``, or ``none`` (mV).
-        augmentation: its settings.
-        data: data and protocol, in a phrase.
-        synthetic: whether a simulation made the beats.
-    """
-
-    rows: Mapping[str, Sequence[Panel]]
-    fs: float
-    length: int
-    scaling: str
-    augmentation: Mapping[str, Any]
-    data: str
+    rows: Mapping[str, Sequence[Panel]]  # by class and number of beats; may differ in length
+    fs: float  # Hz
+    length: int  # samples a beat, padding included
+    scaling: str  # what beats were scaled to [0, 1] by: beat or record; or none (mV)
+    augmentation: Mapping[str, Any]  # its settings
+    data: str  # data and protocol, in a phrase
     synthetic: bool
 
 
@@ -85,36 +64,26 @@ def preview(overrides: Iterable[str] = (), *, n_beats: int = 3, config_dir: Path
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plain["seed"])
         rows = panels(datamodule, n_beats)
-    beats, protocol = datamodule.beats, datamodule.folds.protocol.sentence()
+    beats, dataset, source = datamodule.beats, plain["dataset"], plain["source"]["name"]
     return Preview(
-        rows=rows,
-        fs=beats.fs,
-        length=beats.length,
+        rows=rows, fs=beats.fs, length=beats.length, synthetic=beats.synthetic, augmentation=plain["augmentation"],
         # Kaggle's files were cut by others, and scaled beat by beat.
-        scaling="beat" if plain["source"]["name"] == "kaggle" else plain["dataset"]["cut"]["scaling"],
-        augmentation=plain["augmentation"],
-        data=f"{plain['dataset']['name']} from {plain['source']['name']}; {protocol}",
-        synthetic=beats.synthetic,
-    )
+        scaling="beat" if source == "kaggle" else dataset["cut"]["scaling"],
+        data=f"{dataset['name']} from {source}; {datamodule.folds.protocol.sentence()}",
+    )  # fmt: skip
 
 
 def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
     """What to draw of each class that has beats to train on, under its name and their number.
 
-    Args:
-        datamodule: set up.
-        n_beats: training beats of each class.
-
-    Returns:
-        For each class: its training beats with what the transforms make of them, by `DRAWS` draws; beats that
-        resampling made, if there are any; a beat mixed with one of a training batch, if there is mixup.
+    These are `n_beats` training beats with `DRAWS` results of the transforms, beats that resampling made, and a beat
+    mixed with one of a training batch, as far as the datamodule (set up before) has them.
     """
     beats, train = datamodule.beats, datamodule.folds.train
     trained_on = datamodule.datasets["train"]
+    labels = beats.known_labels[train]
     after = np.bincount(trained_on.beats.known_labels[trained_on.rows], minlength=len(beats.classes))
-    rows_of = {
-        label: train[beats.known_labels[train] == label] for label in np.unique(beats.known_labels[train]).tolist()
-    }
+    rows_of = {label: train[labels == label] for label in np.unique(labels).tolist()}
     new = {}
     if datamodule.resampling:
         new = {label: _new(trained_on.beats, label, beats.signals[rows]) for label, rows in rows_of.items()}
@@ -122,7 +91,8 @@ def panels(datamodule: BeatDataModule, n_beats: int) -> dict[str, list[Panel]]:
     for label, rows in rows_of.items():
         shown = [_panel(datamodule, row) for row in _spread(rows, n_beats)]
         if any(map(len, new.values())):
-            lines = [("new beats", _first_lead(trained_on.beats, row)) for row in _spread(new[label], NEW)]
+            signals, lengths = trained_on.beats.signals, trained_on.beats.lengths
+            lines = [("new beats", _lead(signals, lengths, row)) for row in _spread(new[label], NEW)]
             shown.append(Panel(f"{len(lines)} of {len(new[label]):,} new ones", lines))
         if datamodule.mixup:
             shown.append(_mixture(datamodule, int(rows[len(rows) // 2])))
@@ -139,28 +109,18 @@ def _spread(rows: IntArray, n: int) -> list[int]:
 
 def _panel(datamodule: BeatDataModule, row: int) -> Panel:
     beats = datamodule.beats
-    lines = [("training beat", _first_lead(beats, row))]
+    lines = [("training beat", _lead(beats.signals, beats.lengths, row))]
     if datamodule.transforms:
         signals, lengths = _transformed(datamodule, beats.select(np.repeat(row, DRAWS)))
         roles = ["after the transforms", *["other draws"] * (DRAWS - 1)]
-        lines += [(role, _trimmed(*drawn)) for role, *drawn in zip(roles, signals, lengths, strict=True)]
-    return Panel(_whose(beats, row), lines)
+        lines += [(role, _lead(signals, lengths, at)) for at, role in enumerate(roles)]
+    return Panel(f"row {row:,}" if beats.records is None else f"record {beats.records[row]}", lines)
 
 
-def _first_lead(beats: Beats, row: int) -> FloatArray:
-    """Its samples ``[t]`` without the padding."""
-    signal: FloatArray = beats.signals[row, 0, : beats.lengths[row]]
+def _lead(signals: Any, lengths: Any, at: int) -> FloatArray:
+    """The first lead of a beat ``[t]`` without padding."""
+    signal: FloatArray = np.asarray(signals[at, 0, : int(lengths[at])])
     return signal
-
-
-def _trimmed(signals: torch.Tensor, length: torch.Tensor) -> FloatArray:
-    """The same of a beat ``[leads, length]`` that was changed."""
-    signal: FloatArray = signals[0, : int(length)].numpy()
-    return signal
-
-
-def _whose(beats: Beats, row: int) -> str:
-    return f"row {row:,}" if beats.records is None else f"record {beats.records[row]}"
 
 
 def _transformed(datamodule: BeatDataModule, beats: Beats) -> tuple[torch.Tensor, torch.Tensor]:
@@ -178,12 +138,12 @@ def _new(beats: Beats, label: int, known: FloatArray) -> IntArray:
 
 
 def _mixture(datamodule: BeatDataModule, row: int) -> Panel:
-    """A beat in a batch of training, mixed."""
+    """A beat mixed in a batch of training."""
     assert datamodule.mixup is not None
     beats = datamodule.beats
     batch = next(iter(datamodule.train_dataloader()))
-    trained_on = datamodule.datasets["train"].beats
-    own, others = beats.select(np.repeat(row, MIXTURES)), trained_on.select(batch.rows.numpy())
+    own = beats.select(np.repeat(row, MIXTURES))
+    others = datamodule.datasets["train"].beats.select(batch.rows.numpy())
     labels = np.concatenate([own.known_labels, others.known_labels])
     parts = [_transformed(datamodule, part) for part in (own, others)]
     signals, lengths = (torch.cat(columns) for columns in zip(*parts, strict=True))
@@ -191,11 +151,7 @@ def _mixture(datamodule: BeatDataModule, row: int) -> Panel:
     at = int(shares[:MIXTURES].argmin())
     partner, share = int(partners[at]), float(shares[at])
     names = [beats.classes[labels[which]] for which in (at, partner)]
-    return Panel(
-        f"{share:.2f} {names[0]} + {1 - share:.2f} {names[1]}",
-        [
-            ("after the transforms" if datamodule.transforms else "training beat", _trimmed(signals[at], lengths[at])),
-            ("partner", _trimmed(signals[partner], lengths[partner])),
-            ("mixed", _trimmed(mixed[at], new_lengths[at])),
-        ],
-    )
+    own_role = "after the transforms" if datamodule.transforms else "training beat"
+    lines = [(own_role, _lead(signals, lengths, at)), ("partner", _lead(signals, lengths, partner))]
+    lines.append(("mixed", _lead(mixed, new_lengths, at)))
+    return Panel(f"{share:.2f} {names[0]} + {1 - share:.2f} {names[1]}", lines)

@@ -1,54 +1,47 @@
-"""What the predictions of a run show beside its scores: curves, errors by record, and the origin of a class's beats."""
+"""What the files of runs show in addition to their scores: curves, errors by record, and the origin of classes."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ecg_lightning.core.errors import DataError
 from ecg_lightning.runs.predictions import labels_and_probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Curve = list[tuple[float, float]]
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where the test beats of a class come from: how many patients, the record with most of them, and its share."""
+
+class Origin(NamedTuple):
+    """Where the test beats of a class come from: its number of patients, its largest record, and the record's share."""
 
     patients: int
     record: str
     share: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordErrors:
-    """The errors in one record: its name, its tested beats, and wrong predictions by true class."""
+class RecordErrors(NamedTuple):
+    """The errors in one record: its tested beats, all errors, and those of each true class."""
 
     record: str
     beats: int
+    total: int
     wrong: dict[str, int]
 
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self.wrong.values())
 
-
-Curve = list[tuple[float, float]]
-"""(recall, precision) by rising recall."""
-
-
-def origins(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[str, Origin]:
+def origins(table: "pd.DataFrame") -> dict[str, Origin]:
     """The origin of each class that has test beats; empty where the source has no records and patients."""
-    found: dict[str, Origin] = {}
     if not {"record", "patient"} <= set(table):
-        return found
-    for name in classes:
-        of_class = table[table["true"] == name]
-        if len(of_class):
-            by_record = of_class["record"].astype(str).value_counts()
-            share = float(by_record.iloc[0] / len(of_class))
-            found[name] = Origin(patients=of_class["patient"].nunique(), record=str(by_record.index[0]), share=share)
+        return {}
+    found = {}
+    for name, of_class in table.groupby("true", observed=True):
+        shares = of_class["record"].astype(str).value_counts(normalize=True)
+        found[str(name)] = Origin(of_class["patient"].nunique(), str(shares.index[0]), float(shares.iloc[0]))
     return found
 
 
@@ -56,17 +49,16 @@ def errors_by_record(table: "pd.DataFrame", classes: tuple[str, ...]) -> list[Re
     """The errors of each record, the record with most of them first; empty where records are not known."""
     if "record" not in table:
         return []
-    wrong = table[table["true"] != table["predicted"]]
-    counts = wrong.groupby(["record", "true"], observed=True).size()
-    found = [
-        RecordErrors(record=str(name), beats=n, wrong={one: int(counts.get((name, one), 0)) for one in classes})
-        for name, n in table.groupby("record", observed=True).size().items()
-    ]
+    found = []
+    for name, of_record in table.groupby("record", observed=True):
+        wrong = of_record["true"][of_record["true"] != of_record["predicted"]].value_counts()
+        by_class = {one: int(wrong.get(one, 0)) for one in classes}
+        found.append(RecordErrors(str(name), len(of_record), sum(by_class.values()), by_class))
     return sorted(found, key=lambda one: (-one.total, one.record))
 
 
 def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[str, Curve]:
-    """A curve for each class that some test beats are of and some are not, as the threshold falls."""
+    """(recall, precision) by rising recall, of each class that some test beats are of and some are not."""
     from sklearn.metrics import precision_recall_curve
 
     labels, probabilities = labels_and_probabilities(table, classes)
@@ -75,25 +67,49 @@ def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[st
         is_class = labels == i
         if is_class.any() and not is_class.all():
             precision, recall, _ = precision_recall_curve(is_class, probabilities[:, i])
-            # The last point (recall 0, precision 1) is scikit-learn's own, of no threshold; finer steps are not seen.
+            # The last point (recall 0, precision 1) has no threshold; finer steps cannot be seen.
             points = np.stack([recall, precision], axis=1)[-2::-1].round(3)
             kept = np.append(True, np.diff(points, axis=0).any(axis=1))
             curves[name] = [(x, y) for x, y in points[kept].tolist()]
     return curves
 
 
-def learning_curves(table: "pd.DataFrame", name: str) -> dict[str, list[tuple[float, float]]]:
-    """``training`` and ``validation`` → (epoch, value) of a metric in Lightning's ``metrics.csv``.
+def learning_curves(metrics: Path) -> Mapping[str, Mapping[str, Curve]]:
+    """(epoch, value) by metric (``loss``, ``macro_f1``) and fold (``training``, ``validation``), those that there are.
 
     Args:
-        table: its content; of its sparse rows the last value of each epoch counts.
-        name: ``loss`` or ``macro_f1``.
+        metrics: Lightning's ``metrics.csv``; of its sparse rows the last value of each epoch counts.
+
+    Raises:
+        DataError: it is no readable table.
     """
-    curves = {}
-    for fold, words in (("train", "training"), ("val", "validation")):
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(metrics)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{metrics} is no readable table of metrics: {error}") from error
+    curves: dict[str, dict[str, Curve]] = defaultdict(dict)
+    for name, (fold, words) in product(("loss", "macro_f1"), (("train", "training"), ("val", "validation"))):
         column = f"{fold}/{name}"
         if {"epoch", column} <= set(table) and table[column].notna().any():
             values = table.groupby("epoch")[column].last().dropna()
             epochs = values.index + (values.index.min() == 0)  # Lightning's own tables count from 0
-            curves[words] = list(zip(map(float, epochs), values.tolist(), strict=True))
+            curves[name][words] = list(zip(map(float, epochs), values.tolist(), strict=True))
     return curves
+
+
+def over_seeds(curves: Iterable[Mapping[str, Any]]) -> str:
+    """What the points of low-data curves are of: ``one seed``, or the mean of several."""
+    seeds = sorted({len(point["seeds"]) for curve in curves for point in curve["points"]})
+    many = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
+    return "one seed" if seeds == [1] else f"mean of {many} seeds, bars: standard deviation"
+
+
+def size_ticks(sizes: Iterable[float], ratio: float) -> Sequence[float]:
+    """Those of the sizes that are at least by `ratio` larger than the one before, so that their labels do not touch."""
+    ticks: list[float] = []
+    for size in sorted(sizes):
+        if not ticks or size > ratio * ticks[-1]:
+            ticks.append(size)
+    return ticks

@@ -1,7 +1,7 @@
 """One model of every table that is shown: numbers, cells, rows, columns, and tables with their notes.
 
-`ecg_lightning.report.render` turns it into terminal output, Markdown, LaTeX and HTML. Texts are data: they hold no
-markup of any format, and each rendering escapes them.
+`ecg_lightning.report.render` turns it into terminal output, Markdown, LaTeX and HTML. Texts are data without markup
+of any format; each rendering escapes them.
 """
 
 import unicodedata
@@ -11,29 +11,27 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
-NONE = "–"
-"""What is shown for a metric that is not defined."""
-
+NONE = "–"  # shown for a metric that is not defined
 MINUS = "−"
 
 Mark = Literal[
     "", "plain", "best", "significant", "better", "worse", "published", "missing", "total", "caution", "warning"
 ]
-"""What a cell, a row or a note is, beside its content; each rendering has its own look for it."""
+"""What kind of cell, row or note something is; each rendering has its own look for it."""
 
 
 def clean(text: object) -> str:
     """A text in one line: line breaks become spaces, other control and direction characters a replacement mark."""
-    words = " ".join(str(text).split(" ")) if str(text).isprintable() else " ".join(str(text).split())
+    words = str(text) if str(text).isprintable() else " ".join(str(text).split())
     return "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp", "Cs") else one for one in words)
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number, how it is printed, and where it stands.
+    """A number, how it is printed, and where it is stored.
 
-    In HTML it is ``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``: what is read off a page can be
-    looked up in ``scores.json``; ``data-computed`` where it is computed for the page.
+    In HTML it is ``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``, which names its place in
+    ``scores.json``; ``data-computed`` where it is computed for the page.
     """
 
     value: float  # with all its digits
@@ -67,13 +65,13 @@ class Number:
 class Cell:
     """A cell; its spread is the standard deviation over seeds, else the interval."""
 
-    content: Number | str = NONE  # NONE: not defined
+    content: Number | str = NONE
     _: KW_ONLY
     sd: Number | None = None
     interval: tuple[Number, Number] | None = None
     below: Number | str = ""  # in small below the content
     mark: Mark = ""
-    swatch: int | None = None  # index of the class whose colour stands before it (HTML)
+    swatch: int | None = None  # index of the class whose colour is shown before it (HTML)
     shade: float | None = None  # share of the cell's colour, from 0 to 1 (HTML)
     link: str = ""  # address of its content (HTML)
 
@@ -97,42 +95,26 @@ class Column:
     short: str = ""  # its name below the group
     head: str = ""  # the name in lines of few characters, for the terminal
     about: str = ""  # what it means, where the name is a symbol
-    text: bool = False  # set left; repeated texts are shown once
+    text: bool = False  # aligned left; repeated texts are shown once
     wrap: bool = False  # whether its texts may take several lines
     best: bool = False  # whether the largest number is marked, see `mark_best`
 
 
-@dataclass(frozen=True)
 class Row:
-    """A row: a cell (or its content) for each column, the section it stands in, and what it is."""
-
-    cells: Sequence[Cell]
-    section: str
-    mark: Mark
+    """A row: a cell, or the content of one, for each column; the section it belongs to, and its kind."""
 
     def __init__(self, cells: Iterable[Cell | Number | str], *, section: str = "", mark: Mark = "") -> None:
-        wrapped = tuple(one if isinstance(one, Cell) else Cell(one) for one in cells)
-        for name, value in (("cells", wrapped), ("section", section), ("mark", mark)):
-            object.__setattr__(self, name, value)
+        self.cells = [one if isinstance(one, Cell) else Cell(one) for one in cells]
+        self.section, self.mark = section, mark
 
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence below tables; `short` is what a caption has room for of a legend's entry."""
+    """A sentence below tables; `short` is what a LaTeX caption shows of an entry of a legend."""
 
     text: str
     mark: Mark = ""
     short: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """Tables below one heading, what each numbered row of them is, and how to read them."""
-
-    title: str = ""
-    tables: Sequence["Table"] = ()
-    legend: Sequence[Note] = ()
-    notes: Sequence[Note] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,38 +133,45 @@ class Table:
         return next((at for at, column in enumerate(self.columns) if not column.text), len(self.columns))
 
     def spread_name(self, row: Row) -> str:
-        """What stands below the numbers of a row: ``± sd``, ``95 %`` or nothing."""
+        """What is shown below the numbers of a row: ``± sd``, ``95 %`` or nothing."""
         if any(cell.sd for cell in row.cells):
             return "± sd"
         return "95 %" if any(cell.interval for cell in row.cells) else ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Tables below one heading, a legend of their numbered rows, and notes on how to read them."""
+
+    title: str = ""
+    tables: Sequence[Table] = ()
+    legend: Sequence[Note] = ()
+    notes: Sequence[Note] = ()
+
+
 def mark_best(columns: Sequence[Column], rows: Iterable[Row]) -> list[Row]:
     """The rows, with the largest number of each column that asks for it marked.
 
-    Rows with a mark, such as published ones, take no part. What is equal as printed is equally good, and where all are
-    equal none is best.
+    Rows with a mark, such as published ones, take no part. Numbers that are equal as printed are equally good, and
+    where all are equal none is best.
     """
     rows = list(rows)
-    tops: list[str | None] = []
-    for column, cells in zip(columns, zip(*(row.cells for row in rows if not row.mark), strict=True), strict=False):
-        numbers = [cell.content for cell in cells if isinstance(cell.content, Number)] if column.best else []
-        differ = len({str(number) for number in numbers}) > 1
-        tops.append(str(max(numbers, key=lambda number: number.value)) if differ else None)
-
-    def marked(row: Row) -> Row:
-        pairs = zip(row.cells, tops, strict=True)
-        cells = (replace(cell, mark="best") if top and str(cell.content) == top else cell for cell, top in pairs)
-        return Row(cells, section=row.section)
-
-    return [marked(row) if tops and not row.mark else row for row in rows]
+    plain = [row for row in rows if not row.mark]
+    for at, column in enumerate(columns):
+        numbers = [content for row in plain if isinstance(content := row.cells[at].content, Number)]
+        if column.best and len({str(number) for number in numbers}) > 1:
+            top = str(max(numbers, key=lambda number: number.value))
+            for row in plain:
+                if str(row.cells[at].content) == top:
+                    row.cells[at] = replace(row.cells[at], mark="best")
+    return rows
 
 
 def inline(table: Table) -> str:
     """A table of two columns as one sentence: ``accuracy 97.63 (96.80–98.31), κ 0.94``."""
     return ", ".join(
         f"{name.content} {value.content}{f' ({value.spread()})' if value.spread() else ''}"
-        for name, value, *_ in (row.cells for row in table.rows)
+        for name, value in (row.cells for row in table.rows)
     )
 
 

@@ -1,18 +1,18 @@
-"""Charts as inline SVG: small, sharp in print, and without a colour of their own.
+"""Charts as inline SVG, with a title and a description for screen readers.
 
-Colours are classes (``c0`` … ``c4`` for the classes of a task, ``accent``, ``quiet``) whose meaning ``style.css`` gives
-for light, dark and print. Each chart has a title and a description for those who do not see it, and is 340 units wide,
-the width of a phone.
+Colours are classes (``c0`` … ``c4`` for the classes of a task, ``accent``, ``quiet``) that ``style.css`` defines for
+light, dark and print.
 """
 
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 
 from markupsafe import Markup, escape
 
-WIDTH = 340.0
+WIDTH = 340.0  # of a phone
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 12.0, 36.0
 
 Point = tuple[float, float]
@@ -44,15 +44,7 @@ class Line:
     look: str = "accent"
     joined: bool = True
     dots: bool = False
-    bars: Sequence[tuple[float, float] | None] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """A vertical line at a value, and its name."""
-
-    at: float
-    name: str
+    bars: Sequence[Point | None] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +55,7 @@ class Dot:
     value: float
     interval: Sequence[float] | None = None
     reference: float | None = None
-    look: str = "accent"
+    look: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +63,8 @@ class Bar:
     """A row of `bars`: its name on the left, look → length of each part, and words on the right."""
 
     name: str
-    parts: Mapping[str, float] = field(default_factory=dict)
-    words: str = ""
+    parts: Mapping[str, float]
+    words: str
 
 
 def percent_axis(name: str, low: float = 0.0, high: float = 1.0) -> Axis:
@@ -94,107 +86,90 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 def panel(
     lines: Sequence[Line], *, title: str, description: str, x: Axis, y: Axis, height: float = 220, width: float = WIDTH,
-    left: float = LEFT, right: float = RIGHT, marks: Sequence[Mark] = (),
+    left: float = LEFT, right: float = RIGHT, mark: tuple[float, str] | None = None,
 ) -> Markup:  # fmt: skip
-    """Lines and points over two axes; names of lines are set at their ends, apart from each other.
+    """Lines and points over two axes; names of lines are set at their ends, without overlap.
 
-    Args:
-        lines: drawn in their order.
-        title: of the drawing, for those who do not see it.
-        description: likewise.
-        x: the axis below.
-        y: the axis on the left.
-        height: of the drawing.
-        width: of the drawing.
-        left: room for the ticks of `y`.
-        right: room for the names of lines.
-        marks: vertical lines.
+    `left` is room for the ticks of `y`, `right` for the names of lines; `mark` is a vertical line: its place and name.
     """
-    x0, x1, y0, y1 = left, width - right, height - BOTTOM, TOP + (12 if y.name else 0)
+    x0, x1, y0, y1 = left, width - right, height - BOTTOM, TOP + 12
 
     def place(point: Point) -> Point:
         return x.at(point[0], x0, x1), y.at(min(max(point[1], y.low), y.high), y0, y1)
 
-    parts = [_text(0, 9, y.name, "axis")] if y.name else []
+    parts: list[str] = [text(0, 9, y.name)]
     for tick in y.ticks:
         at = y.at(tick, y0, y1)
-        parts += [_rule(x0, at, x1, at), _text(x0 - 6, at + 3.5, y.words(tick), "axis", "end")]
+        parts += [_rule(x0, at, x1, at), text(x0 - 6, at + 3.5, y.words(tick), "end")]
     for tick in x.ticks:
         at = x.at(tick, x0, x1)
-        parts += [_rule(at, y0, at, y0 + 4, "tick"), _text(at, y0 + 15, x.words(tick), "axis", "middle")]
-    parts += [_rule(x0, y0, x1, y0, "tick"), _text((x0 + x1) / 2, height - 5, x.name, "axis", "middle")]
-    for mark in marks:
-        at = x.at(mark.at, x0, x1)
-        is_right = at > (x0 + x1) / 2
+        parts += [_rule(at, y0, at, y0 + 4, "tick"), text(at, y0 + 15, x.words(tick), "middle")]
+    parts += [_rule(x0, y0, x1, y0, "tick"), text((x0 + x1) / 2, height - 5, x.name, "middle")]
+    if mark:
+        at, aside, anchor = x.at(mark[0], x0, x1), 5, "start"
+        if at > (x0 + x1) / 2:
+            aside, anchor = -5, "end"
         # Its name is set where no line is.
-        near = [place(min(line.points, key=lambda point: abs(point[0] - mark.at)))[1] for line in lines if line.points]
+        near = [place(min(line.points, key=lambda point: abs(point[0] - mark[0])))[1] for line in lines if line.points]
         to = y0 - 8 if any(one < y1 + 26 for one in near) else y1 + 9
-        parts.append(_rule(at, y0, at, y1, "mark"))
-        parts.append(_text(at + (-5 if is_right else 5), to, mark.name, "label", "end" if is_right else "start"))
+        parts += [_rule(at, y0, at, y1, "mark"), text(at + aside, to, mark[1], anchor, look="label")]
     for line in lines:
         bars = [(point[0], bar) for point, bar in zip(line.points, line.bars, strict=False) if bar is not None]
         drawn = [_rule(*place((at, low)), *place((at, high)), "bar") for at, (low, high) in bars]
         drawn += [_path(map(place, line.points))] * line.joined
         drawn += [_dot(*place(point)) for point in line.points if line.dots]
-        parts.append(f'<g class="{escape(line.look)}">{"".join(drawn)}</g>')
+        parts.append(_group(line.look, drawn))
     ends = [(place(line.points[-1]), line.name) for line in lines if line.name and line.points]
-    parts += [_text(at + 6, beside + 3.5, name) for at, beside, name in _apart(ends, lowest=y0 - 3)]
+    parts += [text(end + 6, at + 3.5, name, look="label") for end, at, name in _apart(ends, lowest=y0 - 3)]
     return _drawing(title, description, parts, height=height, width=width)
 
 
 def dots(rows: Sequence[Dot], *, title: str, x: str, left: float = 74, row_height: float = 26) -> Markup:
     """Fractions as dots with intervals as bars, a row each, in percent; their references as diamonds.
 
-    Args:
-        rows: from above.
-        title: of the drawing, for those who do not see it.
-        x: the name of the axis.
-        left: room for the names.
-        row_height: of each row.
+    `x` is the name of the axis, `left` the room for the names.
     """
     values = [value for row in rows for value in (row.value, row.reference, *(row.interval or ())) if value is not None]
     axis = percent_axis(x, max(0.0, math.floor(10 * (min(values, default=0) - 0.02)) / 10))
     # On the right, room for the number itself.
     height, x0, x1 = TOP + row_height * len(rows) + BOTTOM, left, WIDTH - 44
     y0 = height - BOTTOM
-    parts = [_text((x0 + x1) / 2, height - 5, x, "axis", "middle")]
+    parts: list[str] = [text((x0 + x1) / 2, height - 5, x, "middle")]
     for tick in axis.ticks:
         at = axis.at(tick, x0, x1)
-        parts += [_rule(at, TOP, at, y0), _text(at, y0 + 15, axis.words(tick), "axis", "middle")]
+        parts += [_rule(at, TOP, at, y0), text(at, y0 + 15, axis.words(tick), "middle")]
     for i, row in enumerate(rows):
         y = TOP + row_height * (i + 0.5)
         low, high = (axis.at(end, x0, x1) for end in row.interval or (0, 0))
-        bar = _rule(low, y, high, y, "bar") if row.interval else ""
-        parts.append(f'<g class="{escape(row.look)}">{bar}{_dot(axis.at(row.value, x0, x1), y, 4.2)}</g>')
+        bar = [_rule(low, y, high, y, "bar")] if row.interval else []
+        parts.append(_group(row.look, [*bar, _dot(axis.at(row.value, x0, x1), y, 4.2)]))
         if row.reference is not None:
             at = axis.at(row.reference, x0, x1)
             parts.append(f'<path d="M{at:.1f} {y - 5.5:.1f} l4.5 5.5 l-4.5 5.5 l-4.5 -5.5 Z" class="diamond"/>')
         for at, words in ((x0 - 8, row.name), (WIDTH, f"{100 * row.value:.1f}")):
-            parts.append(_text(at, y + 4, words, anchor="end"))
+            parts.append(text(at, y + 4, words, "end", look="label"))
     description = "; ".join(f"{row.name} {100 * row.value:.1f} %" for row in rows)
     return _drawing(title, description, parts, height=height)
 
 
-def bars(rows: Sequence[Bar], *, title: str, longest: float, left: float = 62) -> Markup:
-    """Bars of several parts, a row each.
-
-    Args:
-        rows: from above.
-        title: of the drawing, for those who do not see it.
-        longest: length that fills the width.
-        left: room for the names.
-    """
+def bars(rows: Sequence[Bar], *, title: str, longest: float, left: float) -> Markup:
+    """Bars of several parts, a row each; the length `longest` fills the width, `left` is the room for the names."""
     row_height, scale = 17.0, (WIDTH - left - 116) / (longest or 1)
-    parts = []
+    parts: list[str] = []
     for i, row in enumerate(rows):
         x, y = left, row_height * i
         for look, length in row.parts.items():
             size = f'y="{y + 2.5:.1f}" width="{max(scale * length, 0.5):.1f}" height="12"'
             parts += [f'<rect x="{x:.1f}" {size} class="block {escape(look)}"/>'] * bool(length)
             x += scale * length
-        parts += [_text(left - 6, y + 12, row.name, anchor="end"), _text(x + 5, y + 12, row.words, "axis")]
+        parts += [text(left - 6, y + 12, row.name, "end", look="label"), text(x + 5, y + 12, row.words)]
     description = "; ".join(f"{row.name}: {row.words}" for row in rows)
     return _drawing(title, description, parts, height=row_height * max(1, len(rows)) + 4)
+
+
+def text(x: float, y: float, words: str, anchor: str = "start", *, look: str = "axis") -> Markup:
+    """Words at a place."""
+    return Markup(f'<text x="{x:.1f}" y="{y:.1f}" class="{look}" text-anchor="{anchor}">{escape(words)}</text>')
 
 
 def _drawing(title: str, description: str, parts: Iterable[str], *, height: float, width: float = WIDTH) -> Markup:
@@ -207,8 +182,8 @@ def _drawing(title: str, description: str, parts: Iterable[str], *, height: floa
     )
 
 
-def _text(x: float, y: float, words: str, look: str = "label", anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{look}" text-anchor="{anchor}">{escape(words)}</text>'
+def _group(look: str, parts: Iterable[str]) -> str:
+    return f'<g class="{escape(look)}">{"".join(parts)}</g>'
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float, look: str = "grid") -> str:
@@ -220,16 +195,13 @@ def _dot(x: float, y: float, radius: float = 3.2) -> str:
 
 
 def _path(points: Iterable[Point]) -> str:
-    """A broken line; points that cannot be told from the one before are left out."""
+    """A broken line without the points that make no visible difference."""
     kept: list[Point] = []
-    for x, y in ((round(x, 1), round(y, 1)) for x, y in points):
-        if kept and kept[-1] == (x, y):
-            continue
+    for (x, y), _ in groupby((round(x, 1), round(y, 1)) for x, y in points):
         # Of several on one horizontal or vertical line the ends are enough.
         if len(kept) > 1 and (kept[-2][0] == kept[-1][0] == x or kept[-2][1] == kept[-1][1] == y):
-            kept[-1] = (x, y)
-        else:
-            kept.append((x, y))
+            kept.pop()
+        kept.append((x, y))
     return f'<path d="M{" L".join(f"{x:g} {y:g}" for x, y in kept)}" class="line"/>' if kept else ""
 
 
@@ -238,9 +210,8 @@ def _apart(ends: Sequence[tuple[Point, str]], *, lowest: float, least: float = 1
     placed: list[tuple[float, float, str]] = []
     for (x, y), name in sorted(ends, key=lambda end: end[0][1]):
         placed.append((x, max(y, placed[-1][1] + least) if placed else y, name))
-    for i in range(len(placed) - 1, -1, -1):
+    for i in reversed(range(len(placed))):
         x, y, name = placed[i]
-        lowest = min(y, lowest)
-        placed[i] = (x, lowest, name)
-        lowest -= least
+        placed[i] = (x, min(y, lowest), name)
+        lowest = min(y, lowest) - least
     return placed

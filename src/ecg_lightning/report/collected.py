@@ -1,7 +1,7 @@
 """Tables of collected runs with the published metrics, and their formats: terminal, Markdown, LaTeX, CSV.
 
-There are two kinds. Where published rows are (beats split at random, without context) a table has their metrics, and
-its sections are by resampling. Everywhere else it has the metrics by which splits by patient are judged, and its
+There are two kinds. Where there are published rows (beats split at random, without context) a table has their metrics,
+and its sections are by resampling. Everywhere else it has the metrics by which splits by patient are judged, and its
 sections are by context.
 """
 
@@ -15,7 +15,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, of_class, of_ec57
 from ecg_lightning.report import render
-from ecg_lightning.report.cells import NONE, Cell, Column, Note, Row, Section, Table, mark_best
+from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Note, Row, Section, Table, mark_best
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.tables import POOLED_AUROC_NOTE, SYNTHETIC_WARNING
 from ecg_lightning.runs.collect import SCRATCH, Block, Collection, RunsTable, errata, frame
@@ -23,6 +23,7 @@ from ecg_lightning.runs.collect import Row as Runs
 from ecg_lightning.runs.published import PUBLISHED_CAVEAT
 
 NOT_RUN = "not run"
+MARKS: dict[str, Mark] = {NOT_RUN: "missing", "published": "published", "printed": "published"}
 
 ELSEWHERE_CAVEAT = (
     "Published elsewhere: as their authors print them, from other systems; beats, counted classes and the choice of "
@@ -42,43 +43,45 @@ MODES_NOTE = (
     "trained, as in the older system."
 )
 
-PUBLISHED_MACRO = [
-    OVERALL[key] for key in ("macro_precision", "macro_recall", "macro_f1", "f1_of_macro_precision_recall")
-]
-JUDGED = [OVERALL[key] for key in ("balanced_accuracy", "kappa", "j_kappa", "accuracy")]
-
 
 def sections(collection: Collection) -> list[Section]:
     """The collected tables, each with its legend and notes."""
-    return [_section(table) for table in collection.tables]
+    return [
+        Section(
+            title=_title(table),
+            tables=[_table(table, metrics) for metrics in _metrics(table)],
+            legend=[Note(_legend(table, *pair), short=pair[1].settings) for pair in _rows(table)],
+            notes=_notes(table),
+        )
+        for table in collection.tables
+    ]
 
 
-def _section(table: RunsTable) -> Section:
-    tables = [_table(table, metrics) for metrics in _metrics(table)]
-    pairs = [(block, row) for block in table.blocks for row in block.rows]
-    legend = [Note(_legend(table, block, row), short=row.settings) for block, row in pairs]
-    return Section(title=_title(table), tables=tables, legend=legend, notes=_notes(table))
+def _rows(table: RunsTable) -> list[tuple[Block, Runs]]:
+    return [(block, row) for block in table.blocks for row in block.rows]
 
 
 def _metrics(table: RunsTable) -> list[list[Metric]]:
     """The metrics of a table, in as many parts as are printed one below the other."""
+    macro = [OVERALL[key] for key in ("macro_precision", "macro_recall", "macro_f1", "f1_of_macro_precision_recall")]
     macro_f1 = OVERALL["macro_f1"]
+    if table.task == "mi" and table.as_published:
+        return [[*(of_class("MI", key) for key in ("precision", "recall", "f1")), *macro[2:]]]
     if table.task == "mi":
-        if table.as_published:
-            return [[*(of_class("MI", key) for key in ("precision", "recall", "f1")), *PUBLISHED_MACRO[2:]]]
         keys = ("auroc", "average_precision", "f1", "recall", "specificity")
         return [[*(of_class("MI", key) for key in keys), macro_f1, OVERALL["accuracy"]]]
-    classes = list(table.record.classes) if table.record else list(AAMI_CLASSES)
+    classes = table.record.classes if table.record else AAMI_CLASSES
     f1, precision, recall = ([of_class(name, key) for name in classes] for key in ("f1", "precision", "recall"))
     if table.as_published:
-        return [[*PUBLISHED_MACRO, *f1], *([precision, recall] if table.record else [])]
+        return [[*macro, *f1], *([precision, recall] if table.record else [])]
+    judged = [OVERALL[key] for key in ("balanced_accuracy", "kappa", "j_kappa", "accuracy")]
     if not table.record or "ec57" not in table.record.test:
-        return [[macro_f1, *f1], JUDGED]
-    return [[macro_f1, *f1], [*_ec57("V"), *_ec57("S")], [*_ec57("S", without=True), *JUDGED]]
-
-
-def _ec57(name: str, *, without: bool = False) -> list[Metric]:
-    return [of_ec57(name, key, without=without) for key in ("sensitivity", "positive_predictivity", "f1")]
+        return [[macro_f1, *f1], judged]
+    v, s, s_without = (
+        [of_ec57(name, key, without=without) for key in ("sensitivity", "positive_predictivity", "f1")]
+        for name, without in (("V", False), ("S", False), ("S", True))
+    )
+    return [[macro_f1, *f1], [*v, *s], [*s_without, *judged]]
 
 
 # Tables
@@ -86,29 +89,27 @@ def _ec57(name: str, *, without: bool = False) -> list[Metric]:
 
 def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
     """One part of a table."""
-    resampling = "resampling " if table.as_published else "context: "
     weights = (table.as_published and table.task == "mi") or any(block.transfer != SCRATCH for block in table.blocks)
     columns = [Column("#", text=True), Column("network", text=True, wrap=True)]
     columns += [Column("weights", text=True)] * weights + [Column("results", text=True)]
     columns += [Column(one.label, group=one.group, short=one.name, head=one.short, best=True) for one in metrics]
     rows: list[Row] = []
 
-    def add(kind: str, section: str, network: str, mode: str, cells: list[Cell], number: str = "") -> None:
+    def add(kind: str, section: str, network: str, mode: str, cells: Sequence[Cell], number: str = "") -> None:
         labels = [number, network, *[mode] * weights, kind]
-        mark: Any = {NOT_RUN: "missing", "published": "published", "printed": "published"}.get(kind, "")
-        rows.append(Row([*labels, *cells], section=section, mark=mark))
+        rows.append(Row([*labels, *cells], section=section, mark=MARKS.get(kind, "")))
 
     number = 0
     for block in table.blocks:
-        name = block.resampling if table.as_published else block.context
-        section = f"{resampling}{name}"
+        section = f"resampling {block.resampling}" if table.as_published else f"context: {block.context}"
         if not table.as_published and block.resampling != "none":
             section += f", resampling {block.resampling}"
         lead = (section, block.network, "scratch" if block.transfer == SCRATCH else block.transfer)
         for row in block.rows:
             number += 1
+            numbers = Numbers.of_row(row, intervals=not table.as_published)
             seeds = f"{len(row.results)} seed{'s' * (len(row.results) > 1)}"
-            add(seeds, *lead, [_cell(table, row, metric) for metric in metrics], str(number))
+            add(seeds, *lead, [numbers.cell(metric, metric.digits) for metric in metrics], str(number))
         if not block.rows:
             add(NOT_RUN, *lead, [Cell(NONE)] * len(metrics))
         if block.published:
@@ -117,21 +118,11 @@ def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
         cells = _printed(one.metrics, metrics)
         if any(cell.content != NONE for cell in cells):
             add("printed", "published elsewhere", one.who, "", cells)
-    n_run = sum(not row.mark for row in rows)
-    return Table(columns=columns, rows=mark_best(columns, rows) if n_run > 1 else rows, compact=True)
-
-
-def _cell(table: RunsTable, row: Runs, metric: Metric) -> Cell:
-    sd = Numbers({"test": row.sd}).metric(metric)
-    numbers = Numbers({"test": {**row.mean, "intervals": {} if table.as_published else row.intervals}})
-    if not isinstance(sd, str):
-        return Cell(numbers.metric(metric), sd=sd)
-    return Cell(numbers.metric(metric), interval=numbers.interval(metric, metric.digits))
+    return Table(columns=columns, rows=mark_best(columns, rows), compact=True)
 
 
 def _printed(scores: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Cell]:
-    numbers = Numbers({"test": {"per_class": {}, **scores}})
-    return [Cell(numbers.metric(metric)) for metric in metrics]
+    return list(map(Numbers({"test": {"per_class": {}, **scores}}).cell, metrics))
 
 
 # Title, legend and notes
@@ -139,9 +130,9 @@ def _printed(scores: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Cell]
 
 def _title(table: RunsTable) -> str:
     """Task, data and split."""
-    if table.record is None:
-        return f"{table.task}: published rows, {NOT_RUN}"
     record = table.record
+    if record is None:
+        return f"{table.task}: published rows, {NOT_RUN}"
     mark = " (SYNTHETIC)" if record.synthetic else ""
     tested = "" if table.tested == "test" else f", scored on {table.tested} beats"
     return f"{table.task}: {record.dataset} from {record.source}{mark}, split {record.protocol.name}{tested}"
@@ -151,10 +142,8 @@ def _notes(table: RunsTable) -> list[Note]:
     """What the metrics mean and what they depend on: a sentence each."""
     notes = []
     if table.record is not None:
-        prints = {block.context: row.runs[0].record.fingerprint for block in table.blocks for row in block.rows}
-        shown = (
-            ", ".join(prints.values()) if len(prints) < 2 else "; ".join(f"{of}: {one}" for of, one in prints.items())
-        )
+        prints = {block.context: row.runs[0].record.fingerprint for block, row in _rows(table)}
+        shown = "; ".join(f"{of}: {one}" for of, one in prints.items()) if len(prints) > 1 else "".join(prints.values())
         sizes = " to ".join(f"{n:,}" for n in table.n_test)
         notes.append(f"Beats: {sizes} {table.tested} beats, data fingerprint {shown}. Split {table.protocol}.")
         notes.append(f"Classes: {table.record.class_map}.")
@@ -162,8 +151,7 @@ def _notes(table: RunsTable) -> list[Note]:
     notes += [MACRO_NOTE] if table.as_published else [EC57_NOTE] * (table.task == "arrhythmia")
     published = [block for block in table.blocks if block.published]
     if published:
-        notes += [PUBLISHED_MACRO_NOTE] * (table.task == "arrhythmia")
-        notes.append(PUBLISHED_CAVEAT)
+        notes += [PUBLISHED_MACRO_NOTE] * (table.task == "arrhythmia") + [PUBLISHED_CAVEAT]
         notes += [MODES_NOTE] * any(block.transfer != SCRATCH for block in published)
     notes += errata(published)
     if table.elsewhere:
@@ -177,35 +165,30 @@ def _notes(table: RunsTable) -> list[Note]:
 
 def _numbers_note(table: RunsTable) -> str:
     """How to read the numbers themselves."""
-    note = "In percent."
-    if any(len(row.results) > 1 for row in table.rows):
-        note += " Mean ± standard deviation (of a sample) over seeds."
-        note += " The seed also divides the beats." * any(len(set(row.split_seeds)) > 1 for row in table.rows)
-    if any("/" in seed for row in table.rows for seed in row.seeds):
-        note += " Seeds 1/0: 1 for training, 0 for the split."
-    if any(result.folds for row in table.rows for result in row.results):
-        note += " Of a cross-validation, the test beats of all folds are scored as one."
-        note += f" {POOLED_AUROC_NOTE}" * (table.task == "mi" and not table.as_published)
-    intervals = [] if table.as_published else [row.intervals for row in table.rows if row.intervals]
-    if intervals:
+    rows = table.rows
+    parts = ["In percent."]
+    if any(len(row.results) > 1 for row in rows):
+        parts += ["Mean ± standard deviation (of a sample) over seeds."]
+        parts += ["The seed also divides the beats."] * any(len(set(row.split_seeds)) > 1 for row in rows)
+    parts += ["Seeds 1/0: 1 for training, 0 for the split."] * any("/" in seed for row in rows for seed in row.seeds)
+    if any(result.folds for row in rows for result in row.results):
+        parts.append("Of a cross-validation, the test beats of all folds are scored as one.")
+        parts += [POOLED_AUROC_NOTE] * (table.task == "mi" and not table.as_published)
+    if intervals := [] if table.as_published else [row.intervals for row in rows if row.intervals]:
         units = " or ".join(dict.fromkeys(f"{one['n_resampled']:,} {one['resampled']}" for one in intervals))
-        note += f" Of a single seed: {100 * intervals[0]['level']:.0f} % interval over {units}."
-    if len(table.rows) > 1:
-        note += " Bold: the best of the runs in its column."
-    return note
+        parts.append(f"Of a single seed: {100 * intervals[0]['level']:.0f} % interval over {units}.")
+    parts += ["Bold: the best of the runs in its column."] * (len(rows) > 1)
+    return " ".join(parts)
 
 
 def not_above_baselines(table: RunsTable) -> list[str]:
     """A sentence for each network that a baseline equals or beats in a metric that decides."""
     deciding = [of_class("MI", "auroc")] * (table.task == "mi") + [OVERALL["macro_f1"]]
-    rows = [(block, row) for block in table.blocks for row in block.rows]
-    sentences = []
+    rows, sentences = _rows(table), []
     for block, row in rows:
-        if row.is_baseline:
-            continue
         rivals = [(other, one) for other, one in rows if one.is_baseline and other.context in (block.context, SCRATCH)]
         lost = []
-        for metric in deciding:
+        for metric in deciding if not row.is_baseline else ():
             own = metric.of(row.mean)
             there = [(value, other.network) for other, one in rivals if (value := metric.of(one.mean)) is not None]
             if own is not None and there and max(there)[0] >= own:
@@ -217,12 +200,10 @@ def not_above_baselines(table: RunsTable) -> list[str]:
 
 
 def _row_name(table: RunsTable, block: Block, row: Runs) -> str:
-    parts = [block.network]
-    if not table.as_published:
-        parts.append(f"context {block.context}")
-    if table.as_published or block.resampling != "none":
-        parts.append(block.resampling)
-    return ", ".join([*parts, *[block.transfer] * (block.transfer != SCRATCH), *[row.settings] * bool(row.settings)])
+    context = "" if table.as_published else f"context {block.context}"
+    resampling = block.resampling if table.as_published or block.resampling != "none" else ""
+    transfer = "" if block.transfer == SCRATCH else block.transfer
+    return ", ".join(filter(None, (block.network, context, resampling, transfer, row.settings)))
 
 
 def _legend(table: RunsTable, block: Block, row: Runs) -> str:
@@ -250,20 +231,6 @@ def _legend(table: RunsTable, block: Block, row: Runs) -> str:
 # Formats
 
 
-def _markdown(collection: Collection) -> str:
-    return render.markdown(*sections(collection), remarks=collection.remarks)
-
-
-def _latex(collection: Collection) -> str:
-    return render.latex(*sections(collection), remarks=collection.remarks)
-
-
-def _csv(collection: Collection) -> str:
-    """Tidy: a line for each metric of each row, fractions with all their digits."""
-    text: str = frame(collection).to_csv(index=False, lineterminator="\n")
-    return text
-
-
 def _terminal(collection: Collection) -> Any:
     remarks = Section(notes=[Note(remark, "caution") for remark in collection.remarks])
     return render.terminal(*sections(collection), remarks)
@@ -278,21 +245,23 @@ def _plain(collection: Collection) -> str:
     return capture.get()
 
 
+def _csv(collection: Collection) -> str:
+    """Tidy: a line for each metric of each row, fractions with all their digits."""
+    text: str = frame(collection).to_csv(index=False, lineterminator="\n")
+    return text
+
+
 FORMATS: dict[str, Callable[[Collection], str]] = {
     "terminal": _plain,
-    "markdown": _markdown,
+    "markdown": lambda collection: render.markdown(*sections(collection), remarks=collection.remarks),
     "csv": _csv,
-    "latex": _latex,
+    "latex": lambda collection: render.latex(*sections(collection), remarks=collection.remarks),
 }
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".csv": "csv", ".tex": "latex"}
 
 
 def choose_format(name: str | None, output: Path | None) -> str:
-    """The format that was asked for, else the one that the file's ending means, else ``terminal``.
-
-    Raises:
-        ConfigError: the ending means none.
-    """
+    """The format `name`, else the one of the file's ending, else ``terminal``; ConfigError if the ending has none."""
     if name is not None or output is None:
         return name or "terminal"
     if output.suffix.lower() not in ENDINGS:
@@ -302,16 +271,7 @@ def choose_format(name: str | None, output: Path | None) -> str:
 
 
 def show(collection: Collection, format_name: str, output: Path | None) -> None:
-    """Print the tables, or write them to a file.
-
-    Args:
-        collection: what `ecg_lightning.runs.collect.collect` returned.
-        format_name: one of `FORMATS`.
-        output: the file; None for standard output.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Print the tables in one of `FORMATS`, or write them to a file; DataError if that is not possible."""
     from rich.console import Console
 
     if output is not None:

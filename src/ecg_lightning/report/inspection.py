@@ -7,44 +7,28 @@ from ecg_lightning.metrics.catalogue import metric_at
 from ecg_lightning.report.cells import Column, Note, Row, Section, Table
 from ecg_lightning.report.tables import SYNTHETIC_WARNING
 
-SHOWN = ("macro_f1", "accuracy", "specificity", "auroc", "loss")
-"""Scores that are shown, in this order."""
+SHOWN = ("macro_f1", "accuracy", "specificity", "auroc", "loss")  # scores, in this order
 
 
 def description_section(description: Mapping[str, Any]) -> Section:
     """What `describe` returned."""
-    network, task = description["network"], description["task"]
-    kind = " (guessed)" if network["guessed"] else ", a baseline" if network.get("baseline") else ""
-    name = f"{network['name'] or 'unknown'}{kind}"
-    n = network["n_outputs"]
-    outputs = "" if n is None else f", {n} output{'s' * (n > 1)}"
-    facts = [("file", description["file"])]
-    if task:
-        classes = [f"{one} (positive)" if one == task["positive"] else one for one in task["classes"]]
-        facts.append(("task", f"{task['name']}: {', '.join(classes)}"))
-    else:
-        facts.append(("kind", "weights only, without task and data"))
-    facts.append(("network", f"{name}, {network['n_parameters']:,} parameters{outputs}"))
-    facts += [("", _phrase(network["settings"]))] if network["settings"] else []
-    facts += _facts(description) if task else []
     columns = [Column("", text=True), Column("", text=True, wrap=True)]
-    about = Table(columns=columns, rows=list(map(Row, facts)), header=False)
-    synthetic = bool(task) and description["data"]["synthetic"]
+    facts = Table(columns=columns, rows=list(map(Row, _facts(description))), header=False)
+    synthetic = bool(description["task"]) and description["data"]["synthetic"]
     return Section(
-        tables=[about, _layers(description["layers"], network)], notes=[Note(SYNTHETIC_WARNING, "warning")] * synthetic
+        tables=[facts, _layers(description["layers"], description["network"])],
+        notes=[Note(SYNTHETIC_WARNING, "warning")] * synthetic,
     )
 
 
 def difference_section(comparison: Mapping[str, Any]) -> Section:
     """What `compare` of two checkpoints returned."""
-    tables, notes = [], []
-    rows = []
+    tables, notes, rows = [], [], []
     for key, values in comparison["differences"].items():
         section, _, rest = key.partition(".")
-        if section == "scores" and not _is_shown(rest):
-            continue
-        texts = ["; ".join(map(_origin, value or [])) if key == "chain" else _value(value) for value in values]
-        rows.append(Row([key.removeprefix("scores."), *texts]))
+        if section != "scores" or _is_shown(rest):
+            texts = ("; ".join(map(_origin, value or [])) if key == "chain" else _value(value) for value in values)
+            rows.append(Row([key.removeprefix("scores."), *texts]))
     if rows:
         columns = [Column("difference", text=True), *(Column(n, text=True, wrap=True) for n in ("1", "2"))]
         tables.append(Table(columns=columns, rows=rows))
@@ -58,8 +42,9 @@ def difference_section(comparison: Mapping[str, Any]) -> Section:
         rows = []
         for layer in others:
             values = (layer.get(key) for key in ("relative", "largest"))
-            shown = ("" if value is None else f"{value:.2g}" for value in values)
-            rows.append(Row([layer["name"], layer["state"], *shown]))
+            rows.append(
+                Row([layer["name"], layer["state"], *("" if value is None else f"{value:.2g}" for value in values)])
+            )
         tables.append(Table(columns=columns, rows=rows))
     if equal:
         notes.append(Note(f"Bit for bit equal: {', '.join(equal) if others else 'all layers'}.", "plain"))
@@ -68,53 +53,64 @@ def difference_section(comparison: Mapping[str, Any]) -> Section:
 
 def _facts(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of a checkpoint's table, with their labels."""
+    network, task = description["network"], description["task"]
+    n, n_parameters = network["n_outputs"], network["n_parameters"]
+    kind = " (guessed)" if network["guessed"] else ", a baseline" if network.get("baseline") else ""
+    outputs = "" if n is None else f", {n} output{'s' * (n > 1)}"
+    yield "file", description["file"]
+    if task:
+        classes = (f"{one} (positive)" if one == task["positive"] else one for one in task["classes"])
+        yield "task", f"{task['name']}: {', '.join(classes)}"
+    else:
+        yield "kind", "weights only, without task and data"
+    facts = [
+        ("network", f"{network['name'] or 'unknown'}{kind}, {n_parameters:,} parameters{outputs}"),
+        ("", _phrase(network["settings"])),
+        *(_of_training(description) if task else []),
+    ]
+    yield from ((label, text) for label, text in facts if text)
+
+
+def _of_training(description: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was trained on what, and how; without a text where it is not known."""
     beats, data, training, scores = (description[key] for key in ("beats", "data", "training", "scores"))
     rate = "unknown rate" if beats["fs"] is None else f"{beats['fs']:g} Hz"
     leads = f", lead{'s' * (len(beats['leads']) > 1)} {', '.join(map(str, beats['leads']))}" if beats["leads"] else ""
-    yield "beats", f"{beats['length']} samples at {rate}{leads}"
-    if beats["cut"]:
-        yield "", _phrase(beats["cut"])
-    if beats["context"]:
-        yield "", f"context: {', '.join(beats['context'])}"
-    if data["dataset"]:
-        yield "data", _data(data)
-        yield "split", str(data["protocol"])
-
-    transfer, network = description["transfer"], description["network"]
-    mode, frozen = transfer["mode"], network["n_frozen"]
-    learning = f", {frozen:,} of {network['n_parameters']:,} parameters frozen" if frozen else ""
-    factor = transfer.get("backbone_lr", 1)
-    learning += f", learning rate of the backbone × {factor:g}" if factor != 1 else ""
-    if not network["baseline"]:
-        yield "start", ("random initialisation" if mode == "none" else f"transfer {mode}{learning}")
-    for origin in description["chain"]:
-        yield "", f"← {_origin(origin)}"
-
-    seed = "" if training["seed"] is None else f"seed {training['seed']}"
+    network, transfer = description["network"], description["transfer"]
+    frozen, factor = network["n_frozen"], transfer.get("backbone_lr", 1)
+    start = "random initialisation"
+    if transfer["mode"] != "none":
+        start = f"transfer {transfer['mode']}"
+        start += f", {frozen:,} of {network['n_parameters']:,} parameters frozen" if frozen else ""
+        start += f", learning rate of the backbone × {factor:g}" if factor != 1 else ""
     of = f" of {training['max_epochs']}" if training["max_epochs"] else ""
     epoch = "" if training["epoch"] is None else f"saved in epoch {training['epoch']}{of}, step {training['step']}"
-    if epoch or seed:
-        yield "training", ", ".join(filter(None, (epoch, seed)))
-    if training["optimizer"]:
-        yield "", _phrase(training["optimizer"])
-    if augmentation := training["augmentation"]:
-        does = "; ".join(augmentation_phrases(augmentation))
-        yield "", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}"
-    validated = {
-        key.removeprefix("val/"): value for key, value in scores["validation"].items() if key.startswith("val/")
-    }
-    if validated:
-        yield "validation", ", ".join(_score(key, validated[key]) for key in SHOWN if key in validated)
-    if test := scores["test"]:
-        yield "test", ", ".join(_score(key, test[key]) for key in SHOWN if key in test)
-        yield "", "F1: " + ", ".join(f"{name} {100 * one['f1']:.2f} %" for name, one in test["per_class"].items())
-    if description["versions"]:
-        yield "versions", _phrase(description["versions"])
-    yield "code", f"git {description['git']}" if description["git"] else "outside a git repository"
+    seed = "" if training["seed"] is None else f"seed {training['seed']}"
+    augmentation = training["augmentation"]
+    does = "; ".join(augmentation_phrases(augmentation)) if augmentation else ""
+    per_class = scores["test"]["per_class"] if scores["test"] else {}
+    f1 = [f"{name} {100 * one['f1']:.2f} %" for name, one in per_class.items()]
+    return [
+        ("beats", f"{beats['length']} samples at {rate}{leads}"),
+        ("", _phrase(beats["cut"])),
+        ("", f"context: {', '.join(beats['context'])}" if beats["context"] else ""),
+        ("data", _data(data) if data["dataset"] else ""),
+        ("split", str(data["protocol"]) if data["dataset"] else ""),
+        ("start", "" if network["baseline"] else start),
+        *(("", f"← {_origin(origin)}") for origin in description["chain"]),
+        ("training", ", ".join(filter(None, (epoch, seed)))),
+        ("", _phrase(training["optimizer"])),
+        ("", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}" if augmentation else ""),
+        ("validation", _scores({key.removeprefix("val/"): one for key, one in scores["validation"].items()})),
+        ("test", _scores(scores["test"])),
+        ("", f"F1: {', '.join(f1)}" if f1 else ""),
+        ("versions", _phrase(description["versions"])),
+        ("code", f"git {description['git']}" if description["git"] else "outside a git repository"),
+    ]
 
 
 def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
-    """What an augmentation does, a phrase for each thing, from the group ``augmentation`` of a configuration."""
+    """What an augmentation does, a phrase for each part, from the group ``augmentation`` of a configuration."""
     phrases = []
     resampling = augmentation["resampling"]
     if isinstance(resampling, Mapping) and resampling["method"] != "none":
@@ -135,22 +131,22 @@ def _origin(origin: Mapping[str, Any]) -> str:
     if "task" not in origin:
         return f"{origin['file']}: weights only, {digest}"
     macro_f1 = origin["scores"].get("val/macro_f1")
-    scored = "" if macro_f1 is None else f", validation {_score('macro_f1', macro_f1)}"
+    scored = "" if macro_f1 is None else f", validation {_scores({'macro_f1': macro_f1})}"
     about = f"{origin['model']} on {origin['task']} ({_data(origin['data'])}), epoch {origin['epoch']}"
     return f"{origin['file']}: {about}{scored}, {digest}"
 
 
 def _layers(layers: Iterable[Mapping[str, Any]], network: Mapping[str, Any]) -> Table:
+    some_frozen = bool(network["n_frozen"])
     columns = [Column("layer", text=True, wrap=True), Column("weight", text=True), Column("part", text=True)]
-    columns += [Column("learning", text=True)] * bool(network["n_frozen"]) + [Column("parameters")]
+    columns += [Column("learning", text=True)] * some_frozen + [Column("parameters")]
     rows = []
     for layer in layers:
         shapes = layer["shapes"]
         shape = "×".join(map(str, shapes["weight"])) if "weight" in shapes else f"{len(shapes)} tensors"
-        state = ["frozen" if layer["frozen"] else ""] * bool(network["n_frozen"])
+        state = ["frozen" if layer["frozen"] else ""] * some_frozen
         rows.append(Row([layer["name"], shape, layer["part"], *state, f"{layer['n_parameters']:,}"]))
-    blank = [""] * (len(columns) - 2)
-    rows.append(Row(["all", *blank, f"{network['n_parameters']:,}"], mark="total"))
+    rows.append(Row(["all", *[""] * (len(columns) - 2), f"{network['n_parameters']:,}"], mark="total"))
     return Table(columns=columns, rows=rows)
 
 
@@ -160,8 +156,8 @@ def _is_shown(score: str) -> bool:
     return name.startswith("val/") if kind == "validation" else name in SHOWN or name.endswith(".f1")
 
 
-def _phrase(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={_value(value)}" for key, value in settings.items())
+def _phrase(settings: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{key}={_value(value)}" for key, value in (settings or {}).items())
 
 
 def _value(value: Any) -> str:
@@ -172,6 +168,10 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _score(name: str, value: float | None) -> str:
-    metric = metric_at((name,))
-    return f"{metric.label} {metric.text(value)}{' %' * (metric.scale == 100 and value is not None)}"
+def _scores(scores: Mapping[str, Any] | None) -> str:
+    texts = []
+    for name in SHOWN:
+        if scores and name in scores:
+            metric, value = metric_at((name,)), scores[name]
+            texts.append(f"{metric.label} {metric.text(value)}{' %' * (metric.scale == 100 and value is not None)}")
+    return ", ".join(texts)

@@ -1,30 +1,43 @@
-"""The numbers of one run record by their place in it: ``test.per_class.V.f1``."""
+"""The numbers of a run record by their place in it: ``test.per_class.V.f1``."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from markupsafe import Markup
+from typing import Any, Self
 
 from ecg_lightning.metrics.catalogue import Metric
 from ecg_lightning.report.cells import NONE, Cell, Number
+from ecg_lightning.runs.collect import Row
 
 
 class Numbers:
     """The numbers of a run record, or of what was computed from several.
 
     Args:
-        content: the record in plain values.
-        computed: whether its numbers stand in no file.
-        prefix: what comes before a place, to tell several records on a page apart.
+        content: the record as plain values.
+        sd: standard deviations over seeds, nested likewise.
+        computed: whether the numbers are in no file.
+        prefix: put before each place, to distinguish several records on a page.
     """
 
-    def __init__(self, content: Mapping[str, Any], *, computed: bool = False, prefix: str = "") -> None:
-        self.content = content
-        self.computed = computed
-        self.prefix = prefix
+    def __init__(
+        self, content: Mapping[str, Any], sd: "Numbers | None" = None, *, computed: bool = False, prefix: str = ""
+    ) -> None:
+        self.content, self.deviations = content, sd
+        self.computed, self.prefix = computed, prefix
+
+    @classmethod
+    def of_row(cls, row: Row, *, intervals: bool = True) -> Self:
+        """Of a single run those of its record; of folds, pooled; of seeds, their mean and standard deviation."""
+        runs, n = row.results[0].runs, len(row.results)
+        if n > 1:
+            sd = Numbers({"test": row.sd}, computed=True, prefix=f"sd of {n} seeds: ")
+            return cls({"test": row.mean}, sd, computed=True, prefix=f"mean of {n} seeds: ")
+        test = {**row.results[0].test, "intervals": row.intervals if intervals else {}}
+        if len(runs) > 1:
+            return cls({"test": test}, computed=True, prefix=f"{len(runs)} folds pooled: ")
+        return cls({**runs[0].record.plain(), "test": test}, prefix=f"{runs[0].folder.name}: ")
 
     def value(self, place: str) -> Any:
-        """What is there; None where nothing is, and for a metric whose denominator is 0."""
+        """The value at a place; None where there is none, and for a metric whose denominator is 0."""
         value: Any = self.content
         for key in place.split("."):
             if isinstance(value, Mapping):
@@ -44,13 +57,14 @@ class Numbers:
         confusion = self.content["test"].get("confusion")
         others = sum(map(sum, confusion)) - support if confusion else 1
         denominators = {"precision": support + predicted, "recall": support, "f1": support + predicted}
-        return bool(denominators.get(metric, others if metric == "specificity" else 1))
+        return bool((denominators | {"specificity": others}).get(metric, 1))
 
     def number(self, place: str, digits: int | None = None, *, factor: float = 1) -> Number | str:
-        """A number as it is; a count with commas between thousands."""
+        """The number at a place; without `digits` as it is, a count with commas between thousands."""
         value = self.value(place)
-        if value is None:
-            return NONE
+        return NONE if value is None else self._number(value, place, digits, factor)
+
+    def _number(self, value: float, place: str, digits: int | None, factor: float) -> Number:
         return Number(value, digits, factor=factor, place=f"{self.prefix}{place}", computed=self.computed)
 
     def percent(self, place: str, digits: int = 2) -> Number | str:
@@ -67,20 +81,15 @@ class Numbers:
         if ends is None or self.value(metric.place) is None:
             return None
         digits = metric.digits - (metric.scale == 100) if digits is None else digits
-        low, high = (
-            Number(
-                end, digits, factor=metric.scale, place=f"{self.prefix}{metric.interval_place}.{at}",
-                computed=self.computed,
-            )
-            for at, end in enumerate(ends)
-        )  # fmt: skip
+        place, scale = metric.interval_place, metric.scale
+        low, high = (self._number(end, f"{place}.{at}", digits, scale) for at, end in enumerate(ends))
         return low, high
 
-    def cell(self, metric: Metric, digits: int | None = None, **more: Any) -> Cell:
-        """A metric and its interval."""
-        return Cell(self.metric(metric, digits), interval=self.interval(metric), **more)
+    def sd(self, metric: Metric) -> Number | None:
+        """Its standard deviation over seeds."""
+        found = self.deviations.metric(metric) if self.deviations else NONE
+        return found if isinstance(found, Number) else None
 
-
-def percent(number: Number | str) -> Markup:
-    """A number with its percent sign, which stays on its line."""
-    return Markup("{}\u202f%").format(number)
+    def cell(self, metric: Metric, digits: int | None = None) -> Cell:
+        """A metric with its deviation over seeds or its interval, of which `digits` are."""
+        return Cell(self.metric(metric), sd=self.sd(metric), interval=self.interval(metric, digits))

@@ -1,22 +1,22 @@
 """A page from its parts: the template, the style sheet, and the few pieces of HTML that all pages are made of."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
+from ecg_lightning.report.render import swatch
+
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Template
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A section of a page: its address, its heading and its content."""
 
     id: str
@@ -26,19 +26,18 @@ class Part:
 
 def join(*pieces: Any) -> Markup:
     """Pieces of HTML one after the other; what is no `Markup` is escaped."""
-    return Markup("\n").join(piece for piece in pieces if piece)
+    return Markup("\n").join(filter(None, pieces))
 
 
 def note(*sentences: str) -> Markup:
     """A paragraph in small; nothing without words."""
-    words = " ".join(filter(None, sentences))
-    return Markup('<p class="note">{}</p>').format(Markup(" ").join(filter(None, sentences))) if words else Markup("")
+    words = Markup(" ").join(filter(None, sentences))
+    return Markup('<p class="note">{}</p>').format(words) if words else words
 
 
-def figure(chart: Markup, *caption: str) -> Markup:
+def figure(chart: Markup, caption: str = "") -> Markup:
     """A chart with its caption, kept on one page in print."""
-    words = Markup(" ").join(filter(None, caption))
-    below = Markup("<figcaption>{}</figcaption>").format(words) if words else ""
+    below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
     return Markup('<figure class="keep">{}{}</figure>').format(chart, below)
 
 
@@ -47,18 +46,17 @@ def columns(*pieces: Any, look: str = "two") -> Markup:
     return Markup('<div class="{}">{}</div>').format(look, join(*pieces))
 
 
-def aside(title: str, sentences: Sequence[Any]) -> Markup:
+def aside(title: str, sentences: Iterable[Any]) -> Markup:
     """Warnings, as a list; nothing without any."""
     items = Markup("").join(Markup("<li>{}</li>").format(one) for one in sentences)
     box = Markup('<aside class="care" aria-label="{0}"><h3>{0}</h3><ul>{1}</ul></aside>')
-    return box.format(title, items) if items else Markup("")
+    return box.format(title, items) if items else items
 
 
-def definitions(pairs: Iterable[tuple[str, Any]]) -> Markup:
-    """Terms and what they are."""
-    return Markup("<dl>{}</dl>").format(
-        Markup("\n").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*pair) for pair in pairs)
-    )
+def definitions(pairs: Mapping[str, Any]) -> Markup:
+    """Terms and what they are, without those that are nothing."""
+    shown = (Markup("<dt>{}</dt><dd>{}</dd>").format(*pair) for pair in pairs.items() if pair[1])
+    return Markup("<dl>{}</dl>").format(join(*shown))
 
 
 def prose(sentences: Sequence[Any]) -> Markup:
@@ -67,39 +65,34 @@ def prose(sentences: Sequence[Any]) -> Markup:
     return Markup('<p class="lead">{}</p>{}').format(sentences[0], rest)
 
 
-def render(**content: Any) -> str:
-    """A whole page.
+def legend(looks: Mapping[str, str], label: str) -> Markup:
+    """Names with their colours, from name → look."""
+    items = Markup("").join(Markup("<li>{}</li>").format(swatch(look, name)) for name, look in looks.items())
+    return Markup('<ul class="legend" aria-label="{}">{}</ul>').format(label, items)
 
-    Args:
-        content: what the template asks for; what is no `Markup` is escaped.
-    """
-    page = _environment().get_template("page.html").render(style=_style(), version=_version(), **content)
+
+def render(**content: Any) -> str:
+    """A whole page from what the template asks for; what is no `Markup` is escaped."""
+    page = _template().render(**content)
     # Control and direction characters of names are no part of a page; a number and its sign stay on one line.
     page = re.sub("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "\ufffd", page)
     return re.sub(r"(?<=[\d>]) %", "\u202f%", page)
 
 
 @cache
-def _environment() -> "Environment":
+def _template() -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    style = files("ecg_lightning.report").joinpath("templates/style.css").read_text(encoding="utf-8")
+    try:
+        version = version_of("ecg-lightning")
+    except PackageNotFoundError:
+        version = "of a checkout"
+    environment = Environment(
         loader=PackageLoader("ecg_lightning.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,  # a misspelt name fails instead of leaving a gap
     )
-
-
-@cache
-def _style() -> Markup:
-    return Markup(files("ecg_lightning.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
-
-
-@cache
-def _version() -> str:
-    try:
-        return version_of("ecg-lightning")
-    except PackageNotFoundError:
-        return "of a checkout"
+    return environment.get_template("page.html", globals={"style": Markup(style), "version": version})

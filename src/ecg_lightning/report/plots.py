@@ -5,7 +5,7 @@ is needed; the file is written whole or not at all. Colours are of Okabe & Ito's
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.metrics.catalogue import metric_at
-from ecg_lightning.report.analysis import learning_curves
+from ecg_lightning.report.analysis import learning_curves, over_seeds, size_ticks
 from ecg_lightning.report.cells import clean
 from ecg_lightning.report.inspection import augmentation_phrases
 from ecg_lightning.report.tables import conditions, sweep_conditions
@@ -37,20 +37,15 @@ LINES = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "black")
 MARKERS = "osD^vP*"
 ECG_GRID, ECG_FINE_GRID = "#f0b7b0", "#fae3e0"
 
-KINDS = ("confusion", "per-class", "learning-curves", "low-data")
-
 
 def plot(paths: Sequence[Path], what: str | None = None, output: Path | None = None) -> list[Path]:
-    """Draw finished runs.
+    """Draw finished runs and return the files.
 
     Args:
         paths: folders of runs, of sweeps, or of such folders; or records under other names.
-        what: one of `KINDS`; None: the first three of each run, as far as it has them.
+        what: ``low-data`` or one of `PICTURES`; None: all of `PICTURES` that each run has.
         output: the picture, or a folder for several; by default each is in its run's folder, and ``low_data.png`` in
             the only folder that was given, else in the current one.
-
-    Returns:
-        The files.
 
     Raises:
         DataError: no run is there, it lacks what is to be drawn, or a picture cannot be written.
@@ -64,7 +59,7 @@ def plot(paths: Sequence[Path], what: str | None = None, output: Path | None = N
     wanted = [
         (run, kind)
         for run in runs
-        for kind in (KINDS[:3] if what is None else [what])
+        for kind in ([what] if what else PICTURES)
         if what or kind != "learning-curves" or (run.folder / "metrics.csv").is_file()
     ]
     if output is not None and output.suffix == ".png" and len(wanted) > 1:
@@ -72,14 +67,13 @@ def plot(paths: Sequence[Path], what: str | None = None, output: Path | None = N
     files = []
     for run, kind in wanted:
         name = f"{kind.replace('-', '_')}.png"
-        folder = run.folder if run.folder.is_dir() else run.folder.parent
-        path = folder / name if output is None else output
-        if output is not None and output.suffix != ".png":
-            path = output / (name if len(runs) == 1 else f"{run.folder.stem}_{name}")
-        if kind == "learning-curves":
-            learning_curves_picture(run.record, run.folder / "metrics.csv", path)
+        if output is None:
+            path = (run.folder if run.folder.is_dir() else run.folder.parent) / name
+        elif output.suffix == ".png":
+            path = output
         else:
-            {"confusion": confusion_picture, "per-class": per_class_picture}[kind](run.record, path)
+            path = output / (name if len(runs) == 1 else f"{run.folder.stem}_{name}")
+        PICTURES[kind](run.record, run.folder, path)
         files.append(path)
     return files
 
@@ -96,17 +90,14 @@ def confusion_picture(record: RunRecord, path: Path) -> None:
         text = f"{share[row, column]:.1f} %\n{count:,}" if count else "0"
         color = "white" if share[row, column] > 55 else "black" if count else "#a0a0a0"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(n), record.classes)
-    axes.set_yticks(
-        range(n), [f"{name}\n({total:,})" for name, total in zip(record.classes, support[:, 0], strict=True)]
-    )
-    for set_ticks in (axes.set_xticks, axes.set_yticks):
+    totals = [f"{name}\n({total:,})" for name, total in zip(record.classes, support[:, 0], strict=True)]
+    for set_ticks, names in ((axes.set_xticks, record.classes), (axes.set_yticks, totals)):
+        set_ticks(range(n), names)
         set_ticks(np.arange(n - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class (beats)")
+    axes.set(xlabel="predicted class", ylabel="true class (beats)")
     _save(figure, f"Confusion on the {record.fold} beats", record, path)
 
 
@@ -130,21 +121,14 @@ def per_class_picture(record: RunRecord, path: Path) -> None:
             color=ORANGE, markeredgecolor="black", label="published (epoch chosen on the test file)",
         )  # fmt: skip
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)
-    axes.set_ylim(0, 105)
-    axes.set_ylabel("F1 in percent")
+    axes.set(ylim=(0, 105), ylabel="F1 in percent")
     _tidy(axes, "y")
     _save(figure, f"F1 on the {record.fold} beats", record, path)
 
 
 def learning_curves_picture(record: RunRecord, metrics: Path, path: Path) -> None:
     """Draw loss and macro-F1 by epoch from ``metrics.csv``, and mark the best epoch; DataError without any epoch."""
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(metrics)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{metrics} is no readable table of metrics: {error}") from error
-    panels = {name: curves for name in ("loss", "macro_f1") if (curves := learning_curves(table, name))}
+    panels = learning_curves(metrics)
     if not panels:
         raise DataError(f"{metrics} has no epoch with loss or macro_f1: the run ended before its first epoch")
     figure, best = _figure(4.3 * len(panels), 3.5), record.best_epoch
@@ -156,12 +140,19 @@ def learning_curves_picture(record: RunRecord, metrics: Path, path: Path) -> Non
             axes.plot(x, metric.scale * y, linewidth=1.8, markersize=4, label=words, **look)
         if best is not None:
             axes.axvline(best, color=VERMILION, linewidth=1.2, linestyle="--", label=f"best epoch: {best}")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(f"{metric.label}{' in percent' * (metric.scale == 100)}")
+        axes.set(xlabel="epoch", ylabel=f"{metric.label}{' in percent' * (metric.scale == 100)}")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(edgecolor="none", framealpha=0.9)
         _tidy(axes, "both")
     _save(figure, "Training and validation", record, path)
+
+
+PICTURES: Mapping[str, Callable[[RunRecord, Path, Path], None]] = {
+    "confusion": lambda record, folder, path: confusion_picture(record, path),
+    "per-class": lambda record, folder, path: per_class_picture(record, path),
+    "learning-curves": lambda record, folder, path: learning_curves_picture(record, folder / "metrics.csv", path),
+}
+"""Pictures of one run: from its record and its folder to a file."""
 
 
 def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -197,22 +188,16 @@ def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
                 capsize=3, **look,
             )  # fmt: skip
         axes.set_xscale("log")
-        ticks: list[float] = []
-        for size in sorted(point["n_train"] for curve in shown for point in curve["points"]):
-            if not ticks or size > 1.35 * ticks[-1]:  # or they would run into each other
-                ticks.append(size)
+        ticks = size_ticks((point["n_train"] for curve in shown for point in curve["points"]), 1.35)
         axes.set_xticks(ticks, [f"{size:,.0f}" for size in ticks])
         axes.set_xticks([], minor=True)
-        axes.set_xlabel("training beats")
         of = " of MI" if name == "f1" else f" of {task}" * (name == "macro_f1")
-        axes.set_ylabel(f"{metric_at((name,)).label}{of} in percent")
+        axes.set(xlabel="training beats", ylabel=f"{metric_at((name,)).label}{of} in percent")
         _tidy(axes, "both")
     handles = [axes.plot([], [], linewidth=1.8, label=clean(label), **look)[0] for label, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=n_columns, frameon=False, fontsize=9)
-    seeds = sorted({len(point["seeds"]) for curve in curves for point in curve["points"]})
-    many = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
-    what = "one seed" if seeds == [1] else f"mean of {many} seeds, bars: standard deviation, faint: single runs"
-    about = ["; ".join(dict.fromkeys(map(sweep_conditions, curves))), what]
+    what = over_seeds(curves)
+    about = ["; ".join(dict.fromkeys(map(sweep_conditions, curves))), what + ", faint: single runs" * ("mean" in what)]
     _write(figure, "Test score by number of training beats", about, any(curve["synthetic"] for curve in curves), path)
 
 
@@ -235,13 +220,12 @@ UNITS = {
 
 def augmentation_picture(preview: "Preview", path: Path) -> None:
     """Draw training beats before and after augmentation, a row of panels a class; a line ends where its beat does."""
-    rows, seconds = preview.rows, preview.length / preview.fs
-    n_columns = max(len(panels) for panels in rows.values())
-    width = max(2.9 * n_columns, 5.8)
-    figure = _figure(width, 1.55 * len(rows) + 1.6)
+    rows = preview.rows
+    n_columns = max(map(len, rows.values()))
+    figure = _figure(max(2.9 * n_columns, 5.8), 1.55 * len(rows) + 1.6)
     grid = figure.subplots(len(rows), n_columns, sharex=True, sharey=True, squeeze=False)
-    signals = [signal for panels in rows.values() for panel in panels for _, signal in panel.lines]
-    low, high = min(float(signal.min()) for signal in signals), max(float(signal.max()) for signal in signals)
+    lines = [line for panels in rows.values() for panel in panels for line in panel.lines]
+    low, high = min(float(signal.min()) for _, signal in lines), max(float(signal.max()) for _, signal in lines)
     margin = 0.05 * (high - low)
     for (name, panels), line_of_axes in zip(rows.items(), grid, strict=True):
         line_of_axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10, labelpad=10)
@@ -250,11 +234,11 @@ def augmentation_picture(preview: "Preview", path: Path) -> None:
                 axes.set_axis_off()
                 continue
             axes.set_title(panel.title, fontsize=8.5, loc="left", color="#404040", pad=3)
-            _ecg_paper(axes, seconds, low - margin, high + margin)
+            _ecg_paper(axes, preview.length / preview.fs, low - margin, high + margin)
             for role, signal in panel.lines:
                 end = {"marker": "o", "markersize": 2.2, "markevery": [-1]}
                 axes.plot(np.arange(len(signal)) / preview.fs, signal, **ROLES[role], **end)
-    shown = {role for panels in rows.values() for panel in panels for role, _ in panel.lines}
+    shown = {role for role, _ in lines}
     keys = [grid[0, 0].plot([], [], **look, label=role)[0] for role, look in ROLES.items() if role in shown]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9)
     # At the bottom the layout has room for the legend alone.
@@ -269,14 +253,12 @@ def augmentation_picture(preview: "Preview", path: Path) -> None:
 
 def _ecg_paper(axes: "Axes", duration: float, low: float, high: float) -> None:
     """Large squares of 200 ms and small ones of 40 ms, as on paper at 25 mm/s, and of 0.5 and 0.1 in height."""
-    axes.set_xlim(-0.02, duration + 0.02)  # an R peak at 0 is not to hide in the frame
-    axes.set_ylim(low, high)
-    axes.set_xticks(np.arange(0, duration, 0.4))
+    # A margin at 0, or the frame would hide an R peak there.
+    axes.set(xlim=(-0.02, duration + 0.02), ylim=(low, high), xticks=np.arange(0, duration, 0.4))
     axes.set_xticks(np.arange(0, duration, 0.04), minor=True)
-    axes.set_yticks(0.5 * np.arange(np.ceil(low / 0.5), high / 0.5))
-    axes.set_yticks(0.1 * np.arange(np.ceil(low / 0.1), high / 0.1), minor=True)
-    axes.grid(which="minor", color=ECG_FINE_GRID, linewidth=0.5)
-    axes.grid(which="major", color=ECG_GRID, linewidth=0.8)
+    for which, step, color, width in (("minor", 0.1, ECG_FINE_GRID, 0.5), ("major", 0.5, ECG_GRID, 0.8)):
+        axes.set_yticks(step * np.arange(np.ceil(low / step), high / step), minor=which == "minor")
+        axes.grid(which=which, color=color, linewidth=width)  # type: ignore[arg-type]
     for at in np.arange(0.2, duration, 0.4):
         axes.axvline(at, color=ECG_GRID, linewidth=0.8, zorder=0.5)
     axes.set_axisbelow(True)
@@ -314,7 +296,7 @@ def _write(
     figure.suptitle("\n".join([f"{title}{mark}", *lines]).replace("$", r"\$"), fontsize=9.5, color=color, **where)
     picture = BytesIO()
     figure.savefig(picture, format="png")
-    # A palette of 128 colours cannot be told from the original here and is a third of its size.
+    # With a palette of 128 colours the file looks the same here and is a third as large.
     small = Image.open(picture).convert("RGB").quantize(128, dither=Image.Dither.NONE)
     with atomic_write(path) as partial:
         small.save(partial, format="png", optimize=True, dpi=(DPI, DPI))

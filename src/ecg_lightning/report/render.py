@@ -12,6 +12,19 @@ from rich.text import Text
 
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table, clean
 
+
+def _sections(table: Table) -> Iterator[tuple[str, list[tuple[Row, bool]]]]:
+    """The rows of each section, and whether those labels that are shown once repeat the row above."""
+    for section, rows in groupby(table.rows, key=lambda row: row.section):
+        before: list[str] | None = None
+        shown = []
+        for row in rows:
+            labels = [clean(cell.content) for cell in row.cells[1 : table.n_labels - 1]]
+            shown.append((row, labels == before))
+            before = labels
+        yield section, shown
+
+
 # Terminal ------------------------------------------------------------------------------------------------------------
 
 STYLES: dict[Mark, str] = {
@@ -27,10 +40,10 @@ def terminal(*sections: Section) -> RenderableType:
         parts += [Text(clean(section.title), style="bold")] * bool(section.title)
         for table in section.tables:
             parts += [*_rich(table), Text()]
-        rows = RichTable.grid(padding=(0, 1, 0, 0))
+        legend = RichTable.grid(padding=(0, 1, 0, 0))
         for number, note in enumerate(section.legend, start=1):
-            rows.add_row(Text(str(number), style="bold"), Text(clean(note.text), overflow="fold"))
-        parts += [rows, Text()] if section.legend else []
+            legend.add_row(Text(str(number), style="bold"), Text(clean(note.text), overflow="fold"))
+        parts += [legend, Text()] if section.legend else []
         parts += [Text(clean(note.text), style=STYLES[note.mark] if note.mark else "dim") for note in section.notes]
         parts += [Text()] if section.notes else []
     return Group(*parts)
@@ -40,47 +53,36 @@ def _rich(table: Table) -> Iterator[RenderableType]:
     """The header, then a grid for each section below its name, for which a column would be too much in 80."""
     if table.title:
         yield Text(clean(table.title), style="bold")
-    shown = [list(_lines(table, row)) for row in table.rows]
+    lines = {id(row): list(_lines(table, row)) for row in table.rows}
     heads = [(column.head or column.name) if table.header else "" for column in table.columns]
-    widths = [
-        max(len(line) for cells in [[(head, "") for head in heads], *(one for lines in shown for one in lines)]
-            for line in cells[at][0].split("\n"))
-        for at, head in enumerate(heads)
-    ]  # fmt: skip
+    texts = [heads, *([text for text, _ in line] for of_row in lines.values() for line in of_row)]
+    widths = [max(len(line) for text in column for line in text.split("\n")) for column in zip(*texts, strict=True)]
     header = table.header
-    before: list[str] = []
-    for section, pairs in groupby(zip(table.rows, shown, strict=True), key=lambda pair: pair[0].section):
+    for section, rows in _sections(table):
         if section:
             if header:
                 yield _grid(table, heads, widths, header=True)
-            header, before = False, []
+            header = False
             yield Text(clean(section), style="italic")
         grid = _grid(table, heads, widths, header=header)
         last: Mark = ""
-        for row, lines in pairs:
+        for row, repeats in rows:
             if row.mark == "total" != last and grid.row_count:
                 grid.add_section()
             last = row.mark
-            labels = [text for text, _ in lines[0][1 : table.n_labels - 1]]
-            for number, line in enumerate(lines):
-                texts = [
-                    Text("" if number == 0 and labels == before and 0 < at < table.n_labels - 1 else text, style=style)
-                    for at, (text, style) in enumerate(line)
-                ]
-                grid.add_row(*texts)
-            before = labels
+            for number, line in enumerate(lines[id(row)]):
+                once = range(1, table.n_labels - 1) if repeats and not number else ()
+                grid.add_row(*(Text("" if at in once else text, style=style) for at, (text, style) in enumerate(line)))
         yield grid
 
 
 def _lines(table: Table, row: Row) -> Iterator[list[tuple[str, str]]]:
     """The text and style of each cell of a row, and those of its spreads where there are any."""
-    yield [
-        (_ascii(_broken(column, cell)), STYLES[cell.mark or row.mark])
-        for column, cell in zip(table.columns, row.cells, strict=True)
-    ]
+    pairs = zip(table.columns, row.cells, strict=True)
+    yield [(_ascii(_broken(column, cell)), STYLES[cell.mark or row.mark]) for column, cell in pairs]
     if name := table.spread_name(row):
         spreads = [(_ascii(cell.spread(compact=table.compact)), "dim") for cell in row.cells]
-        spreads[max(0, table.n_labels - 1)] = (_ascii(name), "dim")
+        spreads[max(0, table.n_labels - 1)] = (name, "dim")
         yield spreads
     elif any(cell.below for cell in row.cells):
         yield [(_ascii(clean(cell.below)), "dim") for cell in row.cells]
@@ -90,7 +92,7 @@ def _broken(column: Column, cell: Cell) -> str:
     text = clean(cell.content)
     if column.best and text == "100.00":
         return "100.0"  # a sixth character in every column would not fit 80
-    # A name such as logistic_regression takes two lines, or the numbers beside it would be cut.
+    # A name such as logistic_regression takes two lines, or the numbers next to it would be cut.
     return text.replace("_", "_\n", 1) if column.text and column.wrap and len(text) > 10 and " " not in text else text
 
 
@@ -117,18 +119,12 @@ def markdown(*sections: Section, remarks: Sequence[str] = ()) -> str:
     for section in sections:
         parts += [f"## {_markdown(section.title)}"] * bool(section.title)
         for table in section.tables:
-            sectioned = any(row.section for row in table.rows)
+            sectioned, n = any(row.section for row in table.rows), table.n_labels
             heads = [""] * sectioned + [_markdown(column.name) for column in table.columns]
-            lines = [heads, ["---"] * (sectioned + table.n_labels)]
-            lines[1] += ["---:"] * (len(heads) - len(lines[1]))
-            lines += [
-                [_markdown(row.section)] * sectioned
-                + [
-                    _markdown_cell(cell, row.mark if at >= table.n_labels - 1 else "")
-                    for at, cell in enumerate(row.cells)
-                ]
-                for row in table.rows
-            ]
+            lines = [heads, ["---"] * (sectioned + n) + ["---:"] * (len(table.columns) - n)]
+            for row in table.rows:
+                cells = [_markdown_cell(cell, row.mark if at >= n - 1 else "") for at, cell in enumerate(row.cells)]
+                lines.append([_markdown(row.section)] * sectioned + cells)
             parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
         for mark, notes in (("{}. ", section.legend), ("- ", section.notes)):
             shown = (f"{mark.format(n)}{_markdown(note.text)}" for n, note in enumerate(notes, start=1))
@@ -145,7 +141,7 @@ def _markdown_cell(cell: Cell, of_row: Mark) -> str:
     text = _markdown(cell.content)
     if text in ("", NONE):
         return text
-    # Own results are what the eye should find; published ones stand back.
+    # Own results stand out; published ones are in italics.
     shown = f"**{text}**" if cell.mark == "best" else text
     spread = f" ({cell.spread()})" if cell.interval and cell.sd is None else f" {cell.spread()}".rstrip()
     return f"*{shown}{spread}*" if of_row in ("published", "missing") else f"{shown}{spread}"
@@ -184,30 +180,21 @@ def _tabular(table: Table) -> str:
         over.append(rf"\multicolumn{{{width}}}{{c}}{{{_latex(group)}}}")
         rules += rf"\cmidrule(lr){{{at}-{at + width - 1}}}"
         at += width
-    rows = [rf"\begin{{tabular}}{{{'l' * n}{'r' * (len(table.columns) - n)}}}", r"\toprule", _latex_row(over), rules]
-    rows.append(_latex_row([_latex(column.short or column.name) for column in table.columns]))
-    for section, of_section in groupby(table.rows, key=lambda row: row.section):
+    lines = [rf"\begin{{tabular}}{{{'l' * n}{'r' * (len(table.columns) - n)}}}", r"\toprule", _latex_row(over), rules]
+    lines.append(_latex_row([_latex(column.short or column.name) for column in table.columns]))
+    for section, rows in _sections(table):
         # A line of its own: a column of these names would be too wide.
         heading = rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\textit{{{_latex(section)}}}}} \\"
-        rows += [r"\midrule", *[heading] * bool(section)]
-        before: list[str] = []
-        for row in of_section:
+        lines += [r"\midrule", *[heading] * bool(section)]
+        for number, (row, repeats) in enumerate(rows):
             cells = [_latex_cell(cell, row.mark if at >= n - 1 else "") for at, cell in enumerate(row.cells)]
-            labels = cells[1 : n - 1]
-            rows += [r"\addlinespace"] * bool(before and labels != before)
-            rows.append(
-                _latex_row([*cells[:1], *([""] * len(labels) if labels == before else labels), *cells[n - 1 :]])
-            )
-            before = labels
+            lines += [r"\addlinespace"] * bool(number and n > 2 and not repeats)
+            lines.append(_latex_row([*cells[:1], *([""] * (n - 2) if repeats else cells[1 : n - 1]), *cells[n - 1 :]]))
             if table.spread_name(row):
-                # Below: beside it, nine columns would not fit a page.
-                spreads = (cell.spread(compact=True) for cell in row.cells)
-                shown = (
-                    rf"$\pm${text}" if cell.sd else text.replace("–", "--")
-                    for text, cell in zip(spreads, row.cells, strict=True)
-                )
-                rows.append(_latex_row(list(shown)))
-    return "\n".join([*rows, r"\bottomrule", r"\end{tabular}"])
+                # Below the numbers: next to them, nine columns would not fit a page.
+                pairs = ((cell.sd, cell.spread(compact=True)) for cell in row.cells)
+                lines.append(_latex_row([rf"$\pm${text}" if sd else text.replace("–", "--") for sd, text in pairs]))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
 def _latex_cell(cell: Cell, of_row: Mark) -> str:
@@ -232,26 +219,28 @@ def html(table: Table, label: str = "", *, look: str = "") -> Markup:
         if row.mark == "total" != last:
             body += Markup('</tbody><tbody class="sum">')
         last = row.mark
-        cells = Markup("").join(
-            _html_cell(cell, column, is_first=at == 0)
-            for at, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True))
-        )
+        pairs = enumerate(zip(row.cells, table.columns, strict=True))
+        cells = Markup("").join(_html_cell(cell, column, is_first=at == 0) for at, (cell, column) in pairs)
         body += Markup("<tr>{}</tr>\n").format(cells)
     head = _head(table.columns)
     if any(column.group for column in table.columns):
-        groups = [(name, list(of)) for name, of in groupby(table.columns, key=lambda column: column.group)]
-        over = Markup("").join(
-            Markup('<th scope="colgroup" colspan="{}">{}</th>').format(len(of), name)
-            if name
-            else Markup("").join(Markup('<th scope="col" rowspan="2">{}</th>').format(one.name) for one in of)
-            for name, of in groups
-        )
+        over, alone = Markup(""), Markup('<th scope="col" rowspan="2">{}</th>')
+        for name, of in groupby(table.columns, key=lambda column: column.group):
+            if name:
+                over += Markup('<th scope="colgroup" colspan="{}">{}</th>').format(len(list(of)), name)
+            else:
+                over += Markup("").join(alone.format(column.name) for column in of)
         head = over + Markup("</tr><tr>") + _head([column for column in table.columns if column.group])
     look = "confusion" if any(cell.shade is not None for row in table.rows for cell in row.cells) else look
     return Markup(
         '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table{}>{}<thead><tr>{}</tr></thead>\n'
         "{}</tbody></table></div>"
     ).format(table.title or label, Markup(' class="{}"').format(look) if look else "", caption, head, body)
+
+
+def swatch(look: str, name: object) -> Markup:
+    """A name after the colour of its class."""
+    return Markup('<span class="swatch {}" aria-hidden="true"></span>{}').format(look, name)
 
 
 def _head(columns: Sequence[Column]) -> Markup:
@@ -264,14 +253,13 @@ def _head(columns: Sequence[Column]) -> Markup:
 
 
 def _html_cell(cell: Cell, column: Column, *, is_first: bool) -> Markup:
-    content: object = cell.content if isinstance(cell.content, Number) else clean(cell.content)
+    content, small = (one if isinstance(one, Number) else clean(one) for one in (cell.content, cell.below))
     if content == NONE:
         content = Markup('<span class="none">–</span>')
     if cell.swatch is not None:
-        content = Markup('<span class="swatch c{}" aria-hidden="true"></span>{}').format(cell.swatch, content)
+        content = swatch(f"c{cell.swatch}", content)
     if cell.link:
         content = Markup('<a href="{}">{}</a>').format(cell.link, content)
-    small: object = cell.below if isinstance(cell.below, Number) else clean(cell.below)
     if cell.sd is not None:
         small = Markup("± {}").format(cell.sd)
     elif cell.interval is not None:

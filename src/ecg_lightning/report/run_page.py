@@ -2,29 +2,22 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
-from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.labels import AAMI_SYMBOLS
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.numbers import Numbers
-from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, note, prose, render
+from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.tables import (
-    SYNTHETIC_WARNING,
-    by_class,
-    ec57,
-    intervals_note,
-    overall,
-    published_notes,
-)
+from ecg_lightning.report.tables import SYNTHETIC_WARNING, by_class, ec57, intervals_note, overall, published_notes
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
 from ecg_lightning.runs.compare import compare
 from ecg_lightning.runs.discover import read_run
@@ -41,73 +34,74 @@ TASKS = {
     "arrhythmia": "Which of the five AAMI classes is this beat?",
     "mi": "Is this beat of a patient with infarction?",
 }
-
 DATASETS = {"mitbih": "MIT-BIH", "ptbdb": "PTB Diagnostic"}
-
 SOURCES = {"physionet": "PhysioNet", "kaggle": "the Kaggle files", "synthetic": "a simulation"}
 
 CALIBRATED, NEARLY = 0.01, 0.03
 """Differences between confidence and accuracy below which a model is calibrated, and nearly so."""
 
-MOST_FREQUENT = 6
-"""Errors in their table."""
+MOST_FREQUENT = 6  # errors in their table
+RECORDS_SHOWN = 32  # in the chart of errors, those with most of them
 
-RECORDS_DRAWN = 32
-"""Records whose errors are drawn, those with most of them."""
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A run and what its page needs of it."""
+
+    folder: Path
+    record: RunRecord
+    f: Numbers
+    table: "pd.DataFrame | None"  # predictions
+    baselines: Sequence[Path | str]
+    embedding: bool
 
 
 def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedding: bool = True) -> str:
-    """The page.
-
-    Args:
-        path: the run's folder, or its record under any name.
-        baselines: runs on the same test beats that it is compared with.
-        embedding: whether to compute the embedding of test beats, which takes longer than all the rest.
-
-    Returns:
-        HTML, in one piece.
+    """The page as HTML, of the run's folder or its record under any name; arguments as for `write_report`.
 
     Raises:
         DataError: the run's files cannot be read, or do not fit each other.
     """
     path = Path(path)
     run = read_run(path if path.is_file() else path / "scores.json")
-    record, numbers = run.record, Numbers(run.record.plain())
-    table = read_predictions(run.predictions)[0] if run.predictions.is_file() else None
-    answers = [compare(run.folder, baseline) for baseline in baselines]
-    origins = analysis.origins(table, record.classes) if table is not None else {}
-    lead = prose(verdict(record, numbers, answers))
-    metrics_csv = run.folder / "metrics.csv"
-    parts = [
-        Part("verdict", "Verdict", join(lead, aside("Limits", warnings(record, numbers, origins)))),
-        Part("run", "Run", definitions(_about(record, numbers))),
-        Part("metrics", "Metrics", _metrics(record, numbers)),
-        Part("confusion", "Confusion", _confusion(record, numbers)),
-        Part("curves", "Precision and recall", _precision_recall(record, numbers, table)),
-        Part("calibration", "Calibration", _calibration(record, numbers)),
-        Part("records", "Errors by record", _records(record, numbers, table)),
-        Part("training", "Training", _training(record, metrics_csv)),
-        *(_explanations(run.folder, embedding) if table is not None else []),
-        Part("reproduce", "Reproduce", _reproduce(record, run.folder)),
-    ]
+    record, table = run.record, read_predictions(run.predictions)[0] if run.predictions.is_file() else None
+    shown = Shown(
+        folder=run.folder, record=record, f=Numbers(record.plain()), table=table, baselines=baselines,
+        embedding=embedding,
+    )  # fmt: skip
+    parts = [Part(name, title, draw(shown)) for name, title, draw in SECTIONS]
     tested = f"Split {record.protocol.name}, seed {record.seed}, {record.n_tested:,} {record.fold} beats."
     return render(
         title=clean(f"{record.model} on {DATASETS.get(record.dataset, record.dataset)}"),
         kicker="Report of a run",
         subtitle=f"{TASKS.get(record.task, record.task)} {tested}",
         warning=SYNTHETIC_WARNING if record.synthetic else "",
-        parts=parts,
+        parts=[*parts, *_explanations(shown), Part("reproduce", "Reproduce", _reproduce(shown))],
         origin="From the files of the run. Every number is in scores.json, under the name that its element carries.",
     )
 
 
-def _explanations(folder: Path, embedding: bool) -> Iterator[Part]:
+def data_of(record: RunRecord) -> str:
+    """Its database and source in words."""
+    return f"{DATASETS.get(record.dataset, record.dataset)} from {SOURCES.get(record.source, record.source)}"
+
+
+def _verdict(run: Shown) -> Markup:
+    answers = [compare(run.folder, baseline) for baseline in run.baselines]
+    origins = analysis.origins(run.table) if run.table is not None else {}
+    lead = prose(verdict(run.record, run.f, answers))
+    return join(lead, aside("Limits", warnings(run.record, run.f, origins)))
+
+
+def _explanations(run: Shown) -> Iterator[Part]:
     """The sections that need the beats, and the model."""
-    # Both pull in the whole of training.
+    if run.table is None:
+        return
+    # Both import all of training.
     from ecg_lightning.pipeline.explain import explain_run
     from ecg_lightning.report import beats
 
-    found = explain_run(folder, embedding=embedding)
+    found = explain_run(run.folder, embedding=run.embedding)
     for name, title, drawn in (
         ("mistakes", "Most confident errors", found.mistakes and beats.mistakes(found.mistakes, found)),
         ("saliency", "Saliency", found.saliency and beats.saliency(found.saliency, found)),
@@ -121,67 +115,69 @@ def _explanations(folder: Path, embedding: bool) -> Iterator[Part]:
 # What was run
 
 
-def _about(record: RunRecord, f: Numbers) -> Iterator[tuple[str, Any]]:
-    data, source = DATASETS.get(record.dataset, record.dataset), SOURCES.get(record.source, record.source)
+def _about(run: Shown) -> Markup:
+    record, f = run.record, run.f
     folds = (("train", "training"), ("validation", "validation"), ("test", "test"))
     sizes = Markup(", ").join(Markup("{} {}").format(f.number(f"n.{fold}"), name) for fold, name in folds)
-    yield "beats", Markup("{} from {}: {}").format(data, source, sizes)
-    if record.leads:
-        yield "leads", ", ".join(record.leads)
-    yield "split", record.protocol.sentence()
-    if record.n_left_out:
-        yield "not used", f"{record.n_left_out:,} beats"
     symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in AAMI_SYMBOLS.items())
-    yield "classes", f"{record.class_map} ({symbols})" if record.task == "arrhythmia" else record.class_map
-    yield "context", record.context.phrase()
     parameters = Markup(", {} parameters").format(f.number("n_parameters")) if record.n_parameters else ""
-    yield "model", Markup("{}{}{}").format(record.model, ", a baseline" * record.baseline, parameters)
-    if not record.baseline:
-        transfer = f"pretrained, transfer {record.transfer}"
-        yield "weights", "random initialisation" if record.transfer == "none" else transfer
+    weights = "random initialisation" if record.transfer == "none" else f"pretrained, transfer {record.transfer}"
     settings = (("augmentation", record.augmentation), ("resampling", record.resampling), ("loss", record.loss))
-    yield "training", ", ".join(f"{name} {value}" for name, value in settings if value)
-    if record.epochs:
-        best = f"; best on validation: epoch {record.best_epoch}" if record.best_epoch else ""
-        yield "epochs", f"{record.epochs}{f' ({record.steps:,} steps)' if record.steps else ''}{best}"
-    if record.val.macro_f1 is not None:
-        yield "validation", Markup("macro-F1 {} %").format(f.percent("val.macro_f1"))
-    yield "seed", str(record.seed)
+    steps = f" ({record.steps:,} steps)" if record.steps else ""
+    best = f"; best on validation: epoch {record.best_epoch}" if record.best_epoch else ""
+    return definitions(
+        {
+            "beats": Markup("{}: {}").format(data_of(record), sizes),
+            "leads": ", ".join(record.leads),
+            "split": record.protocol.sentence(),
+            "not used": record.n_left_out and f"{record.n_left_out:,} beats",
+            "classes": f"{record.class_map} ({symbols})" if record.task == "arrhythmia" else record.class_map,
+            "context": record.context.phrase(),
+            "model": Markup("{}{}{}").format(record.model, ", a baseline" * record.baseline, parameters),
+            "weights": "" if record.baseline else weights,
+            "training": ", ".join(f"{name} {value}" for name, value in settings if value),
+            "epochs": record.epochs and f"{record.epochs}{steps}{best}",
+            "validation": record.val.macro_f1 is not None and Markup("macro-F1 {} %").format(f.percent("val.macro_f1")),
+            "seed": str(record.seed),
+        }
+    )
 
 
-def _reproduce(record: RunRecord, folder: Path) -> Markup:
+def _reproduce(run: Shown) -> Markup:
     def code(words: object) -> Markup:
         return Markup("<code>{}</code>").format(words)
 
+    record = run.record
     git = record.git or ""
     dirty = ", with uncommitted changes" if git.endswith("-dirty") else ""
-    pairs = [
-        ("data fingerprint", code(record.fingerprint)),
-        ("settings", record.config_digest and Markup("digest {}").format(code(record.config_digest))),
-        ("code", git and Markup("revision {}{}").format(code(git.removesuffix("-dirty")), dirty)),
-        ("versions", ", ".join(f"{name} {number}" for name, number in record.versions.items())),
-        ("precision", record.precision),
-        ("started", record.started and f"{record.started.replace('T', ' ').partition('.')[0]} UTC"),
-        ("duration", record.wall_s is not None and duration(record.wall_s)),
-        ("checkpoint", record.checkpoint and code(record.checkpoint)),
-        ("folder", code(folder.absolute().name)),
-    ]
     command = shlex.join(["ecg-lightning", "train", *record.overrides])
-    shown = Markup("<pre><code>{}</code></pre>").format(command) if record.kind == "run" else ""
-    return join(shown, definitions(pair for pair in pairs if pair[1]))
+    return join(
+        record.kind == "run" and Markup("<pre><code>{}</code></pre>").format(command),
+        definitions(
+            {
+                "data fingerprint": code(record.fingerprint),
+                "settings": record.config_digest and Markup("digest {}").format(code(record.config_digest)),
+                "code": git and Markup("revision {}{}").format(code(git.removesuffix("-dirty")), dirty),
+                "versions": ", ".join(f"{name} {number}" for name, number in record.versions.items()),
+                "precision": record.precision,
+                "started": record.started and f"{record.started.replace('T', ' ').partition('.')[0]} UTC",
+                "duration": record.wall_s is not None and duration(record.wall_s),
+                "checkpoint": record.checkpoint and code(record.checkpoint),
+                "folder": code(run.folder.absolute().name),
+            }
+        ),
+    )
 
 
 # Metrics
 
 
-def _metrics(record: RunRecord, f: Numbers) -> Markup:
+def _metrics(run: Shown) -> Markup:
+    record, f = run.record, run.f
     published, intervals = published_for_run(record), intervals_note(record)
     level = " with 95 % intervals" * bool(intervals)
-    legend = " ◇ published; its epoch was chosen on the test file, which flatters it." if published else ""
-    of_classes = by_class(
-        f, ("f1", "precision", "recall", "specificity"), published, ("f1",), title=f"By class{level}", swatches=True
-    )
-    counted = ec57(f)
+    diamonds = " ◇ published; its epoch was chosen on the test file, so it is optimistic." if published else ""
+    keys, title = ("f1", "precision", "recall", "specificity"), f"By class{level}"
     averages = [
         Markup("{} {} {}").format(name, metric.name.removeprefix("av. "), f.metric(metric, 1))
         for name in ("V", "S")
@@ -189,22 +185,22 @@ def _metrics(record: RunRecord, f: Numbers) -> Markup:
         if f.value(metric.place) is not None
     ]
     over_records = Markup("Averages over records: {}.").format(Markup(", ").join(averages)) if averages else ""
-    aside_ec57 = note("F or Q predicted as V, and Q predicted as S, are not counted.", over_records) if counted else ""
+    about_ec57 = note("F or Q predicted as V, and Q predicted as S, are not counted.", over_records)
+    counted = ec57(f)
     return join(
         note(f"In percent, on the {record.fold} beats.", intervals),
         columns(
-            figure(_f1_chart(record, f), f"F1 of each class{level}.{legend}"),
-            html(of_classes),
+            figure(_f1_chart(record, f, published or {"per_class": {}}), f"F1 of each class{level}.{diamonds}"),
+            html(by_class(f, keys, published, ("f1",), title=title, swatches=True)),
             html(overall(f), look="inline"),
-            Markup("<div>{}</div>").format(join(counted and html(counted), aside_ec57)) if counted else "",
+            counted and Markup("<div>{}</div>").format(join(html(counted), about_ec57)),
             look="two tables",
         ),
         note(*(one.text for one in published_notes(record, published))),
     )
 
 
-def _f1_chart(record: RunRecord, f: Numbers) -> Markup:
-    published = published_for_run(record) or {"per_class": {}}
+def _f1_chart(record: RunRecord, f: Numbers, published: Mapping[str, Any]) -> Markup:
     metrics = [(name, of_class(name, "f1"), published["per_class"].get(name, {}).get("f1")) for name in record.classes]
     metrics.append(("macro-F1", OVERALL["macro_f1"], published.get("macro_f1")))
     if record.positive:
@@ -220,40 +216,34 @@ def _f1_chart(record: RunRecord, f: Numbers) -> Markup:
     return charts.dots(rows, title="F1 of each class", x="percent")
 
 
-def _share(share: float) -> str:
-    return "0" if share == 0 else "<0.1" if share < 0.0005 else f"{100 * share:.1f}"
-
-
-def _confusion(record: RunRecord, f: Numbers) -> Markup:
-    confusion, classes = record.test["confusion"], record.classes
-    rows = []
-    errors = []
-    for i, of_class_ in enumerate(confusion):
+def _confusion(run: Shown) -> Markup:
+    classes, rows = run.record.classes, []
+    errors: list[tuple[int, int, int, list[Cell | Number | str]]] = []
+    for i, of_class_ in enumerate(run.record.test["confusion"]):
         total = sum(of_class_)
         cells = [Cell(classes[i], swatch=i)]
         for j, count in enumerate(of_class_):
-            share, below = count / total if total else 0.0, f.number(f"test.confusion.{i}.{j}")
-            cells.append(Cell(_share(share), below=below, shade=0.62 * share))
-            errors += [(-count, i, j, share)] if i != j and count else []
+            share, n = count / total if total else 0.0, run.f.number(f"test.confusion.{i}.{j}")
+            shown = "0" if share == 0 else "<0.1" if share < 0.0005 else f"{100 * share:.1f}"
+            cells.append(Cell(shown, below=n, shade=0.62 * share))
+            if i != j and count:
+                errors.append((-count, i, j, [Cell(classes[i], swatch=i), classes[j], n, shown]))
         rows.append(Row(cells))
-    names = [Column(name) for name in classes]
     title = "True class (rows) by predicted class (columns): percent of the row, and beats"
-    matrix = Table(title=title, columns=[Column("true", text=True), *names], rows=rows)
-    frequent = [
-        Row([Cell(classes[i], swatch=i), classes[j], f.number(f"test.confusion.{i}.{j}"), _share(share)])
-        for _, i, j, share in sorted(errors)[:MOST_FREQUENT]
-    ]
+    matrix = Table(title=title, columns=[Column("true", text=True), *map(Column, classes)], rows=rows)
     heads = [Column("true", text=True), Column("predicted", text=True), Column("beats"), Column("% of class")]
+    frequent = [Row(cells) for *_, cells in sorted(errors, key=lambda error: error[:3])[:MOST_FREQUENT]]
     return columns(html(matrix), frequent and html(Table(title="Most frequent errors", columns=heads, rows=frequent)))
 
 
 # Charts
 
 
-def _precision_recall(record: RunRecord, f: Numbers, table: "pd.DataFrame | None") -> Markup:
-    if table is None:
+def _precision_recall(run: Shown) -> Markup:
+    if run.table is None:
         return note(NO_PREDICTIONS)
-    curves = analysis.precision_recall(table, record.classes)
+    record, f = run.record, run.f
+    curves = analysis.precision_recall(run.table, record.classes)
     x, y = (
         charts.Axis(name=name, low=0, high=1, ticks=(0, 0.5, 1), words=lambda v: f"{100 * v:g}")
         for name in ("recall, %", "precision, %")
@@ -264,40 +254,35 @@ def _precision_recall(record: RunRecord, f: Numbers, table: "pd.DataFrame | None
             continue
         lines = [charts.Line(points=curve, look="faded thin") for other, curve in curves.items() if other != name]
         lines.append(charts.Line(points=curves[name], look=f"c{i % 5}"))
-        now = f.value(f"test.per_class.{name}.recall"), f.value(f"test.per_class.{name}.precision")
+        recall, precision = (f.value(f"test.per_class.{name}.{key}") for key in ("recall", "precision"))
         words = "The class is never predicted."
-        if None not in now:
-            lines.append(charts.Line(points=[now], look="ink", joined=False, dots=True))
-            words = f"At the operating point recall is {100 * now[0]:.1f} % and precision {100 * now[1]:.1f} %."
-        size = {"width": 176, "height": 168, "left": 30, "right": 8}
-        title = f"Precision and recall of class {name}"
-        chart = charts.panel(lines, title=title, description=words, x=x, y=y, **size)  # type: ignore[arg-type]
+        if recall is not None and precision is not None:
+            lines.append(charts.Line(points=[(recall, precision)], look="ink", joined=False, dots=True))
+            words = f"At the operating point recall is {100 * recall:.1f} % and precision {100 * precision:.1f} %."
+        chart = charts.panel(
+            lines, title=f"Precision and recall of class {name}", description=words, x=x, y=y, width=176, height=168,
+            left=30, right=8,
+        )  # fmt: skip
         ap, auroc = of_class(name, "average_precision"), of_class(name, "auroc")
         ends = f.interval(ap)
         between = Markup(' <span class="nobreak">({}–{})</span>').format(*ends) if ends else ""
-        drawn.append(
-            Markup('<figure class="keep"><h3>{}</h3>{}<p>average precision {}{}<br>AUROC {}</p></figure>').format(
-                name, chart, f.metric(ap, 1), between, f.metric(auroc, 1)
-            )
-        )
+        card = Markup('<figure class="keep"><h3>{}</h3>{}<p>average precision {}{}<br>AUROC {}</p></figure>')
+        drawn.append(card.format(name, chart, f.metric(ap, 1), between, f.metric(auroc, 1)))
     about = "As the threshold on a class's probability falls. Dot: the operating point, where the class is the most "
     return join(note(f"{about}probable one; grey: the other classes."), columns(*drawn, look="small"))
 
 
-def _calibration(record: RunRecord, f: Numbers) -> Markup:
+def _calibration(run: Shown) -> Markup:
+    record, f = run.record, run.f
     bins = record.test.get("reliability")
     if not bins:
         return note("The record of this run has no calibration.")
     low = math.floor(10 * bins[0]["above"] + 1e-9) / 10
+    points = [(one["confidence"], one["accuracy"]) for one in bins]
     curve = charts.panel(
-        [
-            charts.Line(points=[(low, low), (1, 1)], look="quiet dashed"),
-            charts.Line(points=[(one["confidence"], one["accuracy"]) for one in bins], dots=True),
-        ],
+        [charts.Line(points=[(low, low), (1, 1)], look="quiet dashed"), charts.Line(points=points, dots=True)],
         title="Reliability",
-        description="; ".join(
-            f"confidence {100 * b['confidence']:.0f} %, accuracy {100 * b['accuracy']:.0f} %" for b in bins
-        ),
+        description="; ".join(f"confidence {100 * a:.0f} %, accuracy {100 * b:.0f} %" for a, b in points),
         x=charts.percent_axis("confidence, %", low, 1),
         y=charts.percent_axis("accuracy, %", 0, 1),
     )
@@ -311,21 +296,17 @@ def _calibration(record: RunRecord, f: Numbers) -> Markup:
     counts = charts.bars(rows, title="Beats by confidence", longest=max(one["beats"] for one in bins), left=66)
 
     confidence, accuracy = mean_confidence(record), record.test["accuracy"]
-    how = "calibrated on average"
-    if abs(confidence - accuracy) >= CALIBRATED:
-        how = "overconfident" if confidence > accuracy else "underconfident"
-        how = f"slightly {how}" if abs(confidence - accuracy) < NEARLY else how
+    how, distance = "overconfident" if confidence > accuracy else "underconfident", abs(confidence - accuracy)
+    how = "calibrated on average" if distance < CALIBRATED else f"slightly {how}" if distance < NEARLY else how
     values = []
-    for name in ("ece", "brier"):
-        metric = OVERALL[name]
-        ends, value = f.interval(metric, max(2, metric.digits)), f.metric(metric)
+    for metric in (OVERALL["ece"], OVERALL["brier"]):
+        ends, value = f.interval(metric, metric.digits), f.metric(metric)
         percent = " %" * (metric.scale == 100 and isinstance(value, Number))
         between = Markup(" ({}–{})").format(*ends) if ends else ""
         values.append(Markup("{} is {}{}{}").format(metric.label, value, percent, between))
-    sentence = Markup("The {}. Mean confidence is {} %, accuracy {} %: the model is {}.").format(
-        Markup(", the ").join(values),
-        f"{100 * confidence:.1f}", f.percent("test.accuracy", 1), how,
-    )  # fmt: skip
+    sentence = Markup("The {}. Mean confidence is {:.1f} %, accuracy {} %: the model is {}.").format(
+        Markup(", the ").join(values), 100 * confidence, f.percent("test.accuracy", 1), how
+    )
     about = (
         "Calibration error (ECE): mean distance from the dashed line over beats, in 15 bins (Guo et al. 2017). Brier "
         "score: mean squared distance of the probabilities from the true class."
@@ -335,23 +316,26 @@ def _calibration(record: RunRecord, f: Numbers) -> Markup:
     return columns(figure(curve, caption), text)
 
 
-def _records(record: RunRecord, f: Numbers, table: "pd.DataFrame | None") -> Markup:
-    if table is None:
+def _records(run: Shown) -> Markup:
+    if run.table is None:
         return note(NO_PREDICTIONS)
-    errors = analysis.errors_by_record(table, record.classes)
+    classes = run.record.classes
+    errors = analysis.errors_by_record(run.table, classes)
     if not errors:
         return note("The records of these beats are not known.")
-    worst = [one for one in errors if one.total][:RECORDS_DRAWN]
+    worst = [one for one in errors if one.total][:RECORDS_SHOWN]
     rest, total = errors[len(worst) :], sum(one.total for one in errors)
     if not total:
-        return join(note(f"No errors in {len(errors)} records."), _by_record(f))
+        return join(note(f"No errors in {len(errors)} records."), _by_record(run.f))
     rows = [
         charts.Bar(
-            name=_short(one.record), parts={f"c{i % 5}": one.wrong[name] for i, name in enumerate(record.classes)},
+            # patient001/s0010_re as 001/s0010
+            name=clean(one.record).removeprefix("patient").removesuffix("_re").removesuffix("lre"),
+            parts={f"c{i % 5}": one.wrong[name] for i, name in enumerate(classes)},
             words=f"{one.total:,} of {one.beats:,} ({100 * one.total / one.beats:.1f} %)",
         )
         for one in worst
-    ]  # fmt: skip
+    ]
     half = (len(rows) + 1) // 2 if len(rows) > 12 else len(rows)
     left = min(14 + 6.4 * max(len(row.name) for row in rows), 110)
     drawn = [
@@ -362,15 +346,11 @@ def _records(record: RunRecord, f: Numbers, table: "pd.DataFrame | None") -> Mar
     text = f"Errors in each record by true class, the record with most errors first. {total:,} errors"
     text += f", half of them in {int((2 * upto < total).sum()) + 1} of {len(errors)} records."
     if hidden := sum(one.total for one in rest):
-        text += f" Not drawn: {len(rest)} records with {hidden:,} errors."
+        text += f" Not shown: {len(rest)} records with {hidden:,} errors."
     elif rest:
         text += f" {len(rest)} record{'s have' if len(rest) > 1 else ' has'} none."
-    items = Markup("").join(
-        Markup('<li><span class="swatch c{}" aria-hidden="true"></span>{}</li>').format(i % 5, name)
-        for i, name in enumerate(record.classes)
-    )
-    legend = Markup('<ul class="legend" aria-label="True class">{}</ul>').format(items)
-    return join(note(text), legend, columns(*drawn), _by_record(f))
+    key = legend({name: f"c{i % 5}" for i, name in enumerate(classes)}, "True class")
+    return join(note(text), key, columns(*drawn), _by_record(run.f))
 
 
 def _by_record(f: Numbers) -> Markup:
@@ -392,52 +372,50 @@ def _by_record(f: Numbers) -> Markup:
     return Markup("<details><summary>V and S by record (EC57)</summary>{}</details>").format(table)
 
 
-def _short(record: str) -> str:
-    """``patient001/s0010_re`` as ``001/s0010``."""
-    return clean(record).removeprefix("patient").removesuffix("_re").removesuffix("lre")
-
-
-def _training(record: RunRecord, metrics: Path) -> Markup:
+def _training(run: Shown) -> Markup:
+    record, metrics, none = run.record, run.folder / "metrics.csv", "This run has no learning curves."
     if not metrics.is_file():
-        return note("A model of scikit-learn has no epochs." if record.baseline else "This run has no learning curves.")
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(metrics)
-        curves = {name: analysis.learning_curves(table, name) for name in ("loss", "macro_f1")}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{metrics} is no readable table of metrics: {error}") from error
+        return note("A model of scikit-learn has no epochs." if record.baseline else none)
+    all_curves, best = analysis.learning_curves(metrics), record.best_epoch
     if record.epochs is not None and record.epochs < 2:
         return note("One epoch makes no curve.")
     drawn = []
-    for name, lines in curves.items():
-        if not lines:
-            continue
-        metric, best = OVERALL[name], record.best_epoch
+    for name, curves in all_curves.items():
+        metric = OVERALL[name]
         label = f"{metric.label}, %" if metric.scale == 100 else metric.label
-        shown = [
+        lines = [
             charts.Line(
                 points=[(epoch, metric.scale * value) for epoch, value in points], name=words,
                 look="accent" if words == "validation" else "quiet", dots=len(points) < 12,
             )
-            for words, points in lines.items()
+            for words, points in curves.items()
         ]  # fmt: skip
-        values = [value for line in shown for _, value in line.points]
-        low, high = min(values), max(values)
-        margin, last = 0.05 * (high - low or 1), max(max(epoch for line in shown for epoch, _ in line.points), 2)
+        values = [value for line in lines for _, value in line.points]
+        low, high, last = min(values), max(values), max(2, *(epoch for line in lines for epoch, _ in line.points))
+        margin = 0.05 * (high - low or 1)
         ticks = [tick for tick in charts.nice_ticks(1, last, 6) if tick == round(tick)]
-        words = [f"{line.name}: last {line.points[-1][1]:.3g}" for line in shown]
-        drawn.append(
-            charts.panel(
-                shown, title=f"{label} by epoch", description="; ".join([*words, *[f"best epoch {best}"] * bool(best)]),
-                x=charts.Axis(name="epoch", low=1, high=last, ticks=ticks, words="{:.0f}".format),
-                y=charts.Axis(name=label, low=low - margin, high=high + margin, ticks=charts.nice_ticks(low, high)),
-                right=62, marks=[charts.Mark(at=best, name=f"best epoch: {best}")] if best else [],
-            )
+        words = [f"{line.name}: last {line.points[-1][1]:.3g}" for line in lines] + [f"best epoch {best}"] * bool(best)
+        chart = charts.panel(
+            lines, title=f"{label} by epoch", description="; ".join(words),
+            x=charts.Axis(name="epoch", low=1, high=last, ticks=ticks, words="{:.0f}".format),
+            y=charts.Axis(name=label, low=low - margin, high=high + margin, ticks=charts.nice_ticks(low, high)),
+            right=62, mark=(best, f"best epoch: {best}") if best else None,
         )  # fmt: skip
+        drawn.append(figure(chart))
     if not drawn:
-        return note("This run has no learning curves.")
+        return note(none)
     monitor = record.monitor.removeprefix("val/").replace("macro_f1", "macro-F1")
-    return join(
-        columns(*map(figure, drawn)), note(f"The best epoch is chosen by {monitor} on validation, never on test.")
-    )
+    return join(columns(*drawn), note(f"The best epoch is chosen by {monitor} on validation, never on test."))
+
+
+SECTIONS = (
+    ("verdict", "Verdict", _verdict),
+    ("run", "Run", _about),
+    ("metrics", "Metrics", _metrics),
+    ("confusion", "Confusion", _confusion),
+    ("curves", "Precision and recall", _precision_recall),
+    ("calibration", "Calibration", _calibration),
+    ("records", "Errors by record", _records),
+    ("training", "Training", _training),
+)
+"""Address, heading and content of the sections that every run has."""

@@ -15,12 +15,13 @@ from markupsafe import Markup
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, dig, of_class, of_ec57
 from ecg_lightning.report import charts
-from ecg_lightning.report.cells import MINUS, NONE, Cell, Column, Number, Row, Table, clean, duration, mark_best
+from ecg_lightning.report.analysis import over_seeds, size_ticks
+from ecg_lightning.report.cells import MINUS, NONE, Cell, Column, Row, Table, clean, duration, mark_best
 from ecg_lightning.report.comparison import bootstrap_notes, difference, is_significant
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, figure, join, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.run_page import DATASETS, SOURCES
+from ecg_lightning.report.run_page import DATASETS, data_of
 from ecg_lightning.report.tables import SYNTHETIC_WARNING
 from ecg_lightning.report.verdict import against_baselines, deciding, listed, name_of
 from ecg_lightning.report.write import REPORT
@@ -30,35 +31,23 @@ from ecg_lightning.runs.collect import RunsTable, protocol_of, table_of
 from ecg_lightning.runs.compare import Comparer
 from ecg_lightning.runs.discover import find_runs
 
-LONGEST = 25
-"""Characters of a row's name beside a chart."""
+LONGEST = 25  # characters of a row's name in a chart
+LINKS = "Names are links where a run has a report of its own, written by ecg-lightning report RUN."
 
 Answers = Mapping[str, Mapping[str, Any]]
 """Name of an entry → what comparing with it returned."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Entry:
-    """A row of the tables: a run, the pooled folds of one, or several seeds of either.
-
-    Attributes:
-        row: its runs and metrics.
-        name: what distinguishes it from the others.
-    """
+    """A row of the tables (a run, the pooled folds of one, or several seeds of either) and its name on the page."""
 
     row: Runs
     name: str
 
     @cached_property
     def numbers(self) -> Numbers:
-        """Of a single run those of its record; of several, pooled (with intervals) or averaged."""
-        results = self.row.results
-        if len(results) > 1:
-            return Numbers({"test": self.row.mean}, computed=True, prefix=f"mean of {len(results)} seeds: ")
-        if len(results[0].runs) > 1:
-            test = {**results[0].test, "intervals": results[0].intervals}
-            return Numbers({"test": test}, computed=True, prefix=f"{len(results[0].runs)} folds pooled: ")
-        return Numbers(results[0].runs[0].record.plain(), prefix=f"{results[0].runs[0].folder.name}: ")
+        return Numbers.of_row(self.row)
 
     @property
     def validated(self) -> float:
@@ -66,40 +55,16 @@ class Entry:
         values = [run.record.val.macro_f1 for run in self.row.runs if run.record.val.macro_f1 is not None]
         return fmean(values) if values else -1.0
 
-    def sd(self, metric: Metric) -> Number | None:
-        """The standard deviation of a metric over seeds."""
-        n, value = len(self.row.results), metric.of(self.row.sd)
-        place = f"sd of {n} seeds: {metric.place}"
-        return None if value is None else Number(value, metric.digits, factor=metric.scale, place=place, computed=True)
-
-    def cell(self, metric: Metric) -> Cell:
-        """A metric with its deviation over seeds, or its interval."""
-        return self.numbers.cell(metric, sd=self.sd(metric))
-
-    def spread(self, metric: Metric) -> Markup:
-        """The same in a sentence, in brackets; empty without."""
-        if sd := self.sd(metric):
-            return Markup(" (± {})").format(sd)
-        ends = self.numbers.interval(metric)
-        return Markup(' <span class="nobreak">({}–{})</span>').format(*ends) if ends else Markup("")
-
 
 def runs_report(paths: Sequence[Path], *, output: Path) -> str:
-    """The page.
-
-    Args:
-        paths: folders of runs, of sweeps, or of such folders; or records under other names.
-        output: where the page will be, to which its links are relative.
-
-    Returns:
-        HTML, in one piece.
+    """The page as HTML, of folders of runs, of sweeps, or of such folders; its links are relative to `output`.
 
     Raises:
         DataError: no run is there, or a file cannot be read.
     """
     runs, remarks = find_runs(paths)
-    by_key = groups(runs, lambda run: json.dumps(_key(run)))
-    parts = [_part(number, table_of(alike, remarks)) for number, alike in enumerate(by_key, start=1)]
+    comparable = groups(runs, _key)
+    parts = [_part(number, table_of(alike, remarks)) for number, alike in enumerate(comparable, start=1)]
     subtitle = f"{len(runs)} runs."
     if len(parts) > 1:
         subtitle += f" {len(parts)} sections, each of its own data and split: their metrics cannot be compared."
@@ -116,14 +81,11 @@ def runs_report(paths: Sequence[Path], *, output: Path) -> str:
     )
 
 
-LINKS = "Names are links where a run has a report of its own, written by ecg-lightning report RUN."
-
-
-def _key(run: Run) -> list[Any]:
+def _key(run: Run) -> str:
     """Equal for runs whose metrics compare. Not the fingerprint: the context changes that."""
     record = run.record
     about = [record.task, record.dataset, record.source, record.synthetic, record.classes, record.fold]
-    return [*about, protocol_of(record)]
+    return json.dumps([*about, protocol_of(record)])
 
 
 def _title(runs: Sequence[Run]) -> str:
@@ -142,9 +104,8 @@ def _part(number: int, table: RunsTable) -> Part:
     entries = _entries(table)
     networks = [entry for entry in entries if not entry.row.is_baseline]
     first = max(networks or entries, key=lambda entry: entry.validated)
-    metrics = [OVERALL["macro_f1"], OVERALL["accuracy"], *(of_class(name, "f1") for name in record.classes)]
-    if record.positive:
-        metrics = [*metrics[:2], of_class(record.positive, "f1"), OVERALL["macro_auroc"]]
+    f1 = [of_class(name, "f1") for name in ([record.positive] if record.positive else record.classes)]
+    metrics = [OVERALL["macro_f1"], OVERALL["accuracy"], *f1, *[OVERALL["macro_auroc"]] * bool(record.positive)]
     comparer = Comparer(metrics=[metric.key for metric in metrics])
     answers, remarks = _compared(comparer, first, [entry for entry in entries if entry is not first])
     better, worse = _baselines(comparer, first, entries, answers)
@@ -162,31 +123,31 @@ def _part(number: int, table: RunsTable) -> Part:
         aside("No improvement over the baseline", worse),
         note(text),
         figure(_chart(entries), f"Macro-F1 with {spread}{grey}."),
-        *(html(grid) for grid in _grids(entries, record.classes)),
-        _differences(first, answers, metrics) if answers else "",
+        *map(html, _grids(entries, record.classes)),
+        answers and _differences(first, answers, metrics),
         *map(note, remarks),
     )
-    data, source = DATASETS.get(record.dataset, record.dataset), SOURCES.get(record.source, record.source)
-    mark = " (SYNTHETIC)" if record.synthetic else ""
-    tested = "" if table.tested == "test" else f", scored on {table.tested}"
-    return Part(f"table-{number}", clean(f"{data} from {source}{mark}, split {record.protocol.name}{tested}"), content)
+    title = f"{data_of(record)}{' (SYNTHETIC)' * record.synthetic}, split {record.protocol.name}"
+    title += "" if table.tested == "test" else f", scored on {table.tested}"
+    return Part(f"table-{number}", clean(title), content)
 
 
 def _entries(table: RunsTable) -> list[Entry]:
     """The rows of a table, named by what they differ in."""
-    pairs = [(block, row) for block in table.blocks for row in block.rows]
-    names = []
-    for block, row in pairs:
-        context = row.runs[0].record.context
-        parts = [block.network, *(name for name in ("rhythm", "morphology") if getattr(context, name))]
-        parts += [f"from {MINUS}{1000 * context.before:.0f} ms"] * bool(context.before)
-        parts += [name for name in (block.resampling, block.transfer) if name != "none"]
-        # The context is named already.
-        parts += [part for part in row.settings.split(", ") if part and not part.startswith("context")]
-        names.append(" + ".join(parts))
+    named = []
+    for block in table.blocks:
+        for row in block.rows:
+            context = row.runs[0].record.context
+            parts = [block.network, *(name for name in ("rhythm", "morphology") if getattr(context, name))]
+            parts += [f"from {MINUS}{1000 * context.before:.0f} ms"] * bool(context.before)
+            parts += [name for name in (block.resampling, block.transfer) if name != "none"]
+            # The context is in the name already.
+            parts += [part for part in row.settings.split(", ") if part and not part.startswith("context")]
+            named.append((row, " + ".join(parts)))
+    names = [name for _, name in named]
     return [
-        Entry(row=row, name=clean(name if names.count(name) == 1 else f"{name} ({row.runs[0].folder.name})"))
-        for (_, row), name in zip(pairs, names, strict=True)
+        Entry(row, clean(name if names.count(name) == 1 else f"{name} ({row.runs[0].folder.name})"))
+        for row, name in named
     ]
 
 
@@ -194,21 +155,25 @@ def _verdict(first: Entry, entries: Sequence[Entry], answers: Answers) -> Iterat
     metric = deciding(first.numbers)
     lead = Markup("{}Best on validation is {}: {} <strong>{} %</strong>{} on the test beats.")
     only = "There are only baselines. " if first.row.is_baseline else ""
-    yield lead.format(only, first.name, name_of(metric), first.numbers.metric(metric, 1), first.spread(metric))
-    better: list[str] = []
-    worse: list[str] = []
-    open_: list[str] = []
+    spread = Markup("")
+    if sd := first.numbers.sd(metric):
+        spread = Markup(" (± {})").format(sd)
+    elif ends := first.numbers.interval(metric):
+        spread = Markup(' <span class="nobreak">({}–{})</span>').format(*ends)
+    yield lead.format(only, first.name, name_of(metric), first.numbers.metric(metric, 1), spread)
+    names: dict[str, list[str]] = {
+        "It is significantly better than {}.": [],
+        "On these test beats {} {are} significantly better.": [],
+        "Its difference from {} is not significant.": [],
+    }
+    better, worse, unclear = names.values()
     for entry in entries:
         one = dig(answers.get(entry.name, {}), ("differences", *metric.key))
         if one is not None and not entry.row.is_baseline:
-            (open_ if not is_significant(one) else better if one["difference"] > 0 else worse).append(entry.name)
-    if better:
-        yield Markup("It is significantly better than {}.").format(listed(better))
-    if worse:
-        are = "is" if len(worse) == 1 else "are"
-        yield Markup("On these test beats {} {} significantly better.").format(listed(worse), are)
-    if open_:
-        yield Markup("Its difference from {} is not significant.").format(listed(open_))
+            (unclear if not is_significant(one) else better if one["difference"] > 0 else worse).append(entry.name)
+    for sentence, of in names.items():
+        if of:
+            yield Markup(sentence).format(listed(of), are="is" if len(of) == 1 else "are")
 
 
 def _baselines(
@@ -232,7 +197,7 @@ def _baselines(
         # By the name that it has on this page.
         named = {**answer, "second": {**answer["second"], "model": strongest.name}}
         one = dig(answer["differences"], metric.key)
-        is_better = one is not None and bool(one["interval"]) and one["interval"][0] > 0
+        is_better = one is not None and is_significant(one) and one["difference"] > 0
         (better if is_better else worse).extend(against_baselines(entry.name, [named], metric))
     lead = [Markup("The strongest baseline is {}.").format(strongest.name)] if better else []
     return [*lead, *better], worse
@@ -262,42 +227,39 @@ def _compared(comparer: Comparer, first: Entry, others: Iterable[Entry]) -> tupl
 def _same_split(one: Runs, other: Runs) -> tuple[Result, Result] | None:
     """A result of each with the same seed of the split, and of training if there is one, on the same folds."""
     pairs = [
-        (a, b, a.runs[0].record.seed == b.runs[0].record.seed)
+        (a, b)
         for a, of_a in zip(one.results, one.split_seeds, strict=True)
         for b, of_b in zip(other.results, other.split_seeds, strict=True)
         if of_a == of_b and a.folds == b.folds
     ]
-    pairs.sort(key=lambda pair: not pair[2])
-    return pairs[0][:2] if pairs else None
+    return min(pairs, key=lambda pair: pair[0].runs[0].record.seed != pair[1].runs[0].record.seed, default=None)
 
 
 # Tables
 
 
 def _grids(entries: Sequence[Entry], classes: Sequence[str]) -> Iterator[Table]:
-    names = ["macro_f1", "f1_of_macro_precision_recall", "accuracy", "balanced_accuracy", "kappa", "j_kappa"]
+    names = ("macro_f1", "f1_of_macro_precision_recall", "accuracy", "balanced_accuracy", "kappa", "j_kappa")
     grids = {"Overall, in percent": [OVERALL[name] for name in names]}
-    keys: tuple[str, ...]
     if len(classes) == 2:
         keys = ("f1", "precision", "recall", "specificity", "auroc", "average_precision")
         grids[f"{classes[1]}, in percent"] = [of_class(classes[1], key) for key in keys]
     else:
         grids["F1 by class, in percent"] = [of_class(name, "f1") for name in classes]
-        keys = ("sensitivity", "positive_predictivity", "f1")
-        counted = [of_ec57(name, key) for name in ("V", "S") for key in keys] + [of_ec57("S", "f1", without=True)]
+        counted = [of_ec57(name, key) for name in ("V", "S") for key in ("sensitivity", "positive_predictivity", "f1")]
+        counted.append(of_ec57("S", "f1", without=True))
         grids["V and S as counted by ANSI/AAMI EC57, gross, in percent"] = counted
     for title, metrics in grids.items():
         there = [one for one in metrics if any(entry.numbers.value(one.place) is not None for entry in entries)]
         if there:
             heads = [Column("run", text=True, wrap=True)]
-            heads += [Column(metric.label, short=_short(metric), best=True) for metric in there]
-            rows = [Row([_named(entry), *map(entry.cell, there)]) for entry in entries]
+            # Below the title N of "F1 by class", V Se of EC57.
+            shorts = (
+                f"{one.group} {one.name}".removeprefix("EC57 ") if "EC57" in one.group else one.name for one in there
+            )
+            heads += [Column(one.label, short=short, best=True) for one, short in zip(there, shorts, strict=True)]
+            rows = [Row([_named(entry), *map(entry.numbers.cell, there)]) for entry in entries]
             yield Table(title=title, columns=heads, rows=mark_best(heads, rows))
-
-
-def _short(metric: Metric) -> str:
-    """Its name below the title of a table: ``N`` of ``F1 by class``, ``V Se`` of EC57."""
-    return " ".join([*[metric.group.removeprefix("EC57 ")] * metric.group.startswith("EC57"), metric.name])
 
 
 def _named(entry: Entry) -> Cell:
@@ -312,39 +274,28 @@ def _differences(first: Entry, answers: Answers, metrics: Sequence[Metric]) -> M
     rows = []
     for name, answer in answers.items():
         found = [(metric, dig(answer["differences"], metric.key)) for metric in metrics]
-        cells = (Cell() if one is None else difference(metric, one, 1) for metric, one in found)
-        rows.append(Row([name, *cells]))
+        rows.append(Row([name, *(Cell() if one is None else difference(metric, one, 1) for metric, one in found)]))
     heads = [Column("minus", text=True, wrap=True), *(Column(name_of(metric)) for metric in metrics)]
-    title = f"{first.name} minus …"
     text = [f"Points of percent, {first.name} minus the other, on the same test beats."]
     text += bootstrap_notes(next(iter(answers.values())))[:-1]
     text += ["Of several seeds, one that both have."] * (len(first.row.results) > 1)
-    return join(html(Table(title=title, columns=heads, rows=rows)), note(*text))
+    return join(html(Table(title=f"{first.name} minus …", columns=heads, rows=rows)), note(*text))
 
 
 def _runs(runs: Sequence[Run], output: Path) -> Table:
-    names: tuple[str, ...] = (
-        "run",
-        "seed",
-        "trained on",
-        "tested on",
-        "epochs",
-        "macro-F1 on validation",
-        "macro-F1 on test",
-        "time",
-    )
-    heads = [Column(name, text=name == "run", wrap=name == "run") for name in names]
+    heads = [Column("run", text=True, wrap=True)]
+    heads += map(Column, ("seed", "trained on", "tested on", "epochs", "macro-F1 on validation"))
+    heads += map(Column, ("macro-F1 on test", "time"))
     rows = []
     for run in runs:
         record, f = run.record, Numbers(run.record.plain(), prefix=f"{run.folder.name}: ")
-        own = run.folder / REPORT
-        link = own.is_file() and own.resolve() != output.resolve()
-        about = " ".join(record.overrides) or record.model
-        address = quote(Path(relpath(own, output.parent)).as_posix()) if link else ""
-        name, time = Cell(run.folder.name, below=about, link=address), record.wall_s
+        own, about = run.folder / REPORT, " ".join(record.overrides) or record.model
+        is_linked = own.is_file() and own.resolve() != output.resolve()
+        link = quote(Path(relpath(own, output.parent)).as_posix()) if is_linked else ""
         sizes = f.number("n.train"), f.number(f"n.{record.fold}"), f.number("epochs")
         scores = f.percent("val.macro_f1"), f.percent("test.macro_f1")
-        rows.append(Row([name, str(record.seed), *sizes, *scores, NONE if time is None else duration(time)]))
+        time = NONE if record.wall_s is None else duration(record.wall_s)
+        rows.append(Row([Cell(run.folder.name, below=about, link=link), str(record.seed), *sizes, *scores, time]))
     return Table(columns=heads, rows=rows)
 
 
@@ -354,30 +305,26 @@ def _runs(runs: Sequence[Run], output: Path) -> Table:
 def _chart(entries: Sequence[Entry]) -> Markup:
     metric, rows = OVERALL["macro_f1"], []
     for entry in entries:
-        value, sd, ends = entry.numbers.value(metric.place), entry.sd(metric), entry.numbers.interval(metric)
-        interval = [end.value for end in ends] if ends else None
+        f = entry.numbers
+        value, sd, ends = f.value(metric.place), f.sd(metric), f.interval(metric)
+        interval = [value - sd.value, value + sd.value] if sd else [end.value for end in ends or ()]
         name = entry.name if len(entry.name) <= LONGEST else f"{entry.name[: LONGEST - 1]}…"
-        rows.append(
-            charts.Dot(
-                name=name, value=value, interval=[value - sd.value, value + sd.value] if sd else interval,
-                look="quiet" if entry.row.is_baseline else "accent",
-            )
-        )  # fmt: skip
+        look = "quiet" if entry.row.is_baseline else "accent"
+        rows.append(charts.Dot(name=name, value=value, interval=interval or None, look=look))
     left = 16 + 6.3 * max(len(row.name) for row in rows)
     return charts.dots(rows, title="Macro-F1 of the runs", x="macro-F1, %", left=left, row_height=22)
 
 
 def _low_data(runs: Sequence[Run]) -> Iterator[Markup]:
     """Macro-F1 by the size of the training set, a chart for each task."""
-    curves = low_data(runs)
     protocols = {run.folder.name: run.record.protocol for run in runs}
-    for task in dict.fromkeys(curve["task"] for curve in curves):
-        shown = [curve for curve in curves if curve["task"] == task]
-        of_points = [protocols[point["jobs"][0]] for curve in shown for point in curve["points"]]
+    by_task = groups(low_data(runs), lambda curve: str(curve["task"]))
+    for curves in by_task:
+        of_points = [protocols[point["jobs"][0]] for curve in curves for point in curve["points"]]
         units = {protocol.train_unit for protocol in of_points if protocol.train_size is not None}
         unit = "patients" if units == {"patients"} else "beats"
         lines = []
-        for i, curve in enumerate(shown):
+        for i, curve in enumerate(curves):
             points, bars = [], []
             for point in curve["points"]:
                 mean, sd = point["mean"]["macro_f1"], point["sd"]["macro_f1"]
@@ -393,25 +340,17 @@ def _low_data(runs: Sequence[Run]) -> Iterator[Markup]:
         sizes = sorted({size for line in lines for size, _ in line.points})
         if not values:
             continue
-        ticks: list[float] = []
-        for size in sizes:
-            if not ticks or size > 1.5 * ticks[-1]:
-                ticks.append(size)
-        low, high = max(0.0, min(values) - 0.08), min(1.0, max(values) + 0.05)
+        texts = (", ".join(f"{size:,.0f} {unit} {100 * value:.1f} %" for size, value in line.points) for line in lines)
         chart = charts.panel(
             lines,
             title=f"Macro-F1 by number of training {unit}",
-            description="; ".join(
-                f"{line.name}: " + ", ".join(f"{size:,.0f} {unit} {100 * value:.1f} %" for size, value in line.points)
-                for line in lines
-            ),
+            description="; ".join(f"{line.name}: {text}" for line, text in zip(lines, texts, strict=True)),
             x=charts.Axis(
-                name=f"training {unit}", low=sizes[0], high=sizes[-1], ticks=ticks, words="{:,.0f}".format, log=True
+                name=f"training {unit}", low=sizes[0], high=sizes[-1], ticks=size_ticks(sizes, 1.5),
+                words="{:,.0f}".format, log=True,
             ),
-            y=charts.percent_axis("macro-F1, %", low, high),
+            y=charts.percent_axis("macro-F1, %", max(0.0, min(values) - 0.08), min(1.0, max(values) + 0.05)),
             height=250,
             right=90,
-        )
-        seeds = sorted({len(point["seeds"]) for curve in shown for point in curve["points"]})
-        many = f"mean of {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds, bars: standard deviation"
-        yield figure(chart, f"{task}: {'one seed' if seeds == [1] else many}.")
+        )  # fmt: skip
+        yield figure(chart, f"{curves[0]['task']}: {over_seeds(curves)}.")

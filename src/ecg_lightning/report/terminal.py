@@ -24,15 +24,14 @@ def show(*sections: Section) -> None:
 
 
 def announce(experiment: "Experiment") -> None:
-    """Print what is about to be trained on what, and what a transfer loads."""
+    """Print what is trained on what, and what a transfer loads."""
     datamodule, estimator = experiment.datamodule, experiment.estimator
     beats, folds = datamodule.beats, datamodule.folds
-    sizes = "  ".join(f"{name} {size:,}" for name, size in folds.sizes().items())
-    counts = "  ".join(f"{name} {count:,}" for name, count in beats.counts().items())
+    sizes, counts = ("  ".join(f"{name} {n:,}" for name, n in of.items()) for of in (folds.sizes(), beats.counts()))
     kind = "baseline" if estimator.baseline else f"{estimator.n_parameters:,} parameters"
-    data = experiment.cfg.dataset.name, experiment.cfg.source.name
+    data = f"{experiment.cfg.dataset.name} from {experiment.cfg.source.name}"
     print(f"model    {estimator.name}, {kind}")
-    print(f"beats    {' from '.join(data)}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
+    print(f"beats    {data}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
     print(f"split    {folds.protocol.sentence()}: {sizes}", flush=True)
     classifier = getattr(estimator, "classifier", None)
     if classifier is not None and (origin := classifier.hparams["about"]["origin"]):
@@ -40,23 +39,21 @@ def announce(experiment: "Experiment") -> None:
 
 
 def transfer_section(model: "BeatModel", transfer: "Transfer", origin: Mapping[str, Any]) -> Section:
-    """What was loaded, what is new and what is trained: a row for each part of the network."""
+    """What is loaded, what is new and what is trained: a row for each part of the network."""
     columns = [Column("part", text=True), Column("start", text=True), Column("trained", text=True), Column("weights")]
     rows = []
     frozen, learning = transfer.is_frozen(0), 0
+    later = f"after epoch {transfer.frozen_epochs}" if transfer.mode == "finetune" else "frozen"
+    slower = "yes" if transfer.backbone_lr == 1 else f"rate × {transfer.backbone_lr:g}"
     for part, module in sorted(model.named_children(), key=lambda child: model.is_head(child[0])):
-        n = sum(parameter.numel() for parameter in module.parameters())
-        if not n:
-            continue
-        loaded = any(transfer.loads(model, f"{part}.{name}") for name, _ in module.named_parameters())
-        learns = model.is_head(part) or not frozen
-        later = f"after epoch {transfer.frozen_epochs}" if transfer.mode == "finetune" and frozen else "frozen"
-        rate = f"rate × {transfer.backbone_lr:g}" if not model.is_head(part) and transfer.backbone_lr != 1 else "yes"
-        learning += n if learns else 0
-        rows.append(Row([part, "loaded" if loaded else "new", rate if learns else later, f"{n:,}"]))
+        if n := sum(parameter.numel() for parameter in module.parameters()):
+            loaded = any(transfer.loads(model, f"{part}.{name}") for name, _ in module.named_parameters())
+            trained = "yes" if model.is_head(part) else later if frozen else slower
+            learning += n if trained != later else 0
+            rows.append(Row([part, "loaded" if loaded else "new", trained, f"{n:,}"]))
     rows.append(Row(["all", "", f"{learning:,} weights", f"{model.n_parameters:,}"], mark="total"))
-    trained = f", trained on {origin['task']}" if "task" in origin else ""
-    title = f"Transfer ({transfer.mode}) from {origin['file']}{trained}"
+    trained_on = f", trained on {origin['task']}" if "task" in origin else ""
+    title = f"Transfer ({transfer.mode}) from {origin['file']}{trained_on}"
     return Section(title=title, tables=[Table(columns=columns, rows=rows)])
 
 
@@ -64,21 +61,18 @@ def print_run(record: RunRecord, folder: Path | None = None) -> None:
     """Print the table of a finished run or evaluation, and where its files are."""
     show(run_section(record))
     if folder is not None:
-        Console().print(f"Results in {folder}", soft_wrap=True, markup=False, highlight=False)
+        _print_folder(folder)
 
 
 def print_sweep(
     runs: Mapping[str, RunRecord], failures: Mapping[str, str], pooled: Mapping[str, Any], folder: Path
 ) -> None:
-    """Print the tables of a finished sweep.
-
-    Args:
-        runs: name of the job → its record.
-        failures: name of the job → its error.
-        pooled: what `ecg_lightning.runs.aggregate.pool` returned.
-        folder: where the sweep is.
-    """
+    """Print the tables of a finished sweep (see `sweep_sections` and `pooled_sections`), and where its files are."""
     show(*sweep_sections(runs, failures), *pooled_sections(pooled))
     if pooled["low_data"]:
         print("Draw the curve:", shlex.join(["ecg-lightning", "plot", str(folder), "--what", "low-data"]))
+    _print_folder(folder)
+
+
+def _print_folder(folder: Path) -> None:
     Console().print(f"Results in {folder}", soft_wrap=True, markup=False, highlight=False)

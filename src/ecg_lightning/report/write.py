@@ -16,20 +16,16 @@ def write_report(
     baselines: Sequence[Path | str] = (),
     embedding: bool = True,
 ) -> Path:
-    """Write the report of a run, or that of several.
+    """Write the report of a run, or of several runs, and return its path.
 
     Args:
-        paths: folders of runs, of sweeps, or of such folders; or files with the content of a ``scores.json``.
-        output: the page; by default ``report.html`` in the folder that was given, and in the current folder where it
-            was several.
-        baselines: runs on the same test beats that a single run has to beat; several find theirs among them.
-        embedding: of a single run, whether to lay out its test beats, which takes longer than all the rest.
-
-    Returns:
-        Where it is.
+        paths: folders of runs, of sweeps, or of such folders; or run records under any name.
+        output: the page; by default ``report.html`` in the only folder that is given, else in the current one.
+        baselines: runs on the same test beats that a single run is compared with; several find theirs among them.
+        embedding: of a single run, whether to compute the embedding of its test beats, which takes longest.
 
     Raises:
-        DataError: no run is there, a file cannot be read, or the page cannot be written.
+        DataError: there is no run, a file cannot be read, or the page cannot be written.
         ConfigError: baselines with several runs.
     """
     from ecg_lightning.report.run_page import run_report
@@ -39,11 +35,10 @@ def write_report(
     if output is None:
         only = folders[0] if len(folders) == 1 else Path()
         output = only.with_suffix(".html") if only.is_file() else only / REPORT
-    is_run = len(folders) == 1 and (folders[0].is_file() or (folders[0] / "scores.json").is_file())
-    if baselines and not is_run:
-        raise ConfigError("baselines are for the report of one run; among several, give them as runs like the others")
-    if is_run:
+    if len(folders) == 1 and (folders[0].is_file() or (folders[0] / "scores.json").is_file()):
         page = run_report(folders[0], baselines=baselines, embedding=embedding)
+    elif baselines:
+        raise ConfigError("baselines are for the report of one run; among several, give them as runs like the others")
     else:
         page = runs_report(folders, output=output)
     with atomic_write(output) as partial:
