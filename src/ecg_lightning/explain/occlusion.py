@@ -69,10 +69,10 @@ def _changes_of(predict: Predict) -> Attribute:
     def attribute(beats: Beats, row: int) -> Attribution:
         variants, windows = occluded(beats, row)
         whole, flat, *others = predict(variants)[:, beats.known_labels[row]].astype(np.float64).tolist()
-        signals = variants.signals[:2, :, : beats.lengths[row]].astype(np.float64)
-        changes = np.zeros_like(signals[0])
+        signals = beats.signals[row, :, : beats.lengths[row]].astype(np.float64)
+        changes, distance = np.zeros_like(signals), signals - np.median(signals, axis=1, keepdims=True)
         for probability, (lead, window) in zip(others, windows, strict=True):
             changes[lead, window] = (whole - probability) / (window.stop - window.start)
-        return Attribution(changes, np.zeros(0), signals[0] - signals[1], whole, flat)
+        return Attribution(changes, np.zeros(0), distance, whole, flat)
 
     return attribute
