@@ -20,11 +20,9 @@ NEIGHBOURS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """The `k` nearest neighbours of the beats in the space of the features, compared with random ones (``_chance``).
+    """How many of a beat's `k` nearest neighbours are of its class, and of these of its patient; random ones: ``_chance``.
 
-    Attributes:
-        same_class: share of neighbours that are of the beat's class.
-        same_patient: of these, the share that are of the beat's patient; None where patients are not known.
+    Patients are None where they are not known.
     """
 
     k: int
@@ -36,14 +34,10 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """Test beats in two dimensions.
+    """A sample of `n_beats` test beats in two dimensions, with the true class and the patient of each.
 
     Attributes:
-        x: ``[n]``, without a unit.
-        y: ``[n]``, likewise.
-        classes: true class of each.
-        patients: patient of each; None where they are not known.
-        n_beats: number of test beats that these are a sample of.
+        patients: None where they are not known.
         method: how they were placed, in a phrase.
         neighbours: in the space of the features, not in the picture; None of too few beats.
         verdict: what the neighbours show, in a sentence.

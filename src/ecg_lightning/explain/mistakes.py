@@ -16,15 +16,12 @@ MOST_OF_RECORD = 2  # mistakes of one record, as long as other records have some
 
 @dataclass(frozen=True, kw_only=True)
 class ShownBeat:
-    """A beat of the test with its prediction; None is unknown.
+    """A beat of the test with its true and its predicted class; None is unknown.
 
     Attributes:
         row: position among the test beats.
-        sample: R peak in the record, at the record's own sampling rate.
-        seconds: the same, in seconds from the start of the record.
+        sample: R peak in the record, at the record's own sampling rate; `seconds` is the same in time.
         signals: the samples of each lead, without padding.
-        true: its class.
-        predicted: the predicted class.
         probabilities: class → probability.
     """
 
@@ -43,10 +40,8 @@ class ShownBeat:
 class Mistake:
     """A beat with a wrong prediction.
 
-    Attributes:
-        beat: the beat.
-        mistaken_for: by lead, the mean of the correctly predicted test beats of the same record that are of the
-            predicted class; None if there are none.
+    `mistaken_for` is, by lead, the mean of the correctly predicted test beats of the same record that are of the
+    predicted class; None if there are none.
     """
 
     beat: ShownBeat
@@ -55,11 +50,9 @@ class Mistake:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
-    """The most confident mistakes of a test.
+    """The `n` mistakes of a test.
 
     Attributes:
-        n: number of mistakes.
-        n_beats: number of test beats.
         pairs: true class, predicted class and number of such mistakes; the most frequent first.
         shown: a selection, by pair in that order, the most confident first.
     """
@@ -79,11 +72,8 @@ def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MIST
 
     Args:
         beats: the test beats.
-        probabilities: ``[n, classes]``, in the order of the beats.
+        probabilities: ``[n, classes]``; raises `DataError` if they are not of these beats.
         n: number of mistakes to select.
-
-    Raises:
-        DataError: the probabilities are not of these beats.
     """
     check(beats, probabilities)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -143,11 +133,7 @@ def shown_beat(beats: Beats, probabilities: Probabilities, row: int) -> ShownBea
 
 
 def check(beats: Beats, probabilities: Probabilities) -> None:
-    """Refuse probabilities that are not of these beats.
-
-    Raises:
-        DataError: their shape differs.
-    """
+    """Raise `DataError` if probabilities are not of these beats."""
     expected = (len(beats), len(beats.classes))
     if probabilities.shape != expected:
         raise DataError(

@@ -36,11 +36,8 @@ def occlude_beats(
         predict: class probabilities of beats.
         randomised: the same of models that have learnt nothing about the shape of a beat.
         beats: the test beats.
-        probabilities: ``[n, classes]``, in the order of the beats.
+        probabilities: ``[n, classes]``; raises `DataError` if they are not of these beats.
         n: beats of each class.
-
-    Raises:
-        DataError: the probabilities are not of these beats.
     """
     others = [_changes_of(model) for model in randomised]
     return saliency(_changes_of(predict), others, beats, probabilities, n=n, method="occlusion", unit="probability")

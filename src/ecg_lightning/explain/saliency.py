@@ -34,13 +34,7 @@ HARDLY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class ContextShare:
-    """The share of one context value in the output.
-
-    Attributes:
-        name: name of the value.
-        value: how large it is; 0 is usual.
-        attribution: its share.
-    """
+    """The attribution of one context value, of which 0 is usual."""
 
     name: str
     value: float
@@ -52,15 +46,12 @@ class BeatSaliency:
     """Which parts of a beat the output of its class depends on.
 
     Attributes:
-        beat: the beat.
         attributions: of each sample, by lead; with those of `context` they sum up to `logit` - `baseline`.
         randomised: the attributions of one randomised model; empty without one.
-        context: shares of the context, where the network uses it.
-        logit: output of the beat's class, in `Saliency.unit`.
-        baseline: the same of the flat beat that it is compared with.
+        logit: output of the beat's class, in `Saliency.unit`; `baseline` is that of the flat beat it is compared with.
         error: of the sum.
-        rank_correlation: Spearman's, between the absolute attributions of the model and of `N_RANDOM` randomised ones,
-            their mean; None if one of them is constant.
+        rank_correlation: Spearman's, between the absolute attributions of the model and of randomised ones, mean of
+            `N_RANDOM`; None if one of them is constant.
         partial_correlation: the same given the distance of the beat from its baseline, a factor of both.
     """
 
@@ -77,12 +68,7 @@ class BeatSaliency:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassSaliency:
-    """Saliency of typical beats of a class, with the mean of their correlations.
-
-    Attributes:
-        name: the class.
-        n_correct: number of correctly predicted test beats; the typical ones are among them.
-    """
+    """Saliency of typical beats of the `n_correct` correctly predicted ones of a class; means of their correlations."""
 
     name: str
     n_correct: int
@@ -98,7 +84,6 @@ class Saliency:
     Attributes:
         error: the largest error of a sum of attributions, as a share of the difference that is attributed.
         verdict: the comparison with randomised models in a sentence.
-        method: how it was computed.
         unit: of outputs and attributions.
     """
 
@@ -112,10 +97,7 @@ class Saliency:
 
 
 class Attribution(NamedTuple):
-    """Shares of an output in the samples ``[leads, t]`` of a beat and in its context ``[k]``, compared with a baseline.
-
-    `distance` is how far each sample is from the baseline.
-    """
+    """Attributions of the samples ``[leads, t]`` and the context ``[k]``, and the samples' distance from the baseline."""
 
     samples: Floats
     context: Floats
@@ -146,12 +128,9 @@ def explain_beats(
         model: the network; it is not changed.
         task: its task.
         beats: the test beats.
-        probabilities: ``[n, classes]``, in the order of the beats.
+        probabilities: ``[n, classes]``; raises `DataError` if they are not of these beats.
         n: beats of each class.
         seed: of the random initialisations.
-
-    Raises:
-        DataError: the probabilities are not of these beats.
     """
     trained = _gradients_of(model, task, STEPS)
     randomised = [_gradients_of(with_random_weights(model, seed + i), task, RANDOM_STEPS) for i in range(N_RANDOM)]

@@ -46,14 +46,7 @@ class ReferenceModel:
 
 
 def fit_reference(name: str, settings: Mapping[str, Any], x: Array, labels: Array, *, seed: int) -> dict[str, Array]:
-    """Fit a baseline.
-
-    Args:
-        name: one of `REFERENCE_MODELS`.
-        settings: those that differ from its defaults.
-        x: ``[n, d] float32``, its inputs.
-        labels: ``[n]``.
-        seed: of what is random in it.
+    """Fit a baseline on inputs ``[n, d] float32`` and labels ``[n]``.
 
     Raises:
         ConfigError: scikit-learn refuses the settings, or all beats are of one class.
@@ -205,14 +198,9 @@ REFERENCE_MODELS: Mapping[str, ReferenceModel] = {
     ),
     # Boosted trees (Ke et al., LightGBM, NeurIPS 2017); max_iter for each class, validation chooses nothing.
     "gradient_boosting": ReferenceModel(
-        defaults={
-            "max_iter": 300,
-            "learning_rate": 0.1,
-            "max_leaf_nodes": 31,
-            "max_features": 0.2,
-            "l2_regularization": 1.0,
-        },
+        defaults={"max_iter": 300, "learning_rate": 0.1, "max_leaf_nodes": 31, "max_features": 0.2,
+                  "l2_regularization": 1.0},
         **_TREES,
     ),
-}
+}  # fmt: skip
 """``model=name`` → the baseline, with settings named as in scikit-learn."""

@@ -63,11 +63,7 @@ def settings_of(name: str) -> list[str]:
 
 
 def check_settings(name: str, settings: Iterable[str]) -> None:
-    """Refuse settings that a model does not have.
-
-    Raises:
-        ConfigError: it lists those that the model has.
-    """
+    """Raise `ConfigError` for settings that a model does not have."""
     own = settings_of(name)
     if unknown := sorted(set(settings) - set(own)):
         raise ConfigError(f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(own) or 'none'}")

@@ -81,11 +81,7 @@ class InputSpec:
         return {**vars(self), "leads": list(self.leads), "context": list(self.context), "cut": dict(self.cut)}
 
     def check(self, beats: Beats, *, whose: str) -> None:
-        """Refuse beats of another length, sampling rate, number of leads or context.
-
-        Raises:
-            ConfigError: they differ.
-        """
+        """Raise `ConfigError` for beats of another length, sampling rate, number of leads or context."""
         leads = (self.leads, beats.lead_names) if len(self.leads) != len(beats.lead_names) else ((), ())
         for own, given in (
             [f"{length} samples" for length in (self.length, beats.length)],
@@ -136,11 +132,7 @@ class Checkpoint:
         return InputSpec.from_plain(self.require()["input"])
 
     def require(self) -> Mapping[str, Any]:
-        """The hyperparameters.
-
-        Raises:
-            CheckpointError: a plain state dict, which has none.
-        """
+        """The hyperparameters; raises `CheckpointError` for a plain state dict, which has none."""
         if self.hyperparameters is None:
             raise CheckpointError(
                 f"{self.path} holds weights alone, without their task, classes and sampling rate; "
@@ -167,11 +159,7 @@ class Checkpoint:
 
 
 def find_checkpoint(path: Path | str) -> Path:
-    """The file itself, or the best checkpoint in a run's folder.
-
-    Raises:
-        CheckpointError: there is no such file, or no checkpoint in the folder.
-    """
+    """The file itself, or the best checkpoint in a run's folder; raises `CheckpointError` if there is none."""
     path = Path(path).expanduser()
     if path.is_dir():
         best = path / "checkpoints" / "best.ckpt"

@@ -7,33 +7,16 @@ DIVIDES = {"random": "beats", "patient": "patients", "records": "records"}
 
 DS1 = "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230"
 DS2 = "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234"
-DS1_DS2 = {
-    "protocol": "records",
-    "name": "ds1_ds2",
-    "train_records": DS1.split(),
-    "test_records": DS2.split(),
-    "left_out": {"paced": ["102", "104", "107", "217"]},
-}
+DS1_DS2 = {"protocol": "records", "name": "ds1_ds2", "train_records": DS1.split(), "test_records": DS2.split(),
+           "left_out": {"paced": ["102", "104", "107", "217"]}}  # fmt: skip
 
 # What format 1 had in its code.
 DATASETS: Mapping[str, Mapping[str, Any]] = {
-    "mitbih": {
-        "title": "MIT-BIH Arrhythmia Database",
-        "folder": "mitdb",
-        "annotator": "atr",
-        "class_map": "aami",
-        "diagnoses": None,
-        "patients": {"same": {"202": "201"}},
-    },
-    "ptbdb": {
-        "title": "PTB Diagnostic ECG Database",
-        "folder": "ptbdb",
-        "annotator": None,
-        "class_map": None,
-        "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"},
-        "patients": "folder",
-    },
-}
+    "mitbih": {"title": "MIT-BIH Arrhythmia Database", "folder": "mitdb", "annotator": "atr", "class_map": "aami",
+               "diagnoses": None, "patients": {"same": {"202": "201"}}},
+    "ptbdb": {"title": "PTB Diagnostic ECG Database", "folder": "ptbdb", "annotator": None, "class_map": None,
+              "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"}, "patients": "folder"},
+}  # fmt: skip
 
 
 def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:

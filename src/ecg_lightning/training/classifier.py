@@ -1,6 +1,5 @@
 """`BeatClassifier`: a network with a task, its loss, its validation scores and its optimizer."""
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -14,7 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.batches import Batch, MixedBatch
 from ecg_lightning.data.beats import FloatArray
-from ecg_lightning.models import BeatModel, create_model
+from ecg_lightning.models import create_model
 from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint, InputSpec
 from ecg_lightning.training.loss import BeatLoss, LossSettings
 from ecg_lightning.training.tasks import get_task
@@ -58,8 +57,7 @@ class Predictions(Metric):
 class BeatClassifier(pl.LightningModule):
     """Trains a network to classify beats.
 
-    All arguments are plain values and become the checkpoint's hyperparameters, so that a checkpoint loads with
-    ``weights_only=True`` and rebuilds its network by its name.
+    All arguments are plain values and become the checkpoint's hyperparameters: it loads with ``weights_only=True``.
 
     Args:
         task: name of the task.
@@ -90,7 +88,14 @@ class BeatClassifier(pl.LightningModule):
         self.task = get_task(task)
         self.optimizer_settings = optimizer
         self.transfer = Transfer(**(transfer or {}))
-        self.model = make_network(task, model, input)
+        spec = InputSpec.from_plain(input)
+        self.model = create_model(
+            **model,
+            n_outputs=self.task.n_outputs,
+            length=spec.length,
+            leads=len(spec.leads),
+            n_context=len(spec.context),
+        )
         equal = [1] * len(self.task.classes)
         self.loss = BeatLoss(LossSettings(**(loss or {})), **(class_counts or {"training": equal, "drawn": equal}))
         # Before the Trainer determines which gradients devices share.
@@ -100,14 +105,15 @@ class BeatClassifier(pl.LightningModule):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
-        """The classifier of a run, with its weights.
-
-        Raises:
-            CheckpointError: a plain state dict, or weights that do not fit the settings.
-        """
+        """The classifier of a run; `CheckpointError` of a plain state dict and of weights that do not fit the settings."""
         stated = checkpoint.require()
         try:
-            _check_shapes(stated, checkpoint.weights)
+            with torch.device("meta"):  # a file that asks for gigabytes must contain them
+                own = cls(**stated).model.state_dict()
+            here, there = ({n: tuple(w.shape) for n, w in side.items()} for side in (own, checkpoint.weights))
+            if differing := sorted({name for name, _ in here.items() ^ there.items()}):
+                shapes = (f"{side.get(differing[0], 'absent')}" for side in (there, here))
+                raise ConfigError("{} is {} in the file, {} by its settings".format(differing[0], *shapes))
             classifier = cls(**stated)
             classifier.model.load_state_dict(checkpoint.weights)
         except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -187,25 +193,3 @@ class BeatClassifier(pl.LightningModule):
         """Add the validation scores."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         checkpoint[CHECKPOINT_KEY] = {"format": FORMAT, "scores": scores}
-
-
-def make_network(task: str, model: Mapping[str, Any], input: Mapping[str, Any]) -> BeatModel:  # noqa: A002
-    """The network that hyperparameters describe, randomly initialised."""
-    spec = InputSpec.from_plain(input)
-    return create_model(
-        **model,
-        n_outputs=get_task(task).n_outputs,
-        length=spec.length,
-        leads=len(spec.leads),
-        n_context=len(spec.context),
-    )
-
-
-def _check_shapes(stated: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Compare names and shapes without allocating memory: a file that asks for gigabytes must contain them."""
-    with torch.device("meta"):
-        own = make_network(stated["task"], stated["model"], stated["input"]).state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        shapes = [tuple(side[name].shape) if name in side else "nothing" for side in (own, weights)]
-        if shapes[0] != shapes[1]:
-            raise ConfigError(f"{name} is {shapes[1]} in the file, {shapes[0]} by its settings")

@@ -53,10 +53,8 @@ class Estimator(ABC):
 
     Attributes:
         name: in the registry.
-        task: its task.
-        input: what it takes of a beat.
         baseline: whether it is a baseline that networks are compared with.
-        uses: parts of a configuration that it uses besides data, task and its own settings; others have no effect.
+        uses: parts of a configuration that it uses besides data, task and its own settings.
     """
 
     name: str
@@ -94,13 +92,7 @@ class Estimator(ABC):
 
 
 class NetworkEstimator(Estimator):
-    """A network and the Trainer that fits and tests it.
-
-    Args:
-        classifier: the network with its task and optimizer.
-        trainer: the Trainer.
-        resume: checkpoint of an interrupted run to resume from.
-    """
+    """A network and the Trainer that fits and tests it; `resume` is a checkpoint of an interrupted run."""
 
     baseline = False
     uses = frozenset(
@@ -120,11 +112,7 @@ class NetworkEstimator(Estimator):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
-        """The network of a checkpoint, with a Trainer that predicts in the precision it was trained in.
-
-        Raises:
-            CheckpointError: the weights do not fit the settings.
-        """
+        """The network of a checkpoint in the precision of its training; `CheckpointError` if its weights do not fit."""
         trainer = pl.Trainer(
             accelerator=device,
             devices=1,
@@ -150,7 +138,7 @@ class NetworkEstimator(Estimator):
         with _interruptible():
             self.trainer.fit(self.classifier, datamodule=datamodule, ckpt_path=self.resume, weights_only=True)
         epochs, steps = self.trainer.current_epoch, self.trainer.global_step
-        # None is kept in `debug=fast_dev_run`, say, and the last weights are tested.
+        # `debug=fast_dev_run`, for example, keeps none; the last weights are then tested.
         self._best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
         if self._best is None:
             self._saved = {"scores": {}, "epoch": max(epochs, 1), "step": steps}
@@ -191,22 +179,12 @@ class SklearnEstimator(Estimator):
         stated: hyperparameters of its checkpoint: ``task``, ``model``, ``input``, ``about``.
         seed: of what is random in it.
         checkpoint: where to save it once it is fitted; None: nowhere.
-        arrays: what it has learnt already.
-        scores: its validation scores.
     """
 
     baseline = True
     uses = frozenset()
 
-    def __init__(
-        self,
-        stated: Mapping[str, Any],
-        *,
-        seed: int = 0,
-        checkpoint: Path | None = None,
-        arrays: Mapping[str, Array] | None = None,
-        scores: Mapping[str, float] | None = None,
-    ) -> None:
+    def __init__(self, stated: Mapping[str, Any], *, seed: int = 0, checkpoint: Path | None = None) -> None:
         self.settings = dict(stated["model"])
         self.name = str(self.settings.pop("name"))
         check_settings(self.name, self.settings)
@@ -215,22 +193,18 @@ class SklearnEstimator(Estimator):
         self.input = InputSpec.from_plain(stated["input"])
         self.seed = seed
         self.checkpoint = checkpoint
-        self.arrays = dict(arrays or {})
-        self.scores = dict(scores or {})
+        self.arrays: dict[str, Array] = {}
+        self.scores: dict[str, float] = {}
         self._order: IntArray | None = None
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
-        """The model of a checkpoint; it computes on the CPU whatever the device.
-
-        Raises:
-            CheckpointError: its arrays do not fit each other.
-        """
-        arrays = {name: tensor.numpy() for name, tensor in checkpoint.weights.items()}
+        """The model of a checkpoint, on the CPU; `CheckpointError` if its arrays do not fit each other."""
         try:
-            estimator = cls(checkpoint.require(), arrays=arrays, scores=checkpoint.scores)
-            no_signal = np.zeros((1, estimator._n_inputs), dtype=np.float32)
-            predict_reference(estimator.name, arrays, no_signal, n_classes=len(estimator.task.classes))
+            estimator = cls(checkpoint.require())
+            estimator.scores = dict(checkpoint.scores or {})
+            estimator.arrays = {name: tensor.numpy() for name, tensor in checkpoint.weights.items()}
+            estimator._predict(np.zeros((1, estimator._n_inputs), dtype=np.float32))
         except ConfigError as error:
             raise CheckpointError(f"{checkpoint.path} contradicts itself: {error}") from error
         return estimator
@@ -250,9 +224,7 @@ class SklearnEstimator(Estimator):
 
     def predict_proba(self, beats: Beats) -> FloatArray:
         x = self.inputs(beats)
-        x = x if self._order is None else x[:, self._order]
-        probabilities = predict_reference(self.name, self.arrays, x, n_classes=len(self.task.classes))
-        return probabilities.astype(np.float32)
+        return self._predict(x if self._order is None else x[:, self._order])
 
     def randomised(self, seed: int) -> Self:
         """A copy that takes its inputs in a random order, and so has lost what it has learnt of the shape of a beat."""
@@ -270,6 +242,9 @@ class SklearnEstimator(Estimator):
             return beats.lengths[:, None].astype(np.float32)
         samples = beats.signals.reshape(len(beats), -1)
         return samples if beats.context is None else np.hstack([samples, beats.context])
+
+    def _predict(self, x: FloatArray) -> FloatArray:
+        return predict_reference(self.name, self.arrays, x, n_classes=len(self.task.classes)).astype(np.float32)
 
     @property
     def _n_inputs(self) -> int:
@@ -294,11 +269,7 @@ def estimator_type(name: str) -> type[NetworkEstimator] | type[SklearnEstimator]
 
 
 def load_estimator(checkpoint: Checkpoint, *, device: Device = "auto") -> NetworkEstimator | SklearnEstimator:
-    """The estimator of a checkpoint, ready to predict.
-
-    Args:
-        checkpoint: of any registered model.
-        device: of a network: ``cpu``, or ``auto`` for the best there is.
+    """The estimator of a checkpoint, ready to predict; ``auto`` is the best device there is.
 
     Raises:
         CheckpointError: a plain state dict, or content that contradicts itself.

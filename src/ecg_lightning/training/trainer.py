@@ -20,11 +20,7 @@ VALIDATIONS = 50
 
 
 def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
-    """The Trainer that the groups ``trainer``, ``callbacks`` and ``logger`` describe.
-
-    Raises:
-        ConfigError: one of them cannot be set up.
-    """
+    """The Trainer of the groups ``trainer``, ``callbacks``, ``logger``; `ConfigError` if one cannot be set up."""
     settings = config["trainer"]
     try:
         trainer: pl.Trainer = instantiate(

@@ -57,13 +57,7 @@ class Transfer:
 
 
 def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Checkpoint) -> None:
-    """Load the weights of a mode into a network; all others in the file must be of the head.
-
-    Args:
-        model: the network, randomly initialised.
-        name: its name in the registry.
-        transfer: what to load.
-        checkpoint: where from.
+    """Load the weights of a mode into a network of this name; all others in the file must be of the head.
 
     Raises:
         CheckpointError: another network, other widths, or missing or surplus weights.
