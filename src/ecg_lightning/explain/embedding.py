@@ -20,9 +20,9 @@ NEIGHBOURS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """How many of a beat's `k` nearest neighbours are of its class, and of these of its patient; random ones: ``_chance``.
+    """Shares of a beat's `k` nearest neighbours that are of its class, and of these of its patient; and by chance.
 
-    Patients are None where they are not known.
+    The shares of patients are None where patients are not known.
     """
 
     k: int

@@ -97,7 +97,8 @@ class Saliency:
 
 
 class Attribution(NamedTuple):
-    """Attributions of the samples ``[leads, t]`` and the context ``[k]``, and the samples' distance from the baseline."""
+    """Attributions of the samples ``[leads, t]`` and of the context ``[k]``, and the distance of the samples from the
+    baseline."""
 
     samples: Floats
     context: Floats

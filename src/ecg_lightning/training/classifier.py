@@ -105,7 +105,7 @@ class BeatClassifier(pl.LightningModule):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
-        """The classifier of a run; `CheckpointError` of a plain state dict and of weights that do not fit the settings."""
+        """The classifier of a run; raises `CheckpointError` if its weights do not fit its settings."""
         stated = checkpoint.require()
         try:
             with torch.device("meta"):  # a file that asks for gigabytes must contain them

@@ -140,14 +140,13 @@ class NetworkEstimator(Estimator):
         epochs, steps = self.trainer.current_epoch, self.trainer.global_step
         # `debug=fast_dev_run`, for example, keeps none; the last weights are then tested.
         self._best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
-        if self._best is None:
-            self._saved = {"scores": {}, "epoch": max(epochs, 1), "step": steps}
-            return Fit(epochs=epochs, steps=steps, val=validation_scores({}))
-        # The callback forgets its score when a run is resumed in another folder; the checkpoint does not.
-        saved = torch.load(self._best, map_location="cpu", weights_only=True, mmap=True)
-        scores = saved[CHECKPOINT_KEY]["scores"]
-        self._saved = {"scores": scores, "epoch": saved["epoch"] + 1, "step": saved["global_step"]}
-        return Fit(epochs=epochs, steps=steps, best_epoch=saved["epoch"] + 1, val=validation_scores(scores))
+        self._saved, best_epoch = {"scores": {}, "epoch": max(epochs, 1), "step": steps}, None
+        if self._best:
+            # The callback forgets its score when a run is resumed in another folder; the checkpoint does not.
+            best = torch.load(self._best, map_location="cpu", weights_only=True, mmap=True)
+            best_epoch = best["epoch"] + 1
+            self._saved = {"scores": best[CHECKPOINT_KEY]["scores"], "epoch": best_epoch, "step": best["global_step"]}
+        return Fit(epochs=epochs, steps=steps, best_epoch=best_epoch, val=validation_scores(self._saved["scores"]))
 
     def predict_proba(self, beats: Beats) -> FloatArray:
         self.classifier.test_predictions.reset()
