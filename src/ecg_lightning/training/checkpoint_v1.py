@@ -1,4 +1,4 @@
-"""Format 1 of checkpoints, written until version 0.1: converts what they state into format 2."""
+"""Converts the hyperparameters of checkpoints of format 1, written until version 0.1, to format 2."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,33 +7,16 @@ DIVIDES = {"random": "beats", "patient": "patients", "records": "records"}
 
 DS1 = "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230"
 DS2 = "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234"
-DS1_DS2 = {
-    "protocol": "records",
-    "name": "ds1_ds2",
-    "train_records": DS1.split(),
-    "test_records": DS2.split(),
-    "left_out": {"paced": ["102", "104", "107", "217"]},
-}
+DS1_DS2 = {"protocol": "records", "name": "ds1_ds2", "train_records": DS1.split(), "test_records": DS2.split(),
+           "left_out": {"paced": ["102", "104", "107", "217"]}}  # fmt: skip
 
+# What format 1 had in its code.
 DATASETS: Mapping[str, Mapping[str, Any]] = {
-    "mitbih": {
-        "title": "MIT-BIH Arrhythmia Database",
-        "folder": "mitdb",
-        "annotator": "atr",
-        "class_map": "aami",
-        "diagnoses": None,
-        "patients": {"same": {"202": "201"}},
-    },
-    "ptbdb": {
-        "title": "PTB Diagnostic ECG Database",
-        "folder": "ptbdb",
-        "annotator": None,
-        "class_map": None,
-        "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"},
-        "patients": "folder",
-    },
-}
-"""What the databases of format 1 are, which it had in its code."""
+    "mitbih": {"title": "MIT-BIH Arrhythmia Database", "folder": "mitdb", "annotator": "atr", "class_map": "aami",
+               "diagnoses": None, "patients": {"same": {"202": "201"}}},
+    "ptbdb": {"title": "PTB Diagnostic ECG Database", "folder": "ptbdb", "annotator": None, "class_map": None,
+              "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"}, "patients": "folder"},
+}  # fmt: skip
 
 
 def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,16 +26,13 @@ def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
         KeyError, TypeError: they are malformed.
     """
     about = dict(stated.get("about") or {})
-    data = dict(about.get("data") or {})
-    data.pop("protocol", None)  # a sentence; its fields come from the settings of the split
-    cut = data.get("cut", data)
-    about["data"] = data
+    about["data"] = data = _without_sentence(about.get("data") or {})
     if about.get("config"):
         about["config"] = config = _config(about["config"])
         about["protocol"] = _protocol(config["split"])
     if about.get("origin"):
         about["origin"] = _origin(about["origin"])
-    transfer = stated.get("transfer")
+    cut = data.get("cut", data)
     return {
         **{key: stated[key] for key in ("task", "model", "optimizer", "loss", "class_counts") if key in stated},
         "input": {
@@ -62,54 +42,57 @@ def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
             "context": list(stated.get("context") or ()),
             "cut": {key: cut[key] for key in ("rr_factor", "margin", "before", "scaling") if key in cut},
         },
-        "transfer": _transfer(transfer) if transfer else None,
+        "transfer": _transfer(stated["transfer"]) if stated.get("transfer") else None,
         "about": about,
     }
 
 
 def _config(old: Mapping[str, Any]) -> dict[str, Any]:
-    config = dict(old)
-    dataset = dict(config["dataset"])
-    context = dataset.pop("context", None) or {}
-    cut = dict(dataset["cut"])
+    dataset, split, augmentation = dict(old["dataset"]), dict(old["split"]), dict(old["augmentation"])
+    context, cut = dataset.pop("context", None) or {}, dict(dataset["cut"])
     before = cut.pop("before", 0.0)
     cut["length"] -= round(before * cut["fs"])  # it now counts from the R peak on
-    dataset["leads"] = [dataset.pop("lead", 0)]
-    config["dataset"] = {**DATASETS[dataset["name"]], **dataset, "cut": cut}
-    split = dict(config["split"])
     if split["protocol"] == "ds1_ds2":
-        split = {**split, **DS1_DS2, "shared_patients": split.pop("shared_patient", "both")}
-        split.pop("shared_patient", None)
-    config["split"] = split
-    config["context"] = {
-        "rhythm": bool(context.get("rhythm")),
-        "morphology": bool(context.get("likeness")),
-        "before": before,
-    }
-    config["transfer"] = _transfer(config["transfer"])
-    augmentation = config["augmentation"]
+        split = {"shared_patients": split.pop("shared_patient", "both"), **split, **DS1_DS2}
     if isinstance(augmentation["resampling"], str):  # from before resampling and loss had settings of their own
-        resampling = {"method": augmentation["resampling"]}
-        config["augmentation"] = {**augmentation, "resampling": resampling, "balance": 0.0, "mixup": 0.0}
-    return {"loss": {"name": "cross_entropy"}, "dropout": None, **config}
+        augmentation |= {"resampling": {"method": augmentation["resampling"]}, "balance": 0.0, "mixup": 0.0}
+    return {
+        "loss": {"name": "cross_entropy"},
+        "dropout": None,
+        **old,
+        "dataset": {**DATASETS[dataset["name"]], "leads": [dataset.pop("lead", 0)], **dataset, "cut": cut},
+        "split": split,
+        "context": {
+            "rhythm": bool(context.get("rhythm")),
+            "morphology": bool(context.get("likeness")),
+            "before": before,
+        },
+        "transfer": _transfer(old["transfer"]),
+        "augmentation": augmentation,
+    }
 
 
 def _transfer(old: Mapping[str, Any]) -> dict[str, Any]:
     return {"mode" if key == "arm" else key: value for key, value in old.items()}
 
 
+def _without_sentence(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the protocol as a sentence; its fields follow from the settings of the split."""
+    return {key: value for key, value in data.items() if key != "protocol"}
+
+
 def _origin(old: Mapping[str, Any]) -> dict[str, Any]:
     origin = dict(old)
     if isinstance(origin.get("data"), Mapping):
-        origin["data"] = {key: value for key, value in origin["data"].items() if key != "protocol"}
+        origin["data"] = _without_sentence(origin["data"])
     if origin.get("origin"):
         origin["origin"] = _origin(origin["origin"])
     return origin
 
 
 def _protocol(split: Mapping[str, Any]) -> dict[str, Any]:
-    folds = {"fold": split.get("fold"), "n_folds": split.get("n_folds")} if split.get("fold") is not None else {}
     by = DIVIDES[split["protocol"]]
+    folds = {"fold": split.get("fold"), "n_folds": split.get("n_folds")} if split.get("fold") is not None else {}
     return {
         "name": split.get("name", split["protocol"]),
         "seed": split["seed"],
