@@ -10,10 +10,10 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import IntArray
 
 Lead = int | str
-"""A lead by its position in the record, from 0, or by its name, in which case does not matter."""
+"""Position in the record, from 0, or name, in any case."""
 
 Leads = tuple[tuple[Lead, ...], ...]
-"""The leads that are wanted, one place each, with the alternatives of each place in order of preference."""
+"""One place for each wanted lead, with its alternatives in order of preference."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,10 +40,9 @@ class Recording:
 
 
 def make_leads(setting: Any) -> Leads:
-    """The leads that ``dataset.leads`` asks for: a list with a name, a position or a list of alternatives a place.
+    """The leads of ``dataset.leads``: for each place a name, a position or a list of alternatives.
 
-    ``[0]`` is the first signal of each record, ``[0, 1]`` the first two, ``[[MLII, II], [V1, V5]]`` in each record the
-    one of each pair that it has.
+    ``[0]`` is the first signal of each record, ``[[MLII, II], [V1, V5]]`` the one of each pair that a record has.
 
     Raises:
         ConfigError: it is something else, or asks for no lead.
