@@ -84,12 +84,14 @@ def read_annotations(
     return peaks, np.array([label_of[symbol] for symbol in symbols if symbol in label_of], np.int64)
 
 
-def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tuple[npt.NDArray[np.float64], float]:
+def read_leads(
+    record: Path, *, leads: Leads | None, recorded_fs: float | None
+) -> tuple[npt.NDArray[np.float64], float]:
     """Signals ``[leads, t]`` of a record in mV, and their sampling rate in Hz.
 
     Args:
         record: without extension.
-        leads: what to read: in each place the first alternative that the record has and no place before took.
+        leads: in each place the first alternative that the record has and no place before took; None reads all.
         recorded_fs: sampling rate that the record must have; None takes any.
 
     Raises:
@@ -99,7 +101,7 @@ def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tupl
 
     header = _header(record)
     names = _names(header)
-    positions = _positions(record, names, leads)
+    positions = [*range(len(names))] if leads is None else _positions(record, names, leads)
     if not header.fs > 0:
         raise DataError(f"{record}.hea states a sampling rate of {header.fs:g} Hz. Fetch it again")
     if recorded_fs is not None and header.fs != recorded_fs:
