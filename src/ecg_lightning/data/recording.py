@@ -18,25 +18,15 @@ Leads = tuple[tuple[Lead, ...], ...]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recording:
-    """Some leads of one record with its annotated or detected beats.
-
-    Attributes:
-        record: name of the record.
-        patient: name of the patient; several records may share one.
-        signals: ``[leads, t]`` in mV.
-        lead_names: names of the leads.
-        fs: sampling rate in Hz.
-        peaks: ``[b] int64``, sample of each R peak, ascending.
-        labels: ``[b] int64``, class of each beat, or None where they are not known.
-    """
+    """Some leads of one record with its annotated or detected beats."""
 
     record: str
-    patient: str
-    signals: npt.NDArray[np.floating[Any]]
+    patient: str  # several records may have the same
+    signals: npt.NDArray[np.floating[Any]]  # [leads, t] in mV
     lead_names: tuple[str, ...]
-    fs: float
-    peaks: IntArray
-    labels: IntArray | None = None
+    fs: float  # Hz
+    peaks: IntArray  # [b], sample of each R peak, ascending
+    labels: IntArray | None = None  # [b], class of each beat, or None where they are not known
 
 
 def make_leads(setting: Any) -> Leads:

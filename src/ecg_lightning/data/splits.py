@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 DoubleArray = npt.NDArray[np.float64]
 Records = Sequence[str | int]
+Division = tuple[IntArray, IntArray, dict[str, Any]]  # rows to train and validate on, rows to test on, of the protocol
 
 PATIENT_CHOICES = (10, 1000)
 """Fewest and most random choices of patients among which `split` takes the one with the most even classes."""
@@ -26,15 +27,7 @@ PATIENT_CHOICES = (10, 1000)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Folds:
-    """Rows of `Beats` for each use, ascending and disjoint.
-
-    Attributes:
-        train: ``[n_train] int64``.
-        validation: ``[n_validation] int64``; chooses the checkpoint.
-        test: ``[n_test] int64``; used once.
-        protocol: how they were made.
-        left_out: ``[n_left_out] int64``, rows that the protocol does not use, in none of the three.
-    """
+    """Rows of `Beats` for each use, ascending and disjoint; `left_out` are rows that the protocol does not use."""
 
     train: IntArray
     validation: IntArray
@@ -127,13 +120,24 @@ def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
         DataError: beats without labels; too few beats or patients of a class; no record of a list.
     """
     how = Split(**{"protocol": protocol, **settings})
-    folds = {"random": _by_beat, "patient": _by_patient, "records": _by_record}[how.protocol](beats, how)
+    rng = np.random.default_rng(how.seed)
+    rest, test, about = DIVIDE[how.protocol](beats, how, rng)
+    if how.protocol == "random":
+        train, validation = _stratified(rest, beats.known_labels, how.validation_fraction, rng)
+    else:
+        train, validation = _stratified_by_patient(rest, beats, how.validation_fraction, how.seed)
+    made_of = Protocol(seed=how.seed, validation_fraction=how.validation_fraction, **about)
+    left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
+    folds = Folds(train=train, validation=validation, test=test, protocol=made_of, left_out=left_out)
+    if beats.patients is not None and how.protocol != "random":
+        patients = {name: len(np.unique(beats.patients[rows])) for name, rows in folds.named().items()}
+        folds = replace(folds, protocol=replace(made_of, patients=patients))
     _check_classes(beats, folds)
     return folds if how.train_size is None else _with_part_of_train(beats, folds, how.train_size, how)
 
 
 def without_duplicates(beats: Beats) -> Beats:
-    """Each distinct signal once, so that no beat can stand on two sides of a split; the first occurrence stays."""
+    """Each distinct signal once, so that no beat is on two sides of a split; the first occurrence stays."""
     signals = np.ascontiguousarray(beats.signals).reshape(len(beats), -1)
     rows = signals.view(np.dtype((np.void, signals.itemsize * signals.shape[1])))
     _, first = np.unique(rows.ravel(), return_index=True)
@@ -143,27 +147,21 @@ def without_duplicates(beats: Beats) -> Beats:
     return beats.select(np.sort(first))
 
 
-def _by_beat(beats: Beats, how: Split) -> Folds:
-    rng, labels = np.random.default_rng(how.seed), beats.known_labels
-    if how.fold is not None:
-        if beats.published_test is not None:
+def _by_beat(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
+    about: dict[str, Any] = {"name": "random", "by": "beats"}
+    if beats.published_test is not None:
+        if how.fold is not None:
             raise ConfigError(
                 f"fold={how.fold}: these beats bring their own test file and are not assigned to folds; "
                 "leave split.fold at null, or use source=physionet"
             )
-        in_test = _folds_by_beat(labels, how.n_folds, rng) == how.fold
-        made_by: dict[str, Any] = {"fold": how.fold, "n_folds": how.n_folds}
-    elif beats.published_test is None:
-        in_test = np.zeros(len(beats), dtype=np.bool_)
-        in_test[_stratified(np.arange(len(beats)), labels, how.test_fraction, rng)[1]] = True
-        made_by = {"test_fraction": how.test_fraction}
-    else:
-        in_test, made_by = beats.published_test, {"published_test": True}
-    train, validation = _stratified(np.flatnonzero(~in_test), labels, how.validation_fraction, rng)
-    protocol = Protocol(
-        name="random", seed=how.seed, by="beats", validation_fraction=how.validation_fraction, **made_by
-    )
-    return Folds(train=train, validation=validation, test=np.flatnonzero(in_test), protocol=protocol)
+        test, about["published_test"] = beats.published_test, True
+        return np.flatnonzero(~test), np.flatnonzero(test), about
+    if how.fold is None:
+        rest, taken = _stratified(np.arange(len(beats)), beats.known_labels, how.test_fraction, rng)
+        return rest, taken, about | {"test_fraction": how.test_fraction}
+    test = _folds_by_beat(beats.known_labels, how.n_folds, rng) == how.fold
+    return np.flatnonzero(~test), np.flatnonzero(test), about | {"fold": how.fold, "n_folds": how.n_folds}
 
 
 def _folds_by_beat(labels: IntArray, n_folds: int, rng: np.random.Generator) -> IntArray:
@@ -193,37 +191,21 @@ def _stratified(
     return np.setdiff1d(rows, out, assume_unique=True), out
 
 
-def _by_patient(beats: Beats, how: Split) -> Folds:
+def _by_patient(beats: Beats, how: Split, _: np.random.Generator) -> Division:
+    about: dict[str, Any] = {"name": "patient", "by": "patients"}
     if beats.patients is None:
         raise ConfigError(
             "the patients of these beats are not known, so they cannot be split by patient; "
             "use source=physionet, or split=random, which has the same patients on all sides"
         )
     if how.fold is None:
-        rest, test = _stratified_by_patient(np.arange(len(beats)), beats, how.test_fraction, how.seed)
-        made_by: dict[str, Any] = {"test_fraction": how.test_fraction}
-    else:
-        fold_of = _folds_by_patient(beats, how.n_folds, how.seed)
-        rest, test = np.flatnonzero(fold_of != how.fold), np.flatnonzero(fold_of == how.fold)
-        made_by = {"fold": how.fold, "n_folds": how.n_folds}
-    train, validation = _stratified_by_patient(rest, beats, how.validation_fraction, how.seed)
-    protocol = Protocol(
-        name="patient",
-        seed=how.seed,
-        by="patients",
-        validation_fraction=how.validation_fraction,
-        patients=_n_patients(beats, train=train, validation=validation, test=test),
-        **made_by,
-    )
-    return Folds(train=train, validation=validation, test=test, protocol=protocol)
+        rest, taken = _stratified_by_patient(np.arange(len(beats)), beats, how.test_fraction, how.seed)
+        return rest, taken, about | {"test_fraction": how.test_fraction}
+    test = _folds_by_patient(beats, how.n_folds, how.seed) == how.fold
+    return np.flatnonzero(~test), np.flatnonzero(test), about | {"fold": how.fold, "n_folds": how.n_folds}
 
 
-def _n_patients(beats: Beats, **folds: IntArray) -> dict[str, int]:
-    assert beats.patients is not None
-    return {name: len(np.unique(beats.patients[rows])) for name, rows in folds.items()}
-
-
-def _by_record(beats: Beats, how: Split) -> Folds:
+def _by_record(beats: Beats, how: Split, _: np.random.Generator) -> Division:
     name = how.name or "records"
     lists = {"train_records": [*map(str, how.train_records)], "test_records": [*map(str, how.test_records)]}
     unused = {reason: [*map(str, records)] for reason, records in (how.left_out or {}).items()}
@@ -262,24 +244,16 @@ def _by_record(beats: Beats, how: Split) -> Folds:
             unused["patients on both sides"] = sorted(shared)
 
     rest, test = (np.flatnonzero(np.isin(beats.records, sorted(side))) for side in (train_side, test_side))
-    train, validation = _stratified_by_patient(rest, beats, how.validation_fraction, how.seed)
     reasons = []
     for reason, records in unused.items():
         if found := tuple(record for record in records if record in patient_of):
             n_beats = int(np.isin(beats.records, found).sum())
             reasons.append(LeftOut(reason=reason, records=found, beats=n_beats))
-    protocol = Protocol(
-        name=name,
-        seed=how.seed,
-        by="records",
-        validation_fraction=how.validation_fraction,
-        patients=_n_patients(beats, train=train, validation=validation, test=test),
-        shared_records=tuple(sorted(shared)),
-        shared_patients=how.shared_patients,
-        left_out=tuple(reasons),
-    )
-    left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
-    return Folds(train=train, validation=validation, test=test, protocol=protocol, left_out=left_out)
+    about = {"name": name, "by": "records", "shared_patients": how.shared_patients, "left_out": tuple(reasons)}
+    return rest, test, about | {"shared_records": tuple(sorted(shared))}
+
+
+DIVIDE = {"random": _by_beat, "patient": _by_patient, "records": _by_record}
 
 
 def _stratified_by_patient(rows: IntArray, beats: Beats, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
@@ -332,7 +306,7 @@ def _counts_by_patient(rows: IntArray, beats: Beats) -> tuple[IntArray, DoubleAr
 
 def _random_orders(n_patients: int, n_possible: int, seed: int) -> IntArray:
     """Orders of the patients, ``[n_choices, n_patients]``, to choose among."""
-    # Of few patients not all choices are tried, or every seed would find the same best one.
+    # Of few patients only a quarter of the choices is tried, or every seed would find the same best one.
     n_choices = int(np.clip(n_possible // 4, *PATIENT_CHOICES))
     return np.random.default_rng(seed).random((n_choices, n_patients)).argsort(axis=1)
 
@@ -340,7 +314,7 @@ def _random_orders(n_patients: int, n_possible: int, seed: int) -> IntArray:
 def _faults(counts: DoubleArray, choices: IntArray, fraction: float) -> DoubleArray:
     """How far each of the choices, ``[n_choices, n_taken]``, is from the fraction of every class: ``[n_choices]``."""
     shares = counts[choices].sum(axis=1) / counts.sum(axis=0)
-    # A class with no beat to train on is an error later, one with no beat to test on is only missing there.
+    # A class without a beat to train on is an error later, one without a beat to test on only lacks metrics.
     faults: DoubleArray = ((shares - fraction) ** 2 + (shares == 0) + 2 * (shares == 1)).sum(axis=1)
     return faults
 
@@ -404,16 +378,14 @@ def _order_of_patients(rows: IntArray, beats: Beats, rng: np.random.Generator) -
 
 def _check_classes(beats: Beats, folds: Folds) -> None:
     """Every class must be in the training fold and, unless patients prevent it, in the others."""
-    n_classes, labels = len(beats.classes), beats.known_labels
-    counts = {name: np.bincount(labels[rows], minlength=n_classes) for name, rows in folds.named().items()}
+    labels, at_random = beats.known_labels, folds.protocol.by == "beats"
     for label, name in enumerate(beats.classes):
-        absent = [fold for fold, count in counts.items() if count[label] == 0]
-        if not absent:
+        counts = {fold: int((labels[rows] == label).sum()) for fold, rows in folds.named().items()}
+        where = " and ".join(fold for fold, count in counts.items() if not count)
+        if not where:
             continue
-        found = int(sum(count[label] for count in counts.values()))
-        where = " and ".join(absent)
-        at_random = folds.protocol.by == "beats"
-        if "train" in absent or at_random:
+        found = sum(counts.values())
+        if at_random or not counts["train"]:
             owners = ""
             if beats.patients is not None and not at_random:
                 owners = f" of {len(np.unique(beats.patients[labels == label]))} patients"

@@ -20,11 +20,7 @@ class Source(ABC):
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """Every file that `read` depends on; their content is part of the cache's key.
-
-        Raises:
-            DataError: a file is absent; names it and the command that gets it.
-        """
+        """Every file that `read` depends on, for the cache's key; a `DataError` names an absent one."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -32,8 +28,4 @@ class Source(ABC):
 
     @abstractmethod
     def read(self) -> Beats:
-        """Parse, cut or simulate all beats.
-
-        Raises:
-            DataError: a file is damaged or not what it should be.
-        """
+        """Parse, cut or simulate all beats; a `DataError` says which file is damaged."""

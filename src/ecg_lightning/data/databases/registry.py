@@ -74,7 +74,7 @@ def make_source(
             source = sources[name]
     fields = [field.name for field in dataclasses.fields(source)]  # type: ignore[arg-type]
     try:
-        return source(**{key: described[key] for key in fields if key in described}, **own)
+        return source(**{key: value for key, value in described.items() if key in fields} | own)
     except TypeError as error:
         raise ConfigError(f"source {settings['name']} cannot be made from {own}: {error}") from error
 
