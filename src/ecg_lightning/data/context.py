@@ -147,7 +147,7 @@ def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
 
 
 def _windows(values: npt.NDArray[np.float64], before: int, after: int) -> npt.NDArray[np.float64]:
-    """``[n, before + 1 + after]``: each value among those around it, NaN beyond the ends."""
+    """``[n, before + 1 + after]``: each value with those around it, NaN beyond the ends."""
     padded = np.pad(values, (before, after), constant_values=np.nan)
     return np.lib.stride_tricks.sliding_window_view(padded, before + 1 + after)
 

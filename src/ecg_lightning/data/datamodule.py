@@ -26,16 +26,16 @@ class BeatDataModule(pl.LightningDataModule):
     Args:
         source: where the beats come from.
         cache_dir: where they are kept once read.
-        split: how they are split: see `ecg_lightning.data.splits.Split`.
+        split: see `ecg_lightning.data.splits.Split`.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
         eval_batch_size: beats a batch in validation and test.
-        resampling: new or fewer training beats: see `ecg_lightning.data.resampling.Resampling`; None leaves them.
-        balance: exponent ``p`` by which a training beat is sampled ``(1 / frequency of its class) ** p`` as often: 0
-            takes each once an epoch, 1 shows every class equally often.
-        transforms: random changes to training beats: see `ecg_lightning.data.transforms.make_transforms`.
-        mixup: α of the mixing of training beats: see `ecg_lightning.data.transforms.Mixup`; 0 mixes none.
-        seed: seed of the order of the training beats.
+        resampling: of training beats: see `ecg_lightning.data.resampling.Resampling`.
+        balance: exponent ``p``: a training beat is sampled ``(1 / frequency of its class) ** p`` as often. 0 takes
+            each once an epoch, 1 shows every class equally often.
+        transforms: of training beats: see `ecg_lightning.data.transforms.make_transforms`.
+        mixup: alpha of `ecg_lightning.data.transforms.Mixup`; 0 mixes none.
+        seed: of the order of the training beats, and all that is random in a step.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class BeatDataModule(pl.LightningDataModule):
         self.seed = seed
         self.beats: Beats
         self.folds: Folds
-        self.datasets: dict[str, BeatDataset] = {}
+        self.datasets: dict[str, BeatDataset] = {}  # by fold
 
     def prepare_data(self) -> None:
         """Build the cache, in one process a machine."""

@@ -106,22 +106,19 @@ def _fetch_physionet(
     folder: Path, url: str, extensions: tuple[str, ...], records: Collection[str] | None, connections: int
 ) -> Fetched:
     downloader = Downloader(connections=connections)
-    sums_url = _join(url, "SHA256SUMS.txt")
+    sums_url, listing_url = _join(url, "SHA256SUMS.txt"), _join(url, "RECORDS")
     sums = _parse_sums(downloader.read_text(sums_url))
-    listing = downloader.read_text(_join(url, "RECORDS"), sha256=sums.get("RECORDS")).split()
+    listing = downloader.read_text(listing_url, sha256=sums.get("RECORDS")).split()
     if odd := [record for record in listing if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", record)]:
-        raise DataError(
-            f"{_join(url, 'RECORDS')} lists {odd[0]!r}, which is no name of a record; is the address right?"
-        )
-
+        raise DataError(f"{listing_url} lists {odd[0]!r}, which is no name of a record; is the address right?")
     chosen = listing
     if records is not None:
         if not records:
             raise ConfigError(f"no record is named; name some of {folder.name}, or leave out records to get all")
         if unknown := sorted(set(records) - set(listing)):
+            some = f"{', '.join(listing[:3])} … {listing[-1]}"
             raise ConfigError(
-                f"{folder.name} has no record {', '.join(unknown)}; its {len(listing)} records are "
-                f"{', '.join(listing[:3])} … {listing[-1]}"
+                f"{folder.name} has no record {', '.join(unknown)}; its {len(listing)} records are {some}"
             )
         fetched = {r for r in listing if all((folder / f"{r}{extension}").is_file() for extension in extensions)}
         chosen = [record for record in listing if record in fetched.union(records)]
@@ -155,10 +152,8 @@ def _fetch_heartbeat(folder: Path) -> Fetched:
     try:
         import kagglehub
     except ImportError as error:
-        raise DataError(
-            "Kaggle's files come through kagglehub, which is not installed: pip install 'ecg-lightning[kaggle]', "
-            f"{by_hand}"
-        ) from error
+        needed = "Kaggle's files need kagglehub, which is not installed: pip install 'ecg-lightning[kaggle]'"
+        raise DataError(f"{needed}, {by_hand}") from error
     try:
         downloaded = Path(kagglehub.dataset_download(KAGGLE_HANDLE))
     except Exception as error:  # kagglehub raises its own kinds, requests' and the system's
@@ -181,11 +176,11 @@ def _fetch_heartbeat(folder: Path) -> Fetched:
 
 
 class RemoteFile(NamedTuple):
-    """A file on a server, its place on the disk, and its published SHA-256 if there is one."""
+    """A file on a server."""
 
     url: str
-    path: Path
-    sha256: str | None
+    path: Path  # where it is to be
+    sha256: str | None  # as published
 
 
 class Downloader:
@@ -202,11 +197,7 @@ class Downloader:
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
 
     def download(self, folder: Path, files: list[RemoteFile]) -> Fetched:
-        """Get all files; the first that fails stops the others.
-
-        Raises:
-            DataError: a file cannot be got or written.
-        """
+        """Get all files; the first that cannot be got or written stops the others with a `DataError`."""
         downloaded = 0
         progress = _Progress(folder.name, len(files))
         with progress.bar, ThreadPoolExecutor(max_workers=self._connections) as pool:
@@ -225,11 +216,7 @@ class Downloader:
         return Fetched(folder=folder, downloaded=downloaded, kept=len(files) - downloaded, size=size)
 
     def read_text(self, url: str, *, sha256: str | None = None) -> str:
-        """The text of a small file.
-
-        Raises:
-            DataError: it cannot be got, or is no text.
-        """
+        """The text of a small file; a `DataError` if it cannot be got, or is no text."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "text"
             self._get(RemoteFile(url, path, sha256), lambda *_: None)
@@ -253,10 +240,7 @@ class Downloader:
     def _is_right(self, file: RemoteFile) -> bool:
         if not file.path.is_file():
             return False
-        if file.sha256 is not None:
-            right = _sha256(file.path) == file.sha256
-        else:
-            right = file.path.stat().st_size == self._size_on_server(file.url)
+        right = _sha256(file.path) == file.sha256 if file.sha256 else _size(file.path) == self._size_on_server(file.url)
         if not right:
             log.warning("%s is not what is published; downloading it again", file.path)
         return right

@@ -74,12 +74,7 @@ class Resampling:
 
 
 def resampled(beats: Beats, settings: Resampling, *, seed: int, cache_dir: Path) -> Beats:
-    """As `resample`, from the cache in `cache_dir`; the key is the content of `beats`, settings, seed and versions.
-
-    Raises:
-        ConfigError: as `resample`.
-        DataError: the cache cannot be written.
-    """
+    """As `resample`, from the cache in `cache_dir`; the key is the content of `beats`, settings, seed and versions."""
     lengths = hashlib.sha256(beats.lengths.tobytes()).hexdigest()  # not part of the fingerprint
     made = [RECIPE, beats.fingerprint, lengths, dataclasses.asdict(settings), seed, version("imbalanced-learn")]
     key = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]

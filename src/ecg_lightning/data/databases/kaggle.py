@@ -35,12 +35,7 @@ LEAD = "II"  # of all beats (Kachuee et al., section III-A)
 
 @dataclass(frozen=True, kw_only=True)
 class Kaggle(Source):
-    """Beats from the CSV files in ``data_dir/heartbeat``.
-
-    Attributes:
-        dataset: ``mitbih`` (a train and a test file, which stay what they are) or ``ptbdb`` (a file for each class).
-        data_dir: folder that holds ``heartbeat``.
-    """
+    """Beats from the CSV files in ``data_dir/heartbeat``: ``mitbih``, with a test file, or ``ptbdb``, a file a class."""
 
     name: ClassVar[str] = "kaggle"
 
@@ -78,11 +73,7 @@ class Kaggle(Source):
 
 
 def beats_of_csv(path: Path, *, classes: tuple[str, ...], origin: dict[str, Any]) -> Beats:
-    """The beats of one file in Kaggle's format, which names neither records nor patients.
-
-    Raises:
-        DataError: as `read_csv`.
-    """
+    """The beats of one file in Kaggle's format, which names neither records nor patients; errors as in `read_csv`."""
     signals, labels = read_csv(path, n_classes=len(classes))
     signals = signals[:, None]
     lengths = lengths_before_zeros(signals)  # nothing else in the format marks the end of a beat

@@ -42,8 +42,6 @@ class PhysioNet(Source):
         patients: ``folder`` where each patient's records have a folder of their own; else record → the record that
             names its patient, every other record being a patient of its own.
         recorded_fs: sampling rate in Hz that every record must have; None takes any.
-        cut: how beats are cut out.
-        context: what comes with each beat.
 
     Raises:
         ConfigError: neither annotations nor diagnoses give the beats a class.
@@ -75,20 +73,15 @@ class PhysioNet(Source):
         """Names of the classes, in the order in which the settings name them."""
         return tuple(dict.fromkeys(self.class_map or (self.diagnoses or {}).values()))
 
-    @property
-    def path(self) -> Path:
-        """Where the records are."""
-        return self.data_dir / self.folder
-
     def records(self) -> list[Path]:
         """Paths of all records, without extension: those that ``RECORDS`` lists, or else every header there is."""
-        listing = self.path / "RECORDS"
-        if listing.is_file():
-            paths = [self.path / line for line in listing.read_text().split()]
+        folder = self.data_dir / self.folder
+        if (folder / "RECORDS").is_file():
+            paths = [folder / line for line in (folder / "RECORDS").read_text().split()]
         else:
-            paths = sorted(header.with_suffix("") for header in self.path.rglob("*.hea"))
+            paths = sorted(header.with_suffix("") for header in folder.rglob("*.hea"))
         if not paths:
-            raise DataError(f"{self.path} holds no WFDB record; {self._remedy}")
+            raise DataError(f"{folder} holds no WFDB record; {self._remedy}")
         return paths
 
     def files(self) -> list[Path]:
@@ -129,7 +122,7 @@ class PhysioNet(Source):
         if left_out:
             log.info("left out %d records of other diagnoses: %s", left_out.total(), dict(left_out.most_common()))
         if left_out.total() == len(records):
-            raise DataError(f"no record in {self.path} is of {' or '.join(self.diagnoses)}")
+            raise DataError(f"no record in {self.data_dir / self.folder} is of {' or '.join(self.diagnoses)}")
         for record, diagnosis in found.items():
             if name := self.diagnoses.get(diagnosis):
                 recording = self._recording(record)

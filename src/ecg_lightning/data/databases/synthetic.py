@@ -100,18 +100,12 @@ class Synthetic(Source):
     Attributes:
         dataset: ``mitbih``, every patient with beats of all five AAMI classes, or ``ptbdb``, every second patient with
             myocardial infarction.
-        cut: how beats are cut out of the recordings.
-        patients: number of patients; one more leaves the others as they are.
+        patients: how many; one more leaves the others as they are.
         minutes: length of each recording.
         fs: sampling rate of the recordings in Hz.
         noise: standard deviation of the white measurement noise in mV.
-        seed: of all that is random.
-        context: what comes with each beat.
         leads: names of the leads. The first has the waves of the tables above; in each further one every wave is
             larger, smaller or inverted, with noise of its own.
-
-    Raises:
-        ConfigError: a setting is out of range.
     """
 
     name: ClassVar[str] = "synthetic"

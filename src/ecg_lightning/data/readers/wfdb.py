@@ -15,11 +15,7 @@ from ecg_lightning.data.recording import Leads
 
 
 def files_of(record: Path, annotator: str | None = None) -> list[Path]:
-    """The header of a record (named without extension), its signal files and its annotation file.
-
-    Raises:
-        DataError: a file is absent, or the header is not one.
-    """
+    """The header of a record (without extension), its signal and annotation files; a `DataError` if one is absent."""
     header = record.with_name(f"{record.name}.hea")
     if not header.is_file():
         raise DataError(f"{header} is not there")
@@ -58,7 +54,7 @@ def read_annotations(
     label_of = {symbol: label for label, symbols in enumerate(class_map.values()) for symbol in symbols}
     path = record.with_name(f"{record.name}.{annotator}")
     if not path.is_file():
-        raise DataError(f"{path} is not there, so that record {record.name} has no labels. Fetch it")
+        raise DataError(f"{path} is not there: record {record.name} has no labels. Fetch it")
     # Annotation files end with a zero word; wfdb reads one that was cut off without an error.
     if not path.read_bytes().endswith(b"\0\0"):
         raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file. Fetch it again")
@@ -99,8 +95,7 @@ def read_leads(
     """
     import wfdb
 
-    header = _header(record)
-    names = _names(header)
+    header, names = _header(record), lead_names_of(record)
     positions = [*range(len(names))] if leads is None else _positions(record, names, leads)
     if not header.fs > 0:
         raise DataError(f"{record}.hea states a sampling rate of {header.fs:g} Hz. Fetch it again")
@@ -134,17 +129,8 @@ def read_leads(
 
 
 def lead_names_of(record: Path) -> list[str]:
-    """The names of a record's leads.
-
-    Raises:
-        DataError: its header cannot be read.
-    """
-    return _names(_header(record))
-
-
-def _names(header: Any) -> list[str]:
-    # A signal line may leave the name out.
-    return [name or "(unnamed)" for name in header.sig_name or []]
+    """The names of a record's leads; a signal line may leave the name out."""
+    return [name or "(unnamed)" for name in _header(record).sig_name or []]
 
 
 def _positions(record: Path, names: list[str], leads: Leads) -> list[int]:
@@ -164,11 +150,7 @@ def _positions(record: Path, names: list[str], leads: Leads) -> list[int]:
 
 
 def diagnosis_of(record: Path) -> str:
-    """The header comment ``Reason for admission`` of a PTB record; ``n/a`` is a diagnosis that PTB writes.
-
-    Raises:
-        DataError: the header has no such comment.
-    """
+    """The header comment ``Reason for admission`` of a PTB record, which may be ``n/a``; a `DataError` without it."""
     for comment in _header(record).comments:
         key, _, value = comment.partition(":")
         if key.strip() == "Reason for admission" and value.strip():
