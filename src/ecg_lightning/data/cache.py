@@ -38,9 +38,6 @@ def load_or_build(path: Path, build: Callable[[], Beats], *, doing: str) -> Beat
         path: in the cache; its name holds a key of everything that the beats depend on.
         build: makes them.
         doing: what that is, for the log.
-
-    Raises:
-        DataError: the cache cannot be written.
     """
     if (beats := _load(path)) is not None:
         return beats

@@ -47,12 +47,7 @@ QRS_FROM, QRS_TO = -0.08, 0.112  # the QRS complex; before it is the P wave, aft
 
 @options("context")
 class Context:
-    """Which context comes with each beat.
-
-    Attributes:
-        rhythm: the numbers that `RHYTHM` names.
-        morphology: the numbers that `MORPHOLOGY` names, of each lead.
-    """
+    """Which context comes with each beat: the numbers of `RHYTHM`, and those of `MORPHOLOGY` of each lead."""
 
     rhythm: bool = False
     morphology: bool = False
@@ -65,11 +60,7 @@ class Context:
     def of(self, peaks: IntArray, fs: float, signals: FloatArray, signal_fs: float) -> FloatArray | None:
         """The numbers ``[b - 1, k]`` of every beat but the last of a recording; None if nothing was chosen.
 
-        Args:
-            peaks: ``[b]`` R peaks, ascending, at `fs` Hz.
-            fs: of `peaks`.
-            signals: ``[leads, t]``, at `signal_fs` Hz.
-            signal_fs: of `signals`.
+        R peaks ``[b]`` are at `fs` Hz, ascending; `signals` ``[leads, t]`` are at `signal_fs` Hz.
         """
         parts = [rhythm(peaks, fs)] if self.rhythm else []
         if self.morphology:

@@ -22,9 +22,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Amount, Count, Part, options
@@ -103,7 +104,7 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
     else:
         new = list(_new_beats(beats, targets, settings, seed))
         for name in columns:
-            columns[name] = np.concatenate([columns[name], *(getattr(part, name) for part in new)])
+            columns[name] = np.concatenate([columns[name], *(part[name] for part in new)])
         del new
     if settings.method == "smote_tomek":
         linked = tomek_links(columns["signals"], columns["labels"])
@@ -215,19 +216,15 @@ def _sampled(labels: IntArray, targets: Mapping[int, int], *, grows: bool, seed:
     return rows if grows else np.sort(rows)
 
 
-class _New(NamedTuple):
-    signals: FloatArray
-    lengths: IntArray
-    labels: IntArray
-    context: FloatArray
-
-
-def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, seed: int) -> Iterator[_New]:
-    """The new beats, class by class, which keeps few features in memory."""
+def _new_beats(
+    beats: Beats, targets: Mapping[int, int], settings: Resampling, seed: int
+) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """Columns of the new beats, class by class, which keeps few features in memory."""
     if not targets:
         return
     method, weight, labels = settings.method, settings.length_weight or NEGLIGIBLE, beats.known_labels
-    features = _features(beats, weight)
+    mask = np.float32(weight) * (np.arange(beats.length) < beats.lengths[:, None])
+    features = np.concatenate([beats.signals.reshape(len(beats), -1), mask], axis=1, dtype=np.float32)
     n_features = features.shape[1]
     if beats.context is not None:
         features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.context], axis=1)
@@ -261,11 +258,9 @@ def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, s
             raise
         if not len(mixed):
             raise ConfigError(no_border)
-        yield _New(
-            *_from_features(mixed[:, :n_features], weight, beats.signals),
-            np.full(len(mixed), label),
-            mixed[:, n_features:] / np.float32(NEGLIGIBLE),
-        )
+        signals, lengths = _from_features(mixed[:, :n_features], weight, beats.signals)
+        context = mixed[:, n_features:] / np.float32(NEGLIGIBLE)
+        yield {"signals": signals, "lengths": lengths, "labels": np.full(len(mixed), label), "context": context}
 
 
 def _sampler(method: str, strategy: dict[int, int], neighbours: int, n_beats: int, seed: int) -> Any:
@@ -277,17 +272,6 @@ def _sampler(method: str, strategy: dict[int, int], neighbours: int, n_beats: in
     if method == "borderline_smote":
         return BorderlineSMOTE(k_neighbors=neighbours, m_neighbors=min(10, n_beats - 1), **same)
     return SMOTE(k_neighbors=neighbours, **same)
-
-
-def _features(beats: Beats, weight: float) -> FloatArray:
-    """Beats → ``[n, leads · length + length]``: signals, and where they are signal."""
-    n, length = len(beats), beats.length
-    flat = beats.signals.reshape(n, -1)
-    features = np.empty((n, flat.shape[1] + length), dtype=np.float32)
-    features[:, :-length] = flat
-    features[:, -length:] = np.arange(length) < beats.lengths[:, None]
-    features[:, -length:] *= weight
-    return features
 
 
 def _from_features(features: FloatArray, weight: float, known: FloatArray) -> tuple[FloatArray, IntArray]:

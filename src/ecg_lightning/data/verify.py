@@ -45,27 +45,16 @@ class Count:
 
 @dataclass(kw_only=True)
 class DatasetCheck:
-    """One dataset under the data folder.
-
-    Attributes:
-        name: its folder's name, as in ``ecg-lightning data fetch``.
-        title: its publisher's name for it.
-        folder: where it is or would be.
-        present: whether anything of it is there.
-        counts: what is there and what is published.
-        problems: what is damaged or does not fit together, each with its file.
-        notes: what is worth knowing but right.
-        damaged: records with a problem.
-    """
+    """One dataset under the data folder, by the name and title of its publisher."""
 
     name: str
     title: str
     folder: Path
-    present: bool = False
+    present: bool = False  # anything of it
     counts: list[Count] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # each with its file
+    notes: list[str] = field(default_factory=list)  # worth knowing, but right
+    damaged: list[str] = field(default_factory=list)  # records with a problem
 
     @property
     def fetch_command(self) -> str:
@@ -159,13 +148,9 @@ def as_plain(checks: list[DatasetCheck]) -> dict[str, Any]:
         "ok": any(one.present for one in checks) and not any(one.problems for one in checks),
         "datasets": {
             one.name: {
-                "title": one.title,
+                **{key: getattr(one, key) for key in ("title", "present", "problems", "notes", "fetch_command")},
                 "folder": str(one.folder),
-                "present": one.present,
                 "counts": {count.what: {"found": count.found, "published": count.published} for count in one.counts},
-                "problems": one.problems,
-                "notes": one.notes,
-                "fetch_command": one.fetch_command,
             }
             for one in checks
         },

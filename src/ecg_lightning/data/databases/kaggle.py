@@ -35,7 +35,7 @@ LEAD = "II"  # of all beats (Kachuee et al., section III-A)
 
 @dataclass(frozen=True, kw_only=True)
 class Kaggle(Source):
-    """Beats from the CSV files in ``data_dir/heartbeat``: ``mitbih``, with a test file, or ``ptbdb``, a file a class."""
+    """Beats from CSV files in ``data_dir/heartbeat``: ``mitbih``, with a test file, or ``ptbdb``, a file a class."""
 
     name: ClassVar[str] = "kaggle"
 

@@ -70,7 +70,7 @@ class PhysioNet(Source):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order in which the settings name them."""
+        """Names of the classes, in the order of the settings."""
         return tuple(dict.fromkeys(self.class_map or (self.diagnoses or {}).values()))
 
     def records(self) -> list[Path]:
@@ -94,7 +94,7 @@ class PhysioNet(Source):
 
     def settings(self) -> dict[str, Any]:
         """Leads, rate, classes, patients and cutting, and context if any is wanted."""
-        context = self.context.names(lead_names(self.leads))
+        context = list(self.context.names(lead_names(self.leads)))
         return {
             "source": self.name,
             "dataset": self.dataset,
@@ -103,7 +103,7 @@ class PhysioNet(Source):
             "class_map": dict(self.class_map or self.diagnoses or {}),
             "patients": self.patients if isinstance(self.patients, str) else dict(self.patients),
             **dataclasses.asdict(self.cut),
-            **({"context": list(context)} if context else {}),
+            **({"context": context} if context else {}),
         }
 
     def read(self) -> Beats:

@@ -20,13 +20,7 @@ from ecg_lightning.data.windows import Cut
 def make_source(
     settings: Mapping[str, Any], dataset: Mapping[str, Any], context: Mapping[str, Any], data_dir: Path
 ) -> Source:
-    """Build the source that the groups ``source``, ``dataset`` and ``context`` describe.
-
-    Args:
-        settings: ``name`` of the source and its own settings.
-        dataset: ``name`` of the dataset, ``leads``, ``cut`` and what else its file in ``conf/dataset`` has.
-        context: ``rhythm``, ``morphology`` and ``before``.
-        data_dir: folder that holds ``mitdb``, ``ptbdb`` and ``heartbeat``.
+    """The source that the groups ``source``, ``dataset`` and ``context`` of a configuration describe.
 
     Raises:
         ConfigError: there is no such source, no such dataset in it, or its files lack what is asked for.
