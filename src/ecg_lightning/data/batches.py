@@ -39,8 +39,8 @@ class BeatDataset(Dataset[Batch]):
     """A fold of beats; an index is one position or, far faster, many.
 
     Signals stay where `Beats` has them, memory-mapped, so that the jobs of a sweep share one copy. Batches are gathered
-    by numpy, in two dimensions: torch would divide each small gather among its threads, and a gather in three
-    dimensions takes a third longer.
+    by numpy, in two dimensions: torch would divide each small gather among its threads, and in three dimensions it
+    takes longer.
     """
 
     def __init__(self, beats: Beats, rows: IntArray) -> None:
@@ -53,7 +53,7 @@ class BeatDataset(Dataset[Batch]):
 
     def __getitem__(self, positions: int | Tensor) -> Batch:
         rows = self.rows.take(positions)
-        signals = torch.from_numpy(self._flat.take(rows, axis=0)).view(*rows.shape, *self.beats.signals.shape[1:])
+        signals = torch.from_numpy(self._flat.take(rows, axis=0).reshape(*rows.shape, *self.beats.signals.shape[1:]))
         lengths, labels, context = (
             None if column is None else torch.as_tensor(column.take(rows, axis=0))
             for column in (self.beats.lengths, self.beats.labels, self.beats.context)
