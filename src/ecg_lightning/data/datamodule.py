@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset, MixedBatch, seed_of
-from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.resampling import Resampling, resampled
@@ -106,17 +106,15 @@ class BeatDataModule(pl.LightningDataModule):
 
     def training_counts(self) -> list[int]:
         """How many beats of each class are trained on, once resampled."""
-        return [int(count) for count in self._training_counts()]
+        train = self.datasets["train"]
+        labels = train.beats.known_labels[train.rows]
+        return [int(count) for count in np.bincount(labels, minlength=len(train.beats.classes))]
 
     def drawn_counts(self) -> list[int]:
         """How many of them an epoch shows, on average, with `balance`."""
-        counts = self._training_counts()
+        counts = np.array(self.training_counts())
         weights = np.power(counts, 1 - self.balance, out=np.zeros(len(counts)), where=counts > 0)
         return [round(count) for count in weights * counts.sum() / weights.sum()]
-
-    def _training_counts(self) -> IntArray:
-        train = self.datasets["train"]
-        return np.bincount(train.beats.known_labels[train.rows], minlength=len(train.beats.classes))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training beats in an order that changes with the epoch."""
@@ -163,7 +161,7 @@ class BeatDataModule(pl.LightningDataModule):
         dataset = self.datasets[fold]
         weights = None
         if shuffle and self.balance:
-            counts = torch.from_numpy(self._training_counts())
+            counts = torch.tensor(self.training_counts())
             weights = counts[torch.from_numpy(dataset.beats.known_labels[dataset.rows])].double() ** -self.balance
         batches = BatchSampler(
             len(dataset),

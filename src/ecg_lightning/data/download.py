@@ -23,7 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.databases.kaggle import FILES
@@ -325,16 +325,9 @@ class _Progress:
         self._lock = threading.Lock()
         self._files: dict[Path, tuple[int, int]] = {}
         console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[files]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        silent = not console.is_terminal
+        self.bar = Progress("{task.description}", *columns, "{task.fields[files]}", console=console, disable=silent)
         self._task = self.bar.add_task(name, total=None, files="")
 
     def update(self, path: Path, done: int, size: int) -> None:
@@ -362,9 +355,7 @@ def _raise_for_status(response: requests.Response) -> None:
     if response.status_code in RETRIED_STATUSES:
         response.raise_for_status()
     if response.status_code == requests.codes.not_found:
-        raise _NotOnServerError(
-            f"{response.url} is not there (HTTP 404); is the address right? Name another with --url"
-        )
+        raise _NotOnServerError(f"{response.url} is not there (HTTP 404); is the address right? Name one with --url")
     if not response.ok:
         raise DataError(
             f"{response.url} was refused (HTTP {response.status_code} {response.reason}); open it in a browser to see "

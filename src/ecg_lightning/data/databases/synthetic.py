@@ -164,15 +164,13 @@ class Synthetic(Source):
         time = np.arange(round(seconds * self.fs)) / self.fs
         # A = 0.15 mV, equation 2: the baseline wanders with respiration.
         wander = 0.15 * np.sin(2 * np.pi * (respiration * time + rng.uniform()))
-        signal = _integrate(_waves(time, peaks, shapes), wander, self.fs) + self.noise * rng.standard_normal(len(time))
 
-        signals = [signal]
-        for other in others:
-            seen = shapes.copy()
-            seen[:, 0] *= _projection(other)
-            noise = self.noise * other.standard_normal(len(time))
-            signals.append(_integrate(_waves(time, peaks, seen), wander, self.fs) + noise)
+        def lead(shapes: Array, rng: np.random.Generator) -> Array:
+            return _integrate(_waves(time, peaks, shapes), wander, self.fs) + self.noise * rng.standard_normal(
+                len(time)
+            )
 
+        signals = [lead(shapes, rng), *(lead(shapes * _projection(other), other) for other in others)]
         samples = np.round(peaks * self.fs).astype(np.int64)
         inside = (samples >= 0) & (samples < len(time))
         labels = rhythm if self.dataset == "mitbih" else np.full(n, PTB_CLASSES.index("MI" if infarcted else "normal"))
@@ -188,11 +186,12 @@ class Synthetic(Source):
 
 
 def _projection(rng: np.random.Generator) -> Array:
-    """Factors ``[6]`` of the heights of P, Q, R, S, ST and T in a further lead, as in V1 compared with II.
+    """Factors ``[3, 6]`` of a patient's shapes in a further lead, which change heights only: V1 compared with II.
 
     Atrial waves are smaller, the QRS complex is mostly downwards, each patient's electrodes are a little elsewhere.
     """
-    return np.array([0.5, -0.3, 0.3, 2.5, 0.8, 0.4]) * np.exp(0.15 * rng.standard_normal(6))
+    heights = np.array([0.5, -0.3, 0.3, 2.5, 0.8, 0.4]) * np.exp(0.15 * rng.standard_normal(6))
+    return np.stack([heights, np.ones(6), np.ones(6)])
 
 
 def _vary(shapes: Array, spread: Array, rng: np.random.Generator) -> Array:
