@@ -109,7 +109,8 @@ def check_data(
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
 ) -> None:
     """Print which data are there and what is wrong with them. Exit code 1 if anything is, or if nothing is there."""
-    from ecg_lightning.data.verify import as_plain, check, print_checks
+    from ecg_lightning.data.verify import as_plain, check
+    from ecg_lightning.report.terminal import print_checks
 
     checks = check(data_dir)
     if as_json:

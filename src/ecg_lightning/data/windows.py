@@ -20,6 +20,7 @@ from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.recording import Recording
 
+
 @options("dataset.cut")
 class Cut:
     """How beats are cut out of a recording.
@@ -71,9 +72,8 @@ def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> 
         resampled: its signals ``[leads, t]`` at the rate of the beats; None computes them.
 
     Returns:
-        The beats ``[n, leads, how.length]``, their lengths ``[n]`` and, for each, its position ``[n]`` among
-        ``recording.peaks``. The last beat has no RR interval and is left out, and so is a beat that is flat in every
-        lead (the electrodes were off): it has no shape.
+        Beats ``[n, leads, how.length]``, lengths ``[n]`` and positions ``[n]`` in ``recording.peaks``, without the
+        last beat, which has no RR interval, and without beats that are flat in every lead (electrodes off).
     """
     signals = at_rate(recording, how.fs) if resampled is None else resampled
     if how.scaling == "record":
