@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 BOUNDS = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "of at most"}
 KINDS = {"null": "null", "boolean": "true or false", "string": "text", "integer": "a whole number",
          "number": "a number", "array": "a list", "object": "settings by name"}  # fmt: skip
 
 
-def first_mistake(model: type[BaseModel], plain: Any, error: ValidationError) -> str:
+def first_mistake(model: type[Any], plain: Any, error: ValidationError) -> str:
     """The first wrong setting, what was found and what is expected: ``optimizer.lr=-1: expected a number above 0``.
 
     Args:
-        model: what was expected.
+        model: what was expected: a pydantic model or dataclass.
         plain: what was found, nested dictionaries.
         error: of validating it.
     """
@@ -23,14 +23,14 @@ def first_mistake(model: type[BaseModel], plain: Any, error: ValidationError) ->
     for key in first["loc"]:  # which also has the names of alternatives
         if isinstance(value, dict) and key in value:
             value, keys = value[key], [*keys, str(key)]
-    schema = model.model_json_schema()
+    schema = TypeAdapter(model).json_schema()
     setting = ".".join(keys)
     if absent:
         keys.append(str(first["loc"][-1]))
         return f"{'.'.join(keys)} is absent: expected {_expected(_find(schema, keys), schema)}"
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         group = _find(schema, keys[:-1])
-        where = ".".join(keys[:-1]) or "the configuration"
+        where = ".".join(keys[:-1]) or "its group"
         return f"{setting}={_shown(value)}: there is no such setting; {where} has {', '.join(group['properties'])}"
     return f"{setting}={_shown(value)}: expected {_expected(_find(schema, keys), schema)}"
 

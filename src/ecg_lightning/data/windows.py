@@ -7,22 +7,20 @@ paper scales by 10 s windows; the released files hold beats scaled one by one.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.options import Amount, Natural, Positive, options
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.recording import Recording
 
-Scaling = Literal["beat", "record", "none"]
-
-
-@dataclass(frozen=True, kw_only=True)
+@options("dataset.cut")
 class Cut:
     """How beats are cut out of a recording.
 
@@ -35,21 +33,12 @@ class Cut:
         scaling: to [0, 1] by the minimum and maximum of the ``beat``, of the ``record``, or ``none`` (mV).
     """
 
-    fs: float = 125.0
-    length: int = 187
-    rr_factor: float = 1.2
-    margin: int = 3
-    before: float = 0.0
-    scaling: Scaling = "beat"
-
-    def __post_init__(self) -> None:
-        # 125 and 125.0 are one setting: they must not make two caches.
-        for name in ("fs", "rr_factor", "before"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-        if self.fs <= 0 or self.length < 2 or self.rr_factor <= 0 or self.margin < 0 or self.before < 0:
-            raise ConfigError(f"a beat needs fs > 0, length >= 2, rr_factor > 0, margin >= 0 and before >= 0: {self}")
-        if self.scaling not in ("beat", "record", "none"):
-            raise ConfigError(f"scaling={self.scaling!r} is unknown; choose beat, record or none")
+    fs: Positive = 125.0
+    length: Annotated[int, Field(ge=2)] = 187
+    rr_factor: Positive = 1.2
+    margin: Natural = 3
+    before: Amount = 0.0
+    scaling: Literal["beat", "record", "none"] = "beat"
 
 
 def resample(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:
@@ -79,7 +68,7 @@ def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> 
     Args:
         recording: what to cut.
         how: see `Cut`.
-        resampled: its signals ``[leads, t]`` at the rate of the beats, where they are there already.
+        resampled: its signals ``[leads, t]`` at the rate of the beats; None computes them.
 
     Returns:
         The beats ``[n, leads, how.length]``, their lengths ``[n]`` and, for each, its position ``[n]`` among
@@ -108,20 +97,19 @@ def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> 
         kept.append(row)
     rows = np.asarray(kept, dtype=np.int64)
     beats, lengths = beats[rows], lengths[rows]
-    # A beat scaled by itself may end on its minimum, 0 in every lead, which the Kaggle files, in which zeros are all
-    # that marks the end, count as padding. So it counts here, or beats from both sources would differ in length.
+    # A beat scaled by itself may end on its minimum, 0 in every lead. The Kaggle files, where nothing but zeros marks
+    # the end, count that as padding, so it counts here too: beats of both sources have equal lengths.
     return beats, lengths_before_zeros(beats) if how.scaling == "beat" else lengths, rows
 
 
 def lengths_before_zeros(signals: FloatArray) -> IntArray:
     """Samples ``[n]`` up to the last that is not zero in every lead of ``[n, leads, length]``.
 
-    For beats that were just scaled to [0, 1] one by one, and for files that hold no lengths. Nothing else may ask
-    this: whoever changes beats changes their lengths himself.
+    For files without lengths, and for beats just scaled to [0, 1] one by one. Other code that changes beats must
+    change their lengths itself.
     """
     filled = (signals != 0).any(axis=1)
-    positions = np.arange(1, signals.shape[2] + 1)
-    lengths: IntArray = (filled * positions).max(axis=1, initial=0).astype(np.int64)
+    lengths: IntArray = (filled * np.arange(1, signals.shape[2] + 1)).max(axis=1, initial=0).astype(np.int64)
     return lengths
 
 
@@ -133,7 +121,7 @@ def beats_of(
     origin: dict[str, Any],
     context: Context = NO_CONTEXT,
 ) -> Beats:
-    """Cut all recordings and join their beats, with as much of their context as is wanted.
+    """Cut all recordings and join their beats, with the context that is asked for.
 
     Raises:
         DataError: no recording held a beat, or the recordings differ in their leads.
@@ -142,7 +130,6 @@ def beats_of(
     for recording in recordings:
         resampled = at_rate(recording, how.fs)
         signals, lengths, positions = cut(recording, how, resampled)
-        n = len(positions)
         around = context.of(recording.peaks, recording.fs, resampled, how.fs)
         parts.append(
             Beats(
@@ -152,8 +139,8 @@ def beats_of(
                 labels=None if recording.labels is None else recording.labels[positions],
                 classes=classes,
                 fs=how.fs,
-                records=np.full(n, recording.record),
-                patients=np.full(n, recording.patient),
+                records=np.full(len(positions), recording.record),
+                patients=np.full(len(positions), recording.patient),
                 samples=recording.peaks[positions],
                 context=None if around is None else around[positions],
                 context_names=context.names(recording.lead_names),
