@@ -18,7 +18,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.provenance import config_digest
 from ecg_lightning.models import model_names
 from ecg_lightning.pipeline.config import choices, command_again, compose, conf_dir, override
-from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.published import published_row
 from ecg_lightning.training.tasks import TASKS
 
@@ -118,7 +118,7 @@ GROUPS = choices([conf_dir()])
 def test_every_choice_composes_and_its_settings_are_valid(at: int) -> None:
     # One of each group at once, because composing takes a tenth of a second.
     chosen = [f"{group}={names[at % len(names)]}" for group, names in GROUPS.items()]
-    Settings.from_config(compose([*chosen, "transfer.checkpoint=run"], output_dir="run"))
+    validated(compose([*chosen, "transfer.checkpoint=run"], output_dir="run"))
 
 
 RECIPES = {

@@ -21,7 +21,7 @@ from ecg_lightning.core.errors import EcgLightningError
 from ecg_lightning.core.startup import quick_imports
 from ecg_lightning.pipeline.config import added_conf_dirs, command_again, quiet
 from ecg_lightning.pipeline.jobs import claimed, failures, run_sweep_job, score_of
-from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def _run(cfg: DictConfig) -> RunRecord:
     """Check, build, train, test and report one experiment."""
-    Settings.from_config(cfg)  # as `build` does, but before anything heavy is imported
+    validated(cfg)  # as `build` does, but before anything heavy is imported
     with quick_imports():
         from ecg_lightning.pipeline.build import build
         from ecg_lightning.pipeline.train import fit_and_test
