@@ -3,46 +3,18 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import wfdb
-from omegaconf import OmegaConf
 
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.physionet import PhysioNet
 from ecg_lightning.data.databases.synthetic import Synthetic
-from ecg_lightning.data.labels import AAMI_CLASSES, AAMI_SYMBOLS
+from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
-
-CONF = Path(__file__).parents[2] / "conf"
-
-
-def split_settings(name: str) -> dict[str, Any]:
-    """What ``conf/split/NAME.yaml`` says."""
-    settings = OmegaConf.to_container(OmegaConf.merge({"seed": 0}, OmegaConf.load(CONF / "split" / f"{name}.yaml")))
-    assert isinstance(settings, dict)
-    return {str(key): value for key, value in settings.items() if key != "seed"}
-
-
-def physionet(folder: Path, **settings: Any) -> PhysioNet:
-    """The source that ``conf/dataset`` describes, for records in a folder named as PhysioNet's."""
-    dataset = {
-        "mitdb": {"dataset": "mitbih", "annotator": "atr", "class_map": AAMI_SYMBOLS, "patients": {"202": "201"}},
-        "ptbdb": {
-            "dataset": "ptbdb",
-            "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"},
-            "patients": "folder",
-        },
-    }[folder.name]
-    leads = {"mitdb": ((0,),), "ptbdb": (("ii",),)}[folder.name]
-    defaults = {"folder": folder.name, "leads": leads, "recorded_fs": None, "cut": Cut()}
-    return PhysioNet(data_dir=folder.parent, **(dataset | defaults | settings))
-
 
 @pytest.fixture
 def make_beats() -> MakeBeats:

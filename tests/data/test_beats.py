@@ -235,7 +235,7 @@ def test_beats_that_do_not_fit_together_are_not_joined(make_beats: MakeBeats, ch
         ({"signals": np.zeros((4, 187), np.float32)}, r"expected \[beats, leads, samples\]"),
         ({"lead_names": ("II", "V1")}, "2 names for 1 leads"),
         ({"lengths": np.array([1, 2])}, "2 lengths for 4 beats"),
-        ({"lengths": np.array([1, 2, 3, 188])}, "lengths from 1 to 188: expected 0 to 187"),
+        ({"lengths": np.array([1, 2, 3, 188])}, "lengths 1 to 188: expected 0 to 187"),
     ],
 )
 def test_beats_that_contradict_themselves_are_refused(

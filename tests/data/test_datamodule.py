@@ -132,19 +132,24 @@ def test_only_the_training_fold_is_resampled_and_only_to_train(cache_dir: Path) 
     assert len(tested.datasets["train"]) == len(plain.datasets["train"])
 
 
+def test_no_resampling_is_none_whatever_its_other_settings(tmp_path: Path) -> None:
+    for settings in (None, {"method": "none"}, {"method": "none", "neighbours": 3}):
+        assert BeatDataModule(SOURCE, cache_dir=tmp_path, resampling=settings).resampling is None
+
+
 def test_a_nonsensical_balance_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"augmentation.balance=-1, expected 0 or more"):
+    with pytest.raises(ConfigError, match=r"augmentation\.balance=-1: expected at least"):
         BeatDataModule(SOURCE, cache_dir=tmp_path, balance=-1)
 
 
 def test_fewer_beats_than_devices_are_refused() -> None:
-    with pytest.raises(DataError, match="2 beats cannot be shared out among 3 devices"):
+    with pytest.raises(DataError, match="2 beats cannot be divided among 3 devices"):
         BatchSampler(2, 8, seed=0, n_ranks=3)
 
 
 @pytest.mark.parametrize("settings", [{"batch_size": 0}, {"eval_batch_size": -1}])
 def test_batches_of_nothing_are_refused(tmp_path: Path, settings: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="both at least 1"):
+    with pytest.raises(ConfigError, match=f"{'='.join(map(str, *settings.items()))}.*at least 1"):
         BeatDataModule(SOURCE, cache_dir=tmp_path, **settings)  # type: ignore[arg-type]
 
 

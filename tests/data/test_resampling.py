@@ -13,7 +13,7 @@ from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.databases.kaggle import beats_of_csv
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.data.resampling import Resampling, make_resampling, resample, resampled, tomek_links
+from ecg_lightning.data.resampling import Resampling, resample, resampled, tomek_links
 
 OVER = ("smote", "borderline_smote", "adasyn", "random_over")
 LENGTH = 60
@@ -280,27 +280,27 @@ def test_a_class_without_neighbours_of_other_classes_is_one_clear_error(method: 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "smoote"}, "there is no resampling 'smoote'; choose of none, smote, smote_tomek, borderline_smote"),
-        ({}, "there is no resampling None"),
-        ({"method": "smote", "neighbors": 5}, "no setting neighbors; it has method, counts, neighbours, length_weight"),
-        ({"method": "smote", "counts": 0}, "counts=0, expected null, a fraction, a whole number"),
-        ({"method": "smote", "counts": 2.5}, "counts=2.5, expected"),
-        ({"method": "smote", "counts": {"S": True}}, "counts=.*, expected"),
-        ({"method": "smote", "neighbours": 0}, "neighbours=0, expected a whole number from 1 on"),
-        ({"method": "smote", "length_weight": -1}, "length_weight=-1, expected 0 or more"),
+        ({"method": "smoote"}, "resampling.method=smoote: expected none or smote or smote_tomek or borderline_smote"),
+        ({}, "resampling.method is absent"),
+        (
+            {"method": "smote", "neighbors": 5},
+            "resampling.neighbors=5: .*has method, counts, neighbours, length_weight",
+        ),
+        (
+            {"method": "smote", "counts": 0},
+            "counts=0: expected a number above 0 and of at most 1 or a whole number of at least 1",
+        ),
+        ({"method": "smote", "counts": 2.5}, "counts=2.5: expected"),
+        ({"method": "smote", "counts": {"S": True}}, "counts.*: expected"),
+        ({"method": "smote", "neighbours": 0}, "neighbours=0: expected a whole number of at least 1"),
+        ({"method": "smote", "length_weight": -1}, "length_weight=-1: expected a number of at least 0"),
         ({"method": "smote", "length_weight": float("nan")}, "length_weight=nan"),
     ],
     ids=str,
 )
 def test_impossible_settings_are_one_clear_error(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_resampling(settings)
-
-
-def test_none_is_none_whatever_stands_beside_it() -> None:
-    assert make_resampling({"method": "none"}) is None
-    assert make_resampling({"method": "none", "neighbours": 5}) is None
-    assert make_resampling({"method": "smote", "counts": 9}) == Resampling(method="smote", counts=9)
+        Resampling(**settings)
 
 
 @pytest.fixture

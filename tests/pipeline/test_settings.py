@@ -55,6 +55,7 @@ WRONG = {
     "augmentation.mixup=nan": "0",
     "augmentation.transforms.noise.sigma=-1": "0",
     "augmentation.transforms.noise.sigma=much": "number",
+    "augmentation.transforms.cutout=0.1": "settings",
     "augmentation.resampling.method=smot": "smote",
     "loss.label_smoothing=1": "below 1",
     "loss.focal=-2": "0",

@@ -106,7 +106,8 @@ def fetch_data(
 @data.command("check")
 def check_data(data_dir: DataDir = Path("data"), as_json: Json = False) -> None:
     """Print which data exist and what is wrong with them. Exit code 1 if anything is wrong or there are none."""
-    from ecg_lightning.data.verify import as_plain, check, print_checks
+    from ecg_lightning.data.verify import as_plain, check
+    from ecg_lightning.report.terminal import print_checks
 
     checks = check(data_dir)
     if as_json:

@@ -19,8 +19,8 @@ class Batch(NamedTuple):
         signals: ``[b, leads, length] float32``.
         lengths: ``[b] int64``, samples of each beat before its padding.
         labels: ``[b] int64``, or None of beats without.
-        rows: ``[b] int64``, where the beats stand in `Beats`.
-        context: ``[b, k] float32``, what is known of the beats beyond their samples, or None.
+        rows: ``[b] int64``, their positions in `Beats`.
+        context: ``[b, k] float32``, or None.
     """
 
     signals: Tensor
@@ -31,16 +31,11 @@ class Batch(NamedTuple):
 
 
 class MixedBatch(NamedTuple):
-    """Some beats into which others were mixed.
+    """A `Batch` with signals, lengths and context into which other beats were mixed.
 
     Attributes:
-        signals: ``[b, leads, length] float32``, of the mixtures.
-        lengths: ``[b] int64``, of the mixtures.
-        labels: ``[b] int64``.
-        rows: ``[b] int64``, where the beats stand in `Beats`.
         partners: ``[b] int64``, labels of the beats that were mixed in.
         share: ``[b]``, share of the beats themselves.
-        context: ``[b, k] float32``, mixed as the signals are, or None.
     """
 
     signals: Tensor
@@ -56,19 +51,21 @@ class BeatDataset(Dataset[Batch]):
     """A fold of beats; an index is one position or, far faster, many.
 
     Signals stay where `Beats` has them, memory-mapped, so that the jobs of a sweep share one copy. Batches are gathered
-    by numpy: torch would divide each small gather among its threads, which costs more than the gather itself.
+    by numpy, in two dimensions: torch would divide each small gather among its threads, and a gather in three
+    dimensions takes a third longer.
     """
 
     def __init__(self, beats: Beats, rows: IntArray) -> None:
         self.beats = beats
         self.rows = rows
+        self._flat = beats.signals.reshape(len(beats), -1)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, positions: int | Tensor) -> Batch:
         rows = self.rows.take(positions)
-        signals = torch.from_numpy(self.beats.signals.take(rows, axis=0))
+        signals = torch.from_numpy(self._flat.take(rows, axis=0)).view(*rows.shape, *self.beats.signals.shape[1:])
         lengths, labels, context = (
             None if column is None else torch.as_tensor(column.take(rows, axis=0))
             for column in (self.beats.lengths, self.beats.labels, self.beats.context)
@@ -82,11 +79,11 @@ class BeatDataset(Dataset[Batch]):
 
 
 class BatchSampler(Sampler[Tensor]):
-    """Positions of the beats of each batch, shared out among ranks so that each beat is seen exactly once an epoch.
+    """Positions of the beats of each batch, divided among ranks so that each beat is seen exactly once an epoch.
 
-    PyTorch's ``DistributedSampler`` repeats beats to make the ranks' shares equal, which trains on them twice and, in
-    validation, counts them twice. Here each global batch of ``batch_size · n_ranks`` beats is divided among the ranks,
-    and a last one too small for every rank joins the one before, so that all ranks take the same number of steps.
+    PyTorch's ``DistributedSampler`` repeats beats to make the ranks' shares equal, and validation counts them twice.
+    Here each global batch of ``batch_size · n_ranks`` beats is divided among the ranks, and a last one too small for
+    every rank joins the one before, so that all ranks take the same number of steps.
 
     Args:
         n_beats: length of the dataset.
@@ -95,8 +92,8 @@ class BatchSampler(Sampler[Tensor]):
         rank: which share.
         n_ranks: how many shares.
         reshuffle: False keeps the order of the first epoch.
-        first: asked when an epoch begins for the number of its first batch, which is not 0 where a run is resumed.
-        weights: ``[n_beats]``, how often each beat is sampled in proportion, with replacement; None takes each once.
+        first: called when an epoch begins: the number of its first batch, not 0 where a run is resumed.
+        weights: ``[n_beats]``, in proportion to which beats are sampled with replacement; None takes each once.
 
     Raises:
         DataError: there are fewer beats than ranks.
@@ -116,7 +113,7 @@ class BatchSampler(Sampler[Tensor]):
     ) -> None:
         if n_beats < n_ranks:
             raise DataError(
-                f"{n_beats} beats cannot be shared out among {n_ranks} devices; use more data or fewer devices"
+                f"{n_beats} beats cannot be divided among {n_ranks} devices; use more data or fewer devices"
             )
         self.n_beats = n_beats
         self.batch_size = batch_size
@@ -130,7 +127,7 @@ class BatchSampler(Sampler[Tensor]):
 
     @property
     def sampler(self) -> Self:
-        """Where the Trainer looks for `set_epoch`: torch's own batch samplers keep the order in a sampler of theirs."""
+        """Where the Trainer looks for `set_epoch`, as in torch's own batch samplers."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -145,19 +142,18 @@ class BatchSampler(Sampler[Tensor]):
         if self.seed is None:
             order = torch.arange(self.n_beats)
         else:
-            generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
-            order = self._draw(generator)
+            order = self._order(torch.Generator().manual_seed(seed_of(self.seed, self.epoch)))
         step = self.batch_size * self.n_ranks
         for number in range(self.first(), len(self)):
             end = self.n_beats if number == len(self) - 1 else (number + 1) * step
             yield order[number * step : end][self.rank :: self.n_ranks]
 
-    def _draw(self, generator: torch.Generator) -> Tensor:
+    def _order(self, generator: torch.Generator) -> Tensor:
         if self.cumulated is None:
             return torch.randperm(self.n_beats, generator=generator)
-        # torch.multinomial would do, of at most 2**24 beats.
-        draws = torch.rand(self.n_beats, generator=generator, dtype=torch.float64) * self.cumulated[-1]
-        return torch.searchsorted(self.cumulated, draws).clamp(max=self.n_beats - 1)
+        # torch.multinomial takes at most 2**24 beats.
+        places = torch.rand(self.n_beats, generator=generator, dtype=torch.float64) * self.cumulated[-1]
+        return torch.searchsorted(self.cumulated, places).clamp(max=self.n_beats - 1)
 
 
 def seed_of(*numbers: int) -> int:

@@ -1,4 +1,4 @@
-"""`Beats`: the one class of result that every source yields and everything before the datamodule works on."""
+"""`Beats`: what every source yields and everything before the datamodule works on."""
 
 import dataclasses
 import hashlib
@@ -21,32 +21,28 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 TextArray = npt.NDArray[np.str_]
 
-FORMAT = "ecg_lightning.beats/2"
-"""Of the file: 2 has leads and lengths."""
-
-DIGEST = "ecg_lightning.beats/1"
-"""Begins every fingerprint; it stays, so that beats of one lead keep the fingerprint that older runs filed."""
+FORMAT = "ecg_lightning.beats/2"  # of the file
+DIGEST = "ecg_lightning.beats/1"  # begins every fingerprint; 1, so that beats of one lead keep those of older runs
+OPTIONAL = ("labels", "records", "patients", "samples", "published_test", "context")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Beats:
-    """Heartbeats with their labels and where each came from.
+    """Heartbeats with their labels and origin.
 
     Attributes:
         signals: ``[n, leads, length] float32``; each beat starts at its first sample and is zero-padded at its end.
         lengths: ``[n] int64``, samples of each beat before its padding, 0 to `length`; the same in all leads.
-        lead_names: names of the leads, in the order of `signals`.
-        labels: ``[n] int64``, indices into `classes`, or None where nobody has labelled the beats.
+        lead_names: in the order of `signals`.
+        labels: ``[n] int64``, indices into `classes`, or None where beats are not labelled.
         classes: names of the classes.
         fs: sampling rate of `signals` in Hz.
-        records: ``[n]`` record of each beat, or None where the publisher does not state it (Kaggle).
+        records: ``[n]`` record of each beat, or None where it is not known (Kaggle).
         patients: ``[n]`` patient of each beat, or None likewise.
         samples: ``[n] int64`` index of the R peak in its record, at the record's own rate, or None likewise.
-        published_test: ``[n] bool``, True for the beats that the publisher put into a test file, or None if it
-            published no such division.
-        context: ``[n, k] float32``, what the recording states of each beat beyond its samples (see
-            `ecg_lightning.data.context`), or None where it is not asked for or not known (Kaggle).
-        context_names: what these numbers are, ``k`` phrases; empty without them.
+        published_test: ``[n] bool``, True for beats in the publisher's test file, or None if it has none.
+        context: ``[n, k] float32``, numbers beyond the samples (see `ecg_lightning.data.context`), or None.
+        context_names: what these numbers are, ``k`` phrases.
         origin: what made these beats, in plain values: source, settings, synthetic or not.
 
     Raises:
@@ -81,7 +77,7 @@ class Beats:
             raise DataError(f"context of shape {shape}: expected [beats, {len(self.context_names)}], one a name")
         if n and not (self.lengths.min() >= 0 and self.lengths.max() <= self.length):
             raise DataError(
-                f"lengths from {self.lengths.min()} to {self.lengths.max()}: expected 0 to {self.length} samples"
+                f"lengths {self.lengths.min()} to {self.lengths.max()}: expected 0 to {self.length} samples"
             )
         if n and self.labels is not None and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
             raise DataError(f"labels from {self.labels.min()} to {self.labels.max()} for {len(self.classes)} classes")
@@ -92,8 +88,7 @@ class Beats:
     @property
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The optional columns that these beats have, by name."""
-        names = ("labels", "records", "patients", "samples", "published_test", "context")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in OPTIONAL if getattr(self, name) is not None}
 
     @property
     def length(self) -> int:
@@ -102,26 +97,18 @@ class Beats:
 
     @property
     def known_labels(self) -> IntArray:
-        """`labels`, where the work cannot be done without.
-
-        Raises:
-            DataError: these beats have none.
-        """
+        """`labels`; without any, a `DataError`."""
         if self.labels is None:
             raise DataError("these beats have no labels: they can be predicted, but not counted, split or scored")
         return self.labels
 
     @property
     def synthetic(self) -> bool:
-        """Whether a simulation made these beats, which everything printed and written about them says."""
+        """Whether a simulation made these beats."""
         return bool(self.origin.get("synthetic", False))
 
     def counts(self) -> dict[str, int]:
-        """Number of beats of each class.
-
-        Raises:
-            DataError: these beats have no labels.
-        """
+        """Number of beats of each class; a `DataError` without labels."""
         found = np.bincount(self.known_labels, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, found, strict=True)}
 
@@ -134,8 +121,7 @@ class Beats:
     def fingerprint(self) -> str:
         """SHA-256 (first 16 hexadecimal digits) of signals and columns: equal beats, equal fingerprint.
 
-        Lengths follow from signals and settings and have no part in it, nor has the name of a single lead: whatever
-        its name, it is the same signal.
+        Without lengths, which follow from signals and settings, and without the name of a single lead.
         """
         digest = hashlib.sha256(f"{DIGEST} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
         if len(self.lead_names) > 1:
@@ -144,7 +130,11 @@ class Beats:
         digest.update(np.ascontiguousarray(self.signals).view(np.uint8).data)
         for name, column in self.columns.items():
             digest.update(name.encode())
-            digest.update(_text_bytes(column) if column.dtype.kind == "U" else np.ascontiguousarray(column).data)
+            if column.dtype.kind == "U":  # as UTF-8, whatever the width of the array that holds it
+                words, indices = np.unique(column, return_inverse=True)
+                digest.update("\0".join(words.tolist()).encode() + indices.astype(np.int64).tobytes())
+            else:
+                digest.update(np.ascontiguousarray(column).data)
         return digest.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
@@ -155,9 +145,8 @@ class Beats:
         """
         import pyarrow as pa
 
-        columns: dict[str, pa.Array] = {}
-        written: dict[str, npt.NDArray[Any]] = {"signals": self.signals, "lengths": self.lengths, **self.columns}
-        for name, column in written.items():
+        columns: dict[str, Any] = {"signals": self.signals, "lengths": self.lengths, **self.columns}
+        for name, column in columns.items():
             if column.ndim > 1:
                 values = pa.array(np.ascontiguousarray(column).reshape(-1))
                 columns[name] = pa.FixedSizeListArray.from_arrays(values, math.prod(column.shape[1:]))
@@ -173,13 +162,11 @@ class Beats:
             "origin": dict(self.origin),
             "fingerprint": self.fingerprint,
             "lengths_sha256": _digest_of(self.lengths),
+            **({"context_names": self.context_names} if self.context_names else {}),
         }
-        if self.context_names:
-            about["context_names"] = self.context_names
         text = json.dumps(about)
         metadata = {"beats": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata)
-
         with atomic_write(path) as partial, pa.ipc.new_file(str(partial), batch.schema) as writer:
             writer.write_batch(batch)
 
@@ -194,7 +181,7 @@ class Beats:
 
         try:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-            # Arrow trusts the lengths and offsets in a file; a damaged one would have it read outside.
+            # Arrow trusts the lengths and offsets in a file: with damaged ones it would read outside of it.
             batch.validate(full=True)
             text = batch.schema.metadata[b"beats"]
             if hashlib.sha256(text).hexdigest().encode() != batch.schema.metadata[b"sha256"]:
@@ -236,10 +223,8 @@ class Beats:
             DataError: the parts differ in leads, classes, sampling rate or columns.
         """
         first = parts[0]
-        for part in parts[1:]:
-            kinds = [(p.lead_names, p.classes, p.fs, p.columns.keys(), p.context_names) for p in (part, first)]
-            if kinds[0] != kinds[1]:
-                raise DataError("beats of different leads, classes, sampling rates or columns cannot be joined")
+        if len({(p.lead_names, p.classes, p.fs, tuple(p.columns), p.context_names) for p in parts}) > 1:
+            raise DataError("beats of different leads, classes, sampling rates or columns cannot be joined")
         joined: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in ("signals", "lengths", *first.columns)
@@ -249,9 +234,3 @@ class Beats:
 
 def _digest_of(lengths: IntArray) -> str:
     return hashlib.sha256(np.ascontiguousarray(lengths, dtype=np.int64).data).hexdigest()
-
-
-def _text_bytes(column: npt.NDArray[Any]) -> bytes:
-    """Text as UTF-8 whatever the width of the array that holds it."""
-    words, indices = np.unique(column, return_inverse=True)
-    return "\0".join(words.tolist()).encode() + indices.astype(np.int64).tobytes()

@@ -1,4 +1,4 @@
-"""Beats are parsed, cut, simulated or resampled once; then a memory-mapped file has them, keyed by what made them."""
+"""The cache: beats are parsed, cut, simulated or resampled once, then memory-mapped from a file named by a key."""
 
 import hashlib
 import json
@@ -30,10 +30,9 @@ def cached_beats(source: Source, cache_dir: Path) -> Beats:
 
 
 def load_or_build(path: Path, build: Callable[[], Beats], *, doing: str) -> Beats:
-    """The beats at `path`, built and saved first if they are not there.
+    """The beats at `path`, built and saved first if they are not there; a damaged file is built again, with a warning.
 
-    Several jobs that start together build them once: one holds the lock, the others wait for it and read. A damaged
-    file is built again, with a warning.
+    Jobs that start together build them once: one holds the lock, the others wait for it and read.
 
     Args:
         path: in the cache; its name holds a key of everything that the beats depend on.
@@ -58,15 +57,15 @@ def cache_key(source: Source) -> str:
     files = source.files()
     digest = hashlib.sha256(json.dumps([RECIPE, source.settings()], sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
-        for path, content in zip(files, pool.map(_file_digest, files), strict=True):
-            # The folder counts, because that of a PTB record is its patient; where the data lie does not.
+        for path, content in zip(files, pool.map(_sha256, files), strict=True):
+            # The name of the folder counts, which in PTB is the patient; where the data are does not.
             digest.update(os.fsencode(f"{path.parent.name}/{path.name}") + content)
     return digest.hexdigest()[:16]
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Held by one process at a time, on this machine and, where the file system supports it, on others."""
+    """Held by one process at a time, also of other machines where the file system supports it."""
     from filelock import FileLock
 
     try:
@@ -78,7 +77,7 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _file_digest(path: Path) -> bytes:
+def _sha256(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 

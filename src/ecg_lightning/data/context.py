@@ -1,17 +1,16 @@
 """Context of a beat beyond its own samples: its rhythm, and its morphology compared with the beats around it.
 
 A supraventricular beat comes early and looks like the others, a ventricular one comes early and does not. Both are
-measured against the same recording, as numbers without a unit that lie around 0 in sinus rhythm; no label and no other
-patient has a part in them. Later beats do: this is for a whole recording, not for a monitor at the bedside.
+measured against the same recording, as numbers without a unit that lie around 0 in sinus rhythm. They depend on no
+label and no other patient, but on later beats: they are for whole recordings, not for a bedside monitor.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.options import options
 from ecg_lightning.data.beats import FloatArray, IntArray
 
 RHYTHM = (
@@ -36,32 +35,17 @@ MORPHOLOGY = (
 )
 """What `morphology` computes, in order."""
 
-SHORTEST, LONGEST = 0.2, 3.0
-"""Seconds within which RR intervals are held: longer ones are mostly gaps, where flutter, say, has no beats."""
-
-LOCAL_INTERVALS = 10
-"""RR intervals on each side of the one before a beat that are local to it."""
-
-RESOLUTION = 0.004
-"""Seconds added to the spread of RR intervals, about as finely as R peaks are annotated."""
-
-DOUBT = 0.02
-"""Seconds added to the spread that an interval has to exceed, so that a regular rhythm does not make much of little."""
-
-LOCAL_BEATS = 50
-"""Beats on each side of a beat that make up the typical one that it is held against."""
-
-STRIDE = 10
-"""Beats that share a typical one: it changes slowly."""
-
-BEAT_FROM, BEAT_TO = -0.272, 0.408
-"""Seconds around the R peak within which beats are compared."""
-
-QRS_FROM, QRS_TO = -0.08, 0.112
-"""Seconds around the R peak in which the QRS complex lies; before it is the P wave, after it ST segment and T wave."""
+SHORTEST, LONGEST = 0.2, 3.0  # seconds to which RR intervals are clipped: longer ones are mostly gaps
+LOCAL_INTERVALS = 10  # RR intervals on each side of the one before a beat that are local to it
+RESOLUTION = 0.004  # seconds added to the spread of RR intervals, about as finely as R peaks are annotated
+DOUBT = 0.02  # seconds added to the spread that an interval has to exceed, or a regular rhythm exaggerates
+LOCAL_BEATS = 50  # beats on each side of a beat that make up its reference
+STRIDE = 10  # beats that share a reference: it changes slowly
+BEAT_FROM, BEAT_TO = -0.272, 0.408  # seconds around the R peak within which beats are compared
+QRS_FROM, QRS_TO = -0.08, 0.112  # the QRS complex; before it is the P wave, after it ST segment and T wave
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("context")
 class Context:
     """Which context comes with each beat.
 
@@ -73,16 +57,6 @@ class Context:
     rhythm: bool = False
     morphology: bool = False
 
-    def __post_init__(self) -> None:
-        for name, wanted in self.chosen.items():
-            if type(wanted) is not bool:
-                raise ConfigError(f"context.{name}={wanted}: expected true or false")
-
-    @property
-    def chosen(self) -> dict[str, bool]:
-        """The choices by name."""
-        return {"rhythm": self.rhythm, "morphology": self.morphology}
-
     def names(self, lead_names: Sequence[str]) -> tuple[str, ...]:
         """What each number is; of several leads, each number of `MORPHOLOGY` with its lead before it."""
         leads = [""] if len(lead_names) == 1 else [f"{lead}: " for lead in lead_names]
@@ -92,10 +66,10 @@ class Context:
         """The numbers ``[b - 1, k]`` of every beat but the last of a recording; None if nothing was chosen.
 
         Args:
-            peaks: ``[b]`` R peaks, ascending.
-            fs: their sampling rate in Hz.
-            signals: ``[leads, t]``.
-            signal_fs: its sampling rate in Hz.
+            peaks: ``[b]`` R peaks, ascending, at `fs` Hz.
+            fs: of `peaks`.
+            signals: ``[leads, t]``, at `signal_fs` Hz.
+            signal_fs: of `signals`.
         """
         parts = [rhythm(peaks, fs)] if self.rhythm else []
         if self.morphology:
@@ -111,16 +85,16 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
     """The `RHYTHM` of every beat but the last, which has no next RR interval.
 
     Logarithms of ratios of RR intervals, after de Chazal, O'Dwyer & Reilly, IEEE Trans. Biomed. Eng. 51(7), 2004; and
-    how far an interval is from the mean beside the spread of its neighbours, since in atrial fibrillation an early beat
-    means little. Means, not medians: where early beats are the greater part, as in bigeminy and sick sinus syndrome,
-    the pauses after them still make the mean longer than what is early.
+    how far an interval is from the mean, relative to the spread of its neighbours, since in atrial fibrillation an
+    early beat means little. Means, not medians: where most beats are early, as in bigeminy, the pauses after them still
+    make the mean longer than an early interval.
 
     Args:
-        peaks: ``[b]`` R peaks, ascending; annotations that are no beats are not among them.
+        peaks: ``[b]`` R peaks, ascending.
         fs: their sampling rate in Hz.
 
     Returns:
-        ``[b - 1, 8] float32``. The first beat has its next RR interval for the previous one, which is not known.
+        ``[b - 1, 8] float32``. The first beat has its next RR interval in place of the unknown previous one.
     """
     after = np.clip(np.diff(peaks) / fs, SHORTEST, LONGEST)
     if not len(after):
@@ -143,10 +117,10 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
 
 
 def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
-    """The `MORPHOLOGY` of every beat of one lead against the typical one around it, the median of a hundred.
+    """The `MORPHOLOGY` of every beat of one lead compared with its reference, the median of the hundred around it.
 
-    Each beat is scaled to [0, 1] first. What is missing of a correlation is 1 less Pearson's; differences are the mean
-    absolute one, five times.
+    Each beat is scaled to [0, 1] first. A missing correlation is 1 - Pearson's, a difference five times the mean
+    absolute difference.
 
     Args:
         signal: ``[t]``.
@@ -154,21 +128,21 @@ def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
         fs: its sampling rate in Hz.
 
     Returns:
-        ``[b, 6] float32``; 0 where a beat is as the typical one; a flat part correlates with nothing, 1.
+        ``[b, 6] float32``; 0 where a beat equals its reference; a flat part correlates with nothing, 1.
     """
     offsets = np.arange(round(BEAT_FROM * fs), round(BEAT_TO * fs))
     beats = signal[np.clip(peaks[:, None] + offsets, 0, len(signal) - 1)]
     low, high = beats.min(axis=1, keepdims=True), beats.max(axis=1, keepdims=True)
     beats = (beats - low) / np.maximum(high - low, 1e-6)
-    typical = np.empty_like(beats)
+    reference = np.empty_like(beats)
     for start in range(0, len(beats), STRIDE):
         around = beats[max(0, start - LOCAL_BEATS) : start + LOCAL_BEATS + STRIDE]
-        typical[start : start + STRIDE] = np.median(around, axis=0)
+        reference[start : start + STRIDE] = np.median(around, axis=0)
 
     qrs = slice(*np.searchsorted(offsets, (round(QRS_FROM * fs), round(QRS_TO * fs))))
     p_wave, rest = slice(0, qrs.start), slice(qrs.stop, None)
-    missing = [1 - _correlation(beats[:, part], typical[:, part]) for part in (slice(None), p_wave, qrs)]
-    differences = [5 * np.abs(beats[:, part] - typical[:, part]).mean(axis=1) for part in (p_wave, qrs, rest)]
+    missing = [1 - _correlation(beats[:, part], reference[:, part]) for part in (slice(None), p_wave, qrs)]
+    differences = [5 * np.abs(beats[:, part] - reference[:, part]).mean(axis=1) for part in (p_wave, qrs, rest)]
     return np.stack([*missing, *differences], axis=1).astype(np.float32)
 
 

@@ -1,6 +1,5 @@
 """`BeatDataModule`: from a source to batches, each gathered from memory by one index operation."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset, MixedBa
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
-from ecg_lightning.data.resampling import make_resampling, resampled
-from ecg_lightning.data.splits import Folds, check_settings, without_duplicates
+from ecg_lightning.data.resampling import Resampling, resampled
+from ecg_lightning.data.splits import Folds, Split, without_duplicates
 from ecg_lightning.data.splits import split as split_beats
 from ecg_lightning.data.transforms import Mixup, Transform, make_transforms
 
@@ -27,7 +26,7 @@ class BeatDataModule(pl.LightningDataModule):
     Args:
         source: where the beats come from.
         cache_dir: where they are kept once read.
-        split: how they are split: arguments of `ecg_lightning.data.splits.split`.
+        split: how they are split: see `ecg_lightning.data.splits.Split`.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
         eval_batch_size: beats a batch in validation and test.
@@ -55,21 +54,20 @@ class BeatDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or eval_batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size} and eval_batch_size={eval_batch_size}: both at least 1")
+        if batch_size < 1 or eval_batch_size < 1 or balance < 0:
+            raise ConfigError(
+                f"batch_size={batch_size}, eval_batch_size={eval_batch_size}, augmentation.balance={balance}: "
+                "expected at least 1, 1 and 0"
+            )
         self.source = source
         self.cache_dir = cache_dir
         self.split_settings: dict[str, Any] = {"protocol": "random", **(split or {})}
-        try:
-            check_settings(**self.split_settings)  # before beats are read, which may take minutes
-        except TypeError as error:
-            raise ConfigError(f"split={self.split_settings}: {error}") from error
+        Split(**self.split_settings)  # fails before beats are read, which may take minutes
         self.drop_duplicates = drop_duplicates
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.resampling = make_resampling(resampling or {"method": "none"})
-        if not 0 <= balance < math.inf:
-            raise ConfigError(f"augmentation.balance={balance}, expected 0 or more")
+        how = Resampling(**resampling) if resampling else None
+        self.resampling = how if how and how.method != "none" else None
         self.balance = balance
         self.transform_settings = transforms or {}
         self.transforms: list[Transform] = []
@@ -92,19 +90,18 @@ class BeatDataModule(pl.LightningDataModule):
         beats = without_duplicates(beats) if self.drop_duplicates else beats
         self.use(beats, split_beats(beats, **self.split_settings))
         if self.resampling and stage in (None, "fit"):
-            # Of the training fold alone: what is tested must not have had a part in what is trained on.
-            trained_on = resampled(
-                beats.select(self.folds.train), self.resampling, seed=self.seed, cache_dir=self.cache_dir
-            )
+            # The training fold only: what is tested must have no part in what is trained on.
+            train = beats.select(self.folds.train)
+            trained_on = resampled(train, self.resampling, seed=self.seed, cache_dir=self.cache_dir)
             self.datasets["train"] = BeatDataset(trained_on, np.arange(len(trained_on)))
 
     def use(self, beats: Beats, folds: Folds) -> None:
-        """Serve these beats, divided in this way and not resampled, in place of those of the source."""
+        """Serve these beats, divided in this way and not resampled, instead of those of the source."""
         self.beats, self.folds = beats, folds
         self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
         settings = dict(self.transform_settings)
         if beats.context is None:
-            settings.pop("modality_dropout", None)  # nothing would be left of a beat
+            settings.pop("modality_dropout", None)
         self.transforms = make_transforms(settings, fs=beats.fs)
 
     def training_counts(self) -> list[int]:
@@ -114,8 +111,8 @@ class BeatDataModule(pl.LightningDataModule):
     def drawn_counts(self) -> list[int]:
         """How many of them an epoch shows, on average, with `balance`."""
         counts = self._training_counts()
-        drawn = np.power(counts, 1 - self.balance, out=np.zeros(len(counts)), where=counts > 0)
-        return [round(count) for count in drawn * counts.sum() / drawn.sum()]
+        weights = np.power(counts, 1 - self.balance, out=np.zeros(len(counts)), where=counts > 0)
+        return [round(count) for count in weights * counts.sum() / weights.sum()]
 
     def _training_counts(self) -> IntArray:
         train = self.datasets["train"]
@@ -140,12 +137,12 @@ class BeatDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch | MixedBatch:
         """Change training beats at random, on the device where they now are.
 
-        All that is random in a training step, dropout included, follows from seed, epoch, batch and rank and from
-        nothing before it: a resumed run sees what the uninterrupted one would have seen.
+        All that is random in a training step, dropout included, follows from seed, epoch, batch and rank alone: a
+        resumed run sees what the uninterrupted one would have seen.
         """
-        if self.trainer is None or not self.trainer.training:
-            return batch
         trainer = self.trainer
+        if trainer is None or not trainer.training:
+            return batch
         torch.manual_seed(seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
         signals, lengths, context = batch.signals, batch.lengths, batch.context
         for transform in self.transforms:
@@ -159,7 +156,7 @@ class BeatDataModule(pl.LightningDataModule):
         return MixedBatch(signals, lengths, batch.labels, batch.rows, batch.labels[partners], share, context)
 
     def _batches_done(self) -> int:
-        """Training batches of this epoch that the Trainer has behind it, in a run that it resumes as well."""
+        """Training batches of this epoch that are done, also by the run that this one resumes."""
         return int(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready) if self.trainer else 0
 
     def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
@@ -178,8 +175,8 @@ class BeatDataModule(pl.LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             n_ranks=self.trainer.world_size if self.trainer else 1,
         )
-        # The dataset gives whole batches, so there is nothing to collate; workers would only copy memory about. Not as
-        # `sampler`, which the Trainer would replace by one of single beats where it overfits.
+        # The dataset gives whole batches: nothing is left to collate, and workers would only copy memory. Not as
+        # `sampler`, which the Trainer replaces by one of single beats where it overfits.
         return DataLoader(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]

@@ -1,10 +1,8 @@
-"""Getting the real data: MIT-BIH and PTB from PhysioNet, the cut beats of Fazeli from Kaggle or a mirror.
+"""Download of the real data: MIT-BIH and PTB from PhysioNet, Fazeli's beats from Kaggle or a mirror.
 
-Records are read through wfdb but not fetched by it. The downloader of wfdb 4.3.1 (`wfdb.dl_database`) holds each file
-in memory, writes it in place (an interrupted one looks whole), compares sizes but no checksums, does not retry, shows
-no progress, and looks the version up on a web page of physionet.org, so that it can use no mirror. This one streams
-into ``NAME.partial``, resumes there, verifies the SHA-256 that PhysioNet publishes and only then moves the file into
-place.
+wfdb's own downloader (`wfdb.dl_database`, 4.3.1) holds each file in memory, writes it in place, compares sizes but no
+checksums, does not retry, shows no progress and can use no mirror. This one streams into ``NAME.partial``, resumes
+there, verifies the SHA-256 that PhysioNet publishes and only then moves the file into place.
 """
 
 import hashlib
@@ -14,12 +12,12 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import NamedTuple, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -28,53 +26,37 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ecg_lightning.core.errors import ConfigError, DataError
-from ecg_lightning.data.databases.kaggle import FILES as HEARTBEAT_FILES
+from ecg_lightning.data.databases.kaggle import FILES
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+ATTEMPTS = 4  # failures in a row, without a byte received in between, after which a download fails
+BACKOFF_S = 0.5  # before the first retry; doubled before each further one
+TIMEOUT_S = (10.0, 20.0)  # to connect, and between two pieces of an answer; Ctrl-C waits no longer for a silent server
+CHUNK_BYTES = 1 << 14  # small, because Ctrl-C takes effect between two
+RETRIED_STATUSES = (429, 500, 502, 503, 504)
+
+PHYSIONET = {  # address of the files, and the extensions that a record needs
+    "mitdb": ("https://physionet.org/files/mitdb/1.0.0/", (".hea", ".dat", ".atr")),
+    "ptbdb": ("https://physionet.org/files/ptbdb/1.0.0/", (".hea", ".dat", ".xyz")),
+}
+
+HEARTBEAT = [name for names in FILES.values() for name in names]
 KAGGLE_HANDLE = "shayanfazeli/heartbeat"
 
-ATTEMPTS = 4
-"""Failures in a row, with no byte received in between, after which a file is given up."""
-
-BACKOFF_S = 0.5
-"""Seconds before the first retry; doubled before each further one."""
-
-TIMEOUT_S = (10.0, 20.0)
-"""To connect, and between two pieces of an answer; also the longest that Ctrl-C waits for a silent server."""
-
-CHUNK_BYTES = 1 << 14
-"""Small, because Ctrl-C takes effect between two."""
-
-RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
-
-
-@dataclass(frozen=True)
-class Database:
-    """A PhysioNet database: where its files are published, and which of them a record needs."""
-
-    url: str
-    extensions: tuple[str, ...]
-
-
-PHYSIONET: Mapping[str, Database] = MappingProxyType(
-    {
-        "mitdb": Database("https://physionet.org/files/mitdb/1.0.0/", (".hea", ".dat", ".atr")),
-        "ptbdb": Database("https://physionet.org/files/ptbdb/1.0.0/", (".hea", ".dat", ".xyz")),
-    }
-)
+FAILURES = {
+    requests.Timeout: "the server does not answer in time",
+    requests.exceptions.SSLError: "the server's certificate is not accepted",
+    requests.ConnectionError: "no connection to the server",
+    requests.RequestException: "the connection broke off",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What a fetch did.
-
-    Attributes:
-        folder: where the files are.
-        downloaded: number of files that were downloaded.
-        kept: number of files that were there already, and right.
-        size: bytes of both together.
-    """
+    """What a fetch did: numbers of files downloaded and of right ones that were there, and bytes of both together."""
 
     folder: Path
     downloaded: int
@@ -90,7 +72,7 @@ def fetch(
     records: Collection[str] | None = None,
     connections: int = 4,
 ) -> Fetched:
-    """Download one dataset into ``data_dir/name``; what is there and right stays, what is begun is resumed.
+    """Download one dataset into ``data_dir/name``: right files stay, partial ones are resumed.
 
     Progress goes to stderr: a bar on a terminal, else a line for each tenth of the files.
 
@@ -103,16 +85,16 @@ def fetch(
         connections: files downloaded at once.
 
     Raises:
-        DataError: the server does not answer, lacks a file or sends another than published; or the disk is full or
-            cannot be written to. Nothing is left of it but ``.partial`` files, from which the next fetch resumes.
-        ConfigError: an unknown dataset or record, or an address that is none.
+        DataError: the server does not answer, lacks a file or sends another than published; or the file system refuses.
+            Only ``.partial`` files are left, from which the next fetch resumes.
+        ConfigError: an unknown dataset or record, or a malformed address.
     """
     folder = data_dir / name
     if url is not None and not url.startswith(("http://", "https://")):
         raise ConfigError(f"url {url!r} is no address; expected http://… or https://…")
     if name in PHYSIONET:
-        database = PHYSIONET[name]
-        return _fetch_physionet(folder, url or database.url, database.extensions, records, connections)
+        address, extensions = PHYSIONET[name]
+        return _fetch_physionet(folder, url or address, extensions, records, connections)
     if name != "heartbeat":
         raise ConfigError(f"dataset {name!r} is unknown; choose one of {', '.join(PHYSIONET)}, heartbeat")
     if records is not None:
@@ -150,8 +132,10 @@ def _fetch_physionet(
             f"{sums_url} has no checksum of {unlisted[0]} ({len(unlisted)} of {len(names)} files are not in it); "
             "is this address the database that was asked for?"
         )
-    # RECORDS first: readers and `data check` go by it, so that an interrupted fetch is never taken for a whole one.
-    _write_text(folder / "RECORDS", "".join(f"{record}\n" for record in chosen))
+    # RECORDS first: readers and `data check` read it, so that an interrupted fetch never looks complete.
+    with _writing(folder / "RECORDS") as partial:
+        partial.write_text("".join(f"{record}\n" for record in chosen), encoding="utf-8")
+        partial.replace(folder / "RECORDS")
     return downloader.download(folder, [RemoteFile(_join(url, name), folder / name, sums[name]) for name in names])
 
 
@@ -162,8 +146,8 @@ def _fetch_mirrored_heartbeat(folder: Path, url: str, connections: int) -> Fetch
     except _NotOnServerError:
         log.info("%s publishes no checksums; only sizes are compared", url)
         sums = {}
-    names = [name for pair in HEARTBEAT_FILES.values() for name in pair]
-    return downloader.download(folder, [RemoteFile(_join(url, name), folder / name, sums.get(name)) for name in names])
+    files = [RemoteFile(_join(url, name), folder / name, sums.get(name)) for name in HEARTBEAT]
+    return downloader.download(folder, files)
 
 
 def _fetch_heartbeat(folder: Path) -> Fetched:
@@ -183,29 +167,21 @@ def _fetch_heartbeat(folder: Path) -> Fetched:
         ) from error
 
     copied = size = 0
-    names = [name for pair in HEARTBEAT_FILES.values() for name in pair]
-    for name in names:
+    for name in HEARTBEAT:
         source, path = downloaded / name, folder / name
         if not source.is_file():
             raise DataError(f"Kaggle's {KAGGLE_HANDLE} has no {name} any more (looked in {downloaded}); {by_hand}")
-        size += source.stat().st_size
-        if path.is_file() and path.stat().st_size == source.stat().st_size:
-            continue
-        partial = _partial(path)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, partial)
-            partial.replace(path)
-        except OSError as error:
-            raise _cannot_write(path, error) from error
-        copied += 1
+        size += _size(source)
+        if not path.is_file() or _size(path) != _size(source):
+            with _writing(path) as partial:
+                shutil.copyfile(source, partial).replace(path)
+            copied += 1
     log.info("kagglehub keeps a copy of its own in %s, which may be deleted", downloaded)
-    return Fetched(folder=folder, downloaded=copied, kept=len(names) - copied, size=size)
+    return Fetched(folder=folder, downloaded=copied, kept=len(HEARTBEAT) - copied, size=size)
 
 
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file on a server, where it is to be on the disk, and its published SHA-256 if there is one."""
+class RemoteFile(NamedTuple):
+    """A file on a server, its place on the disk, and its published SHA-256 if there is one."""
 
     url: str
     path: Path
@@ -232,10 +208,8 @@ class Downloader:
             DataError: a file cannot be got or written.
         """
         downloaded = 0
-        with (
-            _ProgressReport(folder.name, len(files)) as progress,
-            ThreadPoolExecutor(max_workers=self._connections) as pool,
-        ):
+        progress = _Progress(folder.name, len(files))
+        with progress.bar, ThreadPoolExecutor(max_workers=self._connections) as pool:
             futures = [pool.submit(self._get, file, progress.update) for file in files]
             try:
                 for future in as_completed(futures):
@@ -245,7 +219,7 @@ class Downloader:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 if isinstance(error, KeyboardInterrupt):
-                    log.warning("what has been downloaded is kept; the same command goes on from there")
+                    log.warning("what has been downloaded is kept; run the same command again to resume")
                 raise
         size = sum(file.path.stat().st_size for file in files)
         return Fetched(folder=folder, downloaded=downloaded, kept=len(files) - downloaded, size=size)
@@ -258,7 +232,7 @@ class Downloader:
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "text"
-            self._get(RemoteFile(url, path, sha256), lambda path, done, size: None)
+            self._get(RemoteFile(url, path, sha256), lambda *_: None)
             try:
                 return path.read_text(encoding="utf-8")
             except UnicodeDecodeError as error:
@@ -266,15 +240,12 @@ class Downloader:
 
     def _get(self, file: RemoteFile, update: Callable[[Path, int, int], None]) -> bool:
         """Whether the file had to be downloaded."""
-        try:
+        with _writing(file.path) as partial:
             if right := self._is_right(file):
-                _partial(file.path).unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
             else:
-                file.path.parent.mkdir(parents=True, exist_ok=True)
-                self._get_verified(file, update)
-                _partial(file.path).replace(file.path)
-        except OSError as error:
-            raise _cannot_write(file.path, error) from error
+                self._get_verified(file, partial, update)
+                partial.replace(file.path)
         size = _size(file.path)
         update(file.path, size, size)
         return not right
@@ -290,32 +261,27 @@ class Downloader:
             log.warning("%s is not what is published; downloading it again", file.path)
         return right
 
-    def _get_verified(self, file: RemoteFile, update: Callable[[Path, int, int], None]) -> None:
+    def _get_verified(self, file: RemoteFile, partial: Path, update: Callable[[Path, int, int], None]) -> None:
         """Fill ``NAME.partial``, from where it ends, with the whole file."""
-        partial = _partial(file.path)
         from_before = _size(partial) > 0
         self._with_retries(file.url, partial, lambda: self._transfer(file, partial, update))
-        if file.sha256 is None:
-            return
-        found = _sha256(partial)
-        if found == file.sha256:
+        if file.sha256 is None or (found := _sha256(partial)) == file.sha256:
             return
         partial.unlink()
-        if from_before:
-            log.warning("what was left in %s does not fit the rest; downloading all of it", partial)
-            self._get_verified(file, update)
-            return
-        raise DataError(
-            f"{file.url} has SHA-256 {found[:12]}…, published is {file.sha256[:12]}…: the server's copy is damaged or "
-            "something on the way changed it; it is not kept. Try again later, or name another server with --url"
-        )
+        if not from_before:
+            raise DataError(
+                f"{file.url} has SHA-256 {found[:12]}…, published is {file.sha256[:12]}…: the server's copy is damaged "
+                "or something on the way changed it; it is not kept. Try again later, or name another server with --url"
+            )
+        log.warning("what was left in %s does not fit the rest; downloading all of it", partial)
+        self._get_verified(file, partial, update)
 
     def _transfer(self, file: RemoteFile, partial: Path, update: Callable[[Path, int, int], None]) -> None:
         start = _size(partial)
         headers = {"Range": f"bytes={start}-"} if start else {}
         with self._session.get(file.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable and start:
-                # Nothing lies behind what is here: it is the whole file, or none of it. The checksum tells.
+                # Nothing follows what is here: it is the whole file, or none of it, which the checksum decides.
                 if file.sha256 is None:
                     partial.unlink()
                     self._transfer(file, partial, update)
@@ -334,17 +300,14 @@ class Downloader:
                     update(file.path, done, size)
 
     def _size_on_server(self, url: str) -> int:
-        sizes: list[int] = []
-
-        def ask() -> None:
+        def ask() -> int:
             with self._session.head(url, allow_redirects=True, timeout=TIMEOUT_S) as response:
                 _raise_for_status(response)
-                sizes.append(int(response.headers.get("Content-Length", -1)))
+                return int(response.headers.get("Content-Length", -1))
 
-        self._with_retries(url, None, ask)
-        return sizes[0]
+        return self._with_retries(url, None, ask)
 
-    def _with_retries(self, url: str, partial: Path | None, request: Callable[[], None]) -> None:
+    def _with_retries(self, url: str, partial: Path | None, request: Callable[[], T]) -> T:
         failures = 0
         while True:
             before = _size(partial)
@@ -352,7 +315,9 @@ class Downloader:
                 return request()
             except requests.RequestException as error:
                 failures = 1 if _size(partial) > before else failures + 1
-                reason = _reason(error)
+                reason = next(words for kind, words in FAILURES.items() if isinstance(error, kind))
+                if error.response is not None:
+                    reason = f"the server answers HTTP {error.response.status_code}"
                 if failures >= ATTEMPTS or self._stop.is_set():
                     raise DataError(
                         f"{url} cannot be downloaded: {reason} ({failures} attempts); check the network and the "
@@ -366,39 +331,27 @@ class _NotOnServerError(DataError):
     """The server answers, but has no such file."""
 
 
-class _ProgressReport:
+class _Progress:
     """Bytes and files downloaded so far, on stderr: a bar on a terminal, else a line for each tenth of the files."""
 
     def __init__(self, name: str, n_files: int) -> None:
         self._name = name
         self._n_files = n_files
-        self._n_whole = 0
+        self._n_whole = self._done = self._size = 0
         self._lock = threading.Lock()
         self._files: dict[Path, tuple[int, int]] = {}
-        self._done = 0
-        self._size = 0
         console = Console(stderr=True)
-        columns = (
+        self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[files]}"),
+            console=console,
+            disable=not console.is_terminal,
         )
-        self._bar = Progress(*columns, console=console) if console.is_terminal else None
-        self._task = self._bar.add_task(name, total=None, files="") if self._bar else None
-
-    def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
+        self._task = self.bar.add_task(name, total=None, files="")
 
     def update(self, path: Path, done: int, size: int) -> None:
         """`done` of the `size` bytes of a file are here; called from any thread."""
@@ -407,18 +360,16 @@ class _ProgressReport:
             self._files[path] = done, size
             self._done += done - done_before
             self._size += size - size_before
-            if self._bar is not None and self._task is not None:
-                # A file's size is known when its download starts; until then it counts as the mean of the others.
-                total = self._size / len(self._files) * self._n_files
-                self._bar.update(self._task, completed=self._done, total=total)
+            # A file's size is known when its download starts; until then it counts as the mean of the others.
+            total = self._size / len(self._files) * self._n_files
+            self.bar.update(self._task, completed=self._done, total=total)
 
     def count_file(self) -> None:
         """One more file is in its place."""
         self._n_whole += 1
+        self.bar.update(self._task, files=f"{self._n_whole}/{self._n_files} files")
         tenths_before, tenths = (n * 10 // self._n_files for n in (self._n_whole - 1, self._n_whole))
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, files=f"{self._n_whole}/{self._n_files} files")
-        elif tenths > tenths_before:
+        if self.bar.disable and tenths > tenths_before:
             line = f"{self._name}: {self._n_whole} of {self._n_files} files, {decimal(self._done)}"
             print(line, file=sys.stderr, flush=True)
 
@@ -435,18 +386,6 @@ def _raise_for_status(response: requests.Response) -> None:
             f"{response.url} was refused (HTTP {response.status_code} {response.reason}); open it in a browser to see "
             "why, or name another server with --url"
         )
-
-
-def _reason(error: requests.RequestException) -> str:
-    if error.response is not None:
-        return f"the server answers HTTP {error.response.status_code}"
-    if isinstance(error, requests.Timeout):
-        return "the server does not answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "the server's certificate is not accepted"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection to the server"
-    return "the connection broke off"
 
 
 def _parse_sums(text: str) -> dict[str, str]:
@@ -472,18 +411,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_text(path: Path, text: str) -> None:
-    partial = _partial(path)
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """``NAME.partial`` of `path`, in a folder that is there; a refusal of the file system is a `DataError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        yield _partial(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"cannot write {path}: {error.strerror or error}; free some space, or choose another folder with --data-dir "
-        "(what has been downloaded is kept)"
-    )
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; free some space, or choose another folder with "
+            "--data-dir (what has been downloaded is kept)"
+        ) from error

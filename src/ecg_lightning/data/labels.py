@@ -1,8 +1,7 @@
 """Heartbeat classes: the AAMI EC57 grouping of the MIT-BIH annotation symbols, and the two classes of PTB.
 
 Source: ANSI/AAMI EC57:2012, table 1; de Chazal, O'Dwyer & Reilly, IEEE Trans. Biomed. Eng. 51(7), 2004, table I.
-Putting the escape beats ``e`` and ``j`` into N is a choice (WFDB's ``bxb`` can count them as S); it is the choice of
-the Kaggle files, whose published figures are compared with here.
+The escape beats ``e`` and ``j`` are in N, as in the Kaggle files (WFDB's ``bxb`` can count them as S).
 """
 
 from collections.abc import Mapping
@@ -15,10 +14,9 @@ PTB_CLASSES = ("normal", "MI")
 """Healthy control and myocardial infarction."""
 
 CLASS_MAP = "AAMI EC57 with e and j in N"
-"""Named wherever a figure that depends on it is printed."""
 
 CLASSES_OF_TASK: Mapping[str, str] = MappingProxyType({"arrhythmia": CLASS_MAP, "mi": "MI by reason for admission"})
-"""Task → how its classes came about."""
+"""Task → the definition of its classes."""
 
 AAMI_SYMBOLS: Mapping[str, str] = MappingProxyType({"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"})
 
@@ -26,5 +24,4 @@ CLASS_MAPS: Mapping[str, Mapping[str, str]] = MappingProxyType({"aami": AAMI_SYM
 """Class maps (class → WFDB symbols of its beats) by the name that ``dataset.class_map`` can give them."""
 
 WFDB_SYMBOLS = frozenset("NLRejAaJSVEF/fQ!+~|x[]\"stTu()*^p=D@?Bnr`'&") | {""}
-"""All symbols of the WFDB annotation standard: beats, rhythm changes, noise, wave boundaries. A class map need not have
-them all: AAMI's five classes leave out ventricular flutter waves ``!`` and blocked atrial beats ``x``."""
+"""All symbols of the WFDB annotation standard: beats, rhythm changes, noise, wave boundaries."""

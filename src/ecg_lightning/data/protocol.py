@@ -1,7 +1,7 @@
 """`Protocol`: how beats were divided into training, validation and test, as data; its sentence is made here alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 SharedPatients = Literal["both", "train", "test", "neither"]
@@ -9,13 +9,7 @@ SharedPatients = Literal["both", "train", "test", "neither"]
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """Beats that a protocol does not use.
-
-    Attributes:
-        reason: why, in a phrase: ``paced``.
-        records: the records that they come from.
-        beats: how many.
-    """
+    """Records that a protocol does not use, the reason in a phrase (``paced``), and how many beats they have."""
 
     reason: str
     records: tuple[str, ...]
@@ -29,22 +23,18 @@ class Protocol:
     Attributes:
         name: ``random``, ``patient``, the name of the record lists such as ``ds1_ds2``, or ``all`` (everything is
             tested).
-        seed: of the split.
-        by: what was divided: ``beats``, ``patients``, ``records`` or ``none``.
+        by: what was divided.
         test_fraction: share that tests; None where folds, lists or the publisher decide.
         validation_fraction: share of the rest that validates.
         fold: which fold was tested, from 0; None without cross-validation.
-        n_folds: how many there are; None without cross-validation.
         published_test: whether the publisher's own test file was tested.
         patients: number of patients by fold (``train``, ``validation``, ``test``), before `train_size` took a part;
             None where they are on all sides or not known.
-        shared_records: records of one patient that the lists have on both sides; empty where there are none.
+        shared_records: records of one patient that the lists have on both sides.
         shared_patients: what was done about them: left on ``both`` sides as published, moved to ``train`` or ``test``,
             or left out: ``neither``.
-        left_out: beats in none of the three folds, and why.
-        train_size: how many `train_unit` were trained on, where it was a part of them; None for all.
-        train_unit: ``beats`` or ``patients``.
-        n_train_units: how many there were to choose from; None where all were taken.
+        train_size: how many `train_unit` were trained on, where it was a part of them.
+        n_train_units: how many there were to choose from.
     """
 
     name: str
@@ -58,28 +48,27 @@ class Protocol:
     patients: Mapping[str, int] | None = None
     shared_records: tuple[str, ...] = ()
     shared_patients: SharedPatients = "both"
-    left_out: tuple[LeftOut, ...] = field(default_factory=tuple)
+    left_out: tuple[LeftOut, ...] = ()
     train_size: int | None = None
     train_unit: Literal["beats", "patients"] = "beats"
     n_train_units: int | None = None
 
     def sentence(self, *, parts: bool = True, seed: bool = True) -> str:
-        """The protocol in words.
+        """The protocol in words; without `parts` and `seed`, runs that can be compared have equal sentences.
 
         Args:
-            parts: name the fold, the patients of each side and the part of the training beats, in which the runs of a
-                sweep differ; without, runs that compare have equal sentences.
+            parts: name the fold, the patients of each side and the part of the training beats.
             seed: name the seed.
         """
-        phrases = [self._division(parts), *self._patients(parts), *self._left_out()]
+        phrases = [self._division(parts), *self._patients(parts)]
+        phrases += [f"{' '.join(one.records)} left out ({one.reason}, {one.beats:,} beats)" for one in self.left_out]
         if parts and self.train_size is not None:
             phrases.append(f"trained on {self.train_size:,} of {self.n_train_units:,} training {self.train_unit}")
         if seed:
             phrases.append(f"seed {self.seed}")
-        return f"{self.name}: {', '.join(phrase for phrase in phrases if phrase)}"
+        return f"{self.name}: {', '.join(phrases)}"
 
     def _division(self, parts: bool) -> str:
-        validation = "" if self.validation_fraction is None else f"{self.validation_fraction:.0%}"
         if self.by == "none":
             return "all beats are tested"
         if self.n_folds is not None:
@@ -91,17 +80,17 @@ class Protocol:
             test = "divided by lists of records"
         else:
             test = f"{self.test_fraction:.0%} of the {self.by}{' of each class' * (self.by == 'beats')} are tested"
-        if not validation:
+        if self.validation_fraction is None:
             return test
         rest = {"beats": "the rest", "patients": "the other patients", "records": "the training patients"}[self.by]
-        return f"{test}, {validation} of {rest} validate"
+        return f"{test}, {self.validation_fraction:.0%} of {rest} validate"
 
     def _patients(self, parts: bool) -> list[str]:
         if self.by == "beats":
             return ["patients on all sides"]
         if self.by == "none":
             return []
-        # Folds are of unequal size: without `parts` only what all of them have in common is named.
+        # Folds are of unequal size: without `parts` only what they have in common is named.
         phrases = []
         if self.patients is not None and (parts or self.n_folds is None):
             sides = {"train": "training", "validation": "validation", "test": "test"}
@@ -115,6 +104,3 @@ class Protocol:
             side = {"train": "training", "test": "test"}[self.shared_patients]
             phrases.append(f"records {' and '.join(self.shared_records)} of one patient both on the {side} side")
         return phrases
-
-    def _left_out(self) -> list[str]:
-        return [f"{' '.join(one.records)} left out ({one.reason}, {one.beats:,} beats)" for one in self.left_out]

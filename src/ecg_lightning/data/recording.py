@@ -10,40 +10,29 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import IntArray
 
 Lead = int | str
-"""A lead by its position in the record, from 0, or by its name, in which case does not matter."""
+"""Position in the record, from 0, or name, in any case."""
 
 Leads = tuple[tuple[Lead, ...], ...]
-"""The leads that are wanted, one place each, with the alternatives of each place in order of preference."""
+"""One place for each wanted lead, with its alternatives in order of preference."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recording:
-    """Some leads of one record with its annotated or detected beats.
-
-    Attributes:
-        record: name of the record.
-        patient: name of the patient; several records may share one.
-        signals: ``[leads, t]`` in mV.
-        lead_names: names of the leads.
-        fs: sampling rate in Hz.
-        peaks: ``[b] int64``, sample of each R peak, ascending.
-        labels: ``[b] int64``, class of each beat, or None where they are not known.
-    """
+    """Some leads of one record with its annotated or detected beats."""
 
     record: str
-    patient: str
-    signals: npt.NDArray[np.floating[Any]]
+    patient: str  # several records may have the same
+    signals: npt.NDArray[np.floating[Any]]  # [leads, t] in mV
     lead_names: tuple[str, ...]
-    fs: float
-    peaks: IntArray
-    labels: IntArray | None = None
+    fs: float  # Hz
+    peaks: IntArray  # [b], sample of each R peak, ascending
+    labels: IntArray | None = None  # [b], class of each beat, or None where they are not known
 
 
 def make_leads(setting: Any) -> Leads:
-    """The leads that ``dataset.leads`` asks for: a list with a name, a position or a list of alternatives a place.
+    """The leads of ``dataset.leads``: for each place a name, a position or a list of alternatives.
 
-    ``[0]`` is the first signal of each record, ``[0, 1]`` the first two, ``[[MLII, II], [V1, V5]]`` in each record the
-    one of each pair that it has.
+    ``[0]`` is the first signal of each record, ``[[MLII, II], [V1, V5]]`` the one of each pair that a record has.
 
     Raises:
         ConfigError: it is something else, or asks for no lead.

@@ -1,70 +1,57 @@
 """Resampling of the training fold through imbalanced-learn: more beats of rare classes, or fewer of common ones.
 
-A beat that SMOTE and its relatives make lies between two beats of its class, ``a`` and ``b``, which may differ in
-length; to mix them as they are would mix signal with the zero padding at the end, into a fading ghost of the longer.
-Therefore samplers see each beat as ``[signals, w · mask]``, the leads one after another, where the mask is 1 before the
-padding and 0 in it. What they make there, with λ in [0, 1], is ``[(1-λ)·a + λ·b, w·((1-λ)·mask_a + λ·mask_b)]``, and
-that determines the new beat:
+A beat made by SMOTE and its variants lies between two beats of its class, ``a`` and ``b``, which may differ in length;
+mixing them directly would mix signal with the zero padding at the end. Therefore samplers get each beat as
+``[signals, w · mask]``, the leads one after another, where the mask is 1 before the padding and 0 in it. They make
+``[(1-λ)·a + λ·b, w·((1-λ)·mask_a + λ·mask_b)]`` with λ in [0, 1], which determines the new beat:
 
-- its length, the sum of its mask, lies between those of its parents, ``(1-λ)·length_a + λ·length_b``;
-- its samples, signals divided by mask, are the mean of its parents where both have signal, so weighted, and those of
-  the longer one where that alone has.
+- its length, the sum of its mask, is ``(1-λ)·length_a + λ·length_b``;
+- its samples, signals divided by mask, are the weighted mean of its parents where both have signal, and those of the
+  longer one elsewhere.
 
 The same features choose the neighbours: ``k`` samples between two lengths add ``w²·k`` to their squared distance.
-
-Where beats come with context, that of a new beat lies between those of its parents as its length does,
-``(1-λ)·context_a + λ·context_b``; it does not choose the neighbours.
+The context of a new beat, if there is any, is ``(1-λ)·context_a + λ·context_b``; it does not choose the neighbours.
 """
 
 import dataclasses
 import hashlib
 import json
 import logging
-import math
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.options import Amount, Count, Part, options
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.cache import load_or_build
 
 log = logging.getLogger(__name__)
 
-Method = Literal["smote", "smote_tomek", "borderline_smote", "adasyn", "random_over", "random_under"]
-
 RECIPE = 2
 """Part of every key: raise it when the same beats, settings and seed give other beats than before."""
 
-CARRIED = ("signals", "lengths", "labels", "context")
-"""Columns that resampled beats have."""
-
-NEGLIGIBLE = 1e-6
-"""Weight of context, and of the mask where `Resampling.length_weight` is 0: needed, but to move no neighbour."""
-
-TOMEK_COMPONENTS = 16
-"""Principal components in which `tomek_links` looks for pairs."""
-
-TOMEK_NEIGHBOURS = 4
-"""Neighbours in these components that bound the distance of the nearest one."""
+CARRIED = ("signals", "lengths", "labels", "context")  # columns that resampled beats have
+NEGLIGIBLE = 1e-6  # weight of context, and of the mask where `length_weight` is 0: too little to move a neighbour
+TOMEK_COMPONENTS = 16  # principal components in which `tomek_links` looks for pairs
+TOMEK_NEIGHBOURS = 4  # neighbours in these components that bound the distance of the nearest one
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("augmentation.resampling")
 class Resampling:
     """How the training beats are resampled.
 
     Attributes:
         method: ``smote`` (Chawla et al., JAIR 2002); ``smote_tomek``, which then drops both beats of each Tomek link
-            (Batista et al., WOB 2003; see `tomek_links`); ``borderline_smote``, new beats from those near other classes
-            alone (Han et al., ICIC 2005); ``adasyn``, the more new beats from one the more of its neighbours are of
-            other classes (He et al., IJCNN 2008), whose counts are met but for rounding; ``random_over``, repeats;
-            ``random_under``, a part without replacement.
+            (Batista et al., WOB 2003; see `tomek_links`); ``borderline_smote``, new beats only from those near other
+            classes (Han et al., ICIC 2005); ``adasyn``, more new beats from those with more neighbours of other classes
+            (He et al., IJCNN 2008), to about the counts; ``random_over``, repeats; ``random_under``, a part without
+            replacement.
         counts: beats a class afterwards: None for as many as the largest class has (``random_under``: the smallest); a
             fraction of the largest, or a number, up to which every smaller class grows (``random_under``: a larger one
             shrinks until the smallest is this fraction of it, or to this number); or numbers by name of class, where
@@ -75,81 +62,38 @@ class Resampling:
             while their median squared distance in signal goes from .226 to .231.
     """
 
-    method: str
-    counts: float | Mapping[str, int] | None = None
-    neighbours: int = 5
-    length_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise ConfigError(f"there is no resampling {self.method!r}; choose of none, {', '.join(get_args(Method))}")
-        numbers = self.counts.values() if isinstance(self.counts, Mapping) else [self.counts]
-        is_fraction = type(self.counts) is float and 0 < self.counts <= 1
-        if not (self.counts is None or is_fraction or all(type(number) is int and number >= 1 for number in numbers)):
-            raise ConfigError(
-                f"resampling: counts={self.counts}, expected null, a fraction, a whole number from 1 on, or such a "
-                "number by class as {S: 5000, F: 2000}"
-            )
-        if type(self.neighbours) is not int or self.neighbours < 1:
-            raise ConfigError(f"resampling: neighbours={self.neighbours}, expected a whole number from 1 on")
-        if not 0 <= self.length_weight < math.inf:
-            raise ConfigError(f"resampling: length_weight={self.length_weight}, expected 0 or more")
+    method: Literal["none", "smote", "smote_tomek", "borderline_smote", "adasyn", "random_over", "random_under"]
+    counts: Part | Mapping[str, Count] = None
+    neighbours: Count = 5
+    length_weight: Amount = 0.5
 
     @property
     def grows(self) -> bool:
-        """Whether classes grow, which all but ``random_under`` have them do."""
+        """Whether classes grow, as in all methods but ``random_under``."""
         return self.method != "random_under"
-
-    def plain(self) -> dict[str, Any]:
-        """The settings in plain values, of which equal ones are written equally."""
-        counts = dict(self.counts) if isinstance(self.counts, Mapping) else self.counts
-        return {**dataclasses.asdict(self), "counts": counts, "length_weight": float(self.length_weight)}
-
-
-def make_resampling(settings: Mapping[str, Any]) -> Resampling | None:
-    """Resampling from its settings; None for the method ``none``.
-
-    Raises:
-        ConfigError: unknown method or setting, or a value that is impossible.
-    """
-    known = [field.name for field in dataclasses.fields(Resampling)]
-    if unknown := [name for name in settings if name not in known]:
-        raise ConfigError(f"resampling has no setting {', '.join(unknown)}; it has {', '.join(known)}")
-    if settings.get("method") == "none":
-        return None
-    return Resampling(**{"method": None, **settings})
 
 
 def resampled(beats: Beats, settings: Resampling, *, seed: int, cache_dir: Path) -> Beats:
-    """The resampled training fold from the cache, which is built first if it is not there.
-
-    Args:
-        beats: the training fold and nothing else.
-        settings: how.
-        seed: equal seeds, equal beats.
-        cache_dir: where the result is kept; its key is the content of the fold, settings, seed, and version of
-            imbalanced-learn.
+    """As `resample`, from the cache in `cache_dir`; the key is the content of `beats`, settings, seed and versions.
 
     Raises:
         ConfigError: as `resample`.
         DataError: the cache cannot be written.
     """
-    lengths = hashlib.sha256(beats.lengths.tobytes()).hexdigest()  # no part of the fingerprint
-    made = [RECIPE, beats.fingerprint, lengths, settings.plain(), seed, version("imbalanced-learn")]
+    lengths = hashlib.sha256(beats.lengths.tobytes()).hexdigest()  # not part of the fingerprint
+    made = [RECIPE, beats.fingerprint, lengths, dataclasses.asdict(settings), seed, version("imbalanced-learn")]
     key = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
-    dataset = beats.origin.get("dataset", "beats")
-    path = cache_dir / f"{dataset}-{settings.method}-{key}.arrow"
     return load_or_build(
-        path,
+        cache_dir / f"{beats.origin.get('dataset', 'beats')}-{settings.method}-{key}.arrow",
         lambda: resample(beats, settings, seed=seed),
         doing=f"resampling {len(beats)} training beats by {settings.method}",
     )
 
 
 def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
-    """Beats of which each class has as many as `settings` want.
+    """Resample a training fold to as many beats of each class as `settings` ask for.
 
-    Those that stay are as they were, first and in order; new ones follow by class. Records, patients and samples are
+    Beats that stay come first, unchanged and in order; new ones follow by class. Records, patients and samples are
     dropped, because new beats have none.
 
     Raises:
@@ -157,44 +101,33 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
             few beats to have neighbours; none at the border that ``borderline_smote`` and ``adasyn`` start from.
     """
     targets = _targets(beats.counts(), settings)
+    columns = {name: getattr(beats, name) for name in CARRIED if getattr(beats, name) is not None}
     if settings.method in ("random_over", "random_under"):
-        made = beats.select(_drawn(beats.known_labels, targets, grows=settings.grows, seed=seed))
-        columns = {name: getattr(made, name) for name in CARRIED}
+        rows = _sampled(beats.known_labels, targets, grows=settings.grows, seed=seed)
+        columns = {name: column[rows] for name, column in columns.items()}
     else:
         new = list(_new_beats(beats, targets, settings, seed))
-        columns = {
-            name: np.concatenate([getattr(beats, name), *(getattr(part, name) for part in new)])
-            for name in CARRIED
-            if getattr(beats, name) is not None
-        }
+        for name in columns:
+            columns[name] = np.concatenate([columns[name], *(getattr(part, name) for part in new)])
         del new
     if settings.method == "smote_tomek":
         linked = tomek_links(columns["signals"], columns["labels"])
         columns = {name: column[~linked] for name, column in columns.items()}
-    made_by = {**settings.plain(), "seed": seed, "imbalanced-learn": version("imbalanced-learn")}
+    made_by = {**dataclasses.asdict(settings), "seed": seed, "imbalanced-learn": version("imbalanced-learn")}
     origin = {**beats.origin, "resampling": made_by | {"of": beats.fingerprint}}
-    made = Beats(
-        **columns,
-        lead_names=beats.lead_names,
-        classes=beats.classes,
-        fs=beats.fs,
-        context_names=beats.context_names,
-        origin=origin,
-    )
+    dropped: dict[str, Any] = dict.fromkeys(beats.columns.keys() - CARRIED)
+    made = dataclasses.replace(beats, origin=origin, **dropped, **columns)
     log.info("%s: %s → %s", settings.method, _phrase(beats.counts()), _phrase(made.counts()))
     return made
 
 
 def tomek_links(signals: FloatArray, labels: IntArray) -> BoolArray:
-    """Which beats, ``[n]``, are an end of a Tomek link: two of different classes, each the nearest to the other.
-
-    Beats ``[n, leads, length]`` are as far apart as their leads one after another.
+    """Which beats of ``[n, leads, length]`` are in a Tomek link: two of different classes, each the other's nearest.
 
     (Tomek, IEEE Trans. SMC 1976.) The same beats as imbalanced-learn's ``TomekLinks(sampling_strategy="all")``, which
-    measures every distance, 10¹¹ of them for MIT-BIH. Here nearest neighbours are searched for few beats. Let ``r`` be
-    the distance from a beat to another of its own class: only a beat of another class nearer than that can be its
-    nearest; a link is not longer than ``r`` of either of its ends. Beats are at least as far from each other as their
-    principal components are, and in these few dimensions trees find all pairs that might be near enough.
+    measures every distance, 10¹¹ of them for MIT-BIH. Here few beats are searched. Let ``r`` be the distance from a
+    beat to another of its own class: a link is not longer than ``r`` of either of its ends. Beats are at least as far
+    apart as their principal components, and in these few dimensions trees find all pairs that might be near enough.
     """
     from scipy.spatial import KDTree
     from sklearn.neighbors import NearestNeighbors
@@ -217,7 +150,7 @@ def tomek_links(signals: FloatArray, labels: IntArray) -> BoolArray:
     reach += 1e-4 * reach + 1e-5 * np.linalg.norm(signals, axis=1).max()  # more than float32 rounds off
 
     might = np.zeros(len(signals), dtype=bool)
-    # Balls are small around beats that have a near neighbour: from these, which are the resampled classes, is searched.
+    # Search from the classes with the nearest neighbours, which are the resampled ones: their balls are small.
     order = sorted(range(len(of_class)), key=lambda at: float(np.median(reach[of_class[at]])))
     for place, at in enumerate(order):
         for there in order[place + 1 :]:
@@ -256,7 +189,11 @@ def _targets(have: Mapping[str, int], settings: Resampling) -> dict[int, int]:
                 )
         wanted_of = dict(counts)
     else:
-        level = _level(present.values(), settings)
+        fraction = 1.0 if counts is None else counts
+        if isinstance(fraction, int):
+            level = fraction
+        else:
+            level = round(max(present.values()) * fraction if settings.grows else min(present.values()) / fraction)
         further = max if settings.grows else min
         wanted_of = {name: further(count, level) for name, count in present.items()}
     labels = {name: label for label, name in enumerate(have)}
@@ -266,20 +203,11 @@ def _targets(have: Mapping[str, int], settings: Resampling) -> dict[int, int]:
     return targets
 
 
-def _level(have: Collection[int], settings: Resampling) -> int:
-    """The one number of beats to which classes grow or shrink."""
-    counts = settings.counts
-    if isinstance(counts, int):
-        return counts
-    fraction = 1.0 if counts is None else cast(float, counts)
-    return round(max(have) * fraction) if settings.grows else round(min(have) / fraction)
-
-
 def _phrase(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def _drawn(labels: IntArray, targets: Mapping[int, int], *, grows: bool, seed: int) -> IntArray:
+def _sampled(labels: IntArray, targets: Mapping[int, int], *, grows: bool, seed: int) -> IntArray:
     """Rows to take: ascending, or all of them and then the repeated ones."""
     from imblearn.over_sampling import RandomOverSampler
     from imblearn.under_sampling import RandomUnderSampler
@@ -293,8 +221,6 @@ def _drawn(labels: IntArray, targets: Mapping[int, int], *, grows: bool, seed: i
 
 
 class _New(NamedTuple):
-    """New beats of a class: ``[m, leads, length]``, ``[m]``, ``[m]`` and ``[m, k]``."""
-
     signals: FloatArray
     lengths: IntArray
     labels: IntArray
@@ -329,7 +255,7 @@ def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, s
         try:
             with _calm():
                 mixed = sampler.fit_resample(features, labels)[0][len(beats) :]
-        except (RuntimeError, ValueError) as error:  # in ADASYN's words
+        except (RuntimeError, ValueError) as error:  # of ADASYN
             if "majority class" in str(error):
                 raise ConfigError(no_border) from error
             if "No samples will be generated" in str(error):
@@ -350,13 +276,12 @@ def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, s
 def _sampler(method: str, strategy: dict[int, int], neighbours: int, n_beats: int, seed: int) -> Any:
     from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE
 
+    same: dict[str, Any] = {"sampling_strategy": strategy, "random_state": seed}
     if method == "adasyn":
-        return ADASYN(sampling_strategy=strategy, n_neighbors=neighbours, random_state=seed)
+        return ADASYN(n_neighbors=neighbours, **same)
     if method == "borderline_smote":
-        return BorderlineSMOTE(
-            sampling_strategy=strategy, k_neighbors=neighbours, m_neighbors=min(10, n_beats - 1), random_state=seed
-        )
-    return SMOTE(sampling_strategy=strategy, k_neighbors=neighbours, random_state=seed)
+        return BorderlineSMOTE(k_neighbors=neighbours, m_neighbors=min(10, n_beats - 1), **same)
+    return SMOTE(k_neighbors=neighbours, **same)
 
 
 def _features(beats: Beats, weight: float) -> FloatArray:
@@ -384,7 +309,7 @@ def _from_features(features: FloatArray, weight: float, known: FloatArray) -> tu
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """Without the advice that a class grows beyond the largest, which `Resampling.counts` asked for."""
+    """Without the warning that a class grows beyond the largest, which `Resampling.counts` asked for."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*will be larger than the number of samples in the majority class.*")
         yield

@@ -12,7 +12,7 @@ from ecg_lightning.data.windows import resample
 def detect_r_peaks(signal: npt.NDArray[np.floating[Any]], fs: float) -> IntArray:
     """R peaks of ``[t]`` as sample indices, found by wfdb's XQRS and moved to the highest sample within 60 ms.
 
-    XQRS runs at 250 Hz, the rate its filters are made for: at PTB's 1000 Hz it finds no beat in some records.
+    XQRS runs at 250 Hz, the rate of its filters: at PTB's 1000 Hz it finds no beat in some records.
     """
     from wfdb.processing import xqrs_detect
 

@@ -4,40 +4,30 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.options import Fraction, Natural, Part, options
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.protocol import LeftOut, Protocol, SharedPatients
 
 log = logging.getLogger(__name__)
 
 DoubleArray = npt.NDArray[np.float64]
-
-Division = Literal["random", "patient", "records"]
-TrainUnit = Literal["beats", "patients"]
+Records = Sequence[str | int]
+Division = tuple[IntArray, IntArray, dict[str, Any]]  # rows to train and validate on, rows to test on, of the protocol
 
 PATIENT_CHOICES = (10, 1000)
-"""Fewest and most random choices of patients among which `split` takes the one that shares out the classes best."""
-
-N_FOLDS = 5
-"""Test folds of a cross-validation, where nothing else is said."""
+"""Fewest and most random choices of patients among which `split` takes the one with the most even classes."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Folds:
-    """Rows of `Beats` for each use, ascending and disjoint.
-
-    Attributes:
-        train: ``[n_train] int64``.
-        validation: ``[n_validation] int64``; chooses the checkpoint.
-        test: ``[n_test] int64``; used once.
-        protocol: how they were made.
-        left_out: ``[n_left_out] int64``, rows that the protocol does not use, in none of the three.
-    """
+    """Rows of `Beats` for each use, ascending and disjoint; `left_out` are rows that the protocol does not use."""
 
     train: IntArray
     validation: IntArray
@@ -54,138 +44,100 @@ class Folds:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
-def split(
-    beats: Beats,
-    protocol: Division,
-    *,
-    name: str | None = None,
-    test_fraction: float = 0.2,
-    validation_fraction: float = 0.1,
-    seed: int = 0,
-    fold: int | None = None,
-    n_folds: int = N_FOLDS,
-    train_records: Sequence[str | int] = (),
-    test_records: Sequence[str | int] = (),
-    left_out: Mapping[str, Sequence[str | int]] | None = None,
-    shared_patients: SharedPatients = "both",
-    train_size: float | None = None,
-    train_unit: TrainUnit = "beats",
-) -> Folds:
-    """Divide beats into train, validation and test.
+@options("split")
+class Split:
+    """How beats are divided.
 
-    Args:
-        beats: what to divide.
+    Attributes:
         protocol: ``random`` divides the beats of each class; ``patient`` keeps all beats of a patient on one side;
             ``records`` tests on the records of one list, trains on those of another, of which some patients validate,
             and leaves those of further lists out.
         name: of the lists of records, such as ``ds1_ds2``.
-        test_fraction: share of the beats (or, by patient, about that share) to test on; lists of records do not ask
-            for it. Beats that their publisher put into a test file are the test fold of ``random``, whatever this says.
+        test_fraction: share of the beats (of the patients) to test on, where neither `fold` nor lists say it. Beats
+            that their publisher put into a test file are always the test fold of ``random``.
         validation_fraction: share of the rest (by patient: of the patients) to select on.
         seed: the same seed divides the same beats in the same way.
-        fold: which of `n_folds` disjoint test folds, from 0, to test on in place of `test_fraction`; every beat is
-            tested in exactly one of them.
+        fold: which of `n_folds` disjoint test folds, from 0, to test on; every beat is tested in exactly one of them.
         n_folds: how many there are.
         train_records: names of the records to train and to validate on.
         test_records: names of the records to test on.
         left_out: reason → names of the records that are left out for it.
-        shared_patients: where people are who have records in both lists: on ``both`` sides, as listed; ``train`` moves
-            all of their records there, ``test`` there, ``neither`` leaves all of them out.
+        shared_patients: what happens to patients with records in both lists: they stay on ``both`` sides, as listed,
+            move to ``train`` or ``test``, or are left out: ``neither``.
         train_size: train on a part of the training fold only: a whole number of `train_unit`, or a fraction of them.
             With the same seed a smaller part is contained in every larger one.
         train_unit: ``beats``, in the same shares of each class, or whole ``patients``.
+    """
+
+    protocol: Literal["random", "patient", "records"]
+    name: str | None = None
+    test_fraction: Fraction = 0.2
+    validation_fraction: Fraction = 0.1
+    seed: Natural = 0
+    fold: Natural | None = None
+    n_folds: Annotated[int, Field(ge=2)] = 5
+    train_records: Records = ()
+    test_records: Records = ()
+    left_out: Mapping[str, Records] | None = None
+    shared_patients: SharedPatients = "both"
+    train_size: Part = None
+    train_unit: Literal["beats", "patients"] = "beats"
+
+    def __post_init__(self) -> None:
+        if self.fold is not None and self.fold >= self.n_folds:
+            raise ConfigError(f"fold={self.fold} of n_folds={self.n_folds}: expected at most {self.n_folds - 1}")
+        lists = (self.train_records, self.test_records, *(self.left_out or {}).values())
+        listed = [str(record) for records in lists for record in records]
+        if self.protocol != "records":
+            if listed or self.shared_patients != "both":
+                raise ConfigError(
+                    "lists of records and shared_patients are settings of protocol=records, as in split=ds1_ds2; "
+                    f"protocol={self.protocol} has none"
+                )
+            return
+        if self.fold is not None:
+            raise ConfigError(
+                f"fold={self.fold}: lists of records have one test fold; leave it at null, or use split=patient"
+            )
+        if not (self.train_records and self.test_records):
+            raise ConfigError("protocol=records needs split.train_records and split.test_records, names of records")
+        if twice := sorted({record for record in listed if listed.count(record) > 1}):
+            raise ConfigError(f"record {twice[0]} is more than once in the lists of the split: expected once")
+
+
+def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
+    """Divide beats into train, validation and test.
+
+    Args:
+        beats: what to divide.
+        protocol: ``random``, ``patient`` or ``records``.
+        settings: further ones of `Split`.
 
     Raises:
-        ConfigError: as `check_settings`; a split by patient of beats without patients, or by lists of records that lack
+        ConfigError: impossible settings; a split by patient of beats without patients, or by lists of records that lack
             one; folds of beats that bring their own test file; a part larger than the training fold, or too small for
             its classes.
         DataError: beats without labels; too few beats or patients of a class; no record of a list.
     """
-    check_settings(
-        protocol,
-        name=name,
-        test_fraction=test_fraction,
-        validation_fraction=validation_fraction,
-        seed=seed,
-        fold=fold,
-        n_folds=n_folds,
-        train_records=train_records,
-        test_records=test_records,
-        left_out=left_out,
-        shared_patients=shared_patients,
-        train_size=train_size,
-        train_unit=train_unit,
-    )
-    if protocol == "random":
-        folds = _by_beat(beats, test_fraction, validation_fraction, seed, fold, n_folds)
-    elif protocol == "patient":
-        folds = _by_patient(beats, test_fraction, validation_fraction, seed, fold, n_folds)
+    how = Split(**{"protocol": protocol, **settings})
+    rng = np.random.default_rng(how.seed)
+    rest, test, about = DIVIDE[how.protocol](beats, how, rng)
+    if how.protocol == "random":
+        train, validation = _stratified(rest, beats.known_labels, how.validation_fraction, rng)
     else:
-        lists = {"train_records": [*map(str, train_records)], "test_records": [*map(str, test_records)]}
-        unused = {reason: [*map(str, records)] for reason, records in (left_out or {}).items()}
-        folds = _by_record(beats, name or "records", lists, unused, shared_patients, validation_fraction, seed)
+        train, validation = _stratified_by_patient(rest, beats, how.validation_fraction, how.seed)
+    made_of = Protocol(seed=how.seed, validation_fraction=how.validation_fraction, **about)
+    left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
+    folds = Folds(train=train, validation=validation, test=test, protocol=made_of, left_out=left_out)
+    if beats.patients is not None and how.protocol != "random":
+        patients = {name: len(np.unique(beats.patients[rows])) for name, rows in folds.named().items()}
+        folds = replace(folds, protocol=replace(made_of, patients=patients))
     _check_classes(beats, folds)
-    return folds if train_size is None else _with_part_of_train(beats, folds, train_size, train_unit, seed)
-
-
-def check_settings(
-    protocol: Division,
-    *,
-    name: str | None = None,
-    test_fraction: float = 0.2,
-    validation_fraction: float = 0.1,
-    seed: int = 0,
-    fold: int | None = None,
-    n_folds: int = N_FOLDS,
-    train_records: Sequence[str | int] = (),
-    test_records: Sequence[str | int] = (),
-    left_out: Mapping[str, Sequence[str | int]] | None = None,
-    shared_patients: SharedPatients = "both",
-    train_size: float | None = None,
-    train_unit: TrainUnit = "beats",
-) -> None:
-    """What can be said of the arguments of `split` before there are beats.
-
-    Raises:
-        ConfigError: unknown protocol or unit, impossible fractions, folds or sizes, lists of records where there is no
-            use for them, none where there is, or a record in two of them.
-    """
-    if protocol not in get_args(Division):
-        raise ConfigError(f"there is no split.protocol={protocol!r}; choose random, patient or records")
-    if not (0 < test_fraction < 1 and 0 < validation_fraction < 1):
-        raise ConfigError(f"test_fraction={test_fraction}, validation_fraction={validation_fraction}: both in (0, 1)")
-    if type(n_folds) is not int or n_folds < 2:
-        raise ConfigError(f"n_folds={n_folds}: expected a whole number from 2 on")
-    if fold is not None and (type(fold) is not int or not 0 <= fold < n_folds):
-        raise ConfigError(f"fold={fold} of n_folds={n_folds}: expected null or a whole number from 0 to {n_folds - 1}")
-    if shared_patients not in get_args(SharedPatients):
-        raise ConfigError(f"shared_patients={shared_patients} is unknown; choose both, train, test or neither")
-    listed = [*map(str, train_records), *map(str, test_records)]
-    listed += [str(record) for records in (left_out or {}).values() for record in records]
-    if protocol != "records" and (listed or shared_patients != "both"):
-        raise ConfigError(
-            f"lists of records and shared_patients are settings of protocol=records, as in split=ds1_ds2; "
-            f"protocol={protocol} has none"
-        )
-    if protocol == "records" and fold is not None:
-        raise ConfigError(f"fold={fold}: lists of records have one test fold; leave it at null, or use split=patient")
-    if protocol == "records" and not (train_records and test_records):
-        raise ConfigError("protocol=records needs split.train_records and split.test_records, names of records")
-    if twice := sorted({record for record in listed if listed.count(record) > 1}):
-        raise ConfigError(f"record {twice[0]} is more than once in the lists of the split: expected once")
-    if train_unit not in get_args(TrainUnit):
-        raise ConfigError(f"train_unit={train_unit} is unknown; choose beats or patients")
-    # A fraction of 1.0 is everything; the number 1 is one beat or patient.
-    if train_size is not None and not (
-        (type(train_size) is int and train_size >= 1) or (type(train_size) is float and 0 < train_size <= 1)
-    ):
-        raise ConfigError(
-            f"train_size={train_size}: expected null, a whole number of {train_unit}, or a fraction of them in (0, 1]"
-        )
+    return folds if how.train_size is None else _with_part_of_train(beats, folds, how.train_size, how)
 
 
 def without_duplicates(beats: Beats) -> Beats:
-    """Each distinct signal once, so that no beat can stand on two sides of a split; the first occurrence stays."""
+    """Each distinct signal once, so that no beat is on two sides of a split; the first occurrence stays."""
     signals = np.ascontiguousarray(beats.signals).reshape(len(beats), -1)
     rows = signals.view(np.dtype((np.void, signals.itemsize * signals.shape[1])))
     _, first = np.unique(rows.ravel(), return_index=True)
@@ -195,29 +147,21 @@ def without_duplicates(beats: Beats) -> Beats:
     return beats.select(np.sort(first))
 
 
-def _by_beat(
-    beats: Beats, test_fraction: float, validation_fraction: float, seed: int, fold: int | None, n_folds: int
-) -> Folds:
-    rng, labels = np.random.default_rng(seed), beats.known_labels
-    how: dict[str, Any] = {}
-    if fold is not None:
-        if beats.published_test is not None:
+def _by_beat(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
+    about: dict[str, Any] = {"name": "random", "by": "beats"}
+    if beats.published_test is not None:
+        if how.fold is not None:
             raise ConfigError(
-                f"fold={fold}: these beats bring their own test file and are not assigned to folds; "
+                f"fold={how.fold}: these beats bring their own test file and are not assigned to folds; "
                 "leave split.fold at null, or use source=physionet"
             )
-        fold_of = _folds_by_beat(labels, n_folds, rng)
-        rest, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        how = {"fold": fold, "n_folds": n_folds}
-    elif beats.published_test is None:
-        rest, test = _stratified(np.arange(len(beats)), labels, test_fraction, rng)
-        how = {"test_fraction": test_fraction}
-    else:
-        rest, test = np.flatnonzero(~beats.published_test), np.flatnonzero(beats.published_test)
-        how = {"published_test": True}
-    train, validation = _stratified(rest, labels, validation_fraction, rng)
-    protocol = Protocol(name="random", seed=seed, by="beats", validation_fraction=validation_fraction, **how)
-    return Folds(train=train, validation=validation, test=test, protocol=protocol)
+        test, about["published_test"] = beats.published_test, True
+        return np.flatnonzero(~test), np.flatnonzero(test), about
+    if how.fold is None:
+        rest, taken = _stratified(np.arange(len(beats)), beats.known_labels, how.test_fraction, rng)
+        return rest, taken, about | {"test_fraction": how.test_fraction}
+    test = _folds_by_beat(beats.known_labels, how.n_folds, rng) == how.fold
+    return np.flatnonzero(~test), np.flatnonzero(test), about | {"fold": how.fold, "n_folds": how.n_folds}
 
 
 def _folds_by_beat(labels: IntArray, n_folds: int, rng: np.random.Generator) -> IntArray:
@@ -247,51 +191,28 @@ def _stratified(
     return np.setdiff1d(rows, out, assume_unique=True), out
 
 
-def _by_patient(
-    beats: Beats, test_fraction: float, validation_fraction: float, seed: int, fold: int | None, n_folds: int
-) -> Folds:
+def _by_patient(beats: Beats, how: Split, _: np.random.Generator) -> Division:
+    about: dict[str, Any] = {"name": "patient", "by": "patients"}
     if beats.patients is None:
         raise ConfigError(
             "the patients of these beats are not known, so they cannot be split by patient; "
-            "use source=physionet, or split=random and know that patients stand on all sides"
+            "use source=physionet, or split=random, which has the same patients on all sides"
         )
-    if fold is None:
-        rest, test = _stratified_by_patient(np.arange(len(beats)), beats, test_fraction, seed)
-        how: dict[str, Any] = {"test_fraction": test_fraction}
-    else:
-        fold_of = _folds_by_patient(beats, n_folds, seed)
-        rest, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        how = {"fold": fold, "n_folds": n_folds}
-    train, validation = _stratified_by_patient(rest, beats, validation_fraction, seed)
-    protocol = Protocol(
-        name="patient",
-        seed=seed,
-        by="patients",
-        validation_fraction=validation_fraction,
-        patients=_n_patients(beats, train=train, validation=validation, test=test),
-        **how,
-    )
-    return Folds(train=train, validation=validation, test=test, protocol=protocol)
+    if how.fold is None:
+        rest, taken = _stratified_by_patient(np.arange(len(beats)), beats, how.test_fraction, how.seed)
+        return rest, taken, about | {"test_fraction": how.test_fraction}
+    test = _folds_by_patient(beats, how.n_folds, how.seed) == how.fold
+    return np.flatnonzero(~test), np.flatnonzero(test), about | {"fold": how.fold, "n_folds": how.n_folds}
 
 
-def _n_patients(beats: Beats, **folds: IntArray) -> dict[str, int]:
-    assert beats.patients is not None
-    return {name: len(np.unique(beats.patients[rows])) for name, rows in folds.items()}
-
-
-def _by_record(
-    beats: Beats,
-    name: str,
-    lists: Mapping[str, list[str]],
-    unused: Mapping[str, list[str]],
-    shared_patients: SharedPatients,
-    validation_fraction: float,
-    seed: int,
-) -> Folds:
+def _by_record(beats: Beats, how: Split, _: np.random.Generator) -> Division:
+    name = how.name or "records"
+    lists = {"train_records": [*map(str, how.train_records)], "test_records": [*map(str, how.test_records)]}
+    unused = {reason: [*map(str, records)] for reason, records in (how.left_out or {}).items()}
     if beats.records is None or beats.patients is None:
         raise ConfigError(
             f"the records of these beats are not known, so they cannot be split by lists of records ({name}); "
-            "use source=physionet, or split=random and know that patients stand on all sides"
+            "use source=physionet, or split=random, which has the same patients on all sides"
         )
     patient_of = dict(zip(beats.records.tolist(), beats.patients.tolist(), strict=True))
     listed = {record for records in (*lists.values(), *unused.values()) for record in records}
@@ -313,42 +234,33 @@ def _by_record(
     train_side, test_side = ({record for record in records if record in patient_of} for records in lists.values())
     on_both = {patient_of[record] for record in train_side} & {patient_of[record] for record in test_side}
     shared = {record for record in train_side | test_side if patient_of[record] in on_both}
-    if shared_patients != "both":
+    if how.shared_patients != "both":
         train_side, test_side = train_side - shared, test_side - shared
-        if shared_patients == "train":
+        if how.shared_patients == "train":
             train_side |= shared
-        elif shared_patients == "test":
+        elif how.shared_patients == "test":
             test_side |= shared
         elif shared:
-            unused = {**unused, "patients on both sides": sorted(shared)}
+            unused["patients on both sides"] = sorted(shared)
 
     rest, test = (np.flatnonzero(np.isin(beats.records, sorted(side))) for side in (train_side, test_side))
-    train, validation = _stratified_by_patient(rest, beats, validation_fraction, seed)
     reasons = []
     for reason, records in unused.items():
         if found := tuple(record for record in records if record in patient_of):
             n_beats = int(np.isin(beats.records, found).sum())
             reasons.append(LeftOut(reason=reason, records=found, beats=n_beats))
-    protocol = Protocol(
-        name=name,
-        seed=seed,
-        by="records",
-        validation_fraction=validation_fraction,
-        patients=_n_patients(beats, train=train, validation=validation, test=test),
-        shared_records=tuple(sorted(shared)),
-        shared_patients=shared_patients,
-        left_out=tuple(reasons),
-    )
-    left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
-    return Folds(train=train, validation=validation, test=test, protocol=protocol, left_out=left_out)
+    about = {"name": name, "by": "records", "shared_patients": how.shared_patients, "left_out": tuple(reasons)}
+    return rest, test, about | {"shared_records": tuple(sorted(shared))}
+
+
+DIVIDE = {"random": _by_beat, "patient": _by_patient, "records": _by_record}
 
 
 def _stratified_by_patient(rows: IntArray, beats: Beats, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
     """Take a fraction of the patients out of `rows`: what stays and what was taken.
 
-    Of many random choices the one is taken that has every class on both sides, if any has, and comes nearest to the
-    fraction in each class. scikit-learn's ``StratifiedGroupKFold`` would hardly use the seed: it assigns patients in
-    the order of how unlike the others they are, and shuffles only those that are alike.
+    The best of many random choices: every class on both sides, if possible, and each nearest to the fraction.
+    scikit-learn's ``StratifiedGroupKFold`` would hardly use the seed: it shuffles only patients that are alike.
     """
     owner, counts = _counts_by_patient(rows, beats)
     n_patients = len(counts)
@@ -365,18 +277,17 @@ def _stratified_by_patient(rows: IntArray, beats: Beats, fraction: float, seed: 
 
 
 def _folds_by_patient(beats: Beats, n_folds: int, seed: int) -> IntArray:
-    """The test fold of each beat, ``[n]``: of many random assignments of patients the one that divides classes best.
+    """The test fold of each beat, ``[n]``: the random assignment of patients that divides classes best.
 
-    The same for every fold of a seed, so that each patient is tested once.
+    It is the same for every fold of a seed, so that each patient is tested once.
     """
     owner, counts = _counts_by_patient(np.arange(len(beats)), beats)
     n_patients = len(counts)
     if n_patients < n_folds:
         raise ConfigError(f"n_folds={n_folds} of {n_patients} patients: a fold has at least one; choose fewer folds")
-    # The number of assignments but for the order of folds, give or take a factor where they are of unequal size.
-    n_possible = (
-        math.factorial(n_patients) // math.factorial(n_patients // n_folds) ** n_folds // math.factorial(n_folds)
-    )
+    # The number of assignments whatever the order of folds, up to a factor where their sizes differ.
+    each = math.factorial(n_patients // n_folds)
+    n_possible = math.factorial(n_patients) // each**n_folds // math.factorial(n_folds)
     orders = _random_orders(n_patients, n_possible, seed)
     faults = sum(_faults(counts, orders[:, fold::n_folds], 1 / n_folds) for fold in range(n_folds))
     fold_of_patient = np.empty(n_patients, dtype=np.int64)
@@ -395,7 +306,7 @@ def _counts_by_patient(rows: IntArray, beats: Beats) -> tuple[IntArray, DoubleAr
 
 def _random_orders(n_patients: int, n_possible: int, seed: int) -> IntArray:
     """Orders of the patients, ``[n_choices, n_patients]``, to choose among."""
-    # Of few patients not all choices are tried, or every seed would find the same best one.
+    # Of few patients only a quarter of the choices is tried, or every seed would find the same best one.
     n_choices = int(np.clip(n_possible // 4, *PATIENT_CHOICES))
     return np.random.default_rng(seed).random((n_choices, n_patients)).argsort(axis=1)
 
@@ -403,15 +314,15 @@ def _random_orders(n_patients: int, n_possible: int, seed: int) -> IntArray:
 def _faults(counts: DoubleArray, choices: IntArray, fraction: float) -> DoubleArray:
     """How far each of the choices, ``[n_choices, n_taken]``, is from the fraction of every class: ``[n_choices]``."""
     shares = counts[choices].sum(axis=1) / counts.sum(axis=0)
-    # A class with no beat to train on is an error later, one with no beat to test on is only missing there.
+    # A class without a beat to train on is an error later, one without a beat to test on only lacks metrics.
     faults: DoubleArray = ((shares - fraction) ** 2 + (shares == 0) + 2 * (shares == 1)).sum(axis=1)
     return faults
 
 
-def _with_part_of_train(beats: Beats, folds: Folds, size: float, unit: TrainUnit, seed: int) -> Folds:
-    """The same folds with a part of the training beats; who validates and who is tested stays."""
-    # Apart from the draws that made the folds, or the part would be of beats that those preferred.
-    rng = np.random.default_rng((seed, 1))
+def _with_part_of_train(beats: Beats, folds: Folds, size: float, how: Split) -> Folds:
+    """The same folds with a part of the training beats; validation and test stay."""
+    # A generator of its own: the part must not depend on the choices that made the folds.
+    rng, unit = np.random.default_rng((how.seed, 1)), how.train_unit
     if unit == "beats":
         order, n_units = _order_of_beats(beats.known_labels[folds.train], rng), len(folds.train)
     else:
@@ -425,7 +336,7 @@ def _with_part_of_train(beats: Beats, folds: Folds, size: float, unit: TrainUnit
 
     labels = beats.known_labels[train]
     classes = [name for label, name in enumerate(beats.classes) if not (labels == label).any()]
-    if len(classes) and (unit == "beats" or len(np.unique(labels)) < 2):
+    if classes and (unit == "beats" or len(np.unique(labels)) < 2):
         raise ConfigError(
             f"train_size={size}: {n_kept} of {n_units} training {unit} leave none of class {', '.join(classes)}; "
             "choose more"
@@ -437,13 +348,12 @@ def _with_part_of_train(beats: Beats, folds: Folds, size: float, unit: TrainUnit
 
 
 def _order_of_beats(labels: IntArray, rng: np.random.Generator) -> IntArray:
-    """Place of each beat in an order, ``[n]``, of which every beginning has the shares of the classes and each once."""
+    """Place of each beat in an order, ``[n]``, of which every beginning has all classes, in their shares."""
     at = np.empty(len(labels))
     for label in np.unique(labels):
         of_class = rng.permutation(np.flatnonzero(labels == label))
         at[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
         at[of_class[0]] = 0
-    # Between classes that stand at the same place, chance decides.
     places = np.empty(len(labels), dtype=np.int64)
     places[np.lexsort((rng.random(len(labels)), at))] = np.arange(len(labels))
     return places
@@ -452,8 +362,8 @@ def _order_of_beats(labels: IntArray, rng: np.random.Generator) -> IntArray:
 def _order_of_patients(rows: IntArray, beats: Beats, rng: np.random.Generator) -> tuple[IntArray, int]:
     """Place of each beat's patient in an order, ``[n_rows]``, and the number of patients.
 
-    Of many random orders the one is taken whose beginnings, of whatever length, lack the fewest classes and have
-    shares of the classes nearest to their share of the patients.
+    The best of many random orders: its beginnings, of whatever length, lack the fewest classes and have shares of the
+    classes nearest to their share of the patients.
     """
     owner, counts = _counts_by_patient(rows, beats)
     n_patients = len(counts)
@@ -467,17 +377,15 @@ def _order_of_patients(rows: IntArray, beats: Beats, rng: np.random.Generator) -
 
 
 def _check_classes(beats: Beats, folds: Folds) -> None:
-    """Every class must be learnt and, unless patients forbid it, selected and tested on."""
-    n_classes, labels = len(beats.classes), beats.known_labels
-    counts = {name: np.bincount(labels[rows], minlength=n_classes) for name, rows in folds.named().items()}
+    """Every class must be in the training fold and, unless patients prevent it, in the others."""
+    labels, at_random = beats.known_labels, folds.protocol.by == "beats"
     for label, name in enumerate(beats.classes):
-        absent = [fold for fold, count in counts.items() if count[label] == 0]
-        if not absent:
+        counts = {fold: int((labels[rows] == label).sum()) for fold, rows in folds.named().items()}
+        where = " and ".join(fold for fold, count in counts.items() if not count)
+        if not where:
             continue
-        found = int(sum(count[label] for count in counts.values()))
-        where = " and ".join(absent)
-        at_random = folds.protocol.by == "beats"
-        if "train" in absent or at_random:
+        found = sum(counts.values())
+        if at_random or not counts["train"]:
             owners = ""
             if beats.patients is not None and not at_random:
                 owners = f" of {len(np.unique(beats.patients[labels == label]))} patients"

@@ -1,9 +1,9 @@
 """Random changes to training beats that leave their class alone, for a whole batch at once on the batch's own device.
 
 Each takes signals ``[b, leads, length]`` with zero padding at the end and lengths ``[b]``, the samples before it, and
-returns the like; the padding stays zero. What describes a beat (its speed, its gain, where it is cut) is random by
-beat and the same in all leads; noise is random by sample. Nothing waits for the device. `Mixup` is set apart, because
-it changes what a beat is labelled too.
+returns both changed; the padding stays zero. Speed, gain and position are random by beat and equal in all leads, noise
+is random by sample. Nothing waits for the device. `Mixup` changes labels too.
+
 Amplitude scaling and noise: Um et al., ICMI 2017 (arXiv 1706.00527). Stretching in time, windows that begin elsewhere:
 Le Guennec, Malinowski & Tavenard, AALTD 2016. Wander and hum: Friesen et al., IEEE Trans. Biomed. Eng. 37(1), 1990; to
 train with, Mehari & Strodthoff, Comput. Biol. Med. 141, 2022 (arXiv 2103.12676). Cutout: DeVries & Taylor, 2017 (arXiv
@@ -13,15 +13,32 @@ train with, Mehari & Strodthoff, Comput. Biol. Med. 141, 2022 (arXiv 2103.12676)
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.options import Amount, Positive, options
 
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+TRANSFORMS: dict[str, type[Any]] = {}
+"""By the names in ``augmentation.transforms``."""
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def transform(name: str) -> Callable[[type[T]], type[T]]:
+    """Decorator: add a class to `TRANSFORMS`; its fields are the settings that it can have."""
+
+    def register(cls: type[T]) -> type[T]:
+        TRANSFORMS[name] = options(f"augmentation.transforms.{name}")(cls)
+        return TRANSFORMS[name]
+
+    return register
 
 
 def inside(lengths: Tensor, n_times: int) -> Tensor:
@@ -29,15 +46,11 @@ def inside(lengths: Tensor, n_times: int) -> Tensor:
     return torch.arange(n_times, device=lengths.device) < lengths.view(-1, 1, 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@transform("time_stretch")
 class TimeStretch:
     """Play each beat faster or slower by a factor uniform in 1 ± `spread`, by linear interpolation."""
 
-    spread: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.spread < 1:
-            raise ConfigError(f"time_stretch: spread={self.spread}, expected 0 or more and less than 1")
+    spread: Annotated[float, Field(ge=0, lt=1)]
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         n_times = signals.shape[-1]
@@ -52,54 +65,45 @@ class TimeStretch:
         return stretched * within[:, None], within.sum(dim=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@transform("amplitude_scale")
 class AmplitudeScale:
     """Multiply each beat by a factor from a normal distribution around 1."""
 
-    sigma: float
-
-    def __post_init__(self) -> None:
-        _check_amount(f"amplitude_scale: sigma={self.sigma}", self.sigma)
+    sigma: Amount
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return signals * (1 + self.sigma * torch.randn(len(signals), 1, 1, device=signals.device)), lengths
 
 
-@dataclass(frozen=True, kw_only=True)
+@transform("noise")
 class Noise:
     """Add white Gaussian noise to the samples before the padding."""
 
-    sigma: float
-
-    def __post_init__(self) -> None:
-        _check_amount(f"noise: sigma={self.sigma}", self.sigma)
+    sigma: Amount
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         noise = self.sigma * torch.randn_like(signals)
         return signals + noise * inside(lengths, signals.shape[-1]), lengths
 
 
-@dataclass(frozen=True, kw_only=True)
+@transform("baseline_wander")
 class BaselineWander:
-    """Let the baseline drift with the breath: a slow sinusoid of random frequency, phase and height.
+    """Add the wander of respiration: a slow sinusoid of random phase and of a frequency from `low` to `high`, in Hz.
 
-    Wander stands in a recording before its beats are cut and scaled, so the beat keeps the range that it had.
+    A recording has its wander before its beats are cut and scaled, so the beat keeps its range.
 
     Attributes:
         sigma: standard deviation of the sinusoid's amplitude, in the unit of the signals.
-        low: least frequency, in Hz.
-        high: greatest frequency, in Hz.
         fs: sampling rate in Hz.
     """
 
-    sigma: float
-    low: float = 0.05
-    high: float = 0.5
-    fs: float
+    sigma: Amount
+    low: Amount = 0.05
+    high: Amount = 0.5
+    fs: Positive
 
     def __post_init__(self) -> None:
-        _check_amount(f"baseline_wander: sigma={self.sigma}", self.sigma)
-        if not 0 <= self.low <= self.high <= self.fs / 2:
+        if not self.low <= self.high <= self.fs / 2:
             raise ConfigError(
                 f"baseline_wander: from low={self.low} to high={self.high} Hz, expected 0 ≤ low ≤ high ≤ "
                 f"{self.fs / 2:g} Hz, half the sampling rate"
@@ -110,9 +114,9 @@ class BaselineWander:
         return _add_wave(signals, lengths, frequency, sigma=self.sigma, fs=self.fs), lengths
 
 
-@dataclass(frozen=True, kw_only=True)
+@transform("powerline")
 class Powerline:
-    """Add the hum of the mains, of random phase and height; the beat keeps the range that it had.
+    """Add the hum of the mains, of random phase; the beat keeps its range.
 
     Attributes:
         sigma: standard deviation of the hum's amplitude, in the unit of the signals.
@@ -120,39 +124,30 @@ class Powerline:
         fs: sampling rate in Hz.
     """
 
-    sigma: float
-    frequency: float = 60.0
-    fs: float
+    sigma: Amount
+    frequency: Positive = 60.0
+    fs: Positive
 
     def __post_init__(self) -> None:
-        _check_amount(f"powerline: sigma={self.sigma}", self.sigma)
-        if not 0 < self.frequency <= self.fs / 2:
+        if self.frequency > self.fs / 2:
             raise ConfigError(
-                f"powerline: frequency={self.frequency} Hz, expected more than 0 and at most {self.fs / 2:g} Hz, "
-                "half the sampling rate"
+                f"powerline: frequency={self.frequency} Hz, expected at most {self.fs / 2:g} Hz, half the sampling rate"
             )
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return _add_wave(signals, lengths, self.frequency, sigma=self.sigma, fs=self.fs), lengths
 
 
-@dataclass(frozen=True, kw_only=True)
+@transform("shift")
 class Shift:
-    """Let each beat begin earlier or later by a random number of samples, as if its R peak had been found elsewhere.
+    """Move each beat by at most so many `seconds`, as if its R peak had been found earlier or later.
 
-    A later beat holds its first value until it begins; an earlier one loses its first samples. Either way the beat's
-    end moves along, and what leaves the window is lost.
-
-    Attributes:
-        seconds: the furthest that a beat moves.
-        fs: sampling rate in Hz.
+    A later beat repeats its first value until it begins; an earlier one loses its first samples. The beat's end moves
+    along, and what leaves the window is lost.
     """
 
-    seconds: float
-    fs: float
-
-    def __post_init__(self) -> None:
-        _check_amount(f"shift: seconds={self.seconds}", self.seconds)
+    seconds: Amount
+    fs: Positive
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         n_times = signals.shape[-1]
@@ -164,45 +159,32 @@ class Shift:
         return _pad(_at(signals, source.clamp(max=n_times - 1)), within[:, None]), within.sum(dim=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@transform("modality_dropout")
 class ModalityDropout:
-    """Blank beats at random, to a length of 0, so that the network must do with their context.
+    """Blank beats with this `probability`, to a length of 0, so that the network has to use their context.
 
-    A network that sees both soon uses the samples alone, in which it finds the patients that it trains on (Neverova et
-    al., IEEE Trans. Pattern Anal. Mach. Intell. 38(8), 2016, section 4.3). Beats without context are never
-    blanked, since nothing would be left of them: the datamodule then leaves this transform out.
-
-    Attributes:
-        probability: of blanking a beat.
+    Without it a network soon uses the samples alone, in which it recognises its training patients (Neverova et al.,
+    IEEE Trans. Pattern Anal. Mach. Intell. 38(8), 2016, section 4.3). The datamodule leaves this transform out where
+    beats have no context, since nothing would be left of them.
     """
 
-    probability: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ConfigError(f"modality_dropout: probability={self.probability}, expected 0 to 1")
+    probability: Annotated[float, Field(ge=0, le=1)]
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         kept = torch.rand(len(signals), device=signals.device) >= self.probability
         return signals * kept.view(-1, 1, 1), lengths * kept
 
 
-@dataclass(frozen=True, kw_only=True)
+@transform("cutout")
 class Cutout:
-    """Replace a stretch of each beat, at a random place, by a straight line between the samples beside it.
+    """Replace a stretch of so many `seconds` of each beat, at a random place, by a straight line.
 
-    Zeros, as in the original, would be a deep wave of their own here. The first and the last sample stay.
-
-    Attributes:
-        seconds: how long the stretch is; of shorter beats all but two samples.
-        fs: sampling rate in Hz.
+    Zeros, as in the original, would be a deep wave of their own here. The first and the last sample stay; of shorter
+    beats all between them is replaced.
     """
 
-    seconds: float
-    fs: float
-
-    def __post_init__(self) -> None:
-        _check_amount(f"cutout: seconds={self.seconds}", self.seconds)
+    seconds: Amount
+    fs: Positive
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         n_times = signals.shape[-1]
@@ -216,35 +198,25 @@ class Cutout:
         return torch.where((since > 0) & (since <= width), line, signals), lengths
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("augmentation.mixup")
 class Mixup:
     """Mix each beat with another of its batch: λ · own + (1 - λ) · partner's (Zhang et al., equation 1).
 
-    λ of each beat is sampled from Beta(alpha, alpha) and the greater of λ and 1 - λ is taken, so that a mixed beat is
-    more its own than its partner's. It is as long as the longer of the two: past the end of the shorter one, whose
-    padding is zero, the longer one stands alone, weighed by its share. A partner whose share rounds to 0 has no part in
-    its length.
+    λ of each beat is sampled from Beta(alpha, alpha); the own share is the greater of λ and 1 - λ. A mixed beat is as
+    long as the longer of the two, unless the partner's share rounds to 0.
 
     Attributes:
         alpha: 0 mixes nothing, 1 samples the share uniformly; usual are 0.1 to 0.4.
     """
 
-    alpha: float
-
-    def __post_init__(self) -> None:
-        _check_amount(f"mixup: alpha={self.alpha}", self.alpha)
+    alpha: Amount
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Mix a batch.
-
-        Args:
-            signals: ``[b, leads, length]``.
-            lengths: ``[b]``.
+        """Mix signals ``[b, leads, length]`` of lengths ``[b]``.
 
         Returns:
-            Mixed signals ``[b, leads, length]``, their lengths ``[b]``, the position of each beat's partner ``[b]
-            int64``, and the beat's own share ``[b]``, from 0.5 to 1. The loss is mixed likewise: share · loss(own
-            label) + (1 - share) · loss(the partner's).
+            Mixed signals and lengths, the position of each beat's partner ``[b] int64``, and the beat's own share
+            ``[b]``, from 0.5 to 1. The loss is mixed alike: share · loss(own label) + (1 - share) · loss(partner's).
         """
         partners = torch.randperm(len(signals), device=signals.device)
         share = signals.new_ones(len(signals))
@@ -256,12 +228,6 @@ class Mixup:
             share = (g - h).abs().sigmoid()
         mixed = torch.lerp(signals[partners], signals, share.view(-1, 1, 1))
         return mixed, torch.where(share < 1, lengths.maximum(lengths[partners]), lengths), partners, share
-
-
-def _check_amount(said: str, amount: float) -> None:
-    """Refuse a strength or duration that is negative or has no bound."""
-    if not 0 <= amount < math.inf:
-        raise ConfigError(f"{said}, expected 0 or more")
 
 
 def _at(signals: Tensor, positions: Tensor) -> Tensor:
@@ -295,24 +261,12 @@ def _pad(signals: Tensor, within: Tensor) -> Tensor:
     return torch.where(within, lifted, 0)
 
 
-TRANSFORMS: Mapping[str, type[Any]] = {
-    "time_stretch": TimeStretch,
-    "shift": Shift,
-    "cutout": Cutout,
-    "baseline_wander": BaselineWander,
-    "powerline": Powerline,
-    "amplitude_scale": AmplitudeScale,
-    "noise": Noise,
-    "modality_dropout": ModalityDropout,
-}
-
-
 def make_transforms(settings: Mapping[str, Mapping[str, float] | None], *, fs: float | None = None) -> list[Transform]:
-    """Transforms from ``{name: its settings}``, applied in the order in which they stand.
+    """Transforms from ``{name: its settings}``, applied in this order; None in place of settings takes one out.
 
     Args:
-        settings: of each transform; None in place of them takes it out.
-        fs: sampling rate of the beats in Hz, which those with settings in Hz or seconds ask for.
+        settings: of each transform.
+        fs: sampling rate of the beats in Hz, which transforms with settings in Hz or seconds need.
 
     Raises:
         ConfigError: unknown transform or setting, a value out of range, or no sampling rate where one is needed.
@@ -320,14 +274,13 @@ def make_transforms(settings: Mapping[str, Mapping[str, float] | None], *, fs: f
     made = []
     for name, own in settings.items():
         if name not in TRANSFORMS:
-            raise ConfigError(f"there is no transform {name!r}; choose of {', '.join(TRANSFORMS)}")
+            raise ConfigError(f"there is no transform {name!r}; choose one of {', '.join(TRANSFORMS)}")
         if own is None:
             continue
-        timed = "fs" in (field.name for field in dataclasses.fields(TRANSFORMS[name]))
-        if timed and fs is None:
-            raise ConfigError(f"transform {name} is set in Hz or seconds: it needs the sampling rate of the beats, fs")
-        try:
-            made.append(TRANSFORMS[name](**own, **({"fs": fs} if timed else {})))
-        except TypeError as error:
-            raise ConfigError(f"transform {name} does not take {own}: {error}") from error
+        given = dict(own)
+        if "fs" in (field.name for field in dataclasses.fields(TRANSFORMS[name])):
+            if fs is None or "fs" in own:
+                raise ConfigError(f"transform {name} needs the sampling rate of the beats, which no setting replaces")
+            given["fs"] = fs
+        made.append(TRANSFORMS[name](**given))
     return made

@@ -20,6 +20,7 @@ from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.recording import Recording
 
+
 @options("dataset.cut")
 class Cut:
     """How beats are cut out of a recording.

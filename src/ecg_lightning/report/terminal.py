@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from ecg_lightning.report import render
-from ecg_lightning.report.cells import Column, Row, Section, Table
+from ecg_lightning.report.cells import Cell, Column, Mark, Number, Row, Section, Table
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
 from ecg_lightning.runs.schema import RunRecord
 
 if TYPE_CHECKING:
+    from ecg_lightning.data.verify import DatasetCheck
     from ecg_lightning.models.contract import BeatModel
     from ecg_lightning.pipeline.build import Experiment
     from ecg_lightning.training.transfer import Transfer
@@ -82,3 +84,37 @@ def print_sweep(
     if pooled["low_data"]:
         print("Draw the curve:", shlex.join(["ecg-lightning", "plot", str(folder), "--what", "low-data"]))
     Console().print(f"Results in {folder}", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_checks(checks: "list[DatasetCheck]", *, most_problems: int = 10) -> None:
+    """Print a table for each dataset that is there, its problems, and the command that gets or repairs it."""
+
+    def line(text: str, style: str = "") -> None:
+        Console().print(Text(text, style), soft_wrap=True)  # paths and commands are copied: they are never broken
+
+    columns = [Column("", text=True), Column("here"), Column("published")]
+    for one in checks:
+        line(f"{one.title} in {one.folder}", "bold")
+        if not one.present:
+            line("  is not there; get it with:")
+            line(f"    {one.fetch_command}\n", "cyan")
+            continue
+        marks: list[Mark] = ["better" if count.found == count.published else "missing" for count in one.counts]
+        rows = [
+            Row([count.what, Cell(Number(count.found), mark=mark), Number(count.published)])
+            for count, mark in zip(one.counts, marks, strict=True)
+        ]
+        show(Section(tables=[Table(columns=columns, rows=rows)]))
+        for note in one.notes:
+            line(f"  note: {note}")
+        for problem in one.problems[:most_problems]:
+            line(f"  wrong: {problem}", "red")
+        if len(one.problems) > most_problems:
+            line(f"  … and {len(one.problems) - most_problems} more; --json lists all", "red")
+        if one.problems:
+            line("  fetch again, which replaces what is damaged and keeps the rest:")
+            line(f"    {one.fetch_command}\n", "cyan")
+        elif one.complete:
+            line("  complete\n", "green")
+        else:
+            line("  part of what is published; nothing wrong with it\n", "yellow")

@@ -408,7 +408,7 @@ def test_the_window_grows_by_what_is_before_the_r_peak(mitdb: Path) -> None:
         ({"patients": "header"}, "patients=header"),
         ({"patients": {"202": "201"}}, "patients="),
         ({"leads": [[]]}, "leads="),
-        ({"cut": {"size": 3}}, "cut="),
+        ({"cut": {"size": 3}}, r"cut\.size=3"),
     ],
     ids=str,
 )

@@ -183,7 +183,7 @@ def test_settings_tell_every_change_so_that_a_cache_is_never_stale(changed: dict
         ({"minutes": 0}, "minutes=0.*above 0"),
         ({"fs": -360.0}, "fs=-360.0.*above 0"),
         ({"fs": float("nan")}, "fs=nan"),
-        ({"noise": -0.1}, "noise=-0.1.*0 or more"),
+        ({"noise": -0.1}, "noise=-0.1.*at least 0"),
         ({"seed": -1}, "seed=-1"),
     ],
 )

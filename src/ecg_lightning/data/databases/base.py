@@ -8,21 +8,19 @@ from ecg_lightning.data.beats import Beats
 
 
 class Source(ABC):
-    """One way to get the beats of one dataset; sources are frozen dataclasses, their fields are their settings."""
+    """One way to get the beats of one dataset; sources are frozen dataclasses, their fields are their settings.
+
+    Attributes:
+        name: the word that chooses it: ``source=name``.
+        dataset: name of the database: ``dataset=name``.
+    """
 
     name: ClassVar[str]
-    """The word that chooses it: ``source=name``."""
-
     dataset: str
-    """Name of the database: ``dataset=name``."""
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """Every file that `read` depends on; their content is part of the cache's key.
-
-        Raises:
-            DataError: a file is not there; names it and the command that gets it.
-        """
+        """Every file that `read` depends on, for the cache's key; a `DataError` names an absent one."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -30,8 +28,4 @@ class Source(ABC):
 
     @abstractmethod
     def read(self) -> Beats:
-        """Parse, cut or simulate all beats.
-
-        Raises:
-            DataError: a file is damaged or not what it should be.
-        """
+        """Parse, cut or simulate all beats; a `DataError` says which file is damaged."""

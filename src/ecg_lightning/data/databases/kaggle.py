@@ -28,10 +28,9 @@ FILES = {
 
 CLASSES = {"mitbih": AAMI_CLASSES, "ptbdb": PTB_CLASSES}
 
-TEST_FILES = ("mitbih_test.csv",)
+TEST_FILE = "mitbih_test.csv"
 
-LEAD = "II"
-"""The lead of all beats (Kachuee et al., section III-A)."""
+LEAD = "II"  # of all beats (Kachuee et al., section III-A)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +63,16 @@ class Kaggle(Source):
         return paths
 
     def settings(self) -> dict[str, Any]:
-        """Nothing can be set: the files are what they are."""
+        """Source and dataset: nothing can be set."""
         return {"source": self.name, "dataset": self.dataset}
 
     def read(self) -> Beats:
         """Parse both files."""
-        has_test_file = any(name in TEST_FILES for name in FILES[self.dataset])
         parts = []
         for path in self.files():
             beats = beats_of_csv(path, classes=CLASSES[self.dataset], origin=self.settings())
-            if has_test_file:
-                in_test = np.full(len(beats), path.name in TEST_FILES)
-                beats = dataclasses.replace(beats, published_test=in_test)
+            if TEST_FILE in FILES[self.dataset]:
+                beats = dataclasses.replace(beats, published_test=np.full(len(beats), path.name == TEST_FILE))
             parts.append(beats)
         return Beats.concatenate(parts)
 
@@ -88,15 +85,9 @@ def beats_of_csv(path: Path, *, classes: tuple[str, ...], origin: dict[str, Any]
     """
     signals, labels = read_csv(path, n_classes=len(classes))
     signals = signals[:, None]
+    lengths = lengths_before_zeros(signals)  # nothing else in the format marks the end of a beat
     return Beats(
-        signals=signals,
-        # The format has nothing else that marks the end of a beat.
-        lengths=lengths_before_zeros(signals),
-        lead_names=(LEAD,),
-        labels=labels,
-        classes=classes,
-        fs=FS,
-        origin=origin,
+        signals=signals, lengths=lengths, lead_names=(LEAD,), labels=labels, classes=classes, fs=FS, origin=origin
     )
 
 
@@ -142,10 +133,10 @@ def read_csv(path: Path, *, n_classes: int) -> tuple[FloatArray, IntArray]:
 
 
 def _first_fault(path: Path) -> str | None:
-    """What is wrong with the first bad row; read again line by line, because the fast parser does not tell."""
+    """What is wrong with the first bad row; read again line by line, because the fast parser does not report it."""
     row = 0
     with path.open(encoding="utf-8", errors="replace") as file:
-        rows = (line.rstrip("\n") for line in file if line.strip())  # the fast parser passes over blank lines, too
+        rows = (line.rstrip("\n") for line in file if line.strip())  # the fast parser skips blank lines, too
         for row, line in enumerate(rows, start=1):
             fields = line.split(",")
             text = next((field for field in fields if not _is_number(field)), None)
@@ -153,10 +144,9 @@ def _first_fault(path: Path) -> str | None:
                 continue
             if row == 1 and text:
                 return f"row 1 holds the text {text[:30]!r}: a header? The file has none as published; take it out"
-            found = (
-                f"{len(fields)} columns" if len(fields) != LENGTH + 1 else f"{text!r:.30} where a number is expected"
-            )
-            cut_off = len(fields) <= LENGTH + 1 and next(rows, None) is None
+            n = len(fields)
+            found = f"{n} columns" if n != LENGTH + 1 else f"{text!r:.30} where a number is expected"
+            cut_off = n <= LENGTH + 1 and next(rows, None) is None
             ending = "; the file ends there, was it cut off? Fetch it again" if cut_off else ""
             return f"row {row} has {found}; expected {LENGTH} samples and a label{ending}"
     return None if row else f"is empty; expected rows of {LENGTH} samples and a label. Fetch it again"

@@ -7,20 +7,22 @@ angle theta_i that pulls the signal z up or down as the point passes (equation 1
     z' = - sum_i a_i dtheta_i exp(-dtheta_i^2 / 2 b_i^2) - (z - z0(t)),      dtheta_i = theta - theta_i
 
 The paper simulates one healthy heart. Here every patient has a shape of their own, and the ectopic, fused, paced and
-infarcted beats are further sets of events, drawn after the textbook and not fitted to patients: good for trying
-out and testing a pipeline, of no value as evidence about real ECGs.
+infarcted beats are further sets of events after the textbook, not fitted to patients: for trying and testing a
+pipeline, of no value as evidence about real ECGs.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.options import Amount, Natural, Positive, options
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.databases.base import Source
@@ -35,14 +37,14 @@ MODEL = "ECGSYN (McSharry et al. 2003), revision 1"
 
 CLASSES = MappingProxyType({"mitbih": AAMI_CLASSES, "ptbdb": PTB_CLASSES})
 
-CLASS_SHARES = (0.62, 0.11, 0.12, 0.06, 0.09)
-"""Share of each AAMI class (N, S, V, F, Q) in the beats; imbalanced like MIT-BIH, but with rare classes frequent enough
-that ten minutes of a few patients can be split and learnt. A patient's own shares scatter around it."""
-
 N, S, V, F, Q = range(len(AAMI_CLASSES))
 
+# Share of each class in the beats, around which patients vary: imbalanced like MIT-BIH, but with rare classes frequent
+# enough that ten minutes of a few patients can be split and learnt.
+CLASS_SHARES = (0.62, 0.11, 0.12, 0.06, 0.09)
+
 # Rows: height in mV, angle and width in rad at 60 beats a minute. Columns: P, Q, R, S, ST, T. Angles and widths of
-# the sinus beat are table I of the paper; ST is an event that the paper's five lack and infarction needs.
+# the sinus beat are table I of the paper; ST is not one of its five events, but infarction needs it.
 SINUS = np.array(
     [
         [0.13, -0.12, 1.05, -0.22, 0.00, 0.30],
@@ -76,12 +78,12 @@ ATRIAL = np.array(
 )
 
 # One entry a class from here on, in the order N, S, V, F, Q.
-# How far a beat of each class is from the patient's sinus shape (0) to its own (1); a fusion beat is on its way from
-# sinus to ventricular. The ranges meet, so that some beats are as doubtful as they are in real records.
+# How far a beat of each class is from the patient's sinus shape (0) to its own (1); a fusion beat is between sinus and
+# ventricular. The ranges overlap, so that some beats are ambiguous, as in real records.
 EXPRESSION = np.array([(0.0, 0.25), (0.4, 1.1), (0.75, 1.1), (0.25, 0.75), (0.85, 1.1)])
 # RR interval before a beat of each class as a multiple of the sinus interval; pacing waits for its escape interval.
 COUPLING = np.array([(1.0, 1.0), (0.65, 0.82), (0.60, 0.75), (0.90, 0.97), (1.12, 1.12)])
-# Part of the lost time that the pause after it makes good: all unless the premature beat resets the sinus node (S).
+# Part of the lost time that the pause after it makes up for: all unless the premature beat resets the sinus node (S).
 COMPENSATION = np.array([0.0, 0.5, 1.0, 1.0, 0.0])
 # Beats in a row; pacing comes in runs.
 RUN = np.array([1, 1, 1, 1, 4])
@@ -91,7 +93,7 @@ PATIENT_SPREAD = np.array([[0.20], [0.05], [0.10]])
 BEAT_SPREAD = np.array([[0.07], [0.015], [0.04]])
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("source")
 class Synthetic(Source):
     """Simulated patients, one recording each, the same for the same settings.
 
@@ -105,8 +107,8 @@ class Synthetic(Source):
         noise: standard deviation of the white measurement noise in mV.
         seed: of all that is random.
         context: what comes with each beat.
-        leads: names of the leads. The first sees the waves as the tables below have them; each further one sees them
-            from elsewhere, every wave larger, smaller or upside down, with noise of its own.
+        leads: names of the leads. The first has the waves of the tables above; in each further one every wave is
+            larger, smaller or inverted, with noise of its own.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -116,34 +118,23 @@ class Synthetic(Source):
 
     dataset: str
     cut: Cut
-    patients: int
-    minutes: float
-    fs: float = 360.0
-    noise: float = 0.03
-    seed: int = 0
+    patients: Annotated[int, Field(ge=2)]
+    minutes: Positive
+    fs: Positive = 360.0
+    noise: Amount = 0.03
+    seed: Natural = 0
     context: Context = NO_CONTEXT
     leads: tuple[str, ...] = ("lead 0",)
 
     def __post_init__(self) -> None:
         if self.dataset not in CLASSES:
             raise ConfigError(f"dataset={self.dataset!r} cannot be simulated; choose {' or '.join(CLASSES)}")
-        if self.patients < 2:
-            raise ConfigError(f"patients={self.patients}: a simulation needs at least 2 to tell patients apart")
-        for setting in ("minutes", "fs"):
-            if not 0 < getattr(self, setting) < np.inf:
-                raise ConfigError(f"{setting}={getattr(self, setting)}: a simulation needs {setting} above 0")
-        if not 0 <= self.noise < np.inf:
-            raise ConfigError(f"noise={self.noise}: expected a standard deviation in mV, 0 or more")
-        if self.seed < 0:
-            raise ConfigError(f"seed={self.seed}: expected a whole number, 0 or more")
 
     def files(self) -> list[Path]:
         return []
 
     def settings(self) -> dict[str, Any]:
-        own = asdict(self)
-        own["leads"] = list(self.leads)
-        own["context"] = list(self.context.names(self.leads))
+        own = asdict(self) | {"leads": list(self.leads), "context": list(self.context.names(self.leads))}
         if not own["context"]:
             del own["context"]
         return {"source": self.name, "synthetic": True, "model": MODEL, **own}
@@ -164,7 +155,7 @@ class Synthetic(Source):
         seconds = 60 * self.minutes
         mean_rr = 60 / rng.uniform(55, 85)
         respiration = rng.uniform(0.2, 0.3)
-        # More beats than fit, whatever the pauses: what lies behind the end is dropped below.
+        # More beats than fit, whatever the pauses: those after the end are dropped below.
         n = int(1.5 * seconds / mean_rr) + 32
 
         sinus = _vary(SINUS, PATIENT_SPREAD, rng)
@@ -203,10 +194,9 @@ class Synthetic(Source):
 
 
 def _projection(rng: np.random.Generator) -> Array:
-    """What a further lead of a patient sees of the waves P, Q, R, S, ST and T: factors ``[6]`` of their heights.
+    """Factors ``[6]`` of the heights of P, Q, R, S, ST and T in a further lead, as in V1 compared with II.
 
-    As V1 against II: atrial waves smaller, the QRS complex mostly downwards, each patient's electrodes a little
-    elsewhere.
+    Atrial waves are smaller, the QRS complex is mostly downwards, each patient's electrodes are a little elsewhere.
     """
     return np.array([0.5, -0.3, 0.3, 2.5, 0.8, 0.4]) * np.exp(0.15 * rng.standard_normal(6))
 
@@ -228,7 +218,7 @@ def _shapes(sinus: Array, labels: IntArray, rng: np.random.Generator) -> Array:
     """Heights, angles and widths ``[n, 3, 6]`` of the waves of each beat of a patient with this `sinus` beat."""
     ventricular = _vary(VENTRICULAR, PATIENT_SPREAD, rng)
     own = np.stack([sinus, sinus * ATRIAL, ventricular, ventricular, _vary(PACED, PATIENT_SPREAD, rng)])
-    # Normal beats have no other shape to go to: conduction that varies a little looks like slight aberrancy.
+    # Normal beats have no other shape: conduction that varies a little looks like slight aberrancy.
     own[N] = own[S]
     expression = rng.uniform(*EXPRESSION[labels].T)[:, None, None]
     return _vary(sinus + expression * (own[labels] - sinus), BEAT_SPREAD, rng)
@@ -268,12 +258,11 @@ def _sinus_rr(n: int, mean: float, respiration: float, rng: np.random.Generator)
 
 
 def _waves(time: Array, peaks: Array, shapes: Array) -> Array:
-    """What the events of equation 1 add up to ``[t]`` in mV, before the pull back to the baseline.
+    """The sum ``[t]`` of the events of equation 1 in mV, before the pull back to the baseline.
 
-    From any start the point comes to the unit circle and goes round it once an RR interval, so that theta needs no
-    integration: it is the time since the R peak times omega = 2 pi / RR. With a_i = height omega / b_i^2 (Sameni et
-    al., IEEE Trans. Biomed. Eng. 54(12), 2007) the integral of an event is a Gaussian of that height in mV, and with
-    theta_i and b_i proportional to omega a wave lasts equally long in short and long intervals.
+    The point circles once an RR interval, so theta is the time since the R peak times omega = 2 pi / RR. With a_i =
+    height omega / b_i^2 (Sameni et al., IEEE Trans. Biomed. Eng. 54(12), 2007) the integral of an event is a Gaussian
+    of that height in mV, and with theta_i and b_i proportional to omega a wave lasts equally long in all intervals.
     """
     before = np.searchsorted(peaks, time, side="right") - 1
     total = np.zeros_like(time)

@@ -1,5 +1,6 @@
 """WFDB records: signals, annotations and header comments, through `wfdb`."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,31 @@ from ecg_lightning.data.labels import AAMI_SYMBOLS, WFDB_SYMBOLS
 from ecg_lightning.data.recording import Leads
 
 
+def files_of(record: Path, annotator: str | None = None) -> list[Path]:
+    """The header of a record (named without extension), its signal files and its annotation file.
+
+    Raises:
+        DataError: a file is absent, or the header is not one.
+    """
+    header = record.with_name(f"{record.name}.hea")
+    if not header.is_file():
+        raise DataError(f"{header} is not there")
+    # The first line begins with the record's name, each further one with that of a signal file (WFDB's header(5)). Read
+    # as plain text: every start does this for every record, and importing and calling wfdb takes longer than the rest.
+    text = header.read_text(errors="replace").splitlines()
+    lines = [line for line in text if line.strip() and not line.startswith("#")]
+    if not lines or re.split(r"[\s/]", lines[0], maxsplit=1)[0] != record.name:
+        raise DataError(f"{header} is no readable WFDB header: it does not begin with {record.name}. Fetch it again")
+    names = sorted({line.split()[0] for line in lines[1:]})
+    paths = [header, *(header.with_name(name) for name in names)]
+    if annotator is not None:
+        paths.append(header.with_suffix(f".{annotator}"))
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"record {record.name}: {path} is not there")
+    return paths
+
+
 def read_annotations(
     record: Path, *, n_samples: int, annotator: str = "atr", class_map: Mapping[str, str] = AAMI_SYMBOLS
 ) -> tuple[IntArray, IntArray]:
@@ -22,7 +48,7 @@ def read_annotations(
         record: without extension.
         n_samples: of the record.
         annotator: extension of the annotation file.
-        class_map: class → the symbols of its beats. Other symbols are no beats here.
+        class_map: class → the symbols of its beats. Annotations with other symbols are left out.
 
     Raises:
         DataError: the file is cut off or damaged, holds symbols that are no WFDB annotation, or annotates no beat.
@@ -33,7 +59,7 @@ def read_annotations(
     path = record.with_name(f"{record.name}.{annotator}")
     if not path.is_file():
         raise DataError(f"{path} is not there, so that record {record.name} has no labels. Fetch it")
-    # Annotation files end with a zero word; wfdb reads one that was cut off without a complaint.
+    # Annotation files end with a zero word; wfdb reads one that was cut off without an error.
     if not path.read_bytes().endswith(b"\0\0"):
         raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file. Fetch it again")
     try:
@@ -58,23 +84,24 @@ def read_annotations(
     return peaks, np.array([label_of[symbol] for symbol in symbols if symbol in label_of], np.int64)
 
 
-def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tuple[npt.NDArray[np.float64], float]:
+def read_leads(
+    record: Path, *, leads: Leads | None, recorded_fs: float | None
+) -> tuple[npt.NDArray[np.float64], float]:
     """Signals ``[leads, t]`` of a record in mV, and their sampling rate in Hz.
 
     Args:
         record: without extension.
-        leads: what to read; of the alternatives of each place the first that the record has and no place before took.
+        leads: in each place the first alternative that the record has and no place before took; None reads all.
         recorded_fs: sampling rate that the record must have; None takes any.
 
     Raises:
-        DataError: a lead is absent, the rate is another than expected, or a signal is cut off,
-            damaged or has gaps.
+        DataError: a lead is absent, the rate is not the expected one, or a signal is cut off, damaged or has gaps.
     """
     import wfdb
 
     header = _header(record)
     names = _names(header)
-    positions = _positions(record, names, leads)
+    positions = [*range(len(names))] if leads is None else _positions(record, names, leads)
     if not header.fs > 0:
         raise DataError(f"{record}.hea states a sampling rate of {header.fs:g} Hz. Fetch it again")
     if recorded_fs is not None and header.fs != recorded_fs:
@@ -96,7 +123,7 @@ def read_leads(record: Path, *, leads: Leads, recorded_fs: float | None) -> tupl
             raise DataError(
                 f"record {record.name}: {gaps} of {len(physical)} samples of lead {names[position]} are missing"
             )
-        # The header may state the sum of a signal's values, modulo 2^16: wfdb makes up for some of what a file lacks.
+        # The header may state the sum of a signal's values, modulo 2^16: wfdb fills in some of what a file lacks.
         checksum = header.checksum[position]
         if checksum is not None and (int(loaded.d_signal[:, column].sum()) - checksum) % 65_536:
             raise DataError(
