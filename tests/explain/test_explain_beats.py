@@ -15,7 +15,7 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.explain import saliency
-from ecg_lightning.explain.embedding import drawn_by_class, embed, last_features
+from ecg_lightning.explain.embedding import balanced_sample, embed, last_features
 from ecg_lightning.explain.mistakes import find_mistakes
 from ecg_lightning.explain.occlusion import occlude_beats, occluded
 from ecg_lightning.explain.saliency import explain_beats, integrated_gradients, rank_correlation, with_random_weights
@@ -125,7 +125,7 @@ def test_attributions_add_up_to_the_logit_for_every_network(name: str, context: 
         difference = one.logit - one.baseline
         assert total - difference == pytest.approx(one.error, abs=1e-4)
         assert abs(one.error) < 0.02 * abs(difference) + 1e-3
-        for parts in (one.attributions, one.fresh, one.beat.signals):
+        for parts in (one.attributions, one.randomised, one.beat.signals):
             assert [len(lead) for lead in parts] == [beats.lengths[one.beat.row]] * leads
         assert [share.name for share in one.context] == list(beats.context_names)
 
@@ -181,7 +181,7 @@ def test_weights_that_make_no_difference_are_said_to_make_none(
 ) -> None:
     model, beats = taught
     monkeypatch.setattr(saliency, "with_random_weights", lambda model, seed: model)
-    monkeypatch.setattr(saliency, "FRESH_STEPS", saliency.STEPS)
+    monkeypatch.setattr(saliency, "RANDOM_STEPS", saliency.STEPS)
     found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
     assert found.rank_correlation == pytest.approx(1)
     assert found.partial_correlation == pytest.approx(1)
@@ -217,11 +217,11 @@ def test_random_weights_are_all_new_and_follow_from_their_seed(name: str) -> Non
 
 def test_an_embedding_has_of_each_class_as_many_and_counts_neighbours() -> None:
     labels = np.repeat([0, 1, 2], [1000, 300, 20])
-    rows = drawn_by_class(labels, 320, seed=0)
+    rows = balanced_sample(labels, 320, seed=0)
     assert np.bincount(labels[rows]).tolist() == [150, 150, 20]
-    assert np.array_equal(rows, drawn_by_class(labels, 320, seed=0))
-    assert not np.array_equal(rows, drawn_by_class(labels, 320, seed=1))
-    assert len(drawn_by_class(labels, 5000, seed=0)) == 1320
+    assert np.array_equal(rows, balanced_sample(labels, 320, seed=0))
+    assert not np.array_equal(rows, balanced_sample(labels, 320, seed=1))
+    assert len(balanced_sample(labels, 5000, seed=0)) == 1320
 
 
 def features_of(model: BeatModel) -> Callable[[Beats], Any]:
@@ -280,7 +280,7 @@ def test_occlusion_finds_the_samples_that_a_model_looks_at() -> None:
     assert attributions.sum() == pytest.approx(0.6, abs=1e-6)  # replaced by the 0.2 beside the window
     assert (shown.logit, shown.baseline) == (pytest.approx(0.8), pytest.approx(0.2))
     assert shown.error == pytest.approx(0, abs=1e-6)
-    assert shown.fresh and not np.asarray(shown.fresh)[1].any()
+    assert shown.randomised and not np.asarray(shown.randomised)[1].any()
 
 
 def test_occluded_beats_keep_their_length_and_their_padding() -> None:

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.models import create_model, list_models, model_names, settings_of
-from ecg_lightning.models.baselines import REFERENCE_MODELS, check_settings, fit_reference, predict_reference
+from ecg_lightning.models import check_settings, create_model, list_models, model_names, settings_of
+from ecg_lightning.models.baselines import REFERENCE_MODELS, fit_reference, predict_reference
 
 QUICK: dict[str, dict[str, Any]] = {"beat_length": {"max_iter": 10}, "gradient_boosting": {"max_iter": 10}}
 

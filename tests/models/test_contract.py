@@ -231,7 +231,7 @@ def test_every_network_takes_context_into_its_head(name: str, make_beats: MakeBe
     changed = (model.eval()(*beats, others) - model(*beats, context)).abs().amax(dim=1) > 1e-6
     assert changed.tolist() == [False, False, True, False, False, False]
     for given, wants in ((None, model), (context, alone), (context[:, :2], model)):
-        with pytest.raises(ConfigError, match=r"wants [04] numbers of context with each beat, [024] were given"):
+        with pytest.raises(ConfigError, match=r"takes [04] context values of each beat, [024] were given"):
             wants(*beats, given)
 
 

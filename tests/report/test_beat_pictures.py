@@ -128,7 +128,7 @@ def test_saliency_shows_both_models_the_context_and_the_verdict(explanation: Exp
     assert len(cards) == len(shown) > 0
     for card, one in zip(cards, shown, strict=True):
         text = "".join(card.itertext())
-        assert ("trained" in text) and ("without training" in text) == bool(one.fresh)
+        assert ("trained" in text) and ("without training" in text) == bool(one.randomised)
         rows = ["".join(row.itertext()) for row in card.findall(".//tbody/tr")]
         assert len(rows) == len(one.context)
         assert all(row.startswith(share.name) for row, share in zip(rows, one.context, strict=True))

@@ -94,11 +94,6 @@ def test_a_constant_rate_is_constant(
     assert set(learning_rates(make_classifier(lr=0.01), make_trainer, some_beats)) == {0.01}
 
 
-def test_an_unknown_schedule_is_refused_with_those_there_are(make_classifier: MakeClassifier) -> None:
-    with pytest.raises(ConfigError, match="no schedule 'cosine'; choose one of one_cycle, constant"):
-        make_classifier(schedule="cosine")
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_validation_scores_are_over_all_beats_and_not_means_of_batches(
     task: str, make_classifier: MakeClassifier, make_trainer: MakeTrainer, some_beats: Any

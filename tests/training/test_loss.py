@@ -81,7 +81,7 @@ def test_a_corrected_network_learns_the_true_frequencies_from_beats_drawn_otherw
 
 @pytest.mark.parametrize("setting", [field.name for field in fields(LossSettings)])
 def test_settings_out_of_range_are_refused(setting: str) -> None:
-    with pytest.raises(ConfigError, match=f"loss.{setting}=-0.1, expected 0 or more"):
+    with pytest.raises(ConfigError, match=rf"loss.{setting}=-0.1.*expected .*0"):
         LossSettings(**{setting: -0.1})
 
 

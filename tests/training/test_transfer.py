@@ -192,9 +192,12 @@ def test_missing_and_surplus_weights_are_named() -> None:
     ("settings", "message"),
     [
         ({"mode": "head_only"}, "transfer=head_only has nothing to start from: give transfer.checkpoint"),
-        ({"mode": "freeze"}, "no transfer mode 'freeze'; choose one of none, head_only, last_layer, finetune"),
-        ({"mode": "finetune", "checkpoint": "x", "backbone_lr": 0.0}, "backbone_lr=0.0 must be > 0"),
-        ({"mode": "finetune", "checkpoint": "x", "frozen_epochs": -1}, "frozen_epochs=-1 >= 0"),
+        ({"mode": "freeze"}, r"transfer.mode=freeze.*none.*head_only.*last_layer.*finetune"),
+        ({"mode": "finetune", "checkpoint": "x", "backbone_lr": 0.0}, r"transfer.backbone_lr=0.0: expected .* above 0"),
+        (
+            {"mode": "finetune", "checkpoint": "x", "frozen_epochs": -1},
+            r"transfer.frozen_epochs=-1: expected .* at least 0",
+        ),
         ({"mode": "head_only", "checkpoint": "x", "frozen_epochs": 2}, "choose transfer=finetune"),
         ({"mode": "none", "backbone_lr": 0.1}, "choose transfer=finetune"),
     ],

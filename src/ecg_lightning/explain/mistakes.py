@@ -1,34 +1,30 @@
-"""The most confident mistakes of a model, and the plain values, ready for JSON, that a test beat is shown by."""
+"""The most confident mistakes of a model, in plain values that are ready for JSON."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, IntArray
-from ecg_lightning.metrics.confusion import Numbers, Probabilities
+from ecg_lightning.metrics.confusion import Probabilities
 
 N_MISTAKES = 12
-MOST_OF_RECORD = 2
-"""Mistakes of one record that are shown while there are others to show."""
+MOST_OF_RECORD = 2  # mistakes of one record, as long as other records have some
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShownBeat:
-    """A beat of the test, with what was predicted.
+    """A beat of the test with its prediction; None is unknown.
 
     Attributes:
-        row: where it stands among the test beats.
-        record: its record, or None where it is not known.
-        patient: its patient, or None likewise.
-        sample: its R peak in the record, at the record's own rate, or None likewise.
-        seconds: the same in seconds from the record's start, or None where that rate is not known.
-        signals: the samples of each lead, without the padding.
+        row: position among the test beats.
+        sample: R peak in the record, at the record's own sampling rate.
+        seconds: the same, in seconds from the start of the record.
+        signals: the samples of each lead, without padding.
         true: its class.
-        predicted: the class that was predicted.
+        predicted: the predicted class.
         probabilities: class → probability.
     """
 
@@ -45,12 +41,12 @@ class ShownBeat:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A beat whose predicted class is not its own.
+    """A beat with a wrong prediction.
 
     Attributes:
         beat: the beat.
-        mistaken_for: by lead, the mean of the test beats of the same record that are of the predicted class and were
-            recognised; None where there are none, or no records.
+        mistaken_for: by lead, the mean of the correctly predicted test beats of the same record that are of the
+            predicted class; None if there are none.
     """
 
     beat: ShownBeat
@@ -62,10 +58,10 @@ class Mistakes:
     """The most confident mistakes of a test.
 
     Attributes:
-        n: how many mistakes there are.
-        n_beats: of how many beats.
-        pairs: true class, predicted class, number of such mistakes; the most frequent first.
-        shown: some of them, by pair in that order, the most confident first.
+        n: number of mistakes.
+        n_beats: number of test beats.
+        pairs: true class, predicted class and number of such mistakes; the most frequent first.
+        shown: a selection, by pair in that order, the most confident first.
     """
 
     n: int
@@ -75,109 +71,85 @@ class Mistakes:
 
 
 def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MISTAKES) -> Mistakes:
-    """The most confident mistakes, spread over kinds of mistakes and over records.
+    """Select the most confident mistakes, spread over kinds of mistakes and over records.
 
-    Kinds (true class, predicted class) take turns, the most frequent one first; each gives the mistake with the
-    highest probability of the wrong class, but none of a record that it has given one of before, or of which
-    `MOST_OF_RECORD` are chosen, while it has others.
+    Kinds (true class, predicted class) take turns, the most frequent one first. Each gives its mistake with the highest
+    probability of the wrong class. A record that the kind has given before, or that has `MOST_OF_RECORD` selected
+    mistakes, is skipped while the kind has others.
 
     Args:
         beats: the test beats.
-        probabilities: ``[n, classes]``, in their order.
-        n: how many to choose.
+        probabilities: ``[n, classes]``, in the order of the beats.
+        n: number of mistakes to select.
 
     Raises:
-        DataError: probabilities of other beats.
+        DataError: the probabilities are not of these beats.
     """
     check(beats, probabilities)
-    predicted = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    records = np.arange(len(beats)) if beats.records is None else beats.records
     wrong = np.flatnonzero(predicted != beats.known_labels)
     waiting: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row in wrong[np.argsort(-confidence[wrong], kind="stable")].tolist():
         waiting[int(beats.known_labels[row]), int(predicted[row])].append(row)
     kinds = sorted(waiting, key=lambda kind: (-len(waiting[kind]), kind))
-    pairs = [(beats.classes[true], beats.classes[called], len(waiting[true, called])) for true, called in kinds]
+    pairs = [(beats.classes[true], beats.classes[other], len(waiting[true, other])) for true, other in kinds]
 
-    chosen: dict[tuple[int, int], list[int]] = {kind: [] for kind in kinds}
+    selected: dict[tuple[int, int], list[int]] = {kind: [] for kind in kinds}
     of_record: Counter[str] = Counter()
     for _ in range(min(n, len(wrong))):
-        # Whose turn it is: the kind that has given least, of those that have any left.
-        kind = min((kind for kind in kinds if waiting[kind]), key=lambda kind: len(chosen[kind]))
-        row = waiting[kind][0]
-        if beats.records is not None:
-            given = {str(beats.records[at]) for at in chosen[kind]}
-            names = ((at, str(beats.records[at])) for at in waiting[kind])
-            row = next((at for at, name in names if name not in given and of_record[name] < MOST_OF_RECORD), row)
-            of_record[str(beats.records[row])] += 1
+        kind = min((kind for kind in kinds if waiting[kind]), key=lambda kind: len(selected[kind]))
+        given = {records[row] for row in selected[kind]}
+        others = (r for r in waiting[kind] if records[r] not in given and of_record[records[r]] < MOST_OF_RECORD)
+        row = next(others, waiting[kind][0])
         waiting[kind].remove(row)
-        chosen[kind].append(row)
-    rows = [row for kind in kinds for row in sorted(chosen[kind], key=lambda at: (-confidence[at], at))]
-    mistakes = [
-        Mistake(beat=shown(beats, probabilities, row), mistaken_for=_mistaken_for(beats, predicted, row))
-        for row in rows
-    ]
-    return Mistakes(n=len(wrong), n_beats=len(beats), pairs=pairs, shown=mistakes)
+        selected[kind].append(row)
+        of_record[records[row]] += 1
+    rows = [row for kind in kinds for row in sorted(selected[kind], key=lambda row: (-confidence[row], row))]
+    shown = []
+    for row in rows:
+        right = (beats.known_labels == predicted[row]) & (predicted == predicted[row])
+        mean = _mean_beat(beats, np.flatnonzero((records == records[row]) & right))
+        shown.append(Mistake(beat=shown_beat(beats, probabilities, row), mistaken_for=mean))
+    return Mistakes(n=len(wrong), n_beats=len(beats), pairs=pairs, shown=shown)
 
 
-def _mistaken_for(beats: Beats, predicted: IntArray, row: int) -> list[list[float]] | None:
-    if beats.records is None:
+def _mean_beat(beats: Beats, rows: IntArray) -> list[list[float]] | None:
+    """By lead, the mean at each sample over the beats that last so long, as long as half of them do."""
+    if not len(rows):
         return None
-    called = predicted[row]
-    alike = np.flatnonzero(
-        (beats.records == beats.records[row]) & (beats.known_labels == called) & (predicted == called)
-    )
-    if not len(alike):
-        return None
-    return [plain(lead) for lead in _mean_beat(beats.signals[alike], beats.lengths[alike])]
+    lasting = (beats.lengths[rows, None] > np.arange(beats.length)).sum(axis=0)
+    end = int((lasting >= len(rows) / 2).sum())
+    mean = beats.signals[rows].sum(axis=0, dtype=np.float64)[:, :end] / lasting[:end]
+    return [lead.tolist() for lead in mean]
 
 
-def _mean_beat(signals: npt.NDArray[np.float32], lengths: IntArray) -> Numbers:
-    """``[n, leads, length]`` → ``[leads, t]``: at each instant over the beats that last so long, while half of them
-    do."""
-    lasting = (lengths[:, None] > np.arange(signals.shape[2])).sum(axis=0)
-    until = int((lasting >= len(signals) / 2).sum())
-    mean: Numbers = signals.sum(axis=0, dtype=np.float64)[:, :until] / lasting[:until]
-    return mean
-
-
-def shown(beats: Beats, probabilities: Probabilities, row: int) -> ShownBeat:
-    """What is known of the beat in this row."""
+def shown_beat(beats: Beats, probabilities: Probabilities, row: int) -> ShownBeat:
+    """The beat in this row with its prediction."""
+    origin = beats.origin
+    fs = origin.get("fs") if isinstance(origin.get("cut"), Mapping) else origin.get("recorded_fs")
     sample = None if beats.samples is None else int(beats.samples[row])
-    rate = _rate_of_records(beats)
     return ShownBeat(
         row=row,
         record=None if beats.records is None else str(beats.records[row]),
         patient=None if beats.patients is None else str(beats.patients[row]),
         sample=sample,
-        seconds=None if sample is None or rate is None else sample / rate,
-        signals=[plain(lead[: beats.lengths[row]]) for lead in beats.signals[row]],
+        seconds=None if sample is None or fs is None else sample / float(fs),
+        signals=[lead[: beats.lengths[row]].tolist() for lead in beats.signals[row]],
         true=beats.classes[beats.known_labels[row]],
         predicted=beats.classes[probabilities[row].argmax()],
-        probabilities={name: float(value) for name, value in zip(beats.classes, probabilities[row], strict=True)},
+        probabilities=dict(zip(beats.classes, probabilities[row].tolist(), strict=True)),
     )
-
-
-def _rate_of_records(beats: Beats) -> float | None:
-    """Sampling rate of the records in Hz, where it is known."""
-    origin = beats.origin
-    rate = origin.get("fs") if isinstance(origin.get("cut"), Mapping) else origin.get("recorded_fs")
-    return None if rate is None else float(rate)
-
-
-def plain(values: npt.NDArray[np.floating]) -> list[float]:
-    """An array as JSON takes it."""
-    return [float(value) for value in values]
 
 
 def check(beats: Beats, probabilities: Probabilities) -> None:
     """Refuse probabilities that are not of these beats.
 
     Raises:
-        DataError: their shape is another.
+        DataError: their shape differs.
     """
-    if probabilities.shape != (len(beats), len(beats.classes)):
+    expected = (len(beats), len(beats.classes))
+    if probabilities.shape != expected:
         raise DataError(
-            f"probabilities of shape {probabilities.shape}: expected one row a beat and one column a class, "
-            f"{(len(beats), len(beats.classes))}"
+            f"probabilities of shape {probabilities.shape}: expected one row a beat and one column a class, {expected}"
         )

@@ -1,14 +1,14 @@
 """Which parts of a beat a network's output depends on: integrated gradients, compared with random initialisations.
 
-All of it follows from a network, the beats it was tested on and a seed; results are plain values, ready for
-`dataclasses.asdict` and JSON. Models without gradients are explained by `ecg_lightning.explain.occlusion`.
+Results are plain values, ready for `dataclasses.asdict` and JSON. `ecg_lightning.explain.occlusion` does the same for
+models without gradients.
 """
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,35 +16,30 @@ import torch
 from torch import Tensor
 
 from ecg_lightning.data.beats import Beats, IntArray
-from ecg_lightning.explain.mistakes import ShownBeat, check, plain, shown
+from ecg_lightning.explain.mistakes import ShownBeat, check, shown_beat
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.models import BeatModel
 from ecg_lightning.training.tasks import Task
 
-N_TYPICAL = 3
-"""Beats of each class whose saliency is shown."""
+Floats = npt.NDArray[np.floating[Any]]
 
-STEPS = 256
-"""Points on the path of integrated gradients: of networks of ReLUs and maxima, whose gradients jump, many."""
-
-FRESH_STEPS = 32
-"""The same with random initialisation, whose saliency is compared with others and not read by itself."""
-
-N_FRESH = 3
-"""Randomly initialised networks, or randomised models, that a saliency is compared with."""
+N_TYPICAL = 3  # beats of each class
+N_RANDOM = 3  # random initialisations, or randomised models, that a saliency is compared with
+STEPS = 256  # points on the path: many, because the gradients of ReLUs and maxima jump
+RANDOM_STEPS = 32  # the same of random initialisations, which are only compared
 
 HARDLY = 0.5
-"""Mean rank correlation with the saliency of randomised models from which on a picture is said to show little."""
+"""Rank correlation with randomised models from which on a picture counts as similar to theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContextShare:
-    """What one number of a beat's context has to do with a logit.
+    """The share of one context value in the output.
 
     Attributes:
-        name: which it is.
-        value: how large it is, beside a usual 0.
-        attribution: its share of the logit.
+        name: name of the value.
+        value: how large it is; 0 is usual.
+        attribution: its share.
     """
 
     name: str
@@ -58,20 +53,20 @@ class BeatSaliency:
 
     Attributes:
         beat: the beat.
-        attributions: of each of its samples, by lead; they and those of `context` sum up to `logit` - `baseline`.
-        fresh: the same of a randomised model; empty without one.
-        context: shares of the context, where the network takes it.
-        logit: the output for the beat's class: a logit or a probability, see `Saliency.unit`.
-        baseline: the same for the flat beat that attributions are against.
-        error: by how much the sum misses.
-        rank_correlation: Spearman's, of the absolute values of `attributions` and those of randomised models, mean of
-            `N_FRESH` of them; None where one of them is constant.
-        partial_correlation: the same given the beat's distance from its baseline, by which both are multiplied.
+        attributions: of each sample, by lead; with those of `context` they sum up to `logit` - `baseline`.
+        randomised: the attributions of one randomised model; empty without one.
+        context: shares of the context, where the network uses it.
+        logit: output of the beat's class, in `Saliency.unit`.
+        baseline: the same of the flat beat that it is compared with.
+        error: of the sum.
+        rank_correlation: Spearman's, between the absolute attributions of the model and of `N_RANDOM` randomised ones,
+            their mean; None if one of them is constant.
+        partial_correlation: the same given the distance of the beat from its baseline, a factor of both.
     """
 
     beat: ShownBeat
     attributions: list[list[float]]
-    fresh: list[list[float]]
+    randomised: list[list[float]]
     context: list[ContextShare]
     logit: float
     baseline: float
@@ -82,14 +77,11 @@ class BeatSaliency:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassSaliency:
-    """Saliency of typical beats of a class.
+    """Saliency of typical beats of a class, with the mean of their correlations.
 
     Attributes:
         name: the class.
-        n_correct: test beats of it that were recognised; without any there are no beats.
-        beats: typical ones.
-        rank_correlation: mean of theirs.
-        partial_correlation: mean of theirs.
+        n_correct: number of correctly predicted test beats; the typical ones are among them.
     """
 
     name: str
@@ -98,30 +90,16 @@ class ClassSaliency:
     rank_correlation: float | None
     partial_correlation: float | None
 
-    @classmethod
-    def of(cls, name: str, n_correct: int, beats: list[BeatSaliency]) -> Self:
-        """With the means of these beats."""
-        return cls(
-            name=name,
-            n_correct=n_correct,
-            beats=beats,
-            rank_correlation=mean_of([one.rank_correlation for one in beats]),
-            partial_correlation=mean_of([one.partial_correlation for one in beats]),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Saliency:
-    """Saliency of beats of every class, and whether it shows anything of the model.
+    """Saliency of beats of every class, with the mean of the classes' correlations.
 
     Attributes:
+        error: the largest error of a sum of attributions, as a share of the difference that is attributed.
+        verdict: the comparison with randomised models in a sentence.
         method: how it was computed.
         unit: of outputs and attributions.
-        classes: by class.
-        rank_correlation: mean over the classes.
-        partial_correlation: mean over the classes.
-        error: the largest error of completeness, as a share of the difference that is explained.
-        verdict: in a sentence, what the comparison with randomised models shows.
     """
 
     classes: list[ClassSaliency]
@@ -129,8 +107,25 @@ class Saliency:
     partial_correlation: float | None
     error: float
     verdict: str
-    method: Literal["integrated gradients", "occlusion"] = "integrated gradients"
-    unit: Literal["logit", "probability"] = "logit"
+    method: Literal["integrated gradients", "occlusion"]
+    unit: Literal["logit", "probability"]
+
+
+class Attribution(NamedTuple):
+    """Shares of an output in the samples ``[leads, t]`` of a beat and in its context ``[k]``, compared with a baseline.
+
+    `distance` is how far each sample is from the baseline.
+    """
+
+    samples: Floats
+    context: Floats
+    distance: Floats
+    output: float
+    baseline: float
+
+
+Attribute = Callable[[Beats, int], Attribution]
+"""Beats and a row → attributions of the output of that beat's class."""
 
 
 def explain_beats(
@@ -138,84 +133,98 @@ def explain_beats(
 ) -> Saliency:
     """Integrated gradients of the class's logit in typical beats of each class.
 
-    Attributions are against a flat line at the height of the beat's own median in each lead, which is near its
-    isoelectric line, as long as the beat: not against zeros, which are the lowest point of the scaled beat. The length
-    of the beat is the same along the path, and nothing is attributed to it. Context is compared
-    with zeros, which are a beat in its usual rhythm and like those around it.
+    The baseline is a flat line at the beat's own median in each lead, which is near its isoelectric line; zeros would
+    be the lowest point of the scaled beat. It is as long as the beat, and nothing is attributed to the length. The
+    baseline of the context is zeros: a beat in its usual rhythm and similar to its neighbours.
 
-    Whether a picture says something of what the network has learned is tested as by Adebayo et al., NeurIPS 2018
-    (arXiv 1810.03292): all layers are initialised anew, at once, the same beats explained by the same method, and the
-    absolute values of both compared by Spearman's rank correlation, without the padding. Integrated gradients are
-    multiplied by the beat's distance from its baseline whatever the network, which alone makes them alike; the partial
-    correlation says what is left without it.
+    The check is that of Adebayo et al., NeurIPS 2018 (arXiv 1810.03292): all layers are initialised anew at once, the
+    same beats are explained by the same method, and Spearman's rank correlation compares the absolute values, without
+    the padding. Integrated gradients contain the distance from the baseline as a factor whatever the network; the
+    partial correlation is what remains without it.
 
     Args:
-        model: the network; it is left as it is.
+        model: the network; it is not changed.
         task: its task.
         beats: the test beats.
-        probabilities: ``[n, classes]``, in their order.
+        probabilities: ``[n, classes]``, in the order of the beats.
         n: beats of each class.
         seed: of the random initialisations.
 
     Raises:
-        DataError: probabilities of other beats.
+        DataError: the probabilities are not of these beats.
     """
-    check(beats, probabilities)
-    trained = for_explaining(model)
-    fresh = [for_explaining(with_random_weights(model, seed + i)) for i in range(N_FRESH)]
-    classes = []
-    for label, name in enumerate(beats.classes):
-        correct = correctly_predicted(beats, probabilities, label)
-        explained = [_explain(trained, fresh, task, beats, probabilities, row) for row in typical(beats, correct, n)]
-        classes.append(ClassSaliency.of(name, len(correct), explained))
-    return summary(classes)
+    trained = _gradients_of(model, task, STEPS)
+    randomised = [_gradients_of(with_random_weights(model, seed + i), task, RANDOM_STEPS) for i in range(N_RANDOM)]
+    return saliency(trained, randomised, beats, probabilities, n=n, method="integrated gradients", unit="logit")
 
 
-def summary(
-    classes: list[ClassSaliency],
+def saliency(
+    trained: Attribute,
+    randomised: Sequence[Attribute],
+    beats: Beats,
+    probabilities: Probabilities,
     *,
-    method: Literal["integrated gradients", "occlusion"] = "integrated gradients",
-    unit: Literal["logit", "probability"] = "logit",
+    n: int,
+    method: Literal["integrated gradients", "occlusion"],
+    unit: Literal["logit", "probability"],
 ) -> Saliency:
-    """The saliency of these classes together, with what it shows."""
-    correlation = mean_of([one.rank_correlation for one in classes])
-    partial = mean_of([one.partial_correlation for one in classes])
+    """Attributions of typical beats of each class, compared with those of randomised models."""
+    check(beats, probabilities)
+    predicted, classes = probabilities.argmax(axis=1), []
+    for label, name in enumerate(beats.classes):
+        correct = np.flatnonzero((beats.known_labels == label) & (predicted == label))
+        explained = [
+            _compared(trained(beats, row), [attribute(beats, row) for attribute in randomised], beats,
+                      shown_beat(beats, probabilities, row))
+            for row in _typical(beats, correct, n)
+        ]  # fmt: skip
+        classes.append(ClassSaliency(name=name, n_correct=len(correct), beats=explained, **_means(explained)))
+    means = _means(classes)
     errors = [abs(one.error) / max(abs(one.logit - one.baseline), 1e-6) for each in classes for one in each.beats]
     return Saliency(
         classes=classes,
-        rank_correlation=correlation,
-        partial_correlation=partial,
+        **means,
         error=max(errors, default=0.0),
-        verdict=_verdict(correlation, partial, classes),
+        verdict=_verdict(**means, classes=classes),
         method=method,
         unit=unit,
     )
 
 
-def correctly_predicted(beats: Beats, probabilities: Probabilities, label: int) -> IntArray:
-    """Rows of the beats of a class that were predicted to be of it."""
-    return np.flatnonzero((beats.known_labels == label) & (probabilities.argmax(axis=1) == label))
+def _compared(own: Attribution, others: list[Attribution], beats: Beats, beat: ShownBeat) -> BeatSaliency:
+    context: list[ContextShare] = []
+    if beats.context is not None and len(own.context):
+        shares = zip(beats.context_names, beats.context[beat.row].tolist(), own.context.tolist(), strict=True)
+        context = [ContextShare(name=name, value=value, attribution=share) for name, value, share in shares]
+    total = own.samples.sum(dtype=np.float64) + own.context.sum(dtype=np.float64)
+    return BeatSaliency(
+        beat=beat,
+        attributions=own.samples.tolist(),
+        randomised=others[0].samples.tolist() if others else [],
+        context=context,
+        logit=own.output,
+        baseline=own.baseline,
+        error=float(total - (own.output - own.baseline)),
+        rank_correlation=_mean(rank_correlation(own.samples, other.samples) for other in others),
+        partial_correlation=_mean(partial_correlation(own.samples, other.samples, own.distance) for other in others),
+    )
 
 
-def typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
-    """The rows to show: of each of the `n` records that have most of them, the one nearest to their mean.
+def _typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
+    """Of each of the `n` records with most of these rows, the beat nearest to their mean; the `n` nearest to the mean
+    of all where records are not known."""
 
-    Where records are not known, the `n` nearest to the mean of all.
-    """
+    def by_distance(rows: IntArray) -> list[int]:
+        signals = beats.signals[rows]
+        distances = np.square(signals - signals.mean(axis=0, dtype=np.float64)).sum(axis=(1, 2))
+        nearest: list[int] = rows[np.argsort(distances, kind="stable")].tolist()
+        return nearest
+
     if beats.records is None:
-        return [int(row) for row in rows[_by_distance(beats.signals[rows])[:n]]]
-    counted = Counter(beats.records[rows].tolist())
-    chosen = []
-    for record, _ in sorted(counted.items(), key=lambda one: (-one[1], one[0]))[:n]:
-        own = rows[beats.records[rows] == record]
-        chosen.append(int(own[_by_distance(beats.signals[own])[0]]))
-    return chosen
-
-
-def _by_distance(signals: npt.NDArray[np.float32]) -> IntArray:
-    """Positions ``[n]`` of beats ``[n, leads, length]`` by rising distance from the mean."""
-    distances = np.square(signals - signals.mean(axis=0, dtype=np.float64)).sum(axis=(1, 2))
-    return np.argsort(distances, kind="stable")
+        return by_distance(rows)[:n]
+    counts = Counter(beats.records[rows].tolist())
+    most = sorted(counts, key=lambda record: (-counts[record], record))[:n]
+    return [by_distance(rows[beats.records[rows] == record])[0] for record in most]
 
 
 def integrated_gradients(
@@ -225,25 +234,22 @@ def integrated_gradients(
     *,
     steps: int = STEPS,
 ) -> tuple[list[Tensor], float, float]:
-    """Attribute a logit to what it was computed from (Sundararajan, Taly & Yan, ICML 2017, equation 1).
+    """Attribute a logit to its inputs (Sundararajan, Taly & Yan, ICML 2017, equation 1).
 
     The attribution of the input ``x_i`` is ``(x_i - x'_i) · ∫ ∂F(x' + α (x - x')) / ∂x_i dα`` over α from 0 to 1, by
-    Gauss and Legendre's rule. Attributions sum up to ``F(x) - F(x')``, which is called completeness, but for the error
-    of the rule.
+    Gauss-Legendre quadrature. Up to its error, attributions sum up to ``F(x) - F(x')`` (completeness).
 
     Args:
-        logit: takes the inputs of ``b`` beats, each ``[b, …]``, and gives one number a beat, ``[b]``.
+        logit: inputs of ``b`` beats, each ``[b, …]`` → one number a beat, ``[b]``.
         inputs: those of one beat, each ``[…]``.
         baselines: ``x'``, of the same shapes.
-        steps: points of the rule.
+        steps: points of the quadrature.
 
     Returns:
-        Attributions like the inputs; ``F(x)``; ``F(x')``.
+        Attributions in the shapes of the inputs; ``F(x)``; ``F(x')``.
     """
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    alphas, shares = (
-        torch.as_tensor(half, dtype=inputs[0].dtype, device=inputs[0].device) for half in ((nodes + 1) / 2, weights / 2)
-    )
+    alphas, shares = (torch.as_tensor(half).to(inputs[0]) for half in ((nodes + 1) / 2, weights / 2))
     points = [
         torch.lerp(baseline.expand(steps, *x.shape), x, alphas.view(-1, *[1] * x.ndim)).requires_grad_()
         for x, baseline in zip(inputs, baselines, strict=True)
@@ -260,117 +266,101 @@ def integrated_gradients(
     return attributions, float(ends[0]), float(ends[1])
 
 
+def _gradients_of(model: BeatModel, task: Task, steps: int) -> Attribute:
+    """Integrated gradients of a network; a single logit is of the positive class, its negative of the other one."""
+    explained = for_explaining(model)
+
+    def attribute(beats: Beats, row: int) -> Attribution:
+        signals, lengths, *context = inputs_of(explained, beats, np.asarray([row]))
+        label, n = int(beats.known_labels[row]), int(lengths)
+        flat = torch.zeros_like(signals[0])
+        flat[:, :n] = signals[0, :, :n].median(dim=1, keepdim=True).values
+
+        def logit(points: Sequence[Tensor]) -> Tensor:
+            logits: Tensor = explained(points[0], lengths.expand(len(points[0])), *points[1:])
+            if task.positive is None:
+                return logits[:, label]
+            return logits[:, 0] if beats.classes[label] == task.positive else -logits[:, 0]
+
+        inputs = [signals[0], *(values[0] for values in context)]
+        baselines = [flat, *map(torch.zeros_like, inputs[1:])]
+        attributions, at_beat, at_baseline = integrated_gradients(logit, inputs, baselines, steps=steps)
+        of_samples, *of_context = (one.cpu().numpy() for one in attributions)
+        distance = (signals[0] - flat)[:, :n].cpu().numpy()
+        shares = of_context[0] if of_context else np.zeros(0)
+        return Attribution(of_samples[:, :n], shares, distance, at_beat, at_baseline)
+
+    return attribute
+
+
 def with_random_weights(model: BeatModel, seed: int) -> BeatModel:
-    """A copy of a network, all its layers initialised anew; weights that no layer knows how to initialise, shuffled."""
-    fresh = copy.deepcopy(model).cpu()
+    """A copy with all layers initialised anew; weights that no layer knows how to initialise are shuffled."""
+    other = copy.deepcopy(model).cpu()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        for module in fresh.modules():
+        for module in other.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
                 continue
             for own in module.parameters(recurse=False):
                 own.copy_(own.flatten()[torch.randperm(own.numel())].view_as(own))
-    return fresh.to(next(model.parameters()).device)
+    return other.to(next(model.parameters()).device)
 
 
 def for_explaining(model: BeatModel) -> BeatModel:
-    """A copy in single precision that neither drops anything nor keeps gradients of its weights."""
+    """A copy in single precision and evaluation mode, without gradients of its weights."""
     return copy.deepcopy(model).float().eval().requires_grad_(False)
 
 
-def _explain(
-    trained: BeatModel, fresh: list[BeatModel], task: Task, beats: Beats, probabilities: Probabilities, row: int
-) -> BeatSaliency:
-    beat = shown(beats, probabilities, row)
-    n = int(beats.lengths[row])
-    device = next(trained.parameters()).device
-    signals = torch.tensor(beats.signals[row], device=device)
-    flat = torch.zeros_like(signals)
-    flat[:, :n] = signals[:, :n].median(dim=1, keepdim=True).values
-    inputs, baselines = [signals], [flat]
-    if trained.n_context:
-        assert beats.context is not None
-        inputs.append(torch.tensor(beats.context[row], device=device))
-        baselines.append(torch.zeros_like(inputs[1]))
-
-    def explained(model: BeatModel, steps: int) -> tuple[list[Tensor], float, float]:
-        def logit(points: Sequence[Tensor]) -> Tensor:
-            lengths = torch.full((len(points[0]),), n, device=device)
-            return _logit_of(task, model(points[0], lengths, *points[1:]), beat.true)
-
-        return integrated_gradients(logit, inputs, baselines, steps=steps)
-
-    attributions, at_beat, at_baseline = explained(trained, STEPS)
-    others = [explained(model, FRESH_STEPS)[0][0][:, :n].cpu().numpy() for model in fresh]
-    of_signals, distance = attributions[0][:, :n].cpu().numpy(), (signals - flat)[:, :n].cpu().numpy()
-    total = float(sum(attribution.double().sum() for attribution in attributions))
-    return BeatSaliency(
-        beat=beat,
-        attributions=[plain(lead) for lead in of_signals],
-        fresh=[plain(lead) for lead in others[0]],
-        context=[
-            ContextShare(name=name, value=float(x), attribution=float(attribution))
-            for x, attribution, name in (
-                zip(inputs[1], attributions[1], beats.context_names, strict=True) if trained.n_context else ()
-            )
-        ],
-        logit=at_beat,
-        baseline=at_baseline,
-        error=total - (at_beat - at_baseline),
-        rank_correlation=mean_of([rank_correlation(of_signals, other) for other in others]),
-        partial_correlation=mean_of([partial_correlation(of_signals, other, distance) for other in others]),
-    )
+def inputs_of(model: BeatModel, beats: Beats, rows: IntArray) -> list[Tensor]:
+    """What a network takes of these beats, on its device: signals, lengths and, where it uses it, context."""
+    columns = [beats.signals, beats.lengths, *([beats.context] if model.n_context else [])]
+    device = next(model.parameters()).device
+    return [torch.from_numpy(column[rows]).to(device) for column in columns if column is not None]
 
 
-def _logit_of(task: Task, logits: Tensor, name: str) -> Tensor:
-    """Logits ``[b, n_outputs]`` → that of a class ``[b]``; a single one stands against the other class."""
-    if task.positive is None:
-        return logits[:, task.classes.index(name)]
-    return logits[:, 0] if name == task.positive else -logits[:, 0]
-
-
-def rank_correlation(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float | None:
-    """Spearman's, of absolute values of arrays of one shape; None where either has none but equal ones."""
+def rank_correlation(first: Floats, second: Floats) -> float | None:
+    """Spearman's, of the absolute values of two arrays of one shape; None if one of them is constant."""
     from scipy.stats import rankdata
 
     ranks = [rankdata(np.abs(values).ravel()) for values in (first, second)]
-    if min(np.ptp(one) for one in ranks) == 0:
-        return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return None if min(map(np.ptp, ranks)) == 0 else float(np.corrcoef(*ranks)[0, 1])
 
 
-def partial_correlation(
-    first: npt.NDArray[np.floating], second: npt.NDArray[np.floating], given: npt.NDArray[np.floating]
-) -> float | None:
-    """`rank_correlation` of two given a third (Kendall & Stuart): what is left of it without what both owe to that."""
+def partial_correlation(first: Floats, second: Floats, given: Floats) -> float | None:
+    """`rank_correlation` of two arrays given a third (Kendall & Stuart): what remains of it without the third."""
     both, own, other = (rank_correlation(*pair) for pair in ((first, second), (first, given), (second, given)))
     if both is None or own is None or other is None or (rest := (1 - own**2) * (1 - other**2)) < 1e-9:
         return None
     return float((both - own * other) / np.sqrt(rest))
 
 
-def mean_of(values: Sequence[float | None]) -> float | None:
-    """Mean of those that are known; None without any."""
+def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 
-def _verdict(correlation: float | None, partial: float | None, classes: Sequence[ClassSaliency]) -> str:
-    if correlation is None:
+def _means(parts: Sequence[BeatSaliency | ClassSaliency]) -> dict[str, float | None]:
+    return {key: _mean(getattr(one, key) for one in parts) for key in ("rank_correlation", "partial_correlation")}
+
+
+def _verdict(
+    rank_correlation: float | None, partial_correlation: float | None, classes: Sequence[ClassSaliency]
+) -> str:
+    if rank_correlation is None:
         return "Nothing can be compared with randomised models: no beat was recognised, or no sample of one matters."
-    metric = f"rank correlation {correlation:.2f}, mean of the classes"
-    if correlation >= HARDLY and partial is not None and partial < HARDLY:
+    metric = f"rank correlation {rank_correlation:.2f}, mean of the classes"
+    if rank_correlation >= HARDLY and partial_correlation is not None and partial_correlation < HARDLY:
         return (
             f"Much of what stands out in these pictures also does with randomised models ({metric}): it depends less "
             "on what the model has learnt than on where a beat is far from its baseline, which the method favours "
-            f"by itself. The rest differs (partial correlation {partial:.2f})."
+            f"by itself. The rest differs (partial correlation {partial_correlation:.2f})."
         )
-    if correlation >= HARDLY:
+    if rank_correlation >= HARDLY:
         return (
             "These pictures hardly depend on what the model has learnt: those of randomised models are similar "
             f"({metric}). They show the beat more than the model."
         )
-    alike = [one.name for one in classes if one.rank_correlation is not None and one.rank_correlation >= HARDLY]
-    but = f"; those of {', '.join(alike)} are similar" if alike else ""
+    similar = [one.name for one in classes if one.rank_correlation is not None and one.rank_correlation >= HARDLY]
+    but = f"; those of {', '.join(similar)} are similar" if similar else ""
     return f"These pictures depend on what the model has learnt: those of randomised models differ ({metric}){but}."

@@ -1,6 +1,13 @@
-"""The networks: `create_model` builds one by name; `BeatModel` is what all of them are."""
+"""Networks over beats, and scikit-learn baselines: `create_model` builds a network by name."""
 
 from ecg_lightning.models.contract import BeatModel
-from ecg_lightning.models.registry import create_model, list_models, model_names, register, settings_of
+from ecg_lightning.models.registry import (
+    check_settings,
+    create_model,
+    list_models,
+    model_names,
+    register,
+    settings_of,
+)
 
-__all__ = ["BeatModel", "create_model", "list_models", "model_names", "register", "settings_of"]
+__all__ = ["BeatModel", "check_settings", "create_model", "list_models", "model_names", "register", "settings_of"]

@@ -16,20 +16,15 @@ from ecg_lightning.models.registry import register
 class BiRNN(BeatModel):
     """Frames, embedded, through bidirectional recurrent layers, pooled over the frames that hold signal.
 
-    A frame holds the samples of all leads. Padding shows a beat's length, which is information, but its frames would
-    dilute the mean and can win the maximum: the recurrence sees them (the backward direction starts from them, and so
-    knows the length), pooling does not.
+    A frame holds the samples of all leads. The recurrence sees the padding, which shows the length of a beat (the
+    backward direction starts from it); pooling does not, because padding would dilute the mean and can be the maximum.
 
     Args:
-        n_outputs: number of logits.
-        length: samples a beat.
-        leads: leads of a beat.
         frame_length: samples a frame; must divide `length`.
-        embedding: units of the linear layer and ReLU applied to each frame; 0 feeds the samples as they are.
+        embedding: units of a linear layer with ReLU on each frame; 0 for none.
         width: units of each direction of each layer.
         depth: number of bidirectional layers.
-        hidden: units of the head's first layer.
-        dropout: probability of dropping, between the layers and in the head.
+        dropout: in the head and between the layers.
     """
 
     cell: ClassVar[type[nn.LSTM] | type[nn.GRU]]

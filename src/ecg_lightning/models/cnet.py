@@ -28,17 +28,12 @@ class ResidualBlock(nn.Module):
 class CNet(BeatModel):
     """A convolution without padding, `blocks` residual blocks, then the head 64 → 32 → `n_outputs`.
 
-    With 187 samples of one lead and 5 outputs it has exactly 53,957 parameters.
+    With 187 samples of one lead and 5 outputs it has exactly 53,957 parameters. The paper has no dropout.
 
     Args:
-        n_outputs: number of logits.
-        length: samples a beat.
-        leads: leads of a beat.
         channels: width of every convolution.
         kernel: length of every convolution, odd.
         blocks: number of residual blocks, each halving the time axis.
-        hidden: units of the head's first layer.
-        dropout: probability of dropping a feature before each layer of the head; none in the paper.
     """
 
     def __init__(
@@ -65,7 +60,7 @@ class CNet(BeatModel):
         self.blocks = nn.Sequential(*(ResidualBlock(channels, kernel) for _ in range(blocks)))
 
     def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
-        """Beats ``[b, leads, length]`` → features ``[b, channels · steps left]``; their lengths have no part in it."""
+        """Beats ``[b, leads, length]`` → features ``[b, channels · steps left]``; lengths are not used."""
         stem = self.stem(as_images(signals)).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.blocks(stem).flatten(1)
         return features

@@ -1,7 +1,4 @@
-"""The contract of every network, and the register that finds a network by its name.
-
-A new network is one module in this package with one class decorated by `register`, and one YAML in ``conf/model``.
-"""
+"""`BeatModel`: what every network is."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
@@ -12,33 +9,30 @@ from torch import Tensor, nn
 from ecg_lightning.core.errors import ConfigError
 
 CONTEXT_WIDTH = 16
-"""Units of the layer that takes what is known of a beat beside its samples."""
+"""Units of the layer that takes the context."""
 
 
 class BeatModel(nn.Module, ABC):
-    """A network that looks at one beat: a backbone, then a head of two fully connected layers.
+    """A network over one beat: a backbone, then a head of two fully connected layers.
 
-    The head is the same in all networks, `width` → `hidden` → `n_outputs` with a ReLU between, so that a pretrained
-    backbone gets a new one by the same call whatever the network. The output of a beat never depends on the other
-    beats of its batch.
+    The head is the same in all networks, `width` → `hidden` → `n_outputs` with a ReLU between, so that any pretrained
+    backbone gets a new one by the same call. The output of a beat never depends on the other beats of its batch.
 
-    Any network can use what else is known of the beat (`ecg_lightning.data.context`), without code of its own: after
-    `take_context` a further layer of the head, ``fc_context``, takes it, and ``fc1`` what that makes of it beside the
-    features of the beat.
+    Any network can use the context of a beat (`ecg_lightning.data.context`) without code of its own: `take_context`
+    adds the layer ``fc_context`` to the head, and ``fc1`` takes its units together with the features of the beat.
 
     Args:
-        width: number of features that `forward_features` yields.
-        hidden: number of units of the head's first layer.
+        width: number of features that `forward_features` returns.
+        hidden: units of the head's first layer.
         n_outputs: number of logits.
         dropout: probability of dropping a feature before each layer of the head.
     """
 
     head_names: ClassVar[tuple[str, ...]] = ("fc_context", "fc1", "fc2")
-    """Modules that make up the head, in order, the first only where there is context; all other parameters belong to
-    the backbone."""
+    """Modules of the head, in order, the first only with context; all other parameters are of the backbone."""
 
     n_context: int = 0
-    """Numbers of context that the network wants with each beat."""
+    """Context values of each beat."""
 
     def __init__(self, *, width: int, hidden: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -49,11 +43,11 @@ class BeatModel(nn.Module, ABC):
         self.reset_classifier(n_outputs)
 
     def reset_classifier(self, n_outputs: int) -> None:
-        """Give the network a newly initialised head with this many outputs, on the device where the backbone is."""
+        """Replace the head by a newly initialised one with this many outputs, on the device of the backbone."""
         self.n_outputs = n_outputs
         width = self.width
-        if k := self.n_context:
-            self.fc_context = nn.Linear(k, CONTEXT_WIDTH)
+        if self.n_context:
+            self.fc_context = nn.Linear(self.n_context, CONTEXT_WIDTH)
             width += CONTEXT_WIDTH
         self.fc1 = nn.Linear(width, self.hidden)
         self.fc2 = nn.Linear(self.hidden, n_outputs)
@@ -61,7 +55,7 @@ class BeatModel(nn.Module, ABC):
             self.to(backbone.device)
 
     def take_context(self, n_context: int) -> None:
-        """Have the network want so many numbers of context with each beat; its head is initialised anew."""
+        """Use this many context values of each beat; the head is initialised anew."""
         self.n_context = n_context
         self.reset_classifier(self.n_outputs)
 
@@ -69,7 +63,7 @@ class BeatModel(nn.Module, ABC):
         """Stop the backbone from learning, or let it learn again.
 
         A frozen backbone has no gradients and stays in evaluation mode, so that neither dropout nor the statistics of
-        normalisation layers change what it yields.
+        normalisation layers change its features.
         """
         self.backbone_frozen = frozen
         for name, parameter in self.named_parameters():
@@ -82,7 +76,7 @@ class BeatModel(nn.Module, ABC):
         return name.partition(".")[0] in (*self.head_names, "head_dropout")
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode, in which a frozen backbone remains."""
+        """Set training or evaluation mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.backbone_frozen:
             for name, module in self.named_children():
@@ -92,15 +86,13 @@ class BeatModel(nn.Module, ABC):
 
     @abstractmethod
     def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
-        """Beats ``[b, leads, length]`` and the samples of each before its padding ``[b]`` → features ``[b, width]``."""
+        """Beats ``[b, leads, length]`` and their samples before the padding ``[b]`` → features ``[b, width]``."""
 
     def forward_head(self, features: Tensor, context: Tensor | None = None) -> Tensor:
-        """Features ``[b, width]`` and, where the network wants it, context ``[b, n_context]`` → ``[b, n_outputs]``."""
+        """Features ``[b, width]`` and, where the network uses it, context ``[b, n_context]`` → ``[b, n_outputs]``."""
         n_given = 0 if context is None else context.shape[1]
         if n_given != self.n_context:
-            raise ConfigError(
-                f"this network wants {self.n_context} numbers of context with each beat, {n_given} were given"
-            )
+            raise ConfigError(f"this network takes {self.n_context} context values of each beat, {n_given} were given")
         if context is not None:
             features = torch.cat([features, self.fc_context(context).relu()], dim=1)
         logits: Tensor = self.fc2(self.head_dropout(self.fc1(self.head_dropout(features)).relu()))
@@ -112,7 +104,7 @@ class BeatModel(nn.Module, ABC):
         Args:
             signals: ``[b, leads, length]``, zero-padded at the end.
             lengths: ``[b]`` int, samples of each beat before its padding.
-            context: ``[b, n_context]``, where the network wants it.
+            context: ``[b, n_context]``, where the network uses it.
         """
         return self.forward_head(self.forward_features(signals, lengths), context)
 

@@ -1,4 +1,4 @@
-"""Pieces that several networks share: a faster 1-D convolution, framing, and pooling that ignores the padding."""
+"""Layers and functions that several networks share: a faster 1-D convolution, framing, pooling without the padding."""
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +17,8 @@ class Conv1d(nn.Conv1d):
     def forward(self, signals: Tensor) -> Tensor:
         """``[b, in_channels, 1, t]`` → ``[b, out_channels, 1, t']``."""
         padding = self.padding if isinstance(self.padding, str) else (0, self.padding[0])
-        return F.conv2d(
-            signals,
-            self.weight.unsqueeze(2),
-            self.bias,
-            stride=(1, self.stride[0]),
-            padding=padding,
-            dilation=(1, self.dilation[0]),
-            groups=self.groups,
-        )
+        stride, dilation = (1, self.stride[0]), (1, self.dilation[0])
+        return F.conv2d(signals, self.weight.unsqueeze(2), self.bias, stride, padding, dilation, self.groups)
 
 
 def as_images(signals: Tensor) -> Tensor:
@@ -40,20 +33,18 @@ def frame(signals: Tensor, frame_length: int) -> Tensor:
 
 
 def check_frames(length: int, frame_length: int) -> None:
-    """Refuse frames that do not divide a beat."""
+    """Raise `ConfigError` if frames do not divide a beat."""
     if frame_length < 1 or length % frame_length:
-        fitting = [n for n in range(1, length + 1) if length % n == 0]
+        fitting = ", ".join(str(n) for n in range(1, length + 1) if length % n == 0)
         raise ConfigError(
-            f"frame_length={frame_length} does not divide a beat of {length} samples; "
-            f"choose one of {', '.join(map(str, fitting))}"
+            f"frame_length={frame_length} does not divide a beat of {length} samples; choose one of {fitting}"
         )
 
 
 def signal_mask(lengths: Tensor, frames: Tensor) -> Tensor:
-    """Which frames ``[b, n_frames, leads, frame_length]`` hold signal: ``[b, n_frames] bool``.
+    """Which frames ``[b, n_frames, leads, frame_length]`` begin before the beat's end ``[b]``: ``[b, n_frames] bool``.
 
-    Those that begin before a beat's end (`lengths`, ``[b]``); the first always does, which keeps pooling over the
-    frames of an empty beat finite.
+    The first always counts, which keeps pooling finite for an empty beat.
     """
     starts = torch.arange(frames.shape[1], device=frames.device) * frames.shape[3]
     return starts < lengths.clamp(min=1)[:, None]

@@ -1,13 +1,13 @@
-"""The registry: models by their names.
+"""Models by name.
 
-A new network is one module in this package and one YAML in ``conf/model``; or a module of another package, which names
-it in an entry point of the group ``ecg_lightning.models``, and a YAML in a folder for ``--config-dir``.
+A new network is one module in this package and one YAML in ``conf/model``; or a module of another package, named in an
+entry point of the group ``ecg_lightning.models``, and a YAML in a folder for ``--config-dir``.
 """
 
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, TypeVar
@@ -18,7 +18,6 @@ from ecg_lightning.models.baselines import REFERENCE_MODELS
 from ecg_lightning.models.contract import BeatModel
 
 Network = TypeVar("Network", bound=type[BeatModel])
-
 
 _registered: dict[str, Callable[..., BeatModel]] = {}
 
@@ -38,7 +37,7 @@ def _import_all() -> None:
     package = importlib.import_module("ecg_lightning.models")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"ecg_lightning.models.{module.name}")
-    # Of other packages: a module that registers networks, or a network, whose name is that of the entry point.
+    # An entry point names a module that registers networks, or a network, which takes the name of the entry point.
     for name, found in added("ecg_lightning.models").items():
         if isinstance(found, type):
             _registered.setdefault(name, found)
@@ -51,16 +50,27 @@ def model_names() -> list[str]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of all networks and reference models of scikit-learn that match a pattern such as ``*lstm``."""
+    """Names of all networks and scikit-learn baselines that match a pattern such as ``*lstm``, sorted."""
     return sorted(name for name in {*model_names(), *REFERENCE_MODELS} if fnmatchcase(name, pattern))
 
 
 def settings_of(name: str) -> list[str]:
-    """Names of the settings that a registered model has of its own, sorted."""
+    """Names of a model's own settings, sorted."""
     if name in REFERENCE_MODELS:
-        return REFERENCE_MODELS[name].settings
+        return sorted(REFERENCE_MODELS[name].defaults)
     _import_all()
     return sorted(set(inspect.signature(_registered[name]).parameters) - {"n_outputs", "length", "leads"})
+
+
+def check_settings(name: str, settings: Iterable[str]) -> None:
+    """Refuse settings that a model does not have.
+
+    Raises:
+        ConfigError: it lists those that the model has.
+    """
+    own = settings_of(name)
+    if unknown := sorted(set(settings) - set(own)):
+        raise ConfigError(f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(own) or 'none'}")
 
 
 def create_model(
@@ -71,19 +81,17 @@ def create_model(
     Args:
         name: one of `model_names`.
         n_outputs: number of logits.
-        length: samples a beat.
+        length: samples of a beat.
         leads: leads of a beat.
-        n_context: numbers of context that come with each beat.
-        settings: the network's own settings; what is not given takes the network's default.
+        n_context: context values of each beat.
+        settings: the network's own settings, see `settings_of`; the others have their defaults.
 
     Raises:
         ConfigError: unknown network or setting, or settings that do not fit together.
     """
     if name not in model_names():
         raise ConfigError(f"there is no network {name!r}; choose one of {', '.join(model_names())}")
-    own = settings_of(name)
-    if unknown := sorted(set(settings) - set(own)):
-        raise ConfigError(f"network {name} has no setting {', '.join(unknown)}; it has {', '.join(own)}")
+    check_settings(name, settings)
     try:
         model = _registered[name](n_outputs=n_outputs, length=length, leads=leads, **settings)
     except (TypeError, ValueError) as error:

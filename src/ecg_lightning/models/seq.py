@@ -29,19 +29,15 @@ class Attention(nn.Module):
 class Seq2Seq(BeatModel):
     """Convolutions over each frame, a bidirectional LSTM encoder over the frames, an attending LSTM decoder.
 
-    The paper reads a sequence of beats and writes a sequence of labels. Here the sequence is the frames of one beat
-    and the output is its one label, so the decoder takes a single step: it starts from the encoder's last states,
-    attends over the frames that hold signal, and its state with what it attended to are the features.
+    The paper maps a sequence of beats to a sequence of labels. Here the sequence is the frames of one beat and the
+    output is its one label, so the decoder takes a single step: it starts from the encoder's last states and attends
+    over the frames that hold signal. Its state and the attended context are the features.
 
     Args:
-        n_outputs: number of logits.
-        length: samples a beat.
-        leads: leads of a beat.
         frame_length: samples a frame; must divide `length`.
         channels: width of the first convolution; the second and third double it.
         width: units of each direction of the encoder, and of the decoder.
-        hidden: units of the head's first layer.
-        dropout: probability of dropping, before the encoder and in the head.
+        dropout: in the head and before the encoder.
     """
 
     def __init__(

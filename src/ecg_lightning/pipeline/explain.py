@@ -12,7 +12,7 @@ from ecg_lightning.data.beats import Beats, FloatArray
 from ecg_lightning.explain.embedding import Embedding, embed, last_features
 from ecg_lightning.explain.mistakes import Mistakes, find_mistakes
 from ecg_lightning.explain.occlusion import occlude_beats
-from ecg_lightning.explain.saliency import N_FRESH, Saliency, explain_beats
+from ecg_lightning.explain.saliency import N_RANDOM, Saliency, explain_beats
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.evaluate import plain_config
@@ -142,7 +142,7 @@ def _saliency(
 ) -> Saliency:
     if isinstance(estimator, NetworkEstimator):
         return explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
-    randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_FRESH)]
+    randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_RANDOM)]
     return occlude_beats(estimator.predict_proba, randomised, beats, probabilities)
 
 

@@ -177,7 +177,7 @@ def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
     beat, bars = one.beat, 34
     paper = _Paper(about, beat.signals, height=PAPER - LARGE)
     drawn, top = Markup(""), 0.0
-    for name, shares in (("as trained", one.attributions), ("without training", one.fresh)):
+    for name, shares in (("as trained", one.attributions), ("without training", one.randomised)):
         if not shares:
             continue
         largest = max((abs(share) for lead in shares for share in lead), default=0.0) or 1.0

@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints, and plain network weights that somebody brings along.
+"""Reading checkpoints, and plain network weights from elsewhere.
 
 A file is loaded with ``weights_only=True``: tensors and plain containers, never an object whose loading runs code. The
 models in it are looked up among the registered ones by name, and sizes are checked before anything is built.
@@ -15,65 +15,53 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.core.options import Positive, options
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.models import create_model, list_models, model_names
 from ecg_lightning.training.checkpoint_v1 import upgrade
-from ecg_lightning.training.tasks import TASKS
+from ecg_lightning.training.tasks import get_task
 
-CHECKPOINT_KEY = "ecg_lightning"
-"""The key that marks a file as a checkpoint of this project."""
+CHECKPOINT_KEY = "ecg_lightning"  # marks a file as a checkpoint of this project
+FORMAT = 2  # a later one is refused, an earlier one converted
+MODEL_PREFIX = "model."  # the network's place in the LightningModule, and so in the names of its weights
 
-FORMAT = 2
-"""Version of the layout; a higher one is refused, a lower one converted."""
-
-MODEL_PREFIX = "model."
-"""The network's place in the LightningModule, and so in the names of its weights."""
-
-LONGEST = 1_000_000
-"""Samples of a beat."""
-
-LARGEST_SETTING = 4096
-"""Of a network's own settings: widths, depths, kernels."""
-
-LONGEST_CHAIN = 32
-"""Checkpoints that started from one another."""
-
-MOST_VALUES, DEEPEST = 200_000, 100
-"""Plain values in a checkpoint, and how deeply they are nested."""
+LARGEST_SETTING = 4096  # of a network's own settings: widths, depths, kernels
+MOST_VALUES, DEEPEST = 200_000, 40  # plain values in a checkpoint, and how deeply they are nested
 
 OLDER_CNET = ((r"^c1\.", "stem."), (r"^cresids\.(\d+)\.c([12])\.", r"blocks.\1.conv\2."))
-"""Names of the older script-based system's CNet → ours; ``fc1`` and ``fc2`` have the same."""
+"""Names in the CNet of the older script-based system → ours; ``fc1`` and ``fc2`` are the same."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("input")
 class InputSpec:
-    """What a model is given of each beat: enough to make the same of a recording.
+    """What a model takes of each beat: enough to make the same of a recording.
 
     Attributes:
-        length: samples a beat, padding included.
+        length: samples of a beat, padding included.
         fs: sampling rate in Hz; None where it is not known.
-        leads: what was asked for, by name, position or a list of alternatives, one entry a lead.
-        context: names of the values that come with each beat; empty without.
-        cut: settings of the window, such as ``before``, ``rr_factor``, ``margin`` and ``scaling``.
+        leads: names, positions or lists of alternatives, one entry a lead.
+        context: names of the context values of each beat.
+        cut: settings of the window: ``before``, ``rr_factor``, ``margin`` and ``scaling``.
     """
 
-    length: int
-    fs: float | None = None
-    leads: tuple[Any, ...] = (0,)
-    context: tuple[str, ...] = ()
+    length: Annotated[int, Field(ge=0, le=1_000_000)]
+    fs: Positive | None = None
+    leads: Annotated[tuple[Any, ...], Field(max_length=1000)] = (0,)
+    context: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     cut: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, beats: Beats, leads: Sequence[Any]) -> Self:
-        """The input that these beats are, cut from the leads that were asked for."""
+        """The input that these beats are, cut from the requested leads."""
         cut = beats.origin.get("cut", beats.origin)
         return cls(
             length=beats.length,
@@ -85,13 +73,12 @@ class InputSpec:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
-        """The spec from what `plain` gave."""
-        lists = {key: tuple(plain[key]) for key in ("leads", "context") if key in plain}
-        return cls(**{**plain, **lists})
+        """The inverse of `plain`."""
+        return cls(**{**plain, **{key: tuple(plain[key]) for key in ("leads", "context") if key in plain}})
 
     def plain(self) -> dict[str, Any]:
-        """In plain values."""
-        return {**asdict(self), "leads": list(self.leads), "context": list(self.context), "cut": dict(self.cut)}
+        """As dicts, lists, text and numbers."""
+        return {**vars(self), "leads": list(self.leads), "context": list(self.context), "cut": dict(self.cut)}
 
     def check(self, beats: Beats, *, whose: str) -> None:
         """Refuse beats of another length, sampling rate, number of leads or context.
@@ -99,22 +86,18 @@ class InputSpec:
         Raises:
             ConfigError: they differ.
         """
-        if (self.length, self.fs or beats.fs) != (beats.length, beats.fs):
-            raise ConfigError(
-                f"{whose} takes beats of {self.length} samples at {self.fs or 0:g} Hz, these have {beats.length} at "
-                f"{beats.fs:g} Hz; choose the source that it was trained with"
-            )
-        if len(self.leads) != len(beats.lead_names):
-            raise ConfigError(
-                f"{whose} takes {len(self.leads)} leads ({', '.join(map(str, self.leads))}), these beats have "
-                f"{', '.join(beats.lead_names)}; choose the source that it was trained with"
-            )
-        if self.context != beats.context_names:
-            named = [f"({', '.join(names)})" if names else "none" for names in (self.context, beats.context_names)]
-            raise ConfigError(
-                f"{whose} takes beats with the context {named[0]}, these have {named[1]}; choose the context that it "
-                "was trained with"
-            )
+        leads = (self.leads, beats.lead_names) if len(self.leads) != len(beats.lead_names) else ((), ())
+        for own, given in (
+            [f"{length} samples" for length in (self.length, beats.length)],
+            [f"{fs:g} Hz" for fs in (self.fs or beats.fs, beats.fs)],
+            [f"{len(names)} leads ({', '.join(map(str, names))})" for names in leads],
+            [f"context ({', '.join(names) or 'none'})" for names in (self.context, beats.context_names)],
+        ):
+            if own != given:
+                raise ConfigError(
+                    f"{whose} takes beats with {own}, these have {given}; choose the source and the context of its "
+                    "training"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +108,8 @@ class Checkpoint:
         path: the file.
         weights: the model's tensors by name, without prefix.
         hyperparameters: see the module; None of a plain state dict.
-        scores: validation scores the checkpoint was saved with.
-        epoch: the epoch in which it was saved, the first being 1; None where there are none.
+        scores: validation scores at the time of saving.
+        epoch: in which it was saved, the first being 1; None of a model without epochs.
         step: number of optimizer steps; None likewise.
     """
 
@@ -139,7 +122,7 @@ class Checkpoint:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What the run states of data, configuration and versions; empty of a plain state dict."""
+        """Data, configuration and versions of the run; empty of a plain state dict."""
         return (self.hyperparameters or {}).get("about") or {}
 
     @property
@@ -149,11 +132,7 @@ class Checkpoint:
 
     @property
     def input(self) -> InputSpec:
-        """What the model takes.
-
-        Raises:
-            CheckpointError: a plain state dict, which does not state it.
-        """
+        """What the model takes; raises as `require`."""
         return InputSpec.from_plain(self.require()["input"])
 
     def require(self) -> Mapping[str, Any]:
@@ -170,24 +149,25 @@ class Checkpoint:
         return self.hyperparameters
 
     def origin(self) -> dict[str, Any]:
-        """What a model that starts from this checkpoint keeps of it: enough to find it, and what it came from."""
-        stated = {}
-        if self.hyperparameters is not None:
-            data = self.about.get("data", {})
-            stated = {
-                "task": self.hyperparameters["task"],
-                "model": self.model,
-                "data": {key: data.get(key) for key in ("source", "dataset", "synthetic", "fingerprint")},
-                "protocol": self.about.get("protocol"),
-                "epoch": self.epoch,
-                "scores": dict(self.scores or {}),
-                "origin": self.about.get("origin"),
-            }
-        return {"file": self.path.name, "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(), **stated}
+        """What a model that starts from this checkpoint keeps of it: enough to find it, and its own origin."""
+        file: dict[str, Any] = {"file": self.path.name, "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest()}
+        if self.hyperparameters is None:
+            return file
+        data = self.about.get("data", {})
+        return {
+            **file,
+            "task": self.hyperparameters["task"],
+            "model": self.model,
+            "data": {key: data.get(key) for key in ("source", "dataset", "synthetic", "fingerprint")},
+            "protocol": self.about.get("protocol"),
+            "epoch": self.epoch,
+            "scores": dict(self.scores or {}),
+            "origin": self.about.get("origin"),
+        }
 
 
 def find_checkpoint(path: Path | str) -> Path:
-    """The file itself, or the best checkpoint of a run's folder.
+    """The file itself, or the best checkpoint in a run's folder.
 
     Raises:
         CheckpointError: there is no such file, or no checkpoint in the folder.
@@ -215,58 +195,52 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """
     path = find_checkpoint(path)
     content = _load(path)
-    if _is_state_dict(content):
-        _check_tensors(path, content)
-        return Checkpoint(path=path, weights=_our_names(content))
-    if CHECKPOINT_KEY not in content:
-        raise CheckpointError(
-            f"{path} is neither a checkpoint of ecg_lightning nor a state dict of tensors; it holds "
-            f"{', '.join(sorted(map(str, content))[:6]) or 'nothing'}"
-        )
     try:
-        marked = content[CHECKPOINT_KEY]
+        if content and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in content.items()):
+            _check_tensors(content)
+            return Checkpoint(path=path, weights=_our_names(content))
+        if CHECKPOINT_KEY not in content:
+            raise CheckpointError(
+                f"{path} is neither a checkpoint of ecg_lightning nor a state dict of tensors; it holds "
+                f"{', '.join(sorted(map(str, content))[:6]) or 'nothing'}"
+            )
+        marked, stated = content[CHECKPOINT_KEY], content["hyper_parameters"]
         if marked["format"] > FORMAT:
             raise CheckpointError(
                 f"{path} has format {marked['format']}, this version reads up to {FORMAT}; install a newer version"
             )
-        _check_values(path, {key: content[key] for key in ("hyper_parameters", CHECKPOINT_KEY)})
-        hyperparameters = content["hyper_parameters"]
-        if marked["format"] == 1:
-            hyperparameters = upgrade(hyperparameters)
-        _check_hyperparameters(path, hyperparameters)
+        _check_values([stated, marked])
+        stated = upgrade(stated) if marked["format"] == 1 else stated
+        _check_hyperparameters(stated)
         weights = {
             n.removeprefix(MODEL_PREFIX): w for n, w in content["state_dict"].items() if n.startswith(MODEL_PREFIX)
         }
-        _check_tensors(path, weights)
+        _check_tensors(weights)
         epoch, step = content["epoch"], content["global_step"]
-        if not (isinstance(epoch, int) or (epoch is None and hyperparameters["model"]["name"] not in model_names())):
+        if not isinstance(epoch, int) and (epoch is not None or stated["model"]["name"] in model_names()):
             raise TypeError("epoch")
         return Checkpoint(
             path=path,
             weights=weights,
-            hyperparameters=hyperparameters,
+            hyperparameters=stated,
             scores={str(name): float(value) for name, value in marked["scores"].items()},
             epoch=None if epoch is None else epoch + 1,
             step=step,
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{path} is not a complete checkpoint of ecg_lightning: missing or malformed: {error}"
         ) from error
 
 
 def guess_network(weights: Mapping[str, Tensor]) -> str | None:
-    """The network of a plain state dict: the one with the same names and, of several, the most shapes of its own.
-
-    Returns:
-        The network's name; None if no network has these names, or several with equal right.
-    """
-    alike: dict[str, int] = {}
+    """The network with these names of weights, and of several the one with most of these shapes; None if undecided."""
+    equal: dict[str, int] = {}
     for name in model_names():
         own = create_model(name, n_outputs=1, length=187).state_dict()
         if own.keys() == weights.keys():
-            alike[name] = sum(own[weight].shape == weights[weight].shape for weight in own)
-    best = [name for name, n_shapes in alike.items() if n_shapes == max(alike.values())]
+            equal[name] = sum(own[weight].shape == weights[weight].shape for weight in own)
+    best = [name for name, n_shapes in equal.items() if n_shapes == max(equal.values())]
     return best[0] if len(best) == 1 else None
 
 
@@ -278,93 +252,66 @@ def _load(path: Path) -> Mapping[str, Any]:
                     raise ValueError("it is compressed, which torch never does, and may be far larger than it looks")
                 if damaged := archive.testzip():
                     raise ValueError(f"{damaged} does not have its checksum")
-        with warnings.catch_warnings(action="ignore"):  # of what the error says anyway
+        with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what is read as a pickle and is none can end in any
-        if isinstance(error, pickle.UnpicklingError) and (named := re.search(r"GLOBAL ([\w.]+)", str(error))):
-            raise CheckpointError(
-                f"{path} is refused, and nothing in it was run: it holds {named[1]}, and loading anything but tensors "
-                "and plain containers can run code"
-            ) from error
+    except Exception as error:  # reading something else as a pickle can raise anything
+        reason = type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):
+            if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
+                raise CheckpointError(
+                    f"{path} is refused, and nothing in it was run: it holds {named[1]}, and loading anything but "
+                    "tensors and plain containers can run code"
+                ) from error
+        elif str(error).strip():  # without torch's advice to load the file in spite of all
+            reason += f": {str(error).strip().splitlines()[0].split('. ')[0][:120]}"
         raise CheckpointError(
-            f"{path} is cut off, damaged or no checkpoint: torch cannot read it ({_reason(error)})"
+            f"{path} is cut off, damaged or no checkpoint: torch cannot read it ({reason})"
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a checkpoint or a state dict")
     return content
 
 
-def _reason(error: Exception) -> str:
-    """What torch says in its own words, without its advice to load the file in spite of all."""
-    if isinstance(error, pickle.UnpicklingError) or not str(error).strip():
-        return type(error).__name__
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0].split('. ')[0][:120]}"
-
-
-def _is_state_dict(content: Mapping[str, Any]) -> bool:
-    return bool(content) and all(isinstance(n, str) and isinstance(w, Tensor) for n, w in content.items())
-
-
 def _our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    if not any(name.startswith("cresids.") for name in weights):
-        return dict(weights)
-    renamed = {}
-    for name, weight in weights.items():
+    renamed = dict(weights)
+    if any(name.startswith("cresids.") for name in weights):
         for theirs, ours in OLDER_CNET:
-            name = re.sub(theirs, ours, name)
-        renamed[name] = weight
+            renamed = {re.sub(theirs, ours, name): weight for name, weight in renamed.items()}
     return renamed
 
 
-def _check_values(path: Path, value: Any) -> None:
-    """Refuse what is nested without end, refers to itself or repeats itself a million times; the rest is plain."""
+def _check_values(value: Any) -> None:
+    """Refuse what is nested without end, contains itself or repeats itself a million times, and tensors."""
     waiting, seen = [(value, 0)], 0
     while waiting:
         one, depth = waiting.pop()
         seen += 1
         if seen > MOST_VALUES or depth > DEEPEST:
-            raise CheckpointError(
-                f"{path} states more than {MOST_VALUES:,} values or nests them more than {DEEPEST} deep; "
-                "it was not written by ecg_lightning"
-            )
+            raise ValueError(f"more than {MOST_VALUES:,} values, or nested more than {DEEPEST} deep")
         if isinstance(one, Mapping):
             waiting += [(child, depth + 1) for pair in one.items() for child in pair]
         elif isinstance(one, list | tuple | set):
             waiting += [(child, depth + 1) for child in one]
         elif isinstance(one, Tensor):
-            raise CheckpointError(f"{path} has a tensor among its settings, expected plain values")
+            raise ValueError("a tensor among the settings, expected plain values")
 
 
-def _check_hyperparameters(path: Path, stated: Mapping[str, Any]) -> None:
+def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
     """A checkpoint names a task and a model of ours, and asks for sizes that can be built."""
-    model, task = dict(stated["model"]), stated["task"]
-    name = model.pop("name")
-    if name not in list_models():
-        raise CheckpointError(f"{path} is of the model {name!r}, which is none of {', '.join(list_models())}")
-    if task not in TASKS:
-        raise CheckpointError(f"{path} is of the task {task!r}, which is none of {', '.join(TASKS)}")
-    spec = InputSpec.from_plain(stated["input"])
-    sizes = {
-        "input.length": (spec.length, LONGEST),
-        "leads": (len(spec.leads), 1000),
-        "context": (len(spec.context), 1000),
-    }
-    if name in model_names():
-        sizes |= {
-            f"model.{key}": (value, LARGEST_SETTING) for key, value in model.items() if not isinstance(value, str)
-        }
-    for key, (value, largest) in sizes.items():
-        if not isinstance(value, int | float) or not 0 <= value <= largest:
-            raise CheckpointError(f"{path} has {key}={str(value)[:40]}, expected a number up to {largest:,}")
-    chain, origin = 0, stated["about"] and stated["about"].get("origin")
-    while origin:
-        chain, origin = chain + 1, origin.get("origin")
-        if chain > LONGEST_CHAIN:
-            raise CheckpointError(f"{path} states more than {LONGEST_CHAIN} checkpoints that it came from")
+    get_task(stated["task"])
+    InputSpec.from_plain(stated["input"])
+    if (name := stated["model"]["name"]) not in list_models():
+        raise ConfigError(f"there is no model {name!r}; choose one of {', '.join(list_models())}")
+    for key, value in stated["model"].items():
+        number = isinstance(value, int | float) and 0 <= value <= LARGEST_SETTING
+        if name in model_names() and not number and not isinstance(value, str):
+            raise ValueError(f"model.{key}={str(value)[:40]}, expected a number up to {LARGEST_SETTING:,}")
+    if not isinstance(stated["about"] or {}, Mapping):
+        raise TypeError("about")
 
 
-def _check_tensors(path: Path, weights: Mapping[str, Tensor]) -> None:
+def _check_tensors(weights: Mapping[str, Tensor]) -> None:
     """Refuse a tensor that is larger than the numbers that the file has for it."""
     for name, weight in weights.items():
         if weight.layout != torch.strided or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
-            raise CheckpointError(f"{path} states a size of {name} that its content does not have")
+            raise ValueError(f"{name} has a size that the content of the file does not have")

@@ -1,4 +1,4 @@
-"""Format 1 of checkpoints, written until version 0.1: converts what they state into format 2."""
+"""Converts the hyperparameters of checkpoints of format 1, written until version 0.1, to format 2."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +15,7 @@ DS1_DS2 = {
     "left_out": {"paced": ["102", "104", "107", "217"]},
 }
 
+# What format 1 had in its code.
 DATASETS: Mapping[str, Mapping[str, Any]] = {
     "mitbih": {
         "title": "MIT-BIH Arrhythmia Database",
@@ -33,7 +34,6 @@ DATASETS: Mapping[str, Mapping[str, Any]] = {
         "patients": "folder",
     },
 }
-"""What the databases of format 1 are, which it had in its code."""
 
 
 def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,16 +43,13 @@ def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
         KeyError, TypeError: they are malformed.
     """
     about = dict(stated.get("about") or {})
-    data = dict(about.get("data") or {})
-    data.pop("protocol", None)  # a sentence; its fields come from the settings of the split
-    cut = data.get("cut", data)
-    about["data"] = data
+    about["data"] = data = _without_sentence(about.get("data") or {})
     if about.get("config"):
         about["config"] = config = _config(about["config"])
         about["protocol"] = _protocol(config["split"])
     if about.get("origin"):
         about["origin"] = _origin(about["origin"])
-    transfer = stated.get("transfer")
+    cut = data.get("cut", data)
     return {
         **{key: stated[key] for key in ("task", "model", "optimizer", "loss", "class_counts") if key in stated},
         "input": {
@@ -62,54 +59,57 @@ def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
             "context": list(stated.get("context") or ()),
             "cut": {key: cut[key] for key in ("rr_factor", "margin", "before", "scaling") if key in cut},
         },
-        "transfer": _transfer(transfer) if transfer else None,
+        "transfer": _transfer(stated["transfer"]) if stated.get("transfer") else None,
         "about": about,
     }
 
 
 def _config(old: Mapping[str, Any]) -> dict[str, Any]:
-    config = dict(old)
-    dataset = dict(config["dataset"])
-    context = dataset.pop("context", None) or {}
-    cut = dict(dataset["cut"])
+    dataset, split, augmentation = dict(old["dataset"]), dict(old["split"]), dict(old["augmentation"])
+    context, cut = dataset.pop("context", None) or {}, dict(dataset["cut"])
     before = cut.pop("before", 0.0)
     cut["length"] -= round(before * cut["fs"])  # it now counts from the R peak on
-    dataset["leads"] = [dataset.pop("lead", 0)]
-    config["dataset"] = {**DATASETS[dataset["name"]], **dataset, "cut": cut}
-    split = dict(config["split"])
     if split["protocol"] == "ds1_ds2":
-        split = {**split, **DS1_DS2, "shared_patients": split.pop("shared_patient", "both")}
-        split.pop("shared_patient", None)
-    config["split"] = split
-    config["context"] = {
-        "rhythm": bool(context.get("rhythm")),
-        "morphology": bool(context.get("likeness")),
-        "before": before,
-    }
-    config["transfer"] = _transfer(config["transfer"])
-    augmentation = config["augmentation"]
+        split = {"shared_patients": split.pop("shared_patient", "both"), **split, **DS1_DS2}
     if isinstance(augmentation["resampling"], str):  # from before resampling and loss had settings of their own
-        resampling = {"method": augmentation["resampling"]}
-        config["augmentation"] = {**augmentation, "resampling": resampling, "balance": 0.0, "mixup": 0.0}
-    return {"loss": {"name": "cross_entropy"}, "dropout": None, **config}
+        augmentation |= {"resampling": {"method": augmentation["resampling"]}, "balance": 0.0, "mixup": 0.0}
+    return {
+        "loss": {"name": "cross_entropy"},
+        "dropout": None,
+        **old,
+        "dataset": {**DATASETS[dataset["name"]], "leads": [dataset.pop("lead", 0)], **dataset, "cut": cut},
+        "split": split,
+        "context": {
+            "rhythm": bool(context.get("rhythm")),
+            "morphology": bool(context.get("likeness")),
+            "before": before,
+        },
+        "transfer": _transfer(old["transfer"]),
+        "augmentation": augmentation,
+    }
 
 
 def _transfer(old: Mapping[str, Any]) -> dict[str, Any]:
     return {"mode" if key == "arm" else key: value for key, value in old.items()}
 
 
+def _without_sentence(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the protocol as a sentence; its fields follow from the settings of the split."""
+    return {key: value for key, value in data.items() if key != "protocol"}
+
+
 def _origin(old: Mapping[str, Any]) -> dict[str, Any]:
     origin = dict(old)
     if isinstance(origin.get("data"), Mapping):
-        origin["data"] = {key: value for key, value in origin["data"].items() if key != "protocol"}
+        origin["data"] = _without_sentence(origin["data"])
     if origin.get("origin"):
         origin["origin"] = _origin(origin["origin"])
     return origin
 
 
 def _protocol(split: Mapping[str, Any]) -> dict[str, Any]:
-    folds = {"fold": split.get("fold"), "n_folds": split.get("n_folds")} if split.get("fold") is not None else {}
     by = DIVIDES[split["protocol"]]
+    folds = {"fold": split.get("fold"), "n_folds": split.get("n_folds")} if split.get("fold") is not None else {}
     return {
         "name": split.get("name", split["protocol"]),
         "seed": split["seed"],

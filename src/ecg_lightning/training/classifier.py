@@ -23,22 +23,18 @@ from ecg_lightning.training.transfer import Transfer
 MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")
 """What validation computes, and so what can choose the checkpoint."""
 
-SCHEDULES = ("one_cycle", "constant")
-
 
 def validation_metrics(n_classes: int) -> MetricCollection:
-    """Macro-F1 and accuracy of predicted labels, as all models are scored on validation; names begin with ``val/``."""
-    return MetricCollection(
-        {
-            "macro_f1": MulticlassF1Score(n_classes, average="macro"),
-            "accuracy": MulticlassAccuracy(n_classes, average="micro"),
-        },
-        prefix="val/",
-    )
+    """Macro-F1 and accuracy of predicted labels; names begin with ``val/``."""
+    metrics: dict[str, Metric | MetricCollection] = {
+        "macro_f1": MulticlassF1Score(n_classes, average="macro"),
+        "accuracy": MulticlassAccuracy(n_classes, average="micro"),
+    }
+    return MetricCollection(metrics, prefix="val/")
 
 
 class Predictions(Metric):
-    """Collects the probabilities of each beat, from all ranks."""
+    """Collects the probabilities of all beats from all ranks."""
 
     full_state_update = False
     rows: list[Tensor]
@@ -46,8 +42,8 @@ class Predictions(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("rows", "probabilities"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+        self.add_state("probabilities", default=[], dist_reduce_fx="cat")
 
     def update(self, rows: Tensor, probabilities: Tensor) -> None:
         """Add a batch: ``[b]`` and ``[b, classes]``."""
@@ -72,10 +68,9 @@ class BeatClassifier(pl.LightningModule):
         optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and ``warmup`` (fraction of
             the steps in which the one-cycle rate rises).
         loss: fields of `LossSettings`; None is cross-entropy.
-        class_counts: how many beats of each class are trained on (``training``) and are shown in an epoch (``drawn``),
-            for a loss that depends on it.
-        transfer: fields of `Transfer`: what of the network learns, and how fast; the weights are loaded by the caller.
-        about: classes, data, protocol, configuration, versions and origin, in plain values; kept, not used.
+        class_counts: numbers of beats of each class in training (``training``) and in a sampled epoch (``drawn``).
+        transfer: fields of `Transfer`; the caller loads the weights.
+        about: classes, data, protocol, configuration, versions and origin; kept, not used.
     """
 
     def __init__(
@@ -92,25 +87,23 @@ class BeatClassifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # the run's folder has the configuration already
-        if optimizer["schedule"] not in SCHEDULES:
-            raise ConfigError(f"there is no schedule {optimizer['schedule']!r}; choose one of {', '.join(SCHEDULES)}")
         self.task = get_task(task)
         self.optimizer_settings = optimizer
         self.transfer = Transfer(**(transfer or {}))
         self.model = make_network(task, model, input)
-        alike = [1] * len(self.task.classes)
-        self.loss = BeatLoss(LossSettings(**(loss or {})), **(class_counts or {"training": alike, "drawn": alike}))
-        # Before the Trainer looks for gradients to share among devices.
+        equal = [1] * len(self.task.classes)
+        self.loss = BeatLoss(LossSettings(**(loss or {})), **(class_counts or {"training": equal, "drawn": equal}))
+        # Before the Trainer determines which gradients devices share.
         self.model.freeze_backbone(self.transfer.is_frozen(0))
         self.val_scores = validation_metrics(len(self.task.classes))
         self.test_predictions = Predictions()
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
-        """The classifier that a run saved, with its weights.
+        """The classifier of a run, with its weights.
 
         Raises:
-            CheckpointError: a plain state dict, which does not state its task, or weights that do not fit its settings.
+            CheckpointError: a plain state dict, or weights that do not fit the settings.
         """
         stated = checkpoint.require()
         try:
@@ -118,18 +111,16 @@ class BeatClassifier(pl.LightningModule):
             classifier = cls(**stated)
             classifier.model.load_state_dict(checkpoint.weights)
         except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{checkpoint.path} contradicts itself: {reason}") from error
+            raise CheckpointError(f"{checkpoint.path} contradicts itself: {' '.join(str(error).split())}") from error
         return classifier
 
     def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats ``[b, leads, length]``, their lengths ``[b]`` and, where they have one, their context ``[b, k]`` →
-        logits ``[b, n_outputs]``."""
+        """Beats ``[b, leads, length]``, lengths ``[b]``, context ``[b, k]`` or None → logits ``[b, n_outputs]``."""
         logits: Tensor = self.model(signals, lengths, context)
         return logits
 
     def on_train_start(self) -> None:
-        """Freeze what this epoch freezes: where one is resumed in its middle, `on_train_epoch_start` is not called."""
+        """Freeze as the epoch needs it: `on_train_epoch_start` is not called for an epoch resumed in its middle."""
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
@@ -149,7 +140,7 @@ class BeatClassifier(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and scores of one batch; the scores are computed over all beats of all ranks at the epoch's end."""
+        """Loss and scores, which are computed over all beats of all ranks at the end of the epoch."""
         assert batch.labels is not None
         logits = self(batch.signals, batch.lengths, batch.context)
         loss = F.cross_entropy(self.task.class_logits(logits.float()), batch.labels)
@@ -158,7 +149,7 @@ class BeatClassifier(pl.LightningModule):
         self.log_dict(self.val_scores, batch_size=len(batch.labels))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep the probabilities of each beat; scoring them is for `ecg_lightning.metrics`."""
+        """Keep the probabilities; `ecg_lightning.metrics` scores them."""
         logits = self(batch.signals, batch.lengths, batch.context)
         self.test_predictions.update(batch.rows, self.task.probabilities(logits))
 
@@ -170,7 +161,7 @@ class BeatClassifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed.
 
-        All weights are in it from the start; those that are frozen have no gradient, and AdamW leaves them alone.
+        All weights are in it from the start; AdamW skips frozen ones, which have no gradient.
         """
         settings = self.optimizer_settings
         groups = []
@@ -187,13 +178,13 @@ class BeatClassifier(pl.LightningModule):
             optimizer,
             max_lr=[group["lr"] for group in groups],
             total_steps=steps,
-            # A rise of exactly one step is divided by zero.
+            # With a rise of exactly one step OneCycleLR divides by zero.
             pct_start=0.0 if settings["warmup"] * steps == 1 else settings["warmup"],
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the validation scores that the checkpoint was chosen or left by."""
+        """Add the validation scores."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         checkpoint[CHECKPOINT_KEY] = {"format": FORMAT, "scores": scores}
 
@@ -211,7 +202,7 @@ def make_network(task: str, model: Mapping[str, Any], input: Mapping[str, Any]) 
 
 
 def _check_shapes(stated: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Compare names and shapes without memory for them: a file that asks for gigabytes must have them itself."""
+    """Compare names and shapes without allocating memory: a file that asks for gigabytes must contain them."""
     with torch.device("meta"):
         own = make_network(stated["task"], stated["model"], stated["input"]).state_dict()
     for name in sorted(own.keys() | weights.keys()):

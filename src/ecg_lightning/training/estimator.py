@@ -1,7 +1,4 @@
-"""Estimators: one contract for networks under a Lightning Trainer and for the reference models of scikit-learn.
-
-One path trains, tests, files, reloads and explains them. What differs is here, and nowhere else.
-"""
+"""Estimators: one contract for networks under a Lightning Trainer and for the baselines of scikit-learn."""
 
 import copy
 import signal
@@ -22,26 +19,27 @@ from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.models import list_models, model_names
-from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, check_settings, fit_reference, predict_reference
+from ecg_lightning.models import check_settings, list_models, model_names
+from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, fit_reference, predict_reference
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, MODEL_PREFIX, Checkpoint, InputSpec
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier, validation_metrics
 from ecg_lightning.training.tasks import Task, get_task
 
-EVAL_BATCH = 2048
-"""Beats a batch where nothing is learnt."""
+EVAL_BATCH = 2048  # beats
+
+Device = Literal["cpu", "auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What fitting came to.
+    """The result of fitting; None where a model has no such thing.
 
     Attributes:
-        epochs: how many; None where there are none.
-        steps: of the optimizer; None likewise.
-        best_epoch: of the checkpoint that is tested, the first being 1; None where none was chosen.
-        val: its ``macro_f1``, ``accuracy`` and ``loss`` on validation; None where there was no validation.
+        epochs: number of epochs.
+        steps: number of optimizer steps.
+        best_epoch: epoch of the checkpoint that is tested, the first being 1.
+        val: its ``macro_f1``, ``accuracy`` and ``loss`` on validation.
     """
 
     epochs: int | None = None
@@ -54,11 +52,11 @@ class Estimator(ABC):
     """Learns from the training beats of a datamodule and predicts class probabilities of any beats.
 
     Attributes:
-        name: as registered.
+        name: in the registry.
         task: its task.
         input: what it takes of a beat.
-        baseline: whether it is a reference that networks are compared with.
-        uses: parts of a configuration that it uses beside data, task and its own settings; others have no effect on it.
+        baseline: whether it is a baseline that networks are compared with.
+        uses: parts of a configuration that it uses besides data, task and its own settings; others have no effect.
     """
 
     name: str
@@ -74,7 +72,7 @@ class Estimator(ABC):
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process writes and prints, of several that train together."""
+        """Whether this process, of several that train together, writes and prints."""
         return True
 
     @abstractmethod
@@ -88,41 +86,27 @@ class Estimator(ABC):
 
     @abstractmethod
     def predict_proba(self, beats: Beats) -> FloatArray:
-        """Probabilities ``[n, classes]``; labels are not looked at."""
+        """Probabilities ``[n, classes]``; labels are not used."""
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write a checkpoint that `load_estimator` reads.
-
-        Raises:
-            DataError: it cannot be written.
-        """
+        """Write a checkpoint that `load_estimator` reads; raises `DataError` if it cannot be written."""
 
 
 class NetworkEstimator(Estimator):
-    """A network and the Trainer that fits it.
+    """A network and the Trainer that fits and tests it.
 
     Args:
         classifier: the network with its task and optimizer.
-        trainer: fits and tests it.
+        trainer: the Trainer.
         resume: checkpoint of an interrupted run to resume from.
     """
 
     baseline = False
     uses = frozenset(
-        (
-            "dropout",
-            "augmentation",
-            "loss",
-            "transfer",
-            "optimizer",
-            "trainer",
-            "callbacks",
-            "logger",
-            "ckpt_path",
-            "compile",
-        )
-    )
+        {"dropout", "augmentation", "loss", "transfer", "optimizer", "trainer", "callbacks", "logger", "ckpt_path",
+         "compile"}
+    )  # fmt: skip
 
     def __init__(self, classifier: BeatClassifier, trainer: pl.Trainer, *, resume: str | None = None) -> None:
         self.classifier = classifier
@@ -132,28 +116,26 @@ class NetworkEstimator(Estimator):
         self.task = classifier.task
         self.input = InputSpec.from_plain(classifier.hparams["input"])
         self._best: str | None = None
-        self._epoch, self._step, self._scores = 0, 0, dict[str, float]()
+        self._saved: dict[str, Any] = {"scores": {}, "epoch": 1, "step": 0}
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, *, device: Literal["cpu", "auto"] = "auto") -> Self:
+    def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
         """The network of a checkpoint, with a Trainer that predicts in the precision it was trained in.
 
         Raises:
             CheckpointError: the weights do not fit the settings.
         """
-        trained = checkpoint.about.get("config", {}).get("trainer", {})
         trainer = pl.Trainer(
             accelerator=device,
             devices=1,
-            precision=trained.get("precision", "32-true"),
+            precision=checkpoint.about.get("config", {}).get("trainer", {}).get("precision", "32-true"),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         estimator = cls(BeatClassifier.from_checkpoint(checkpoint), trainer)
-        estimator._epoch, estimator._step = (checkpoint.epoch or 1) - 1, checkpoint.step or 0
-        estimator._scores = dict(checkpoint.scores or {})
+        estimator._saved = {"scores": checkpoint.scores, "epoch": checkpoint.epoch, "step": checkpoint.step}
         return estimator
 
     @property
@@ -168,48 +150,42 @@ class NetworkEstimator(Estimator):
         with _interruptible():
             self.trainer.fit(self.classifier, datamodule=datamodule, ckpt_path=self.resume, weights_only=True)
         epochs, steps = self.trainer.current_epoch, self.trainer.global_step
-        self._epoch, self._step = max(epochs - 1, 0), steps
         # None is kept in `debug=fast_dev_run`, say, and the last weights are tested.
         self._best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
         if self._best is None:
+            self._saved = {"scores": {}, "epoch": max(epochs, 1), "step": steps}
             return Fit(epochs=epochs, steps=steps, val=validation_scores({}))
         # The callback forgets its score when a run is resumed in another folder; the checkpoint does not.
         saved = torch.load(self._best, map_location="cpu", weights_only=True, mmap=True)
-        self._scores = saved[CHECKPOINT_KEY]["scores"]
-        return Fit(epochs=epochs, steps=steps, best_epoch=saved["epoch"] + 1, val=validation_scores(self._scores))
+        scores = saved[CHECKPOINT_KEY]["scores"]
+        self._saved = {"scores": scores, "epoch": saved["epoch"] + 1, "step": saved["global_step"]}
+        return Fit(epochs=epochs, steps=steps, best_epoch=saved["epoch"] + 1, val=validation_scores(scores))
 
     def predict_proba(self, beats: Beats) -> FloatArray:
         self.classifier.test_predictions.reset()
-        # These beats are all asked for, also where a debug mode limits the batches of its epochs.
-        self.trainer.limit_test_batches = 1.0
+        self.trainer.limit_test_batches = 1.0  # all beats, even where a debug mode limits the batches of its epochs
+        sampler = BatchSampler(
+            len(beats), EVAL_BATCH, seed=None, rank=self.trainer.global_rank, n_ranks=self.trainer.world_size
+        )
+        batches: DataLoader[Batch] = DataLoader(
+            BeatDataset(beats, np.arange(len(beats))),
+            batch_sampler=sampler,  # type: ignore[arg-type]  # of whole batches
+            collate_fn=lambda batch: batch,
+            pin_memory=torch.cuda.is_available(),
+        )
         with _interruptible():
-            self.trainer.test(
-                self.classifier, dataloaders=self._loader(beats), ckpt_path=self._best, weights_only=True, verbose=False
-            )
+            self.trainer.test(self.classifier, batches, ckpt_path=self._best, weights_only=True, verbose=False)
         return self.classifier.predictions()
 
     def save(self, path: Path) -> None:
+        state = self.classifier.state_dict()
         if self._best:
-            content = torch.load(self._best, map_location="cpu", weights_only=True)
-        else:
-            state, stated = self.classifier.state_dict(), dict(self.classifier.hparams)
-            content = _content(state, stated, self._scores, epoch=self._epoch, step=self._step)
-        AtomicCheckpointIO().save_checkpoint(content, path)
-
-    def _loader(self, beats: Beats) -> DataLoader[Batch]:
-        batches = BatchSampler(
-            len(beats), EVAL_BATCH, seed=None, rank=self.trainer.global_rank, n_ranks=self.trainer.world_size
-        )
-        return DataLoader(
-            BeatDataset(beats, np.arange(len(beats))),
-            batch_sampler=batches,  # type: ignore[arg-type]  # of whole batches
-            collate_fn=_as_it_is,
-            pin_memory=torch.cuda.is_available(),
-        )
+            state = torch.load(self._best, map_location="cpu", weights_only=True)["state_dict"]
+        _write(path, state, self.classifier.hparams, **self._saved)
 
 
 class SklearnEstimator(Estimator):
-    """A reference model of scikit-learn, see `ecg_lightning.models.baselines`.
+    """A baseline of scikit-learn, see `ecg_lightning.models.baselines`.
 
     Args:
         stated: hyperparameters of its checkpoint: ``task``, ``model``, ``input``, ``about``.
@@ -244,7 +220,7 @@ class SklearnEstimator(Estimator):
         self._order: IntArray | None = None
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, *, device: Literal["cpu", "auto"] = "auto") -> Self:
+    def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
         """The model of a checkpoint; it computes on the CPU whatever the device.
 
         Raises:
@@ -253,7 +229,8 @@ class SklearnEstimator(Estimator):
         arrays = {name: tensor.numpy() for name, tensor in checkpoint.weights.items()}
         try:
             estimator = cls(checkpoint.require(), arrays=arrays, scores=checkpoint.scores)
-            predict_reference(estimator.name, arrays, estimator._zeros(), n_classes=len(estimator.task.classes))
+            no_signal = np.zeros((1, estimator._n_inputs), dtype=np.float32)
+            predict_reference(estimator.name, arrays, no_signal, n_classes=len(estimator.task.classes))
         except ConfigError as error:
             raise CheckpointError(f"{checkpoint.path} contradicts itself: {error}") from error
         return estimator
@@ -263,10 +240,10 @@ class SklearnEstimator(Estimator):
         return sum(array.size for array in self.arrays.values())
 
     def fit(self, datamodule: BeatDataModule) -> Fit:
-        training, validation = (datamodule.datasets[fold] for fold in ("train", "validation"))
-        beats = training.beats.select(training.rows)
+        folds = (datamodule.datasets[fold] for fold in ("train", "validation"))
+        beats, validation = (fold.beats.select(fold.rows) for fold in folds)
         self.arrays = fit_reference(self.name, self.settings, self.inputs(beats), beats.known_labels, seed=self.seed)
-        self.scores = self._validate(validation.beats.select(validation.rows))
+        self.scores = self._validate(validation) if len(validation) else {}
         if self.checkpoint is not None:
             self.save(self.checkpoint)
         return Fit(val=validation_scores(self.scores))
@@ -278,30 +255,28 @@ class SklearnEstimator(Estimator):
         return probabilities.astype(np.float32)
 
     def randomised(self, seed: int) -> Self:
-        """A copy that takes its inputs in a random order: what it has learnt of the shape of a beat is lost."""
+        """A copy that takes its inputs in a random order, and so has lost what it has learnt of the shape of a beat."""
         other = copy.copy(self)
-        other._order = np.random.default_rng(seed).permutation(self._zeros().shape[1])
+        other._order = np.random.default_rng(seed).permutation(self._n_inputs)
         return other
 
     def save(self, path: Path) -> None:
         state = {f"{MODEL_PREFIX}{name}": torch.from_numpy(array.copy()) for name, array in self.arrays.items()}
-        AtomicCheckpointIO().save_checkpoint(_content(state, self.stated, self.scores), path)
+        _write(path, state, self.stated, scores=self.scores)
 
     def inputs(self, beats: Beats) -> FloatArray:
-        """What it sees of each beat: ``[n, d]``, its samples and its context or, of `beat_length`, its length."""
+        """What it sees of each beat, ``[n, d]``: its samples and its context or, of `beat_length`, its length."""
         if REFERENCE_MODELS[self.name].inputs == "length":
             return beats.lengths[:, None].astype(np.float32)
         samples = beats.signals.reshape(len(beats), -1)
         return samples if beats.context is None else np.hstack([samples, beats.context])
 
-    def _zeros(self) -> FloatArray:
-        """One row in the shape of `inputs`."""
-        alone, spec = REFERENCE_MODELS[self.name].inputs == "length", self.input
-        return np.zeros((1, 1 if alone else len(spec.leads) * spec.length + len(spec.context)), dtype=np.float32)
+    @property
+    def _n_inputs(self) -> int:
+        spec, alone = self.input, REFERENCE_MODELS[self.name].inputs == "length"
+        return 1 if alone else len(spec.leads) * spec.length + len(spec.context)
 
     def _validate(self, beats: Beats) -> dict[str, float]:
-        if not len(beats):
-            return {}
         probabilities, labels = torch.from_numpy(self.predict_proba(beats)), torch.from_numpy(beats.known_labels)
         scores = validation_metrics(len(self.task.classes))(probabilities.argmax(dim=1), labels)
         true = probabilities.gather(1, labels[:, None]).double()
@@ -310,11 +285,7 @@ class SklearnEstimator(Estimator):
 
 
 def estimator_type(name: str) -> type[NetworkEstimator] | type[SklearnEstimator]:
-    """The kind of estimator that a registered model is.
-
-    Raises:
-        ConfigError: there is no such model.
-    """
+    """The kind of estimator of a registered model; raises `ConfigError` if there is no such model."""
     if name in model_names():
         return NetworkEstimator
     if name in REFERENCE_MODELS:
@@ -322,14 +293,12 @@ def estimator_type(name: str) -> type[NetworkEstimator] | type[SklearnEstimator]
     raise ConfigError(f"there is no model {name!r}; choose one of {', '.join(list_models())}")
 
 
-def load_estimator(
-    checkpoint: Checkpoint, *, device: Literal["cpu", "auto"] = "auto"
-) -> NetworkEstimator | SklearnEstimator:
+def load_estimator(checkpoint: Checkpoint, *, device: Device = "auto") -> NetworkEstimator | SklearnEstimator:
     """The estimator of a checkpoint, ready to predict.
 
     Args:
         checkpoint: of any registered model.
-        device: ``cpu``, or the best there is, for a network.
+        device: of a network: ``cpu``, or ``auto`` for the best there is.
 
     Raises:
         CheckpointError: a plain state dict, or content that contradicts itself.
@@ -342,26 +311,24 @@ def validation_scores(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {name.removeprefix("val/"): scores.get(name) for name in MONITORED}
 
 
-def _content(
+def _write(
+    path: Path,
     state: Mapping[str, Tensor],
     stated: Mapping[str, Any],
-    scores: Mapping[str, float],
     *,
+    scores: Mapping[str, float],
     epoch: int | None = None,
     step: int | None = None,
-) -> dict[str, Any]:
-    """A checkpoint as `read_checkpoint` reads it."""
-    return {
+) -> None:
+    """Write a checkpoint that `read_checkpoint` reads."""
+    content = {
         "state_dict": dict(state),
         "hyper_parameters": dict(stated),
-        "epoch": epoch,
+        "epoch": None if epoch is None else epoch - 1,
         "global_step": step,
         CHECKPOINT_KEY: {"format": FORMAT, "scores": dict(scores)},
     }
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+    AtomicCheckpointIO().save_checkpoint(content, path)
 
 
 @contextmanager

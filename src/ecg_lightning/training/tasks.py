@@ -17,7 +17,7 @@ class Task:
     Attributes:
         name: as in ``task=name``.
         classes: their names; labels are indices into them.
-        positive: the class that a single logit stands for, or None where there is one logit a class.
+        positive: the class of a single logit; None with one logit a class.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Task:
         return len(self.classes) if self.positive is None else 1
 
     def class_logits(self, logits: Tensor) -> Tensor:
-        """Logits ``[b, n_outputs]`` → ``[b, classes]``, whose softmax is `probabilities`.
+        """Logits ``[b, n_outputs]`` → ``[b, classes]``; their softmax is `probabilities`.
 
-        One logit is compared with the constant 0 of the other class, so that binary cross-entropy is cross-entropy.
+        A single logit is compared with the constant 0 of the other class: cross-entropy is then the binary one.
         """
         return logits if self.positive is None else F.pad(logits, (1, 0))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits ``[b, n_outputs]`` → probabilities ``[b, classes]``, in single precision whatever the network's."""
+        """Logits ``[b, n_outputs]`` → probabilities ``[b, classes]``, in single precision."""
         logits = logits.float()
         if self.positive is None:
             return logits.softmax(dim=1)
@@ -52,11 +52,7 @@ TASKS = {
 
 
 def get_task(name: str) -> Task:
-    """The task of this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """The task of this name; raises `ConfigError` if there is none."""
     if name not in TASKS:
         raise ConfigError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")
     return TASKS[name]

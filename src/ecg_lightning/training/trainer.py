@@ -1,4 +1,4 @@
-"""The Trainer of a configuration: its callbacks, loggers, epochs, and what several devices cannot do."""
+"""The Trainer of a configuration: its callbacks, loggers and epochs, and what several devices cannot do."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.transfer import Transfer
 
 VALIDATIONS = 50
-"""About how many of them, where epochs are so short that one after each would cost more than the training."""
+"""About how many there are, where epochs are so short that validating after each would cost more than training."""
 
 
 def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
@@ -36,7 +36,7 @@ def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
             plugins=AtomicCheckpointIO(),
             default_root_dir=config["output_dir"],
             enable_model_summary=False,
-            use_distributed_sampler=False,  # the datamodule shares its batches out among the ranks itself
+            use_distributed_sampler=False,  # the datamodule divides its batches among the ranks
         )
     except InstantiationException as error:
         raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
@@ -44,15 +44,15 @@ def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
 
 
 def instantiate_all(group: Mapping[str, Any] | None) -> list[Any]:
-    """What a group describes, without the entries that were set to null."""
+    """What a group describes, without the entries that are null."""
     return [instantiate(settings) for settings in (group or {}).values() if settings is not None]
 
 
 def set_epochs(trainer: pl.Trainer, config: Mapping[str, Any], n_train: int) -> int | None:
-    """Let the Trainer take about ``optimizer.steps`` steps, in whole epochs; the number of epochs, None without limit.
+    """Let the Trainer take about ``optimizer.steps`` steps in whole epochs; returns their number, None without limit.
 
-    The learning rate falls to its end with the last step, and the weights of the last steps are those that validation
-    should see: hence whole epochs, and whole intervals between validations. Several devices share the same beats.
+    The learning rate ends with the last step, whose weights validation should see: hence whole epochs, and whole
+    intervals between validations. Several devices share the same beats.
     """
     settings, optimizer = config["trainer"], config["optimizer"]
     if settings["max_epochs"] is not None or settings["max_steps"] != -1:
@@ -66,15 +66,11 @@ def set_epochs(trainer: pl.Trainer, config: Mapping[str, Any], n_train: int) -> 
 
 
 def check_devices(trainer: pl.Trainer, transfer: Transfer) -> None:
-    """Refuse what fails silently on several devices.
-
-    Raises:
-        ConfigError: such a combination.
-    """
+    """Raise `ConfigError` for what fails silently on several devices."""
     if trainer.world_size == 1:
         return
     if transfer.frozen_epochs:
-        # DistributedDataParallel looks once, at the start, for the weights whose gradients it averages.
+        # DistributedDataParallel determines once, at the start, which weights have gradients to average.
         raise ConfigError("transfer.frozen_epochs needs a single device: trainer.devices=1, or frozen_epochs=0")
     sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if sweeping and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):

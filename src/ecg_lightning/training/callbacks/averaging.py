@@ -13,11 +13,8 @@ from torch.optim.swa_utils import PARAM_LIST
 class ExponentialAverage(WeightAveraging):
     """Lightning's weight averaging with a decay that warms up (Polyak & Juditsky 1992; Tan & Le, ICML 2019).
 
-    After ``n`` updates the decay is ``min(decay, (1 + n) / (10 + n))``, so that the first epochs, and short runs, are
-    not averages of the random initialisation.
-
-    Args:
-        decay: share of the old average that each step keeps.
+    After ``n`` updates each step keeps the share ``min(decay, (1 + n) / (10 + n))`` of the average, so that the first
+    epochs, and short runs, do not average the random initialisation.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -28,21 +25,21 @@ class ExponentialAverage(WeightAveraging):
     @torch.no_grad()
     def _average(self, averaged: PARAM_LIST, current: PARAM_LIST, n_averaged: Tensor | int) -> None:
         n = float(n_averaged)
-        weight = 1 - min(self.decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(list(averaged), list(current), weight)
+        torch._foreach_lerp_(list(averaged), list(current), 1 - min(self.decay, (1 + n) / (10 + n)))
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Resume averaging in a resumed run; in a test the averaged weights, which are the checkpoint's, stay in place.
+        """Resume averaging in a resumed run only.
 
-        Lightning's own hook, when the Trainer that has fitted also tests, puts the weights in training back instead.
+        When the Trainer that has fitted also tests, Lightning's own hook would replace the averaged weights of the
+        checkpoint by those in training.
         """
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Put the weights back if validation was interrupted, so that the next checkpoint holds the right ones."""
+        """Restore the weights in training if validation was interrupted, so that the next checkpoint has them."""
         if self._swapped:
             self._swap_models(pl_module)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C: training ends between two batches, where a checkpoint can be taken that resumes without a trace."""
+"""Ctrl-C: training ends between two batches, where a checkpoint resumes exactly."""
 
 import signal
 import sys
@@ -11,12 +11,9 @@ from pytorch_lightning.callbacks import Callback
 
 
 class Interrupt(Callback):
-    """Finishes the batch, saves a checkpoint and raises `KeyboardInterrupt`; a second Ctrl-C ends at once, unsaved.
+    """Finishes the batch, saves a checkpoint at `path` and raises `KeyboardInterrupt`; a second Ctrl-C ends at once.
 
-    A checkpoint taken wherever an exception strikes would repeat or leave out a step when it is resumed.
-
-    Args:
-        path: the checkpoint to save.
+    A checkpoint saved in the middle of a step would repeat or skip it when resumed.
     """
 
     def __init__(self, path: str) -> None:
@@ -25,12 +22,12 @@ class Interrupt(Callback):
         self._handler: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Handle Ctrl-C, which only the main thread can."""
+        """Handle Ctrl-C; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._ask)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """End here if any process was asked to: all of them have taken the same steps."""
+        """End here if any process was asked to; all of them have taken the same steps."""
         if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
             trainer.save_checkpoint(self.path)
             raise KeyboardInterrupt

@@ -33,12 +33,11 @@ class EpochLines(ProgressBar):
         if not self._enabled:
             return
         scores = trainer.callback_metrics
-        shown = [name for name in ("train/loss", "val/loss", self.monitor) if name in scores]
-        metrics = [f"{name} {float(scores[name]):.4f}" for name in shown]
+        names = ("train/loss", "val/loss", self.monitor)
+        metrics = "  ".join(f"{name} {float(scores[name]):.4f}" for name in names if name in scores)
+        of = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
         seconds = time.perf_counter() - self._started
-        epochs = trainer.max_epochs or -1
-        number = f"{trainer.current_epoch + 1}/{epochs}" if epochs > 0 else f"{trainer.current_epoch + 1}"
-        print(f"epoch {number}  {'  '.join(metrics)}  {seconds:.1f} s", flush=True)
+        print(f"epoch {trainer.current_epoch + 1}{of}  {metrics}  {seconds:.1f} s", flush=True)
 
 
 def progress(monitor: str) -> ProgressBar:

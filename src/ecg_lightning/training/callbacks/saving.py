@@ -1,4 +1,4 @@
-"""What a run writes while it trains: checkpoints and metrics.csv, each complete at every moment, a kill included."""
+"""What a run writes while it trains: checkpoints and metrics.csv, each complete at every moment, even when killed."""
 
 import csv
 from argparse import Namespace
@@ -20,15 +20,15 @@ from ecg_lightning.core.atomic import atomic_write
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Saves a checkpoint completely or not at all, and loads it without running code.
 
-    Lightning's own collects it in the system's folder for temporary files and moves it from there, which between two
-    file systems is a copy: killed in its middle, it leaves a damaged ``last.ckpt`` and no other.
+    Lightning's own moves it from the system's temporary folder, which between two file systems is a copy: killed in the
+    middle, it leaves a damaged ``last.ckpt`` and no other.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
         with atomic_write(path) as partial:
-            for left in path.parent.glob(f".partial-*-{path.name}"):
-                left.unlink()  # by a run that was killed here
+            for leftover in path.parent.glob(f".partial-*-{path.name}"):
+                leftover.unlink()  # of a run that was killed here
             torch.save(checkpoint, partial)
 
     def load_checkpoint(
@@ -39,19 +39,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint that is best on validation; of equal ones the last. This defines a run's best epoch.
+    """Keeps the checkpoint that is best on validation, of equal ones the last. This defines a run's best epoch.
 
-    A few hundred validation beats are often all classified correctly for many epochs in a row. Lightning would keep the
-    first of these, in which the learning rate was still high.
+    Many epochs in a row often classify all of a few hundred validation beats correctly. Lightning would keep the first
+    of these, in which the learning rate was still high.
     """
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
-        """Whether this score earns a place among the best."""
+        """Whether a checkpoint with this score is kept."""
         kept = self.best_k_models.get(self.kth_best_model_path)
-        tied = (
-            current is not None and kept is not None and trainer.strategy.reduce_boolean_decision(bool(current == kept))
-        )
-        return tied or super().check_monitor_top_k(trainer, current)
+        if current is not None and kept is not None and trainer.strategy.reduce_boolean_decision(bool(current == kept)):
+            return True
+        return super().check_monitor_top_k(trainer, current)
 
 
 class MetricsFile(Logger):
@@ -61,7 +60,7 @@ class MetricsFile(Logger):
 
     Args:
         path: the file.
-        resumed_from: the checkpoint from which the run resumes, if it does: rows of earlier steps are then kept.
+        resumed_from: the checkpoint of a resumed run, which keeps the rows of earlier steps; None of others.
     """
 
     def __init__(self, path: str, resumed_from: str | None = None) -> None:
@@ -86,8 +85,11 @@ class MetricsFile(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a row and write the file, which is small, anew."""
         if self._rows is None:
-            # A run that was killed may have come further than the checkpoint from which it resumes.
-            self._rows = [row for row in self._earlier_rows() if int(row["step"]) < (step or 0)]
+            self._rows = []
+            if self.resumed_from is not None and self.path.exists():
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    # A run that was killed may have come further than the checkpoint from which it resumes.
+                    self._rows = [row for row in csv.DictReader(file) if int(row["step"]) < (step or 0)]
         counted = {"epoch": int(metrics["epoch"]) + 1} if "epoch" in metrics else {}
         self._rows.append({**metrics, **counted, "step": step})
         names = sorted({name for row in self._rows for name in row} - {"epoch", "step"})
@@ -97,10 +99,4 @@ class MetricsFile(Logger):
             writer.writerows(self._rows)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
-        """Nothing: the run's folder has the configuration."""
-
-    def _earlier_rows(self) -> list[dict[str, Any]]:
-        if self.resumed_from is None or not self.path.exists():
-            return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        """Do nothing: the run's folder has the configuration."""
