@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.mistakes import first_mistake
-from ecg_lightning.core.options import Amount, Count, Fraction, Natural, Part, Positive
+from ecg_lightning.core.options import Amount, Count, Natural, Part, Positive
+from ecg_lightning.data.resampling import Resampling
+from ecg_lightning.data.splits import Split
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -71,22 +73,6 @@ class Context(Group):
     before: Amount
 
 
-class Split(Group):
-    protocol: Literal["random", "patient", "records"]
-    name: str | None = None
-    test_fraction: Fraction = 0.2
-    validation_fraction: Fraction
-    seed: Seed
-    fold: Natural | None = None
-    n_folds: Annotated[int, Field(ge=2)] = 2
-    train_records: list[Name] = []
-    test_records: list[Name] = []
-    left_out: dict[str, list[Name]] | None = None
-    shared_patients: Literal["both", "train", "test", "neither"] = "both"
-    train_size: Part
-    train_unit: Literal["beats", "patients"]
-
-
 class OwnModel(OpenGroup):
     """A model of another package, which checks its own settings."""
 
@@ -114,13 +100,6 @@ class ShippedModel(OwnModel):
 
 
 SHIPPED = ("cnet", "seq", "bilstm", "bigru", "majority", "beat_length", "logistic_regression", "gradient_boosting")
-
-
-class Resampling(Group):
-    method: Literal["none", "smote", "smote_tomek", "borderline_smote", "adasyn", "random_over", "random_under"]
-    counts: Part | dict[str, Count] = None
-    neighbours: Count = 1
-    length_weight: Amount = 0
 
 
 class Augmentation(Group):
