@@ -250,11 +250,13 @@ def test_two_processes_score_every_beat_once(cache_dir: Path, tmp_path: Path) ->
     assert len(set(probabilities.argmax(axis=1))) > 1
 
 
-def interrupted(folder: Path, cache_dir: Path, *settings: str) -> str:
-    """Start an endless run, press Ctrl-C after its first epoch; the last line that it prints."""
-    endless = ["trainer.max_epochs=5000", "callbacks.early_stopping=null", override("hydra.run.dir", folder)]
+def test_the_command_printed_on_ctrl_c_of_two_processes_resumes_the_run(
+    cache_dir: Path, tmp_path: Path, run: Run
+) -> None:
+    folder = tmp_path / "a=b, ü"
+    settings = [*SMALL, *DDP, "optimizer.batch_size=8", "callbacks.early_stopping=null", "trainer.max_epochs=5000"]
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *SMALL, *settings, *endless],
+        [sys.executable, str(ROOT / "train.py"), *settings, override("hydra.run.dir", folder)],
         cwd=ROOT,
         env=environment(cache_dir),
         stdout=subprocess.PIPE,
@@ -271,21 +273,12 @@ def interrupted(folder: Path, cache_dir: Path, *settings: str) -> str:
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert not (folder / "scores.json").exists()
-    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 2
-    return stderr.splitlines()[-1]
-
-
-def test_ctrl_c_of_two_processes_leaves_a_checkpoint(cache_dir: Path, tmp_path: Path) -> None:
-    assert str(tmp_path / "checkpoints" / "last.ckpt") in interrupted(tmp_path, cache_dir, *DDP)
-
-
-def test_the_command_printed_on_ctrl_c_resumes_the_run(cache_dir: Path, tmp_path: Path, run: Run) -> None:
-    folder = tmp_path / "a=b, ü"
-    line = interrupted(folder, cache_dir, "trainer=cpu", "optimizer.batch_size=8")
-    program, script, *words = shlex.split(line.partition("resume with: ")[2])
-    assert program.startswith("python") and Path(script) == ROOT / "train.py"
     step = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
-    steps = step + 100
-    status, _, err = run(*words, "trainer.max_epochs=null", f"trainer.max_steps={steps}")
+    assert step >= 2
+
+    program, script, *words = shlex.split(stderr.splitlines()[-1].partition("resume with: ")[2])
+    assert program.startswith("python") and Path(script) == ROOT / "train.py"
+    one_process = ["trainer.strategy=auto", "trainer.devices=1"]
+    status, _, err = run(*words, *one_process, "trainer.max_epochs=null", f"trainer.max_steps={step + 100}")
     assert status == 0, err
-    assert RunRecord.read(folder / "scores.json").steps == steps
+    assert RunRecord.read(folder / "scores.json").steps == step + 100

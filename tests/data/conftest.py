@@ -16,6 +16,7 @@ from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
 
+
 @pytest.fixture
 def make_beats() -> MakeBeats:
     """``make_beats([5, 3], patients=2)``: so many beats of each class, each class divided among so many patients."""
