@@ -97,12 +97,12 @@ def changed(cfg: DictConfig, override: str) -> DictConfig:
 def test_a_wrong_setting_is_one_sentence_with_its_name_value_and_range(override: str, composed: DictConfig) -> None:
     with pytest.raises(ConfigError) as error:
         validated(changed(composed, override))
-    said = str(error.value)
+    message = str(error.value)
     setting, _, value = override.lstrip("+").partition("=")
-    assert said.startswith(f"{setting}=")
-    assert value in said or value in ("[16]", "[]")
-    assert WRONG[override] in said.removeprefix(f"{setting}={value}")
-    assert "\n" not in said and len(said) < 400
+    assert message.startswith(f"{setting}=")
+    assert value in message or value in ("[16]", "[]")
+    assert WRONG[override] in message.removeprefix(f"{setting}={value}")
+    assert "\n" not in message and len(message) < 400
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_wrong_setting_is_one_sentence_with_its_name_value_and_range(override:
         "source={name: mine, url: here}", "dropout=0.3", "+dataset.licence=mine",
     ],
 )  # fmt: skip
-def test_what_is_allowed_is_allowed(override: str, composed: DictConfig) -> None:
+def test_valid_settings_pass(override: str, composed: DictConfig) -> None:
     assert validated(changed(composed, override))
 
 
