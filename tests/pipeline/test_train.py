@@ -80,7 +80,7 @@ def test_the_record_states_what_its_scores_depend_on(finished: tuple[Any, RunRec
     assert list(scores.test["per_class"]) == list(classes)
     for metrics in scores.test["per_class"].values():
         assert metrics.keys() >= {"precision", "recall", "f1", "support"}
-    assert sum(figures["support"] for metrics in scores.test["per_class"].values()) == scores.n["test"]
+    assert sum(metrics["support"] for metrics in scores.test["per_class"].values()) == scores.n["test"]
     fractions = [scores.val.macro_f1, scores.test["macro_f1"], scores.test["accuracy"]]
     if cfg.task.name == "mi":
         fractions += [scores.test["auroc"], scores.test["specificity"]]

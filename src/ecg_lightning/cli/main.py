@@ -38,8 +38,7 @@ app = typer.Typer(
 data = typer.Typer(help="Download and check the recordings.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
-DATA_DIR_HELP = "Folder that holds mitdb/, ptbdb/ and heartbeat/"
-DataDir = Annotated[Path, Option(envvar="ECG_DATA_DIR", help=f"{DATA_DIR_HELP}.")]
+DataDir = Annotated[Path, Option(envvar="ECG_DATA_DIR", help="Folder that holds mitdb/, ptbdb/ and heartbeat/.")]
 Json = Annotated[bool, Option("--json", help="Print machine-readable JSON.")]
 Runs = Annotated[
     list[Path], Argument(metavar="DIR", help="Folders of runs, of sweeps, or of such folders; or scores.json files.")
@@ -80,16 +79,11 @@ def train_model(context: typer.Context) -> None:
 def fetch_data(
     dataset: Annotated[
         Literal["mitdb", "ptbdb", "heartbeat"],
-        Argument(
-            help="mitdb: MIT-BIH Arrhythmia (about 100 MB). ptbdb: PTB Diagnostic ECG (about 1.7 GB). "
-            "heartbeat: the beats of Kaggle's shayanfazeli/heartbeat (about 580 MB)."
-        ),
+        Argument(help="MIT-BIH (100 MB), PTB (1.7 GB) or the beats of Kaggle's shayanfazeli/heartbeat (580 MB)."),
     ],
     data_dir: DataDir = Path("data"),
     url: Annotated[str | None, Option(help="Other server with the same files (default: the publisher's).")] = None,
-    records: Annotated[
-        str | None, Option(help="Only these records, e.g. 100,101 or patient001/s0010_re (default: all).")
-    ] = None,
+    records: Annotated[str | None, Option(help="E.g. 100,101 or patient001/s0010_re (default: all).")] = None,
     connections: Annotated[int, Option(min=1, max=16, help="Number of parallel downloads.")] = 4,
 ) -> None:
     """Download a dataset. Run it again to resume, or to replace damaged files."""
@@ -142,15 +136,9 @@ def evaluate_checkpoint(
     split: Annotated[str | None, Option(help="Other split, e.g. patient or ds1_ds2 (default: as in training).")] = None,
     seed: Annotated[int | None, Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], Option(help="Which beats of the split.")] = "test",
-    data_dir: Annotated[
-        Path | None, Option(help=f"{DATA_DIR_HELP} (default: that of the run, else ECG_DATA_DIR).")
-    ] = None,
-    cache_dir: Annotated[
-        Path | None, Option(help="Cache for prepared beats (default: ECG_CACHE_DIR or the user's cache).")
-    ] = None,
-    output: Annotated[
-        Path | None, Option(help="Folder for scores.json, predictions.parquet and report.html (default: none).")
-    ] = None,
+    data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
+    cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
+    output: Annotated[Path | None, Option(help="Folder for scores, predictions and report (default: none).")] = None,
     device: Annotated[Literal["cpu", "auto"], Option(help="cpu, or the best available.")] = "auto",
 ) -> None:
     """Test a checkpoint on the test beats of its run, or on others."""
@@ -203,12 +191,8 @@ def compare_two_runs(
 @app.command("report")
 def report_runs(
     folders: Runs,
-    output: Annotated[
-        Path | None, Option("--output", "-o", help="The page (default: report.html in DIR, or here for several).")
-    ] = None,
-    baseline: Annotated[
-        list[Path] | None, Option(help="Run on the same test beats to compare a single run with; repeatable.")
-    ] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="The page (default: DIR/report.html).")] = None,
+    baseline: Annotated[list[Path] | None, Option(help="Run to compare a single run with; repeatable.")] = None,
     brief: Annotated[bool, Option("--brief", help="For a single run: leave out the embedding, the slow part.")] = False,
 ) -> None:
     """Write the report of one run, or one that compares several, as a single page that needs no network."""
@@ -224,9 +208,7 @@ def plot_runs(
         Literal["confusion", "per-class", "learning-curves", "low-data"] | None,
         Option(help="Which plot (default: the first three of each run)."),
     ] = None,
-    output: Annotated[
-        Path | None, Option("--output", "-o", help="A .png, or a folder for several (default: the run's folder).")
-    ] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="A .png or a folder (default: DIR).")] = None,
 ) -> None:
     """Plot runs as PNG: confusion matrix, F1 by class, learning curves, scores by size of the training set."""
     from ecg_lightning.report.plots import plot
@@ -237,9 +219,7 @@ def plot_runs(
 
 @app.command("show")
 def show_augmentation(
-    overrides: Annotated[
-        list[str] | None, Argument(help="Choices and settings as for train, e.g. augmentation=strong source=synthetic.")
-    ] = None,
+    overrides: Annotated[list[str] | None, Argument(help="As for train, e.g. augmentation=strong seed=1.")] = None,
     output: Annotated[Path | None, Option(help="The PNG (default: augmentation_<name>.png in this folder).")] = None,
     beats: Annotated[int, Option(min=1, max=8, help="Number of training beats of each class.")] = 3,
 ) -> None:

@@ -63,7 +63,6 @@ def build(cfg: DictConfig) -> Experiment:
         CheckpointError: ``ckpt_path`` or ``transfer.checkpoint`` cannot be read or does not fit.
     """
     config = validated(cfg)
-    composed: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False)  # type: ignore[assignment]
     output_dir = Path(config["output_dir"])
     pl.seed_everything(config["seed"], workers=True, verbose=False)
 
@@ -109,7 +108,7 @@ def build(cfg: DictConfig) -> Experiment:
     return Experiment(
         cfg=cfg,
         config=config,
-        composed=composed,
+        composed=OmegaConf.to_container(cfg, resolve=False),  # type: ignore[arg-type]
         overrides=tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else (),
         datamodule=datamodule,
         estimator=estimator,
