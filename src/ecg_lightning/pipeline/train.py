@@ -49,12 +49,9 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
         probabilities=probabilities,
         positive=estimator.task.positive,
         fold=fold,
-        val=fit.val,
-        epochs=fit.epochs,
-        steps=fit.steps,
-        best_epoch=fit.best_epoch,
+        **vars(fit),  # epochs, steps and validation scores
         started=began.isoformat(timespec="milliseconds"),
-        wall_s=round(time.perf_counter() - clock, 2),
+        wall_s=time.perf_counter() - clock,
         config_digest=provenance.config_digest(experiment.cfg),
     )
     if estimator.is_main_process:
