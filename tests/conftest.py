@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,31 @@ def real_data_dir(request: pytest.FixtureRequest) -> Path:
         if not (Path(folder) / name).exists():
             pytest.skip(f"ECG_DATA_DIR holds no {name}")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., int]:
+    """Run ``ecg-lightning train …`` in this process, as each new one takes seconds to start; gives the exit status."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    from ecg_lightning.cli.train import main
+
+    def run(*arguments: str, program: Sequence[str] = ("ecg-lightning", "train")) -> int:
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("COLUMNS", "300")
+                patch.setattr(sys, "argv", [*program, *arguments])
+                main(arguments)
+        except SystemExit as leaving:
+            return int(leaving.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+            HydraConfig.instance().cfg = None
+            logging.disable(logging.NOTSET)
+        return 0
+
+    return run
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Heartbeat classification in the electrocardiogram: PyTorch Lightning experiments configured by Hydra.
 
-What is named here is the public interface; it is imported when it is first used, so that ``import ecg_lightning`` is
-quick.
+The names below are the public interface. Each is imported on first use, so that ``import ecg_lightning`` is quick.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,54 +22,37 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "Beats",
-    "Recording",
-    "__version__",
-    "compare_runs",
-    "compose",
-    "create_model",
-    "evaluate",
-    "list_models",
-    "load_beats",
-    "load_checkpoint",
-    "read_recording",
-    "register_model",
-    "score",
-    "train",
-    "write_report",
-]
+    "Beats", "Recording", "__version__", "compare_runs", "compose", "create_model", "evaluate", "list_models",
+    "load_beats", "load_checkpoint", "read_recording", "register_model", "score", "train", "write_report",
+]  # fmt: skip
 
-_MODULES = {
-    "Beats": "data.beats",
-    "Recording": "data.recording",
-    "compare_runs": "runs.compare",
-    "compose": "pipeline.config",
-    "create_model": "models.registry",
-    "evaluate": "pipeline.evaluate",
-    "list_models": "models.registry",
-    "load_beats": "pipeline.load",
-    "load_checkpoint": "pipeline.load",
-    "read_recording": "data.readers",
-    "register_model": "models.registry",
-    "score": "metrics.scoring",
-    "train": "pipeline.train",
-    "write_report": "report.write",
+_PUBLIC = {
+    "Beats": "data.beats.Beats",
+    "Recording": "data.recording.Recording",
+    "compare_runs": "runs.compare.compare",
+    "compose": "pipeline.config.compose",
+    "create_model": "models.registry.create_model",
+    "evaluate": "pipeline.evaluate.evaluate",
+    "list_models": "models.registry.list_models",
+    "load_beats": "pipeline.load.load_beats",
+    "load_checkpoint": "pipeline.load.load_checkpoint",
+    "read_recording": "data.readers.read_recording",
+    "register_model": "models.registry.register",
+    "score": "metrics.scoring.score",
+    "train": "pipeline.train.train",
+    "write_report": "report.write.write_report",
 }
-
-_OTHER_NAMES = {"compare_runs": "compare", "register_model": "register"}
 
 
 def __getattr__(name: str) -> Any:
-    import importlib
+    from importlib import import_module, metadata
 
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("ecg-lightning")
-    if name not in _MODULES:
+        return metadata.version("ecg-lightning")
+    if name not in _PUBLIC:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    found = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), _OTHER_NAMES.get(name, name))
-    globals()[name] = found
+    module, _, own_name = _PUBLIC[name].rpartition(".")
+    globals()[name] = found = getattr(import_module(f"{__name__}.{module}"), own_name)
     return found
 
 

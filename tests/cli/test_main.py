@@ -1,4 +1,4 @@
-"""The command line as a whole: quick to answer, and errors that are sentences."""
+"""The command line as a whole: quick help, errors in one sentence."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ HELP = {
 }
 
 
-def test_help_of_every_command_answers_without_loading_anything_heavy() -> None:
+def test_help_of_every_command_imports_nothing_heavy() -> None:
     script = (
         "import sys\n"
         "from ecg_lightning.cli.main import app\n"
@@ -39,7 +39,7 @@ def test_help_of_every_command_answers_without_loading_anything_heavy() -> None:
     assert not heavy & set(loaded.split())
 
 
-def test_the_version_can_be_told_in_a_bug_report(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1.2.3" if name == "ecg-lightning" else None)
     run = CliRunner().invoke(app, ["--version"])
     assert (run.exit_code, run.stdout) == (0, "ecg-lightning 1.2.3\n")
@@ -52,7 +52,7 @@ def test_an_error_is_one_sentence_on_stderr_and_exit_code_2(tmp_path: Path) -> N
     assert len(run.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_is_said_and_is_exit_code_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_prints_a_line_and_has_exit_code_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -62,7 +62,7 @@ def test_ctrl_c_is_said_and_is_exit_code_130(tmp_path: Path, monkeypatch: pytest
     assert "interrupted" in run.stderr and len(run.stderr.splitlines()) == 1
 
 
-def test_the_data_folder_comes_from_the_environment_unless_named(tmp_path: Path) -> None:
+def test_the_data_folder_comes_from_the_environment_unless_given(tmp_path: Path) -> None:
     from_environment = CliRunner().invoke(app, ["data", "check"], env={"ECG_DATA_DIR": str(tmp_path / "a")})
     assert str(tmp_path / "a" / "mitdb") in from_environment.stdout
     named = CliRunner().invoke(
@@ -71,7 +71,7 @@ def test_the_data_folder_comes_from_the_environment_unless_named(tmp_path: Path)
     assert str(tmp_path / "b" / "mitdb") in named.stdout
 
 
-def test_a_dataset_that_does_not_exist_is_refused_with_the_choices() -> None:
+def test_an_unknown_dataset_lists_the_known_ones() -> None:
     run = CliRunner().invoke(app, ["data", "fetch", "mitbih"], env={"COLUMNS": "200"})
     assert run.exit_code == 2
     assert "mitdb" in run.stderr and "ptbdb" in run.stderr and "heartbeat" in run.stderr

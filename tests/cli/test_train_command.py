@@ -1,7 +1,4 @@
-"""``ecg-lightning train`` as a stranger types it: messages, exit codes, two processes, Ctrl-C.
-
-Within this process where that is the same: each start of another costs seconds. Sweeps are in test_jobs.py.
-"""
+"""``ecg-lightning train``: messages, exit codes, plugins, two processes, Ctrl-C; sweeps are in test_jobs.py."""
 
 import os
 import shlex
@@ -16,10 +13,7 @@ from typing import Any, NamedTuple
 import filelock
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 
-from ecg_lightning.cli.train import main
 from ecg_lightning.metrics.scoring import score
 from ecg_lightning.pipeline.build import build
 from ecg_lightning.pipeline.config import compose, override
@@ -48,28 +42,21 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """``python train.py …`` within this process, in an empty folder."""
+def run(
+    cache_dir: Path,
+    tmp_path: Path,
+    command: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """``python train.py …`` in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ECG_CACHE_DIR", str(cache_dir))
     monkeypatch.setenv("ECG_DATA_DIR", str(cache_dir / "no_data"))
-
-    def start(*arguments: str) -> Finished:
-        monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
-        finally:
-            GlobalHydra.instance().clear()
-            HydraConfig.instance().cfg = None
-        return Finished(status, *capsys.readouterr())
-
-    return start
+    return lambda *arguments: Finished(command(*arguments, program=[str(ROOT / "train.py")]), *capsys.readouterr())
 
 
-def test_without_data_one_line_names_the_command_that_gets_them(run: Run, tmp_path: Path) -> None:
+def test_without_data_one_line_names_the_command_that_downloads_them(run: Run, tmp_path: Path) -> None:
     status, out, err = run(f"hydra.run.dir={tmp_path / 'run'}")
     assert (status, out) == (2, "")
     assert err.startswith("error: ") and len(err.splitlines()) == 1
@@ -77,14 +64,14 @@ def test_without_data_one_line_names_the_command_that_gets_them(run: Run, tmp_pa
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_an_unknown_network_is_answered_with_those_there_are(run: Run) -> None:
+def test_an_unknown_network_lists_the_known_ones(run: Run) -> None:
     status, _, err = run("model=resnet")
     assert status == 1
     assert all(word in err for word in ("resnet", *(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml"))))
     assert "Traceback" not in err
 
 
-def test_an_unknown_setting_is_answered_with_those_there_are(run: Run) -> None:
+def test_an_unknown_setting_lists_the_known_ones(run: Run) -> None:
     status, _, err = run("optimizer.learning_rate=0.1")
     assert status == 1
     assert all(word in err for word in ("learning_rate", "lr", "weight_decay", "schedule", "warmup", "steps"))
@@ -97,13 +84,13 @@ def test_a_setting_out_of_range_is_one_line_before_anything_is_read(run: Run) ->
     assert "optimizer.lr=-1" in err and len(err.splitlines()) == 1
 
 
-def test_what_would_run_can_be_shown(run: Run) -> None:
+def test_the_configuration_can_be_printed(run: Run) -> None:
     status, out, err = run("--cfg", "job", "model=seq")
     assert status == 0, err
     assert "name: seq" in out and "monitor: val/macro_f1" in out
 
 
-def test_help_lists_all_choices_and_those_of_ones_own(run: Run, tmp_path: Path) -> None:
+def test_help_lists_all_choices_and_the_users_own(run: Run, tmp_path: Path) -> None:
     (tmp_path / "own" / "model").mkdir(parents=True)
     (tmp_path / "own" / "model" / "mine.yaml").write_text("name: mine\n")
     status, out, _ = run("--help", "--config-dir", "own")
@@ -115,7 +102,7 @@ def test_help_lists_all_choices_and_those_of_ones_own(run: Run, tmp_path: Path) 
         assert set(listed[group]) - {"mine"} == files
 
 
-def test_help_answers_without_loading_anything_heavy() -> None:
+def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; sys.argv = ['train.py', '--help']\n"
         "from ecg_lightning.cli.train import main; main()\n"
@@ -166,7 +153,7 @@ class Clinic(Source):
 """
 
 
-def test_a_network_and_choices_of_another_package_are_trained_shown_and_found(
+def test_a_network_of_another_package_is_listed_trained_and_loaded(
     run: Run, tmp_path: Path, plugin: Callable[..., None]
 ) -> None:
     plugin(
@@ -187,7 +174,7 @@ def test_a_network_and_choices_of_another_package_are_trained_shown_and_found(
     assert load_checkpoint(folder).n_parameters > 0
 
 
-def test_a_database_of_another_package_is_trained_on_and_evaluated_by_name(
+def test_a_database_of_another_package_is_trained_on_and_evaluated(
     run: Run, tmp_path: Path, plugin: Callable[..., None]
 ) -> None:
     plugin(
@@ -220,7 +207,7 @@ def test_a_package_that_cannot_be_imported_is_named(run: Run, plugin: Callable[.
     assert all(word in err for word in ("broken-package", "no_such_module", "ModuleNotFoundError"))
 
 
-def test_a_second_run_in_the_folder_of_one_that_is_at_work_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_second_run_in_a_folder_in_use_is_refused(run: Run, tmp_path: Path) -> None:
     with filelock.FileLock(tmp_path / ".lock"):
         status, _, err = run(*SMALL, f"hydra.run.dir={tmp_path}")
     assert status == 2
@@ -232,7 +219,7 @@ def environment(cache_dir: Path) -> dict[str, str]:
 
 
 def test_two_processes_score_every_beat_once(cache_dir: Path, tmp_path: Path) -> None:
-    # Enough to tell some classes from others: a network that predicts N for all would hide mistakes in counting.
+    # Trained enough to predict several classes: a network that predicts only N would hide errors in counting.
     quick = ["model=bigru", "model.width=16", "optimizer.lr=0.02", "optimizer.batch_size=8", "trainer.max_epochs=4"]
     settings = [*SMALL, *quick, "split.validation_fraction=0.3"]
     run = subprocess.run(
@@ -263,17 +250,19 @@ def test_two_processes_score_every_beat_once(cache_dir: Path, tmp_path: Path) ->
     assert len(set(probabilities.argmax(axis=1))) > 1
 
 
-def interrupted(folder: Path, cache_dir: Path, *settings: str) -> str:
-    """Start an endless run, press Ctrl-C after its first epoch; the last line that it prints."""
-    endless = ["trainer.max_epochs=5000", "callbacks.early_stopping=null", override("hydra.run.dir", folder)]
+def test_the_command_printed_on_ctrl_c_of_two_processes_resumes_the_run(
+    cache_dir: Path, tmp_path: Path, run: Run
+) -> None:
+    folder = tmp_path / "a=b, ü"
+    settings = [*SMALL, *DDP, "optimizer.batch_size=8", "callbacks.early_stopping=null", "trainer.max_epochs=5000"]
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *SMALL, *settings, *endless],
+        [sys.executable, str(ROOT / "train.py"), *settings, override("hydra.run.dir", folder)],
         cwd=ROOT,
         env=environment(cache_dir),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What a shell starts in the background, perhaps these tests, ignores SIGINT, and so do its children.
+        # Processes that a shell starts in the background, perhaps these tests, and their children ignore SIGINT.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
@@ -284,21 +273,12 @@ def interrupted(folder: Path, cache_dir: Path, *settings: str) -> str:
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert not (folder / "scores.json").exists()
-    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 2
-    return stderr.splitlines()[-1]
-
-
-def test_ctrl_c_of_two_processes_leaves_a_checkpoint(cache_dir: Path, tmp_path: Path) -> None:
-    assert str(tmp_path / "checkpoints" / "last.ckpt") in interrupted(tmp_path, cache_dir, *DDP)
-
-
-def test_the_command_that_ctrl_c_prints_resumes_as_printed(cache_dir: Path, tmp_path: Path, run: Run) -> None:
-    folder = tmp_path / "a=b, ü"
-    line = interrupted(folder, cache_dir, "trainer=cpu", "optimizer.batch_size=8")
-    program, script, *words = shlex.split(line.partition("resume with: ")[2])
-    assert program.startswith("python") and Path(script) == ROOT / "train.py"
     step = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
-    steps = step + 100
-    status, _, err = run(*words, "trainer.max_epochs=null", f"trainer.max_steps={steps}")
+    assert step >= 2
+
+    program, script, *words = shlex.split(stderr.splitlines()[-1].partition("resume with: ")[2])
+    assert program.startswith("python") and Path(script) == ROOT / "train.py"
+    one_process = ["trainer.strategy=auto", "trainer.devices=1"]
+    status, _, err = run(*words, *one_process, "trainer.max_epochs=null", f"trainer.max_steps={step + 100}")
     assert status == 0, err
-    assert RunRecord.read(folder / "scores.json").steps == steps
+    assert RunRecord.read(folder / "scores.json").steps == step + 100

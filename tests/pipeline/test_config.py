@@ -18,7 +18,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.provenance import config_digest
 from ecg_lightning.models import model_names
 from ecg_lightning.pipeline.config import choices, command_again, compose, conf_dir, override
-from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.published import published_row
 from ecg_lightning.training.tasks import TASKS
 
@@ -57,7 +57,7 @@ def test_any_path_can_be_the_folder_of_a_run(name: str, tmp_path: Path) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30) | st.sampled_from(ODD_PATHS))
-def test_a_printed_override_is_read_back_as_it_was(value: str) -> None:
+def test_a_printed_override_is_parsed_to_the_same_value(value: str) -> None:
     (word,) = shlex.split(shlex.join([override("hydra.run.dir", value)]))
     read = OverridesParser.create().parse_override(word).value()
     assert OmegaConf.create({"dir": read}).dir == value
@@ -78,7 +78,7 @@ def test_the_command_to_resume_replaces_what_it_sets(monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_choices_of_ones_own_are_listed_and_composed(tmp_path: Path) -> None:
+def test_choices_of_the_user_are_listed_and_composed(tmp_path: Path) -> None:
     own = tmp_path / "conf" / "model" / "mine.yaml"
     own.parent.mkdir(parents=True)
     own.write_text("name: mine\nwidth: 3\n")
@@ -106,7 +106,7 @@ def test_a_wrong_override_is_one_sentence_that_names_the_valid_ones(overrides: l
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_of_choices_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_of_choices_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         compose(config_dir=tmp_path / "nowhere")
 
@@ -118,7 +118,7 @@ GROUPS = choices([conf_dir()])
 def test_every_choice_composes_and_its_settings_are_valid(at: int) -> None:
     # One of each group at once, because composing takes a tenth of a second.
     chosen = [f"{group}={names[at % len(names)]}" for group, names in GROUPS.items()]
-    Settings.from_config(compose([*chosen, "transfer.checkpoint=run"], output_dir="run"))
+    validated(compose([*chosen, "transfer.checkpoint=run"], output_dir="run"))
 
 
 RECIPES = {
@@ -143,12 +143,12 @@ def test_each_network_has_its_recipe_on_each_task(task: str, model: str) -> None
     assert recipe(f"task={task}", f"model={model}") == RECIPES[task, model]
 
 
-def test_what_is_typed_wins_over_the_recipe_and_it_can_be_left_out() -> None:
+def test_overrides_have_priority_over_the_recipe_which_is_optional() -> None:
     assert recipe("task=mi", "optimizer.lr=0.1", "optimizer.steps=7") == (0.1, 64, 7)
     assert recipe("task=mi", "recipe=none") == (0.003, 128, 24600)
 
 
-def test_the_two_experiments_of_published_rows_are_the_published_rows() -> None:
+def test_the_experiments_cover_the_published_rows() -> None:
     rows = set()
     for name, pretrained in (("published", False), ("published_transfer", True)):
         sweep = yaml.safe_load((conf_dir() / "experiment" / f"{name}.yaml").read_text())["hydra"]["sweeper"]["params"]
@@ -179,7 +179,7 @@ def test_settings_without_effect_on_metrics_do_not_make_another_job() -> None:
     assert len({digest(), *map(digest, others)}) == 1 + len(others)
 
 
-def test_context_is_a_node_of_its_own_and_leaves_the_window_alone() -> None:
+def test_context_is_a_node_of_its_own_and_does_not_change_the_window() -> None:
     without: Any = compose()
     assert without.context == {"rhythm": False, "morphology": False, "before": 0}
     assert compose(["context=full"]).dataset == without.dataset

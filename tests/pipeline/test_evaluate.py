@@ -69,7 +69,7 @@ def of_both(record: RunRecord) -> RunRecord:
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_the_same_metrics_as_the_runs_own_test_to_the_digit(
+def test_the_metrics_equal_those_of_the_run_to_the_digit(
     name: str, make_run: MakeRun, cache: Path, tmp_path: Path
 ) -> None:
     quick = ["model.max_iter=5"] * ("max_iter" in settings_of(name))
@@ -92,10 +92,15 @@ def test_the_same_metrics_as_the_runs_own_test_to_the_digit(
 def test_a_checkpoint_of_format_1_gives_the_same_metrics(finished: Path, cache: Path, tmp_path: Path) -> None:
     content = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
     content["ecg_lightning"]["format"] = 1
-    told = content["hyper_parameters"]
-    told.update(length=told.pop("input")["length"], context=None)
-    config = told["about"]["config"]
-    told["transfer"] = config["transfer"] = {"arm": "none", "checkpoint": None, "backbone_lr": 1.0, "frozen_epochs": 0}
+    metadata = content["hyper_parameters"]
+    metadata.update(length=metadata.pop("input")["length"], context=None)
+    config = metadata["about"]["config"]
+    metadata["transfer"] = config["transfer"] = {
+        "arm": "none",
+        "checkpoint": None,
+        "backbone_lr": 1.0,
+        "frozen_epochs": 0,
+    }
     config["dataset"] = {
         "name": "ptbdb", "lead": "ii", "recorded_fs": 1000, "drop_duplicates": True,
         "cut": {**config["dataset"]["cut"], "before": 0.0},
@@ -116,7 +121,7 @@ def test_the_command_prints_the_scores_and_writes_nothing_unless_asked(finished:
     assert sorted(finished.rglob("*")) == before
 
 
-def test_another_seed_tests_other_beats_and_says_that_they_may_be_known(finished: Path, cache: Path) -> None:
+def test_another_seed_tests_other_beats_with_a_warning(finished: Path, cache: Path) -> None:
     options = ["--seed", "5", "--cache-dir", str(cache), "--device", "cpu"]
     printed = CliRunner().invoke(app, ["evaluate", str(finished), *options])
     assert printed.exit_code == 0, printed.output
@@ -164,7 +169,7 @@ def test_beats_that_do_not_fit_are_one_sentence(make_run: MakeRun, cache: Path, 
         evaluate(folder, source="kaggle", data_dir=tmp_path, cache_dir=cache)
 
 
-def test_what_is_no_whole_checkpoint_is_one_sentence(finished: Path, cache: Path, tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_one_sentence(finished: Path, cache: Path, tmp_path: Path) -> None:
     torch.save(create_model("cnet", n_outputs=1, length=187).state_dict(), tmp_path / "plain.pth")
     with pytest.raises(CheckpointError, match=r"plain.pth .*weights alone"):
         evaluate(tmp_path / "plain.pth", cache_dir=cache)
@@ -185,7 +190,7 @@ def test_what_is_no_whole_checkpoint_is_one_sentence(finished: Path, cache: Path
         evaluate(changed(lambda content: content["hyper_parameters"].update(surprise=1)), cache_dir=cache)
 
 
-def test_a_run_starts_from_another_and_tells_so(make_run: MakeRun, cache: Path, tmp_path: Path) -> None:
+def test_transfer_loads_weights_and_states_their_origin(make_run: MakeRun, cache: Path, tmp_path: Path) -> None:
     source = make_run()
     overrides = [*SMALL, f"cache_dir={cache}", "task=mi", f"transfer.checkpoint={source}"]
     for mode in ("head_only", "last_layer", "finetune"):
@@ -231,7 +236,7 @@ def test_mode_none_of_a_sweep_is_a_random_initialisation(
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )  # fmt: skip
-def test_what_cannot_be_started_from_is_refused_before_training(
+def test_an_impossible_start_is_refused_before_training(
     overrides: list[str], error: type[Exception], message: str, finished: Path, cache: Path, tmp_path: Path
 ) -> None:
     text, plain = tmp_path / "text.ckpt", tmp_path / "plain.pth"
@@ -255,19 +260,19 @@ def test_all_beats_of_a_file_are_tested(finished: Path, cache: Path, tmp_path: P
     answer = CliRunner().invoke(app, ["evaluate", str(finished), "--csv", str(tmp_path / "mine.csv")])
     assert answer.exit_code == 0, answer.output
     scores = evaluate(finished, csv=tmp_path / "mine.csv", output_dir=tmp_path / "out")
-    # A file of beats tells no patients: its intervals are of beats.
+    # A CSV file has no patients: intervals are over beats.
     own, found = dict(filed(finished).test), dict(scores.test)
     assert (found.pop("intervals")["resampled"], own.pop("intervals")["resampled"]) == ("beats", "patients")
     assert found == own
     assert (scores.protocol.name, scores.protocol.by, scores.source) == ("all", "none", "mine.csv")
 
 
-def test_a_file_leaves_nothing_to_split(finished: Path, tmp_path: Path) -> None:
+def test_a_csv_file_cannot_be_split(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="CSV"):
         evaluate(finished, csv=tmp_path / "mine.csv", split="patient")
 
 
-def test_a_run_with_rhythm_is_tested_to_the_digit_and_on_no_beats_without(
+def test_a_run_with_rhythm_refuses_beats_without_it(
     make_run: MakeRun, cache: Path, tmp_path: Path, finished: Path
 ) -> None:
     folder = make_run("context=rr")

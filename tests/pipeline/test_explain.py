@@ -1,4 +1,4 @@
-"""A finished run explained from its folder, and what is said where something of it is missing."""
+"""Explanations of a finished run, and remarks where something is missing."""
 
 import dataclasses
 import json
@@ -41,7 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return folder
 
 
-def test_a_run_explains_itself_from_its_folder(finished: Path, explain: Explain) -> None:
+def test_a_run_is_explained_from_its_folder(finished: Path, explain: Explain) -> None:
     before = sorted(finished.rglob("*"))
     found = explain(finished)
     assert sorted(finished.rglob("*")) == before
@@ -51,8 +51,8 @@ def test_a_run_explains_itself_from_its_folder(finished: Path, explain: Explain)
     assert found.mistakes and found.mistakes.n == int((table["true"] != table["predicted"]).sum()) > 0
     for one in found.mistakes.shown:
         row = table.iloc[one.beat.row]
-        told = (one.beat.record, one.beat.patient, one.beat.sample, one.beat.true, one.beat.predicted)
-        assert told == tuple(row[["record", "patient", "sample", "true", "predicted"]])
+        shown_beat = (one.beat.record, one.beat.patient, one.beat.sample, one.beat.true, one.beat.predicted)
+        assert shown_beat == tuple(row[["record", "patient", "sample", "true", "predicted"]])
         assert one.beat.probabilities == {name: row[f"probability_{name}"] for name in found.classes}
         assert one.beat.seconds == row["sample"] / 360
     assert found.saliency and any(of_class.beats for of_class in found.saliency.classes)
@@ -75,9 +75,7 @@ def test_without_its_checkpoint_a_run_still_shows_its_mistakes(
 
 
 @pytest.mark.parametrize("model", ["majority", "beat_length", "logistic_regression", "gradient_boosting"])
-def test_a_reference_model_is_explained_as_a_network_is(
-    model: str, explain: Explain, cache: Path, tmp_path: Path
-) -> None:
+def test_a_baseline_is_explained_as_a_network_is(model: str, explain: Explain, cache: Path, tmp_path: Path) -> None:
     own = [f"model={model}", f"cache_dir={cache}", *["model.max_iter=10"] * (model != "majority")]
     train(compose([*SMALL, *own], output_dir=tmp_path, config_dir=CONF))
     found = explain(tmp_path)
@@ -130,7 +128,7 @@ def test_what_is_not_available_is_one_remark(
 
 
 @pytest.mark.real_data("mitdb")
-def test_the_beats_of_a_record_are_found_again_with_their_time(real_data_dir: Path, tmp_path: Path) -> None:
+def test_mistakes_have_the_time_of_the_beat_in_the_record(real_data_dir: Path, tmp_path: Path) -> None:
     own = ["model=majority", f"data_dir={real_data_dir}", f"cache_dir={tmp_path / 'cache'}", "split=ds1_ds2"]
     train(compose(own, output_dir=tmp_path, config_dir=CONF))
     found = explain_run(tmp_path, cache_dir=tmp_path / "cache")

@@ -1,9 +1,10 @@
-"""``python train.py`` when it is killed, and when its folder cannot be written."""
+"""Training that is killed, and folders that cannot be written."""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,47 @@ from ecg_lightning.runs.predictions import read_predictions
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import read_checkpoint
 
-ROOT = Path(__file__).parents[2]
 RUN = [
     "source=synthetic", "source.patients=6", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=4",
-    "optimizer.batch_size=32", "model=bigru", "model.width=16", "augmentation=light",
-    "monitor=val/loss", "mode=min",  # which is best in every epoch, so that each writes both checkpoints
+    "optimizer.batch_size=32", "model=bigru", "model.width=16", "augmentation=light", "report=none",
+    "monitor=val/loss", "mode=min",  # improves in every epoch, so that each writes both checkpoints
 ]  # fmt: skip
+KINDS = ["epoch", "best.ckpt", "last.ckpt"]
 MIDDLE_OF_THIRD_EPOCH = 25
 
+# Kills one run in a training step, and two while they write a checkpoint; imports once and forks for each of them.
 KILLED = """
-import os, runpy, signal, sys
+import os, signal, sys
 import torch
+from ecg_lightning.cli.train import main
+from ecg_lightning.pipeline import train
 from ecg_lightning.training.classifier import BeatClassifier
 
-kind = sys.argv.pop(1)
-if kind == "epoch":
+def kill_in_step():
     step = BeatClassifier.training_step
-    def killing_step(self, batch, batch_idx):
+    def killing(self, batch, batch_idx):
         if self.trainer.global_step == {step}:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, batch, batch_idx)
-    BeatClassifier.training_step = killing_step
-else:
+    BeatClassifier.training_step = killing
+
+def kill_while_saving(name):
     save = torch.save
-    def killing_save(content, path, *args, **kwargs):
+    def killing(content, path, *args, **kwargs):
         save(content, path, *args, **kwargs)
-        if content["epoch"] == 2 and kind in str(path):
+        if content["epoch"] == 2 and name in str(path):
             os.truncate(path, os.path.getsize(path) // 2)
             os.kill(os.getpid(), signal.SIGKILL)
-    torch.save = killing_save
-sys.argv[0] = {train!r}
-runpy.run_path({train!r}, run_name="__main__")
+    torch.save = killing
+
+for kind in {kinds}:
+    child = os.fork()
+    if not child:
+        kill_in_step() if kind == "epoch" else kill_while_saving(kind)
+        sys.argv = ["ecg-lightning", "train", *sys.argv[1:], f"hydra.run.dir={{kind}}"]
+        main(sys.argv[2:])
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -54,30 +65,32 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def start(command: list[str], cache_dir: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"ECG_CACHE_DIR": str(cache_dir), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False
-    )
-
-
 @pytest.fixture(scope="module")
-def uninterrupted(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory, command: Callable[..., int]) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    run = start(["train.py", *RUN, f"hydra.run.dir={folder}"], cache_dir)
-    assert run.returncode == 0, run.stderr
+    assert command(*RUN, f"cache_dir={cache_dir}", f"hydra.run.dir={folder}") == 0
     return folder
 
 
-@pytest.mark.parametrize("kind", ["epoch", "best.ckpt", "last.ckpt"])
+@pytest.fixture(scope="module")
+def killed(cache_dir: Path, uninterrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a killed run for each of `KINDS`."""
+    folder = tmp_path_factory.mktemp("killed")
+    script = KILLED.format(step=MIDDLE_OF_THIRD_EPOCH, kinds=KINDS)
+    run = subprocess.run(
+        [sys.executable, "-c", script, *RUN, f"cache_dir={cache_dir}"],
+        cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=180, check=True,
+    )  # fmt: skip
+    statuses = [line for line in run.stdout.splitlines() if line.removeprefix("-").isdigit()]
+    assert statuses == [str(-signal.SIGKILL)] * len(KINDS), run.stderr
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_resumes_to_the_scores_of_the_uninterrupted_one(
-    kind: str, uninterrupted: Path, cache_dir: Path, tmp_path: Path
+    kind: str, killed: Path, uninterrupted: Path, cache_dir: Path, command: Callable[..., int]
 ) -> None:
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED.format(step=MIDDLE_OF_THIRD_EPOCH, train=str(ROOT / "train.py")))
-    folder = tmp_path / "run"
-    killed = start([str(script), kind, *RUN, f"hydra.run.dir={folder}"], cache_dir)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    folder = killed / kind
     assert not (folder / "scores.json").exists()
     checkpoints = folder / "checkpoints"
     last = checkpoints / "last.ckpt"
@@ -85,8 +98,7 @@ def test_a_killed_run_resumes_to_the_scores_of_the_uninterrupted_one(
     read_checkpoint(checkpoints / "best.ckpt")
     assert bool(list(checkpoints.glob(".partial-*"))) == (kind != "epoch")
 
-    resumed = start(["train.py", *RUN, f"hydra.run.dir={folder}", f"ckpt_path={last}"], cache_dir)
-    assert resumed.returncode == 0, resumed.stderr
+    assert command(*RUN, f"cache_dir={cache_dir}", f"hydra.run.dir={folder}", f"ckpt_path={last}") == 0
     found, expected = (RunRecord.read(where / "scores.json") for where in (folder, uninterrupted))
     unlike = dict.fromkeys(("wall_s", "started", "config_digest", "config", "overrides"))  # the last ones for ckpt_path
     assert found.model_copy(update=unlike) == expected.model_copy(update=unlike)
@@ -99,7 +111,7 @@ def test_a_killed_run_resumes_to_the_scores_of_the_uninterrupted_one(
     assert all(weights[0][name].equal(weight) for name, weight in weights[1].items())
     assert not list(checkpoints.glob(".partial-*"))
 
-    # The epochs before the kill are still in the curves, and none is there twice.
+    # The curves have every epoch once, those before the kill included.
     curves = [pd.read_csv(where / "metrics.csv") for where in (folder, uninterrupted)]
     for column in ("val/macro_f1", "val/loss"):
         values: list[Any] = [curve.dropna(subset=column).set_index("epoch")[column] for curve in curves]
@@ -107,22 +119,24 @@ def test_a_killed_run_resumes_to_the_scores_of_the_uninterrupted_one(
 
 
 @pytest.mark.parametrize("mode", [["hydra.run.dir"], ["hydra.sweep.dir", "-m"]], ids=["run", "sweep"])
-def test_a_folder_that_cannot_be_written_is_one_line(mode: list[str], cache_dir: Path, tmp_path: Path) -> None:
-    # As root may write wherever it likes, a file stands where the folder should be.
+def test_a_folder_that_cannot_be_written_is_one_line(
+    mode: list[str], tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Root may write anywhere, so a file takes the place of the folder.
     (tmp_path / "file").write_text("not a folder")
     setting, *flags = mode
-    run = start(["train.py", *flags, *RUN, f"{setting}={tmp_path / 'file' / 'run'}"], cache_dir)
-    assert run.returncode == 2
-    assert len(run.stderr.splitlines()) == 1
-    assert run.stderr.startswith(
-        f"error: cannot write to {tmp_path / 'file' / 'run'}: {tmp_path / 'file'} is no folder"
-    )
-    assert setting in run.stderr
+    assert command(*flags, *RUN, f"{setting}={tmp_path / 'file' / 'run'}") == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert error.startswith("error: ") and setting in error
+    assert str(tmp_path / "file" / "run") in error and f"{tmp_path / 'file'} is no folder" in error
 
 
-def test_a_folder_that_stops_being_writable_is_one_line(cache_dir: Path, tmp_path: Path) -> None:
+def test_a_folder_that_becomes_unwritable_is_one_line(
+    cache_dir: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "checkpoints").write_text("not a folder")
-    run = start(["train.py", *RUN, f"hydra.run.dir={tmp_path}"], cache_dir)
-    assert run.returncode != 0
-    assert "Traceback" not in run.stderr
-    assert run.stderr.splitlines()[-1].startswith(f"error: cannot write {tmp_path / 'checkpoints'}")
+    assert command(*RUN, f"cache_dir={cache_dir}", f"hydra.run.dir={tmp_path}") == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert error.splitlines()[-1].startswith(f"error: cannot write {tmp_path / 'checkpoints'}")

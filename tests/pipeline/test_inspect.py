@@ -1,4 +1,4 @@
-"""What a checkpoint tells of itself, and how two differ."""
+"""Descriptions of checkpoints and their differences."""
 
 import json
 from pathlib import Path
@@ -38,28 +38,28 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "arrhythmia", folder / "mi"]
 
 
-def test_a_run_is_described_with_all_that_it_came_from(runs: list[Path]) -> None:
-    told = describe(read_checkpoint(runs[1]))
+def test_a_description_states_the_origin_of_a_run(runs: list[Path]) -> None:
+    found = describe(read_checkpoint(runs[1]))
     scores = RunRecord.read(runs[1] / "scores.json")
-    assert json.loads(json.dumps(told)) == told
-    assert told["task"] == {"name": "mi", "classes": ["normal", "MI"], "positive": "MI"}
-    assert (told["network"]["name"], told["network"]["settings"]["channels"]) == ("cnet", 32)
-    assert (told["network"]["n_parameters"], told["network"]["n_frozen"]) == (53_825, 51_712)
-    assert told["beats"]["fs"] == 125 and told["beats"]["length"] == 187
-    assert told["beats"]["cut"] == {"rr_factor": 1.2, "margin": 3, "before": 0.0, "scaling": "beat"}
-    assert told["data"]["source"] == "synthetic" and told["data"]["synthetic"] is True
-    assert told["data"]["fingerprint"] == scores.fingerprint
-    assert told["data"]["protocol"] == scores.protocol.sentence()
-    assert (told["protocol"]["name"], told["protocol"]["seed"]) == ("random", 0)
-    assert told["beats"]["leads"] == ["ii"] and told["network"]["baseline"] is False
-    assert told["split"]["protocol"] == "random"
-    assert told["training"]["seed"] == 0 and told["training"]["max_epochs"] == 2
-    assert told["training"]["epoch"] == scores.best_epoch
-    assert told["scores"]["validation"]["val/macro_f1"] == scores.val.macro_f1
-    assert told["scores"]["test"]["auroc"] == scores.test["auroc"]
-    assert told["versions"]["torch"] == torch.__version__
+    assert json.loads(json.dumps(found)) == found
+    assert found["task"] == {"name": "mi", "classes": ["normal", "MI"], "positive": "MI"}
+    assert (found["network"]["name"], found["network"]["settings"]["channels"]) == ("cnet", 32)
+    assert (found["network"]["n_parameters"], found["network"]["n_frozen"]) == (53_825, 51_712)
+    assert found["beats"]["fs"] == 125 and found["beats"]["length"] == 187
+    assert found["beats"]["cut"] == {"rr_factor": 1.2, "margin": 3, "before": 0.0, "scaling": "beat"}
+    assert found["data"]["source"] == "synthetic" and found["data"]["synthetic"] is True
+    assert found["data"]["fingerprint"] == scores.fingerprint
+    assert found["data"]["protocol"] == scores.protocol.sentence()
+    assert (found["protocol"]["name"], found["protocol"]["seed"]) == ("random", 0)
+    assert found["beats"]["leads"] == ["ii"] and found["network"]["baseline"] is False
+    assert found["split"]["protocol"] == "random"
+    assert found["training"]["seed"] == 0 and found["training"]["max_epochs"] == 2
+    assert found["training"]["epoch"] == scores.best_epoch
+    assert found["scores"]["validation"]["val/macro_f1"] == scores.val.macro_f1
+    assert found["scores"]["test"]["auroc"] == scores.test["auroc"]
+    assert found["versions"]["torch"] == torch.__version__
 
-    (origin,) = told["chain"]
+    (origin,) = found["chain"]
     earlier = RunRecord.read(runs[0] / "scores.json")
     assert (origin["task"], origin["model"], origin["file"]) == ("arrhythmia", "cnet", "best.ckpt")
     assert origin["data"]["fingerprint"] == earlier.fingerprint
@@ -85,26 +85,26 @@ def test_test_scores_are_only_those_of_this_checkpoint(runs: list[Path], tmp_pat
     assert describe(read_checkpoint(tmp_path))["scores"]["test"] is None
 
 
-def test_a_plain_state_dict_is_described_as_far_as_it_tells(tmp_path: Path) -> None:
+def test_a_plain_state_dict_is_described_by_its_weights(tmp_path: Path) -> None:
     torch.save(create_model("seq", n_outputs=5, length=187).state_dict(), tmp_path / "plain.pth")
-    told = describe(read_checkpoint(tmp_path / "plain.pth"))
-    assert (told["kind"], told["task"], told["versions"], told["chain"]) == ("state_dict", None, None, [])
-    assert (told["network"]["name"], told["network"]["guessed"], told["network"]["n_outputs"]) == ("seq", True, 5)
+    found = describe(read_checkpoint(tmp_path / "plain.pth"))
+    assert (found["kind"], found["task"], found["versions"], found["chain"]) == ("state_dict", None, None, [])
+    assert (found["network"]["name"], found["network"]["guessed"], found["network"]["n_outputs"]) == ("seq", True, 5)
 
     torch.save({"layer.weight": torch.ones(2, 3)}, tmp_path / "unknown.pth")
-    told = describe(read_checkpoint(tmp_path / "unknown.pth"))
-    assert (told["network"]["name"], told["network"]["n_parameters"]) == (None, 6)
+    found = describe(read_checkpoint(tmp_path / "unknown.pth"))
+    assert (found["network"]["name"], found["network"]["n_parameters"]) == (None, 6)
 
 
-def test_what_differs_between_two(runs: list[Path], tmp_path: Path) -> None:
+def test_differences_of_two_checkpoints(runs: list[Path], tmp_path: Path) -> None:
     first, second = (read_checkpoint(folder) for folder in runs)
     difference = compare(first, second)
     assert json.loads(json.dumps(difference)) == difference
-    told = difference["differences"]
-    assert told["task.name"] == ["arrhythmia", "mi"]
-    assert told["transfer.mode"] == ["none", "head_only"]
-    assert told["network.n_parameters"] == [53_957, 53_825]
-    assert "versions.torch" not in told and "training.seed" not in told
+    found = difference["differences"]
+    assert found["task.name"] == ["arrhythmia", "mi"]
+    assert found["transfer.mode"] == ["none", "head_only"]
+    assert found["network.n_parameters"] == [53_957, 53_825]
+    assert "versions.torch" not in found and "training.seed" not in found
     layers = {layer["name"]: layer for layer in difference["layers"]}
     # Frozen is frozen: what it came with, to the last bit.
     assert {name for name, layer in layers.items() if layer["state"] == "equal"} == layers.keys() - {"fc1", "fc2"}
@@ -116,22 +116,22 @@ def test_what_differs_between_two(runs: list[Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["majority", "logistic_regression", "gradient_boosting"])
-def test_a_reference_model_is_described_in_the_same_shape(model: str, runs: list[Path], tmp_path: Path) -> None:
+def test_a_baseline_is_described_in_the_same_shape(model: str, runs: list[Path], tmp_path: Path) -> None:
     quick = ["model.max_iter=5"] * (model != "majority")
     cfg = compose([*SMALL, f"cache_dir={runs[0].parent / 'cache'}", f"model={model}", *quick], output_dir=tmp_path)
     record = train(cfg)
-    told, network = (describe(read_checkpoint(folder)) for folder in (tmp_path, runs[0]))
-    assert json.loads(json.dumps(told)) == told
-    assert told.keys() == network.keys() and all(
-        told[key].keys() == network[key].keys() for key in ("network", "beats")
+    found, network = (describe(read_checkpoint(folder)) for folder in (tmp_path, runs[0]))
+    assert json.loads(json.dumps(found)) == found
+    assert found.keys() == network.keys() and all(
+        found[key].keys() == network[key].keys() for key in ("network", "beats")
     )
-    assert told["network"]["baseline"] is True and told["network"]["name"] == model
-    assert told["network"]["n_parameters"] == sum(layer["n_parameters"] for layer in told["layers"])
-    assert told["network"]["n_parameters"] == record.n_parameters
-    assert {"classes"} < {layer["name"] for layer in told["layers"]}
-    assert told["scores"]["test"]["macro_f1"] == record.test["macro_f1"]
-    assert told["scores"]["validation"]["val/macro_f1"] == record.val.macro_f1
-    assert (told["training"]["epoch"], told["training"]["optimizer"], told["transfer"]) == (
+    assert found["network"]["baseline"] is True and found["network"]["name"] == model
+    assert found["network"]["n_parameters"] == sum(layer["n_parameters"] for layer in found["layers"])
+    assert found["network"]["n_parameters"] == record.n_parameters
+    assert {"classes"} < {layer["name"] for layer in found["layers"]}
+    assert found["scores"]["test"]["macro_f1"] == record.test["macro_f1"]
+    assert found["scores"]["validation"]["val/macro_f1"] == record.val.macro_f1
+    assert (found["training"]["epoch"], found["training"]["optimizer"], found["transfer"]) == (
         None,
         None,
         {"mode": "none"},

@@ -1,15 +1,9 @@
-"""Sweeps: done once, resumed where they stopped, extended, with failures reported and memory given back.
-
-Within this process, because each start of another costs seconds; launchers, which start others, are tested last.
-"""
+"""Sweeps: each job runs once and resumes where it stopped, failures are reported, memory is released."""
 
 import gc
 import json
-import logging
 import os
 import shlex
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 
-from ecg_lightning.cli.train import main
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.pipeline import build as build_module
 from ecg_lightning.report.plots import plot
@@ -43,28 +34,12 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def command(arguments: list[str]) -> int:
-    """``ecg-lightning train …`` within this process; gives the exit status."""
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("COLUMNS", "300")
-            patch.setattr(sys, "argv", ["ecg-lightning", "train", *arguments])
-            main(arguments)
-    except SystemExit as leaving:
-        return int(str(leaving.code))
-    finally:
-        GlobalHydra.instance().clear()
-        HydraConfig.instance().cfg = None
-        logging.disable(logging.NOTSET)
-    return 0
-
-
 @pytest.fixture
-def sweep(tmp_path: Path, cache_dir: Path) -> Sweep:
+def sweep(tmp_path: Path, cache_dir: Path, command: Sweep) -> Sweep:
     """``ecg-lightning train -m …`` into ``tmp_path / "sweep"``; gives the exit status."""
 
     def start(*overrides: str, folder: Path = tmp_path / "sweep") -> int:
-        return command(["-m", *SMALL, f"cache_dir={cache_dir}", f"hydra.sweep.dir={folder}", *overrides])
+        return command("-m", *SMALL, f"cache_dir={cache_dir}", f"hydra.sweep.dir={folder}", *overrides)
 
     return start
 
@@ -88,12 +63,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def whole(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+def whole(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory, command: Sweep) -> tuple[Path, int]:
     """The folder of a sweep of one job that nothing interrupted, and its number of steps."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         steps = counted(patch)
-        assert command(["-m", *SMALL, f"cache_dir={cache_dir}", f"hydra.sweep.dir={folder}"]) == 0
+        assert command("-m", *SMALL, f"cache_dir={cache_dir}", f"hydra.sweep.dir={folder}") == 0
     return folder, len(steps)
 
 
@@ -109,7 +84,7 @@ def predictions_of(folder: Path) -> pd.DataFrame:
     return read_predictions(file)[0]
 
 
-def test_what_is_finished_is_not_run_again_and_more_values_run_beside_it(
+def test_finished_jobs_are_not_run_again_and_new_values_are_added(
     sweep: Sweep, steps: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep("seed=0") == 0
@@ -132,9 +107,10 @@ def test_what_is_finished_is_not_run_again_and_more_values_run_beside_it(
     assert "arrhythmia: 2 jobs" in capsys.readouterr().out
 
 
-def test_the_command_that_ctrl_c_prints_takes_an_interrupted_job_to_the_scores_of_an_uninterrupted_one(
-    sweep: Sweep, steps: list[int], whole: tuple[Path, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_printed_on_ctrl_c_resumes_to_the_scores_of_an_uninterrupted_job(
+    sweep: Sweep, command: Sweep, steps: list[int], whole: tuple[Path, int], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     uninterrupted, n = whole
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(n - 2, steps, patch)
@@ -144,14 +120,14 @@ def test_the_command_that_ctrl_c_prints_takes_an_interrupted_job_to_the_scores_o
     assert (program, train) == ("ecg-lightning", "train")
     assert not list(tmp_path.glob("sweep/*/scores.json"))
     steps.clear()
-    assert command(words) == 0
+    assert command(*words) == 0
     assert 2 <= len(steps) < n / 2
     assert scores_of(tmp_path / "sweep") == scores_of(uninterrupted)
     assert predictions_of(tmp_path / "sweep").equals(predictions_of(uninterrupted))
 
 
 @pytest.mark.parametrize("fault", ["damaged", "of other settings"])
-def test_a_checkpoint_that_does_not_fit_is_named_and_the_job_starts_from_the_beginning(
+def test_a_checkpoint_that_does_not_fit_is_reported_and_the_job_starts_from_the_beginning(
     fault: str, sweep: Sweep, steps: list[int], whole: tuple[Path, int], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -187,7 +163,7 @@ def test_results_of_other_settings_are_never_overwritten(
     assert not (folder / "failure.json").exists()
 
 
-def test_a_failed_job_is_reported_at_once_and_at_the_end_and_runs_again(
+def test_a_failed_job_is_reported_twice_and_is_run_again(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build = build_module.build
@@ -213,7 +189,7 @@ def test_a_failed_job_is_reported_at_once_and_at_the_end_and_runs_again(
     assert len(list(tmp_path.glob("sweep/*/scores.json"))) == 2
 
 
-def test_folds_and_sizes_end_with_pooled_scores_and_a_curve(
+def test_folds_and_training_sizes_are_pooled_into_scores_and_a_curve(
     sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "sweep"
@@ -248,7 +224,7 @@ def test_jobs_on_several_devices_are_refused(sweep: Sweep, tmp_path: Path) -> No
     assert all("trainer.devices=1" in failure for failure in failures)
 
 
-def test_two_sweeps_do_not_work_in_one_folder(sweep: Sweep, tmp_path: Path) -> None:
+def test_two_sweeps_cannot_use_one_folder(sweep: Sweep, tmp_path: Path) -> None:
     folder = tmp_path / "sweep" / "mine"
     folder.mkdir(parents=True)
     with FileLock(folder / ".lock"):
@@ -257,7 +233,7 @@ def test_two_sweeps_do_not_work_in_one_folder(sweep: Sweep, tmp_path: Path) -> N
     assert not (folder / "checkpoints").exists()
 
 
-def test_nothing_of_a_job_stays_in_memory(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_release_their_memory(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[weakref.ref[Any]] = []
     build = build_module.build
 
@@ -275,7 +251,7 @@ def test_nothing_of_a_job_stays_in_memory(sweep: Sweep, monkeypatch: pytest.Monk
     assert len(parts) == 15
 
 
-def test_a_search_survives_a_trial_that_fails_and_is_taken_up_there(
+def test_a_search_continues_after_a_failed_trial_and_resumes_there(
     sweep: Sweep, steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search = ["search=training", "hydra.sweeper.n_trials=3", "trainer.max_epochs=1", "augmentation=light"]
@@ -306,26 +282,21 @@ def test_a_search_survives_a_trial_that_fails_and_is_taken_up_there(
 
 
 @pytest.mark.parametrize("launcher", ["submitit_local", "local"])
-def test_jobs_in_processes_of_their_own_are_reported_too(launcher: str, cache_dir: Path, tmp_path: Path) -> None:
-    many = ["hydra.launcher.n_jobs=2"] if launcher == "local" else []
-    run = subprocess.run(
-        [
-            sys.executable, "train.py", "-m", *SMALL, "split.train_size=0.99,2.5", f"hydra.sweep.dir={tmp_path}",
-            f"hydra/launcher={launcher}", "trainer.max_epochs=1", *many,
-        ],
-        cwd=ROOT, capture_output=True, text=True, timeout=600, check=False,
-        env=os.environ | {"ECG_CACHE_DIR": str(cache_dir), "COLUMNS": "300", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert run.returncode == 1, run.stderr
-    (failure,), (finished,) = tmp_path.glob("*/failure.json"), tmp_path.glob("*/scores.json")
+def test_failures_in_processes_of_a_launcher_are_reported(
+    launcher: str, sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    n_jobs = ["hydra.launcher.n_jobs=2"] if launcher == "local" else []
+    assert sweep(f"hydra/launcher={launcher}", "split.train_size=0.99,2.5", "trainer.max_epochs=1", *n_jobs) == 1
+    (failure,), (finished,) = (list(tmp_path.glob(f"sweep/*/{name}.json")) for name in ("failure", "scores"))
     assert "split.train_size=2.5" in json.loads(failure.read_text())["error"]
     assert json.loads(finished.read_text())["config_digest"] in finished.parent.name
-    summary = run.stdout[run.stdout.index("arrhythmia: 1 job") :]
+    out = capsys.readouterr().out
+    summary = out[out.index("arrhythmia: 1 job") :]
     assert "1 of 2 jobs failed:" in summary and failure.parent.name in summary
 
 
 def interrupt_after(n: int, steps: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C, as if nothing listened to it, in training step `n`."""
+    """Ctrl-C that no callback handles, in training step `n`."""
     step = BeatClassifier.training_step
     at = len(steps) + n
 

@@ -64,7 +64,7 @@ def like_mitbih(seed: int = 0) -> Beats:
 
 
 def assert_nobody_crosses(beats: Beats, folds: Folds) -> None:
-    """But for those of whom the protocol says so itself."""
+    """Except those that the protocol lists."""
     assert beats.patients is not None
     sides = [set(beats.patients[rows].tolist()) for rows in folds.named().values()]
     crossing = {one for side in sides for one in side if sum(one in other for other in sides) > 1}
@@ -78,14 +78,14 @@ def assert_nobody_crosses(beats: Beats, folds: Folds) -> None:
 
 @pytest.mark.parametrize("protocol", RULES)
 @pytest.mark.parametrize("seed", range(4))
-def test_no_patient_crosses_by_any_protocol_unless_it_says_so(protocol: str, seed: int) -> None:
+def test_no_patient_is_in_two_folds_unless_the_protocol_states_it(protocol: str, seed: int) -> None:
     beats = like_mitbih()
     for settings in RULES[protocol]:
         assert_nobody_crosses(beats, split(beats, **settings | {"seed": seed}))
 
 
 @pytest.mark.real_data("mitdb")
-def test_no_patient_crosses_among_those_who_were_recorded(real_data_dir: Path) -> None:
+def test_no_patient_of_the_real_data_is_in_two_folds(real_data_dir: Path) -> None:
     data: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / "mitbih.yaml"))
     none = {"rhythm": False, "morphology": False, "before": 0.0}
     beats = make_source({"name": "physionet"}, data, none, real_data_dir).read()
@@ -135,7 +135,7 @@ def learnt(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 @pytest.mark.parametrize("protocol", RULES)
 @pytest.mark.parametrize("augmentation", ["light", "smote"])
 @pytest.mark.parametrize("model", ["cnet", "logistic_regression"])
-def test_resampling_and_class_counts_follow_from_training_beats_alone(
+def test_resampling_and_class_counts_depend_on_training_beats_only(
     protocol: str, model: str, augmentation: str, learnt: Callable[..., list[Any]]
 ) -> None:
     """To the bit: resampling, sampling, transforms, class counts and loss have seen nothing else."""
@@ -148,7 +148,7 @@ def test_resampling_and_class_counts_follow_from_training_beats_alone(
 
 
 @pytest.mark.parametrize("model", list_models())
-def test_every_model_follows_from_training_beats_alone(model: str, learnt: Callable[..., list[Any]]) -> None:
+def test_every_model_depends_on_training_beats_only(model: str, learnt: Callable[..., list[Any]]) -> None:
     """To the bit, whatever the validation and test beats are."""
     quick = ["model.max_iter=5"] * ("max_iter" in settings_of(model))
     (weights, _), (again, _) = learnt("patient", f"model={model}", *quick, look=all_that_was_learnt)

@@ -30,7 +30,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def shown(small: list[str]) -> Callable[..., tuple[BeatDataModule, Shown]]:
-    """The datamodule of a configuration and what would be drawn of it."""
+    """The datamodule of a configuration and the panels of its preview."""
 
     def make(*overrides: str, n_beats: int = 2) -> tuple[BeatDataModule, Shown]:
         from omegaconf import OmegaConf
@@ -48,7 +48,7 @@ def roles(panel: Panel) -> list[str]:
     return [role for role, _ in panel.lines]
 
 
-def test_each_class_shows_beats_of_the_training_fold_and_as_many_draws_of_each(
+def test_each_class_shows_training_beats_and_samples_of_each(
     shown: Callable[..., tuple[BeatDataModule, Shown]],
 ) -> None:
     datamodule, rows = shown("augmentation=strong")
@@ -68,7 +68,7 @@ def test_each_class_shows_beats_of_the_training_fold_and_as_many_draws_of_each(
             }
 
 
-def test_without_augmentation_beats_stand_alone(shown: Callable[..., tuple[BeatDataModule, Shown]]) -> None:
+def test_without_augmentation_only_the_beats_are_shown(shown: Callable[..., tuple[BeatDataModule, Shown]]) -> None:
     _, rows = shown("augmentation=none", n_beats=3)
     assert {tuple(roles(panel)) for of_class in rows.values() for panel in of_class} == {("training beat",)}
 
@@ -116,7 +116,7 @@ def test_the_command_writes_a_picture_named_after_the_augmentation_and_marks_sim
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("augmentation=stong", "Could not find 'augmentation/stong' Available options"),
         ("augmentation.mixing=1", "Could not override 'augmentation.mixing'"),
@@ -124,8 +124,8 @@ def test_the_command_writes_a_picture_named_after_the_augmentation_and_marks_sim
         ("seed=${nowhere}", "nowhere"),
     ],
 )
-def test_settings_that_do_not_exist_are_refused_in_one_line(small: list[str], override: str, said: str) -> None:
+def test_settings_that_do_not_exist_are_refused_in_one_line(small: list[str], override: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         preview([*small, override])
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)

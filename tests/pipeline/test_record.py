@@ -58,12 +58,12 @@ def test_settings_are_fields_and_scores_are_those_of_the_tested_beats(
     assert RunRecord.read(tmp_path / "run" / "scores.json") == filed
 
 
-def test_of_a_baseline_resampling_is_all_that_changes_its_training(arguments: dict[str, Any]) -> None:
+def test_a_baseline_records_only_resampling_as_augmentation(arguments: dict[str, Any]) -> None:
     estimator = SimpleNamespace(name="majority", baseline=True, n_parameters=2)
     record = make_record(**arguments | {"estimator": estimator})
     assert (record.baseline, record.augmentation, record.loss, record.precision) == (True, "smote", None, None)
 
 
-def test_a_diverged_model_leaves_no_record(arguments: dict[str, Any]) -> None:
+def test_a_diverged_model_writes_no_record(arguments: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="diverged"):
         make_record(**arguments | {"probabilities": np.full((3, 2), np.nan)})

@@ -5,7 +5,7 @@ from omegaconf import DictConfig, open_dict
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.pipeline.config import compose
-from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.pipeline.settings import validated
 
 WRONG = {
     "seed=-1": "0",
@@ -96,13 +96,13 @@ def changed(cfg: DictConfig, override: str) -> DictConfig:
 @pytest.mark.parametrize("override", WRONG)
 def test_a_wrong_setting_is_one_sentence_with_its_name_value_and_range(override: str, composed: DictConfig) -> None:
     with pytest.raises(ConfigError) as error:
-        Settings.from_config(changed(composed, override))
-    said = str(error.value)
+        validated(changed(composed, override))
+    message = str(error.value)
     setting, _, value = override.lstrip("+").partition("=")
-    assert said.startswith(f"{setting}=")
-    assert value in said or value in ("[16]", "[]")
-    assert WRONG[override] in said.removeprefix(f"{setting}={value}")
-    assert "\n" not in said and len(said) < 400
+    assert message.startswith(f"{setting}=")
+    assert value in message or value in ("[16]", "[]")
+    assert WRONG[override] in message.removeprefix(f"{setting}={value}")
+    assert "\n" not in message and len(message) < 400
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_wrong_setting_is_one_sentence_with_its_name_value_and_range(override:
         "source={name: mine, url: here}", "dropout=0.3", "+dataset.licence=mine",
     ],
 )  # fmt: skip
-def test_what_is_allowed_is_allowed(override: str, composed: DictConfig) -> None:
-    assert isinstance(Settings.from_config(changed(composed, override)), Settings)
+def test_valid_settings_pass(override: str, composed: DictConfig) -> None:
+    assert validated(changed(composed, override))
 
 
 def test_a_setting_that_is_absent_or_has_no_value_is_named(composed: DictConfig) -> None:
@@ -125,6 +125,6 @@ def test_a_setting_that_is_absent_or_has_no_value_is_named(composed: DictConfig)
     with open_dict(cfg):
         del cfg.optimizer.lr
     with pytest.raises(ConfigError, match=r"optimizer\.lr.*number above 0"):
-        Settings.from_config(cfg)
+        validated(cfg)
     with pytest.raises(ConfigError, match=r"transfer\.checkpoint"):
-        Settings.from_config(changed(composed, "transfer.checkpoint='${hydra:sweep.dir}/run'"))
+        validated(changed(composed, "transfer.checkpoint='${hydra:sweep.dir}/run'"))

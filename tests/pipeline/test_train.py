@@ -58,7 +58,7 @@ def finished(request: pytest.FixtureRequest, make_config: MakeConfig) -> tuple[A
     return cfg, train(cfg)
 
 
-def test_what_a_run_leaves(finished: tuple[Any, RunRecord]) -> None:
+def test_the_files_of_a_run(finished: tuple[Any, RunRecord]) -> None:
     folder = Path(finished[0].output_dir)
     left = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert left == {
@@ -68,7 +68,7 @@ def test_what_a_run_leaves(finished: tuple[Any, RunRecord]) -> None:
     assert sorted(set(curves["epoch"])) == [1, 2]
 
 
-def test_scores_are_filed_with_all_that_they_depend_on(finished: tuple[Any, RunRecord]) -> None:
+def test_the_record_states_what_its_scores_depend_on(finished: tuple[Any, RunRecord]) -> None:
     cfg, scores = finished
     assert RunRecord.read(Path(cfg.output_dir) / "scores.json") == scores
     classes = TASKS[cfg.task.name].classes
@@ -78,16 +78,16 @@ def test_scores_are_filed_with_all_that_they_depend_on(finished: tuple[Any, RunR
     assert scores.wall_s is not None and scores.wall_s > 0
     assert scores.n_parameters == (53_957 if cfg.task.name == "arrhythmia" else 53_957 - 4 * 33)
     assert list(scores.test["per_class"]) == list(classes)
-    for figures in scores.test["per_class"].values():
-        assert figures.keys() >= {"precision", "recall", "f1", "support"}
-    assert sum(figures["support"] for figures in scores.test["per_class"].values()) == scores.n["test"]
+    for metrics in scores.test["per_class"].values():
+        assert metrics.keys() >= {"precision", "recall", "f1", "support"}
+    assert sum(metrics["support"] for metrics in scores.test["per_class"].values()) == scores.n["test"]
     fractions = [scores.val.macro_f1, scores.test["macro_f1"], scores.test["accuracy"]]
     if cfg.task.name == "mi":
         fractions += [scores.test["auroc"], scores.test["specificity"]]
     assert all(0 <= fraction <= 1 for fraction in fractions)
 
 
-def test_every_figure_can_be_recomputed_from_the_predictions(finished: tuple[Any, RunRecord]) -> None:
+def test_every_metric_can_be_recomputed_from_the_predictions(finished: tuple[Any, RunRecord]) -> None:
     cfg, scores = finished
     file = Path(cfg.output_dir) / "predictions.parquet"
     assert score_predictions(file) == scores.test
@@ -110,7 +110,7 @@ def test_the_best_checkpoint_alone_predicts_the_test_beats(finished: tuple[Any, 
     assert table["true"].tolist() == [beats.classes[label] for label in beats.known_labels]
 
 
-def test_a_checkpoint_says_where_it_came_from(finished: tuple[Any, RunRecord]) -> None:
+def test_a_checkpoint_states_its_origin(finished: tuple[Any, RunRecord]) -> None:
     cfg, scores = finished
     checkpoint = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)
     about = checkpoint["hyper_parameters"]["about"]
@@ -130,7 +130,7 @@ def test_a_checkpoint_says_where_it_came_from(finished: tuple[Any, RunRecord]) -
     assert checkpoint["ecg_lightning"]["scores"]["val/macro_f1"] == scores.val.macro_f1
 
 
-def test_validation_chooses_the_checkpoint_that_is_tested(make_config: MakeConfig) -> None:
+def test_validation_selects_the_tested_checkpoint(make_config: MakeConfig) -> None:
     # The highest loss is "best": the first one, so that the tested weights are not simply the last.
     highest = ("monitor=val/loss", "mode=max")
     cfg = make_config(*highest, "trainer.max_epochs=4", "optimizer.batch_size=32", "callbacks.averaging=null")
@@ -144,7 +144,7 @@ def test_validation_chooses_the_checkpoint_that_is_tested(make_config: MakeConfi
     assert last["epoch"] + 1 == 4
 
 
-def test_a_budget_of_steps_is_kept_in_whole_epochs_that_end_with_a_validation(make_config: MakeConfig) -> None:
+def test_steps_are_rounded_to_whole_epochs_that_end_with_a_validation(make_config: MakeConfig) -> None:
     budget = ["trainer.max_epochs=null", "optimizer.steps=13", "optimizer.batch_size=100"]  # 4 batches an epoch
     scores = train(make_config(*budget, "callbacks.early_stopping=null", "monitor=val/loss", "mode=max"))
     assert (scores.epochs, scores.steps) == (3, 12)
@@ -154,7 +154,7 @@ def test_a_budget_of_steps_is_kept_in_whole_epochs_that_end_with_a_validation(ma
     assert (trainer.max_epochs, trainer.check_val_every_n_epoch) == (102, 2)
 
 
-def test_the_test_fold_can_be_left_alone(make_config: MakeConfig) -> None:
+def test_the_test_fold_can_stay_unused(make_config: MakeConfig) -> None:
     cfg = make_config("tested=validation", "trainer.max_epochs=1")
     scores = train(cfg)
     assert scores.fold == "validation"
@@ -195,8 +195,8 @@ def test_the_test_fold_is_used_once_and_for_nothing_else(
     assert len(np.unique(np.concatenate(list(folds.named().values())))) == sum(folds.sizes().values())
 
 
-def test_the_same_seed_gives_the_same_weights_and_figures(make_config: MakeConfig) -> None:
-    # Dropout, random transforms and the order of the beats are all drawn.
+def test_the_same_seed_gives_the_same_weights_and_metrics(make_config: MakeConfig) -> None:
+    # Dropout, transforms and the order of the beats are random.
     overrides = ["model=bigru", "model.width=16", "augmentation=light"]
     first, again, other = (make_config(*overrides, f"seed={seed}") for seed in (3, 3, 4))
     scores = [train(cfg) for cfg in (first, again, other)]
@@ -227,7 +227,7 @@ def test_every_model_runs_on_every_task(model: str, task: str, make_config: Make
     assert scores.test["macro_f1"] == score_predictions(Path(cfg.output_dir) / "predictions.parquet")["macro_f1"]
 
 
-def test_a_split_by_patient_tests_on_patients_it_has_not_seen(make_config: MakeConfig) -> None:
+def test_a_split_by_patient_tests_on_unseen_patients(make_config: MakeConfig) -> None:
     cfg = make_config("split=patient", "split.validation_fraction=0.25", "trainer.max_epochs=1")
     scores = train(cfg)
     assert scores.protocol.name == "patient"
@@ -250,7 +250,7 @@ def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> No
     assert train(cfg).epochs == 1
 
 
-def test_the_inter_patient_experiments_ask_what_they_say(make_config: MakeConfig) -> None:
+def test_the_inter_patient_experiments_split_by_patient(make_config: MakeConfig) -> None:
     arrhythmia, infarction = (make_config(f"experiment={name}") for name in ("inter_patient", "inter_patient_mi"))
     assert (arrhythmia.task.name, arrhythmia.split.name, arrhythmia.tested) == ("arrhythmia", "ds1_ds2", "test")
     assert (infarction.task.name, infarction.split.protocol, infarction.split.n_folds) == ("mi", "patient", 5)
@@ -264,7 +264,7 @@ def test_every_debug_mode_runs(name: str, make_config: MakeConfig) -> None:
     assert (Path(cfg.output_dir) / "scores.json").exists()
 
 
-def test_each_epoch_has_its_own_order_unless_a_few_batches_are_to_be_learnt_by_heart(
+def test_each_epoch_has_its_own_order_unless_batches_are_overfitted(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = watch_rows(monkeypatch, "training_step")
@@ -278,7 +278,7 @@ def test_each_epoch_has_its_own_order_unless_a_few_batches_are_to_be_learnt_by_h
 
 
 @pytest.mark.parametrize("callback", ["early_stopping", "averaging", "best", "progress"])
-def test_a_callback_is_taken_out_by_null(callback: str, make_config: MakeConfig) -> None:
+def test_null_removes_a_callback(callback: str, make_config: MakeConfig) -> None:
     cfg = make_config(f"callbacks.{callback}=null", "trainer.max_epochs=1")
     scores = train(cfg)
     assert scores.epochs == 1
@@ -330,11 +330,11 @@ class CtrlC(pl.Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_an_interrupted_run_resumes_as_if_nothing_had_happened(
+def test_an_interrupted_run_resumes_to_the_same_weights(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = ["model=bigru", "model.width=16", "model.dropout=0.2", "augmentation=light"]
-    overrides = [*drawn, "trainer.max_epochs=4", "optimizer.batch_size=32"]
+    random = ["model=bigru", "model.width=16", "model.dropout=0.2", "augmentation=light"]
+    overrides = [*random, "trainer.max_epochs=4", "optimizer.batch_size=32"]
     whole, cfg = make_config(*overrides), make_config(*overrides)
     uninterrupted = train(whole)
 
@@ -376,12 +376,12 @@ def test_a_finished_run_resumed_elsewhere_is_tested_again(
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_every_network_runs_with_all_the_context_there_is(name: str, make_config: MakeConfig) -> None:
+def test_every_network_runs_with_full_context(name: str, make_config: MakeConfig) -> None:
     cfg = make_config(f"model={name}", "context=full", "trainer.max_epochs=1", "augmentation.mixup=0.2")
     scores = train(cfg)
     assert (scores.context.rhythm, scores.context.morphology, scores.context.before) == (True, True, 0.272)
-    told = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]
-    assert (told["input"]["length"], told["input"]["context"]) == (221, [*RHYTHM, *MORPHOLOGY])
+    stated = torch.load(Path(cfg.output_dir) / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]
+    assert (stated["input"]["length"], stated["input"]["context"]) == (221, [*RHYTHM, *MORPHOLOGY])
 
 
 @pytest.mark.parametrize("context", ["rr", "p_wave", "full"])
@@ -394,7 +394,7 @@ def test_kaggles_files_have_no_context(context: str, tmp_path: Path) -> None:
 REFERENCES = sorted(set(list_models()) - set(model_names()))
 
 
-def test_a_reference_model_is_tested_on_the_beats_of_a_network(make_config: MakeConfig) -> None:
+def test_a_baseline_is_tested_on_the_beats_of_a_network(make_config: MakeConfig) -> None:
     network, reference = (
         train(make_config(f"model={model}", "split=patient", "trainer.max_epochs=1")) for model in ("cnet", "majority")
     )
@@ -404,7 +404,7 @@ def test_a_reference_model_is_tested_on_the_beats_of_a_network(make_config: Make
     assert (reference.epochs, reference.best_epoch, reference.loss, reference.precision) == (None, None, None, None)
 
 
-def test_a_reference_model_leaves_what_a_network_leaves_but_curves(make_config: MakeConfig) -> None:
+def test_a_baseline_writes_the_files_of_a_network_without_curves(make_config: MakeConfig) -> None:
     cfg = make_config("model=logistic_regression", "model.max_iter=5")
     train(cfg)
     folder = Path(cfg.output_dir)
@@ -412,7 +412,7 @@ def test_a_reference_model_leaves_what_a_network_leaves_but_curves(make_config: 
     assert left == {"checkpoints/best.ckpt", "scores.json", "predictions.parquet"}
 
 
-def test_resampling_reaches_a_reference_model(make_config: MakeConfig) -> None:
+def test_resampling_reaches_a_baseline(make_config: MakeConfig) -> None:
     alike = ["augmentation=random_over", "augmentation.resampling.counts=null"]
     cfg = make_config("model=majority", *alike)
     assert train(cfg).resampling == "random_over"
@@ -431,7 +431,9 @@ def test_resampling_reaches_a_reference_model(make_config: MakeConfig) -> None:
     ],
     ids=lambda overrides: overrides[-1],
 )
-def test_what_a_model_cannot_use_is_refused(model: str, overrides: list[str], make_config: MakeConfig) -> None:
+def test_settings_that_a_model_cannot_use_are_refused(
+    model: str, overrides: list[str], make_config: MakeConfig
+) -> None:
     cfg = make_config(f"model={model}", *overrides)
     with pytest.raises(ConfigError) as error:
         train(cfg)
@@ -440,16 +442,16 @@ def test_what_a_model_cannot_use_is_refused(model: str, overrides: list[str], ma
 
 
 @pytest.mark.parametrize("model", ["cnet", "gradient_boosting"])
-def test_one_experiment_serves_networks_and_reference_models(model: str, make_config: MakeConfig) -> None:
+def test_one_experiment_runs_networks_and_baselines(model: str, make_config: MakeConfig) -> None:
     quick = ["model.max_iter=2"] * (model == "gradient_boosting")
     cfg = make_config("experiment=inter_patient", f"model={model}", "split=patient", "trainer.max_epochs=1", *quick)
     train(cfg)
-    told = read_checkpoint(cfg.output_dir).require()["model"]
-    assert told.get("dropout") == (0.3 if model == "cnet" else None)
+    stated = read_checkpoint(cfg.output_dir).require()["model"]
+    assert stated.get("dropout") == (0.3 if model == "cnet" else None)
     assert cfg.dropout == 0.3
 
 
-def test_dropout_of_the_network_itself_stays_unless_it_is_set(make_config: MakeConfig) -> None:
+def test_dropout_is_that_of_the_network_unless_it_is_set(make_config: MakeConfig) -> None:
     estimators = [
         build(make_config("model=bigru", *overrides)).estimator for overrides in ([], ["dropout=0.45"], ["dropout=0"])
     ]

@@ -1,4 +1,4 @@
-"""What Hydra calls: a run or a job of a sweep, and the table at a sweep's end."""
+"""What Hydra runs: a single run or a job of a sweep, and the table at the end of a sweep."""
 
 import json
 import logging
@@ -21,20 +21,20 @@ from ecg_lightning.core.errors import EcgLightningError
 from ecg_lightning.core.startup import quick_imports
 from ecg_lightning.pipeline.config import added_conf_dirs, command_again, quiet
 from ecg_lightning.pipeline.jobs import claimed, failures, run_sweep_job, score_of
-from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
 
 
 def run_job(cfg: DictConfig) -> float | None:
-    """Run the experiment that `cfg` describes, alone or as a job of a sweep.
+    """Run the experiment of a configuration, alone or as a job of a sweep (see `run_sweep_job`).
 
-    Alone, an error that a user can fix ends the process with one line and exit status 2, and Ctrl-C with one line that
-    says how to resume and exit status 130; see `run_sweep_job` for sweeps.
+    Alone, an error that a user can fix ends the process with one line and exit status 2, and Ctrl-C with the command
+    that resumes and exit status 130.
 
     Returns:
-        The validation score that chose the checkpoint, or None if the job of a sweep failed.
+        The validation score that selected the checkpoint, or None if the job of a sweep failed.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_sweep_job(cfg, _run)
@@ -51,8 +51,8 @@ def run_job(cfg: DictConfig) -> float | None:
 
 
 def _run(cfg: DictConfig) -> RunRecord:
-    """Check, build, train, test and file one experiment, and report it."""
-    Settings.from_config(cfg)  # as `build` does, but before anything heavy is imported
+    """Check, build, train, test and report one experiment."""
+    validated(cfg)  # as `build` does, but before anything heavy is imported
     with quick_imports():
         from ecg_lightning.pipeline.build import build
         from ecg_lightning.pipeline.train import fit_and_test
@@ -65,9 +65,8 @@ def _run(cfg: DictConfig) -> RunRecord:
         terminal.announce(experiment)
     record = fit_and_test(experiment)
     if is_main:
-        # Of an experiment, beats and network take most of the memory.
         folder = experiment.output_dir
-        del experiment
+        del experiment  # its beats and network take most of the memory
         terminal.print_run(record)
         if cfg.report != "none":
             _write_report(folder, embedding=cfg.report == "full")
@@ -78,50 +77,44 @@ def _run(cfg: DictConfig) -> RunRecord:
 def _write_report(folder: Path, *, embedding: bool) -> None:
     from ecg_lightning.report import REPORT, write_report
 
-    (folder / REPORT).unlink(missing_ok=True)  # of what was here before
+    (folder / REPORT).unlink(missing_ok=True)  # of an earlier run
     try:
         write_report([folder], embedding=embedding)
-    except Exception as error:  # the run is complete: whatever it is, it is no reason to fail
-        again = shlex.join(["ecg-lightning", "report", str(folder)])
-        log.warning(
-            "no report of this run (%s: %s); its scores are filed, and this tries again: %s",
-            type(error).__name__, error, again,
-        )  # fmt: skip
+    except Exception as error:  # the run is complete without its report
+        again, kind = shlex.join(["ecg-lightning", "report", str(folder)]), type(error).__name__
+        log.warning("no report of this run (%s: %s); its scores are saved, to try again: %s", kind, error, again)
 
 
 def _how_to_resume(cfg: DictConfig) -> str:
     last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
     if not last.exists():
         return ""
-    # In the same folder, or the best checkpoint so far would be left out of the comparison.
+    # In the same folder, so that the best checkpoint so far takes part in the selection.
     return "; resume with: " + command_again({"ckpt_path": last, "hydra.run.dir": cfg.output_dir})
 
 
 class AddedConf(SearchPathPlugin):
-    """Configurations of other packages, see `added_conf_dirs`."""
+    """Adds the configurations of other packages, see `added_conf_dirs`."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Look in them after the package's own."""
         for folder in added_conf_dirs():
             search_path.append("ecg_lightning.conf", f"file://{folder}")
 
 
 class SweepSummary(Callback):
-    """Ends a sweep with one table of the jobs in its folder, and a non-zero exit if one failed.
+    """Ends a sweep with one table of the jobs in its folder, and with a non-zero exit status if one failed.
 
-    Jobs that are folds of one cross-validation, repetitions with other seeds, or points of a low-data curve are also
-    put together: in further tables and in ``pooled.json``.
+    Folds of a cross-validation, seeds and points of a low-data curve are also pooled: in further tables and in
+    ``pooled.json``.
     """
 
     def __init__(self) -> None:
         self._failed_before: dict[Path, int] = {}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at what failed before; those of these jobs that did are run again."""
         self._failed_before = failures(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print the tables."""
         from ecg_lightning.report import terminal
         from ecg_lightning.runs import aggregate
 
@@ -130,8 +123,7 @@ class SweepSummary(Callback):
         errors = {file.parent.name: json.loads(file.read_text())["error"] for file, _ in sorted(failed)}
         try:
             runs = aggregate.read_runs(folder)
-            typed = aggregate.varying_overrides(runs)
-            pooled = aggregate.pool(runs)
+            typed, pooled = aggregate.varying_overrides(runs), aggregate.pool(runs)
             named = {f"{run.folder.name} {typed[run.folder]}".strip(): run.record for run in runs}
             terminal.print_sweep(named, errors, pooled, folder)
             if any(pooled.values()):
@@ -140,7 +132,7 @@ class SweepSummary(Callback):
         except EcgLightningError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
-        except Exception:  # which Hydra would turn into a warning, and the exit status into 0
+        except Exception:  # which Hydra would turn into a warning and exit status 0
             traceback.print_exc()
             sys.exit(1)
         if errors:

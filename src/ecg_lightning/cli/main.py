@@ -1,6 +1,6 @@
-"""``ecg-lightning …``: training, and everything that starts from data or from a checkpoint.
+"""The command line ``ecg-lightning …``: data, training, and commands that start from a checkpoint or from runs.
 
-Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
+Commands import what they need when they run, so that ``--help`` is quick.
 """
 
 import importlib.metadata
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperGroup
 
 from ecg_lightning.core.errors import EcgLightningError
 
 
 class _Commands(TyperGroup):
-    """Prints what went wrong in one sentence and ends with its exit code."""
+    """Prints an error of the package as one line, with its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -30,15 +31,17 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="ECG heartbeat classification: get and check the data, train, use and inspect what an experiment left.",
+    help="ECG heartbeat classification: download and check data, train, evaluate and compare.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Get the recordings, and check what is there.", no_args_is_help=True)
+data = typer.Typer(help="Download and check the recordings.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
-DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="ECG_DATA_DIR", help="Folder that holds mitdb/, ptbdb/ and heartbeat/.")
+DataDir = Annotated[Path, Option(envvar="ECG_DATA_DIR", help="Folder that holds mitdb/, ptbdb/ and heartbeat/.")]
+Json = Annotated[bool, Option("--json", help="Print machine-readable JSON.")]
+Runs = Annotated[
+    list[Path], Argument(metavar="DIR", help="Folders of runs, of sweeps, or of such folders; or scores.json files.")
 ]
 
 
@@ -56,19 +59,17 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
 @app.command(
-    "train",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    "train", add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )
 def train_model(context: typer.Context) -> None:
-    """Train, select and test a model, or with -m several: ecg-lightning train --help lists all choices."""
+    """Train and test a model, or with -m several: ecg-lightning train --help lists all choices."""
     from ecg_lightning.cli.train import main as train
 
     train(context.args)
@@ -78,21 +79,14 @@ def train_model(context: typer.Context) -> None:
 def fetch_data(
     dataset: Annotated[
         Literal["mitdb", "ptbdb", "heartbeat"],
-        typer.Argument(
-            help="mitdb: MIT-BIH Arrhythmia (about 100 MB). ptbdb: PTB Diagnostic ECG (about 1.7 GB). "
-            "heartbeat: the beats of Kaggle's shayanfazeli/heartbeat (about 580 MB)."
-        ),
+        Argument(help="MIT-BIH (100 MB), PTB (1.7 GB) or the beats of Kaggle's shayanfazeli/heartbeat (580 MB)."),
     ],
     data_dir: DataDir = Path("data"),
-    url: Annotated[
-        str | None, typer.Option(help="Another server's folder with the same files (default: the publisher's).")
-    ] = None,
-    records: Annotated[
-        str | None, typer.Option(help="Only these records, e.g. 100,101 or patient001/s0010_re (default: all).")
-    ] = None,
-    connections: Annotated[int, typer.Option(min=1, max=16, help="Files downloaded at once.")] = 4,
+    url: Annotated[str | None, Option(help="Other server with the same files (default: the publisher's).")] = None,
+    records: Annotated[str | None, Option(help="E.g. 100,101 or patient001/s0010_re (default: all).")] = None,
+    connections: Annotated[int, Option(min=1, max=16, help="Number of parallel downloads.")] = 4,
 ) -> None:
-    """Download a dataset. Run it again to resume, or to replace what is damaged."""
+    """Download a dataset. Run it again to resume, or to replace damaged files."""
     from rich.filesize import decimal
 
     from ecg_lightning.data.download import fetch
@@ -104,11 +98,8 @@ def fetch_data(
 
 
 @data.command("check")
-def check_data(
-    data_dir: DataDir = Path("data"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
-) -> None:
-    """Print which data are there and what is wrong with them. Exit code 1 if anything is, or if nothing is there."""
+def check_data(data_dir: DataDir = Path("data"), as_json: Json = False) -> None:
+    """Print which data exist and what is wrong with them. Exit code 1 if anything is wrong or there are none."""
     from ecg_lightning.data.verify import as_plain, check
     from ecg_lightning.report.terminal import print_checks
 
@@ -123,73 +114,42 @@ def check_data(
 
 @app.command("inspect")
 def inspect_checkpoint(
-    file: Annotated[Path, typer.Argument(help="A checkpoint, a run's folder, or a plain PyTorch state dict.")],
-    other: Annotated[Path | None, typer.Argument(help="Another one: what differs, settings and weights.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+    file: Annotated[Path, Argument(help="A checkpoint, a run's folder, or a plain PyTorch state dict.")],
+    other: Annotated[Path | None, Argument(help="Another one, to print how settings and weights differ.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Print what a checkpoint is of: task, network, data, where its weights came from, scores, versions."""
+    """Print what a checkpoint contains: task, network, data, origin of its weights, scores, versions."""
     from ecg_lightning.pipeline.inspect import compare, describe
-    from ecg_lightning.report import terminal
     from ecg_lightning.report.inspection import description_section, difference_section
     from ecg_lightning.training.checkpoint import read_checkpoint
 
     first = read_checkpoint(file)
     answer = describe(first) if other is None else compare(first, read_checkpoint(other))
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-    else:
-        terminal.show(description_section(answer) if other is None else difference_section(answer))
+    _print(answer, description_section if other is None else difference_section, as_json)
 
 
 @app.command("evaluate")
 def evaluate_checkpoint(
-    file: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run: its best one.")],
-    source: Annotated[
-        str | None,
-        typer.Option(help="Other source of the same dataset, such as kaggle (default: the one it was trained with)."),
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(help="Test all beats of this file, in the format of the Kaggle files, instead.")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Other split, such as patient or ds1_ds2 (default: the one of its training)."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Other seed of the split.")] = None,
-    fold: Annotated[Literal["test", "validation"], typer.Option(help="Which beats of the split.")] = "test",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that holds mitdb/, ptbdb/ and heartbeat/ (default: that of its run, else ECG_DATA_DIR)."
-        ),
-    ] = None,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where beats are kept once read (default: ECG_CACHE_DIR or the user's cache).")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for scores.json, predictions.parquet and report.html (default: none).")
-    ] = None,
-    device: Annotated[Literal["cpu", "auto"], typer.Option(help="cpu, or the best there is.")] = "auto",
+    file: Annotated[Path, Argument(help="A checkpoint, or a run's folder for its best one.")],
+    source: Annotated[str | None, Option(help="Other source of the dataset (default: as in training).")] = None,
+    csv: Annotated[Path | None, Option(help="Test all beats of this CSV file in Kaggle's format instead.")] = None,
+    split: Annotated[str | None, Option(help="Other split, e.g. patient or ds1_ds2 (default: as in training).")] = None,
+    seed: Annotated[int | None, Option(help="Other seed of the split.")] = None,
+    fold: Annotated[Literal["test", "validation"], Option(help="Which beats of the split.")] = "test",
+    data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
+    cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
+    output: Annotated[Path | None, Option(help="Folder for scores, predictions and report (default: none).")] = None,
+    device: Annotated[Literal["cpu", "auto"], Option(help="cpu, or the best available.")] = "auto",
 ) -> None:
-    """Test a checkpoint on the beats that its run kept for testing, or on others."""
+    """Test a checkpoint on the test beats of its run, or on others."""
     from ecg_lightning.core.startup import quick_imports
 
     with quick_imports():
         from ecg_lightning.pipeline.evaluate import evaluate
         from ecg_lightning.report import terminal, write_report
 
-    record = evaluate(
-        file,
-        source=source,
-        csv=csv,
-        split=split,
-        seed=seed,
-        fold=fold,
-        data_dir=data_dir,
-        cache_dir=cache_dir,
-        output_dir=output,
-        device=device,
-    )
+    where: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
+    record = evaluate(file, source=source, csv=csv, split=split, seed=seed, fold=fold, **where)
     terminal.print_run(record)
     if output is not None:
         typer.echo(f"Results in {output}; {write_report([output])}")
@@ -199,28 +159,15 @@ def evaluate_checkpoint(
 
 @app.command("table")
 def collect_table(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Folders of runs, of sweeps, or of such folders; or files with the content of a scores.json.",
-            metavar="DIR",
-        ),
-    ],
+    folders: Runs,
     format_name: Annotated[
         Literal["terminal", "markdown", "csv", "latex"] | None,
-        typer.Option("--format", help="How to write it (default: as --output ends, else terminal)."),
+        Option("--format", help="Output format (default: by the suffix of --output, else terminal)."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="File to write: .md, .csv, .tex or .txt (default: print).")
-    ] = None,
-    only_run: Annotated[
-        bool,
-        typer.Option(
-            "--only-run", help="Leave out the published rows that have not been run, and what others published."
-        ),
-    ] = False,
+    output: Annotated[Path | None, Option(help="File to write: .md, .csv, .tex or .txt (default: print).")] = None,
+    only_run: Annotated[bool, Option("--only-run", help="Leave out published results and rows without a run.")] = False,
 ) -> None:
-    """Collect runs into tables: mean ± deviation over seeds, folds pooled, contexts, baselines, published figures."""
+    """Collect runs into tables: mean ± deviation over seeds, pooled folds, contexts, baselines, published results."""
     from ecg_lightning.report.collected import choose_format, show
     from ecg_lightning.runs.collect import collect
 
@@ -230,46 +177,25 @@ def collect_table(
 
 @app.command("compare")
 def compare_two_runs(
-    first: Annotated[Path, typer.Argument(help="Folder of a run, or of the folds of a cross-validation.")],
-    second: Annotated[Path, typer.Argument(help="Another one, tested on the same beats.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, with all metrics.")] = False,
+    first: Annotated[Path, Argument(help="Folder of a run, or of the folds of a cross-validation.")],
+    second: Annotated[Path, Argument(help="Another one, tested on the same beats.")],
+    as_json: Json = False,
 ) -> None:
-    """Is the one better than the other? Differences on the same test beats, with intervals and p-values."""
-    from ecg_lightning.report import terminal
+    """Test whether one is better: differences on the same test beats, with confidence intervals and p-values."""
     from ecg_lightning.report.comparison import compare_section
     from ecg_lightning.runs.compare import compare
 
-    answer = compare(first, second)
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-    else:
-        terminal.show(compare_section(answer))
+    _print(compare(first, second), compare_section, as_json)
 
 
 @app.command("report")
 def report_runs(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            help="A run's folder; or folders of runs, of sweeps, or of such folders, for one page that compares them.",
-            metavar="DIR",
-        ),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="The page (default: report.html in DIR, or here if there is more than one DIR)."
-        ),
-    ] = None,
-    baseline: Annotated[
-        list[Path] | None,
-        typer.Option(help="A run on the same test beats that a single run has to beat; may be given more than once."),
-    ] = None,
-    brief: Annotated[
-        bool, typer.Option("--brief", help="Of a single run: no layout of its test beats, which takes longest.")
-    ] = False,
+    folders: Runs,
+    output: Annotated[Path | None, Option("--output", "-o", help="The page (default: DIR/report.html).")] = None,
+    baseline: Annotated[list[Path] | None, Option(help="Run to compare a single run with; repeatable.")] = None,
+    brief: Annotated[bool, Option("--brief", help="For a single run: leave out the embedding, the slow part.")] = False,
 ) -> None:
-    """Write the report of a run, or one that compares several: a page that opens without network."""
+    """Write the report of one run, or one that compares several, as a single page that needs no network."""
     from ecg_lightning.report import write_report
 
     typer.echo(write_report(folders, output, baselines=baseline or (), embedding=not brief))
@@ -277,18 +203,14 @@ def report_runs(
 
 @app.command("plot")
 def plot_runs(
-    folders: Annotated[
-        list[Path], typer.Argument(help="Folders of runs, of sweeps, or of such folders.", metavar="RUN")
-    ],
+    folders: Runs,
     what: Annotated[
         Literal["confusion", "per-class", "learning-curves", "low-data"] | None,
-        typer.Option(help="Which picture (default: the first three of each run)."),
+        Option(help="Which plot (default: the first three of each run)."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .png, or a folder for several (default: the run's folder).")
-    ] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="A .png or a folder (default: DIR).")] = None,
 ) -> None:
-    """Draw runs as PNG: confusion matrix, F1 by class, learning curves, scores by size of the training set."""
+    """Plot runs as PNG: confusion matrix, F1 by class, learning curves, scores by size of the training set."""
     from ecg_lightning.report.plots import plot
 
     for path in plot(folders, what, output):
@@ -297,16 +219,11 @@ def plot_runs(
 
 @app.command("show")
 def show_augmentation(
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(help="Choices and settings as for train: augmentation=strong source=synthetic seed=1 …"),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="The picture, a PNG (default: augmentation_<name>.png in the current folder).")
-    ] = None,
-    beats: Annotated[int, typer.Option(min=1, max=8, help="Training beats of each class.")] = 3,
+    overrides: Annotated[list[str] | None, Argument(help="As for train, e.g. augmentation=strong seed=1.")] = None,
+    output: Annotated[Path | None, Option(help="The PNG (default: augmentation_<name>.png in this folder).")] = None,
+    beats: Annotated[int, Option(min=1, max=8, help="Number of training beats of each class.")] = 3,
 ) -> None:
-    """Draw what augmentation makes of training beats of every class."""
+    """Plot training beats of every class before and after augmentation."""
     from ecg_lightning.pipeline.preview import preview
     from ecg_lightning.report.plots import augmentation_picture
 
@@ -314,3 +231,13 @@ def show_augmentation(
     path = output or Path(f"augmentation_{found.augmentation['name']}.png")
     augmentation_picture(found, path)
     typer.echo(path)
+
+
+def _print(answer: dict[str, Any], section: Any, as_json: bool) -> None:
+    """Print an answer as JSON, or as the table that `section` makes of it."""
+    from ecg_lightning.report import terminal
+
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        terminal.show(section(answer))

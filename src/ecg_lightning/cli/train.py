@@ -1,6 +1,6 @@
-"""``ecg-lightning train …`` and ``python train.py …``: one experiment or a sweep, composed by Hydra.
+"""``ecg-lightning train …`` and ``python train.py …``: one experiment or a sweep, configured by Hydra.
 
-Nothing heavy is imported before the configuration is known to be right, so that ``--help`` and mistakes answer at once.
+Nothing heavy is imported before the configuration is checked, so that ``--help`` and errors are quick.
 """
 
 import sys
@@ -12,22 +12,22 @@ from ecg_lightning.core.errors import EcgLightningError
 from ecg_lightning.pipeline.config import added_conf_dirs, choices, command_again, conf_dir, known_settings
 
 EXAMPLES = {
-    "{program}": "cnet on MIT-BIH, split at random",
-    "{program} model=seq source=kaggle seed=1": "another network, beats and seed",
-    "{program} task=mi split=patient": "infarction, no patient on two sides",
+    "{program}": "cnet on MIT-BIH, random split",
+    "{program} model=seq source=kaggle seed=1": "another network, source and seed",
+    "{program} task=mi split=patient": "infarction, split by patient",
     "{program} trainer.max_epochs=5 optimizer.lr=1e-3": "any setting",
     "{program} -m model=cnet,seq,bilstm,bigru": "a sweep, which ends with one table",
     "… hydra.sweep.dir=multirun/mine": "started again, it resumes",
     "… hydra/launcher=local hydra.launcher.n_jobs=4": "four jobs at a time; slurm for a cluster",
     "{program} experiment=demo": "a minute on simulated beats",
-    "{program} --config-dir FOLDER model=mine": "choices of your own, here FOLDER/model/mine.yaml",
-    "{program} --cfg job [choices and settings]": "shows what would run",
+    "{program} --config-dir FOLDER model=mine": "your own choices, here FOLDER/model/mine.yaml",
+    "{program} --cfg job [choices and settings]": "shows the configuration without running it",
     "{program} --info searchpath | --hydra-help": "Hydra's own",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; the exit code is 0, 1 (Hydra, or a job of a sweep), 2 (an error) or 130 (Ctrl-C)."""
+    """Run the command; the exit code is 0, 1 (Hydra, or a failed job of a sweep), 2 (an error) or 130 (Ctrl-C)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if {"-h", "--help"} & set(arguments):
@@ -40,26 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def help_text(arguments: Sequence[str]) -> str:
-    """What ``--help`` prints: examples, and the choices of the package, of other packages and of ``--config-dir``."""
+    """What ``--help`` prints: examples, and the choices of this package, of other packages and of ``--config-dir``."""
     program = "python train.py" if sys.argv[0].endswith("train.py") else "ecg-lightning train"
     commands = {command.format(program=program): what for command, what in EXAMPLES.items()}
     width = max(map(len, commands))
-    groups = choices([conf_dir(), *added_conf_dirs(), *_config_dirs(arguments)])
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    own = [Path(folder) for option, folder in pairwise(words) if option in ("--config-dir", "-cd")]
+    groups = choices([conf_dir(), *added_conf_dirs(), *own])
     return "\n".join(
         [
-            "Train, select and test a heartbeat classifier.\n",
+            "Train and test a heartbeat classifier.\n",
             *(f"  {command:<{width}}  {what}" for command, what in commands.items()),
-            f"\nChoices (group=choice; each is a file group/choice.yaml that names its settings, in {conf_dir()}):\n",
+            f"\nChoices (group=choice; each is a file group/choice.yaml that lists its settings, in {conf_dir()}):\n",
             *(f"{group}: {', '.join(names)}" for group, names in groups.items()),
             "\nData: ecg-lightning data fetch mitdb | ptbdb | heartbeat, then ECG_DATA_DIR or data_dir=…",
         ]
     )
-
-
-def _config_dirs(arguments: Sequence[str]) -> list[Path]:
-    options = ("--config-dir", "-cd")
-    following = [Path(word) for option, word in pairwise(arguments) if option in options]
-    return following + [Path(word.partition("=")[2]) for word in arguments if word.startswith("--config-dir=")]
 
 
 def _start_hydra(arguments: Sequence[str]) -> None:
@@ -76,7 +72,7 @@ def _start_hydra(arguments: Sequence[str]) -> None:
     GlobalHydra.instance().clear()  # of a notebook
     parser = get_args_parser()
     try:
-        # As hydra.main does, which reads sys.argv: Lightning starts further processes from that, "train" included.
+        # Not hydra.main, which reads sys.argv: there it includes "train", which Lightning needs for further processes.
         _run_hydra(parser.parse_args(arguments), parser, run_job, str(conf_dir()), "train")
     except KeyboardInterrupt:
         again = ""

@@ -1,1 +1,1 @@
-"""Floor 1: errors, atomic files, provenance; imports nothing of the package."""
+"""Errors, atomic files, plugins and provenance; imports nothing else of the package."""

@@ -1,17 +1,17 @@
-"""The errors a user is meant to read: one sentence on what is wrong, where, and what to do about it."""
+"""Errors that a user can act on: one sentence that says what is wrong, where, and what to do."""
 
 
 class EcgLightningError(Exception):
-    """Base of all errors that the package raises on purpose; entry points print it without a traceback."""
+    """Base of all errors that the package raises on purpose; the command line prints them without a traceback."""
 
 
 class DataError(EcgLightningError):
-    """Recordings, files or caches that are absent, damaged, or not what they should be."""
+    """Recordings, files or caches are missing, damaged or of the wrong kind."""
 
 
 class ConfigError(EcgLightningError):
-    """Settings that are unknown, contradict each other, or do not fit the data."""
+    """Settings are unknown, contradict each other or do not fit the data."""
 
 
 class CheckpointError(EcgLightningError):
-    """A file that is no checkpoint of this project, or one that does not fit."""
+    """A file is not a checkpoint of this project, or does not fit."""

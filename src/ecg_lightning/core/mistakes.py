@@ -1,4 +1,4 @@
-"""What is wrong with settings, in one sentence with the range that they should have."""
+"""Validation errors of settings in one sentence, with the expected type and range."""
 
 from typing import Any
 
@@ -10,29 +10,28 @@ KINDS = {"null": "null", "boolean": "true or false", "string": "text", "integer"
 
 
 def first_mistake(model: type[Any], plain: Any, error: ValidationError) -> str:
-    """The first wrong setting, what was found and what is expected: ``optimizer.lr=-1: expected a number above 0``.
+    """The first wrong setting with its value and what is expected: ``optimizer.lr=-1: expected a number above 0``.
 
     Args:
-        model: what was expected: a pydantic model or dataclass.
-        plain: what was found, nested dictionaries.
-        error: of validating it.
+        model: a pydantic model or dataclass.
+        plain: nested dictionaries.
+        error: of validating them with the model.
     """
     first = error.errors(include_url=False)[0]
+    schema = TypeAdapter(model).json_schema()
     keys: list[str] = []
-    value, absent = plain, first["type"] == "missing"
-    for key in first["loc"]:  # which also has the names of alternatives
+    value = plain
+    for key in first["loc"]:  # which also contains names of alternatives
         if isinstance(value, dict) and key in value:
             value, keys = value[key], [*keys, str(key)]
-    schema = TypeAdapter(model).json_schema()
-    setting = ".".join(keys)
-    if absent:
+    if first["type"] == "missing":
         keys.append(str(first["loc"][-1]))
-        return f"{'.'.join(keys)} is absent: expected {_expected(_find(schema, keys), schema)}"
+        return f"{'.'.join(keys)} is missing: expected {_expected(_find(schema, keys), schema)}"
+    setting = f"{'.'.join(keys)}={_shown(value)}"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        group = _find(schema, keys[:-1])
-        where = ".".join(keys[:-1]) or "its group"
-        return f"{setting}={_shown(value)}: there is no such setting; {where} has {', '.join(group['properties'])}"
-    return f"{setting}={_shown(value)}: expected {_expected(_find(schema, keys), schema)}"
+        known = _find(schema, keys[:-1])["properties"]
+        return f"{setting}: there is no such setting; {'.'.join(keys[:-1]) or 'its group'} has {', '.join(known)}"
+    return f"{setting}: expected {_expected(_find(schema, keys), schema)}"
 
 
 def _shown(value: Any) -> str:
@@ -61,11 +60,10 @@ def _find(schema: dict[str, Any], keys: list[str]) -> dict[str, Any]:
 
 
 def _expected(node: dict[str, Any], schema: dict[str, Any]) -> str:
-    """What a JSON schema asks for, in words."""
+    """What a JSON schema accepts, in words."""
     phrases = []
     for one in _alternatives(node, schema):
         values = one.get("enum", [one["const"]] if "const" in one else None)
         bounds = " and ".join(f"{word} {one[bound]}" for bound, word in BOUNDS.items() if bound in one)
-        phrase = " or ".join(map(str, values)) if values else f"{KINDS[one['type']]} {bounds}".strip()
-        phrases.append(phrase)
+        phrases.append(" or ".join(map(str, values)) if values else f"{KINDS[one['type']]} {bounds}".strip())
     return " or ".join(dict.fromkeys(phrases))

@@ -1,4 +1,8 @@
-"""What other packages add: networks, databases and configuration, by the entry points of their distributions."""
+"""Networks, databases and configurations that other packages add by entry points.
+
+The groups are ``ecg_lightning.models`` (a module that registers networks, or a network), ``ecg_lightning.databases``
+(a `Source`) and ``ecg_lightning.conf`` (a package of YAML files).
+"""
 
 from functools import cache
 from importlib import metadata
@@ -6,13 +10,10 @@ from typing import Any
 
 from ecg_lightning.core.errors import ConfigError
 
-GROUPS = ("ecg_lightning.models", "ecg_lightning.databases", "ecg_lightning.conf")
-"""Entry points that are read: a module that registers networks, or a network; a `Source`; a package of YAML files."""
-
 
 @cache
 def added(group: str) -> dict[str, Any]:
-    """The objects that the entry points of a group name, by the names of these entry points.
+    """Objects that other packages add to a group, by the names of their entry points.
 
     Raises:
         ConfigError: one of them cannot be imported.

@@ -1,10 +1,11 @@
-"""Where a result came from: its settings as one word, versions of what computed it, and the revision of the code."""
+"""Where a result came from: a digest of its settings, versions of the software and the revision of the code."""
 
 import hashlib
 import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,40 +14,25 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 PACKAGES = (
-    "ecg-lightning",
-    "torch",
-    "pytorch-lightning",
-    "torchmetrics",
-    "hydra-core",
-    "numpy",
-    "scipy",
-    "imbalanced-learn",
+    "ecg-lightning", "torch", "pytorch-lightning", "torchmetrics", "hydra-core", "numpy", "scipy", "imbalanced-learn",
     "wfdb",
-)
+)  # fmt: skip
 
 WITHOUT_EFFECT = (
-    "hydra",
-    "output_dir",
-    "data_dir",
-    "cache_dir",
-    "logger",
-    "report",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "callbacks.progress",
-    "callbacks.interrupt",
-)
-"""Settings of where a run reads and writes and what it shows, which change none of its metrics."""
+    "hydra", "output_dir", "data_dir", "cache_dir", "logger", "report", "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps", "callbacks.progress", "callbacks.interrupt",
+)  # fmt: skip
+"""Settings of where a run reads and writes and what it prints; they change none of its metrics."""
 
 OWN_LAST = "${output_dir}/checkpoints/last.ckpt"
-"""``ckpt_path`` of a run that resumes where it stopped: it stays the run it was."""
+"""``ckpt_path`` of a run that resumes where it stopped; its digest stays the same."""
 
 
 def config_digest(cfg: DictConfig) -> str:
-    """Ten hexadecimal digits that are the same for configurations which ask for the same metrics.
+    """Ten hexadecimal digits, equal for configurations that give the same metrics.
 
-    They are taken of the configuration as composed, interpolations unresolved, without what has no effect: the same on
-    every machine, and however the overrides were typed.
+    They are computed from the composed configuration with interpolations unresolved and without `WITHOUT_EFFECT`, so
+    that they depend neither on the machine nor on how the overrides were typed.
     """
     plain = without(OmegaConf.to_container(cfg, resolve=False), WITHOUT_EFFECT)  # type: ignore[arg-type]
     if plain.get("ckpt_path") == OWN_LAST:
@@ -55,7 +41,7 @@ def config_digest(cfg: DictConfig) -> str:
 
 
 def without(config: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    """A copy of a configuration in plain values that lacks these settings, written as ``group.setting``."""
+    """A copy of a plain configuration without these settings, each written as ``group.setting``."""
     kept = dict(config)
     for setting in settings:
         head, _, rest = setting.partition(".")
@@ -68,21 +54,19 @@ def without(config: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a metric can depend on; those not installed are left out."""
+    """Versions of Python and of the installed packages that a metric can depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
 @cache
 def git_revision() -> str | None:
-    """Commit that the code was at, with ``-dirty`` if files differed from it; None where no repository tracks the code.
+    """Commit of the code, with ``-dirty`` if files differ from it; None where no repository tracks the code.
 
-    An environment inside somebody's repository is not part of it.
+    An environment inside a user's repository is not part of that repository.
     """
     here = Path(__file__)
     if _git("ls-files", "--error-unmatch", here.name, cwd=here.parent) is None:
@@ -91,9 +75,9 @@ def git_revision() -> str | None:
 
 
 def _git(*arguments: str, cwd: Path) -> str | None:
-    """What git prints; None where it fails or is not there."""
+    """What git prints; None if it fails or is not installed."""
     try:
-        answer = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip() or None if answer.returncode == 0 else None
+    return answer.stdout.strip() or None

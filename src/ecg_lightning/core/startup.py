@@ -1,20 +1,18 @@
-"""A quick start of a command: torch and Lightning import what nothing here uses, and the garbage collector looks on."""
+"""Faster start of the command line: imports skip what is not used and do not trigger the garbage collector."""
 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-UNUSED = ("matplotlib", "scipy")
-"""What torchmetrics imports for metrics of audio and for its own plots."""
+UNUSED = ("matplotlib", "scipy")  # imported by torchmetrics for audio metrics and for its own plots
 
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import torchmetrics, and in the block whatever else is wanted, in about half the time.
+    """Import torchmetrics, and whatever the block imports, in about half the time.
 
-    For the processes of the command line alone: in them torchmetrics can no longer plot. Where torchmetrics is imported
-    already, or is built in another way, nothing is changed but the garbage collector, which is off within the block:
-    all that is imported stays.
+    For command-line processes only: torchmetrics can no longer plot in them. If torchmetrics is already imported or
+    its internals have changed, only the garbage collector is affected: it is off within the block.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""From a composed configuration to an experiment: beats that are split, and an estimator that is ready to fit."""
+"""From a composed configuration to an experiment: split beats and an estimator that is ready to fit."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.models import settings_of
-from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.training.checkpoint import Checkpoint, InputSpec, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
@@ -27,15 +27,10 @@ from ecg_lightning.training.transfer import Transfer, load_weights
 
 log = logging.getLogger(__name__)
 
-REQUESTS: Mapping[str, Mapping[str, Any]] = {
-    "ckpt_path": {"ckpt_path": None},
-    "transfer": {"transfer.mode": "none", "transfer.checkpoint": None},
-    "compile": {"compile": False},
-}
-"""Parts of a configuration → settings that ask for something, with the values that ask for nothing.
+REQUESTS = {"ckpt_path": None, "transfer.mode": "none", "transfer.checkpoint": None, "compile": False}
+"""Settings and their values that request nothing; an estimator that cannot use them refuses any other value.
 
-An estimator that does not use such a part refuses any other value. What every configuration has, such as a loss and an
-optimizer, it passes over instead: one experiment serves all models.
+It ignores groups that every configuration has, such as loss and optimizer, so that an experiment runs with all models.
 """
 
 
@@ -44,13 +39,10 @@ class Experiment:
     """What a configuration describes, ready to fit.
 
     Attributes:
-        cfg: the configuration.
-        config: the same in plain values, interpolations resolved.
-        composed: the same, interpolations unresolved: equal on every machine.
-        overrides: what was set on the command line; empty elsewhere.
+        config: `cfg` in plain values, interpolations resolved.
+        composed: the same with interpolations unresolved, which is equal on every machine.
+        overrides: what was set on the command line.
         datamodule: the beats, split.
-        estimator: learns from them.
-        output_dir: folder for what the run leaves.
     """
 
     cfg: DictConfig
@@ -66,14 +58,11 @@ def build(cfg: DictConfig) -> Experiment:
     """Load and split the beats, and make the estimator; nothing is written.
 
     Raises:
-        DataError: the beats are absent or damaged.
+        DataError: the beats are missing or damaged.
         ConfigError: settings that do not fit each other or the beats.
         CheckpointError: ``ckpt_path`` or ``transfer.checkpoint`` cannot be read or does not fit.
     """
-    Settings.from_config(cfg)
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    composed: dict[str, Any] = OmegaConf.to_container(cfg, resolve=False)  # type: ignore[assignment]
-    overrides = tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else ()
+    config = validated(cfg)
     output_dir = Path(config["output_dir"])
     pl.seed_everything(config["seed"], workers=True, verbose=False)
 
@@ -82,7 +71,7 @@ def build(cfg: DictConfig) -> Experiment:
     task = get_task(config["task"]["name"])
     model = _model_settings(config)
     transfer = Transfer(**config["transfer"])
-    resumed = None if config["ckpt_path"] is None else _read_resumed(config["ckpt_path"])
+    resumed = _read_resumed(config["ckpt_path"])
     start = _read_start(transfer)
     trainer = make_trainer(config) if "trainer" in kind.uses else None
     if trainer is not None:
@@ -95,12 +84,8 @@ def build(cfg: DictConfig) -> Experiment:
     spec = InputSpec.of(beats, config["dataset"]["leads"])
     if trainer is not None:
         config["trainer"]["max_epochs"] = set_epochs(trainer, config, len(datamodule.datasets["train"]))
-    stated: dict[str, Any] = {
-        "task": task.name,
-        "model": model,
-        "input": spec.plain(),
-        "about": _about(config, task, datamodule, start),
-    }
+    about = _about(config, task, datamodule, start)
+    stated: dict[str, Any] = {"task": task.name, "model": model, "input": spec.plain(), "about": about}
     if trainer is None:
         checkpoint = output_dir / "checkpoints" / "best.ckpt"
         estimator: Estimator = SklearnEstimator(stated, seed=config["seed"], checkpoint=checkpoint)
@@ -123,43 +108,34 @@ def build(cfg: DictConfig) -> Experiment:
     return Experiment(
         cfg=cfg,
         config=config,
-        composed=composed,
-        overrides=overrides,
+        composed=OmegaConf.to_container(cfg, resolve=False),  # type: ignore[arg-type]
+        overrides=tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else (),
         datamodule=datamodule,
         estimator=estimator,
         output_dir=output_dir,
     )
 
 
-def make_datamodule(plain: Mapping[str, Any]) -> BeatDataModule:
-    """The beats that a configuration describes, not yet read.
-
-    Args:
-        plain: the configuration in plain values, interpolations resolved.
+def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
+    """The beats that a plain configuration describes, not yet read.
 
     Raises:
         ConfigError: unknown source, impossible split.
     """
+    dataset, augmentation = config["dataset"], config["augmentation"]
     return BeatDataModule(
-        make_source(plain["source"], plain["dataset"], plain["context"], Path(plain["data_dir"]).expanduser()),
-        cache_dir=Path(plain["cache_dir"]).expanduser(),
-        split=plain["split"],
-        drop_duplicates=plain["dataset"]["drop_duplicates"],
-        batch_size=plain["optimizer"]["batch_size"],
-        resampling=plain["augmentation"]["resampling"],
-        balance=plain["augmentation"]["balance"],
-        transforms=plain["augmentation"]["transforms"],
-        mixup=plain["augmentation"]["mixup"],
-        seed=plain["seed"],
+        make_source(config["source"], dataset, config["context"], Path(config["data_dir"]).expanduser()),
+        cache_dir=Path(config["cache_dir"]).expanduser(),
+        split=config["split"],
+        drop_duplicates=dataset["drop_duplicates"],
+        batch_size=config["optimizer"]["batch_size"],
+        **{name: augmentation[name] for name in ("resampling", "balance", "transforms", "mixup")},
+        seed=config["seed"],
     )
 
 
 def check_classes(beats: Beats, task: Task) -> None:
-    """Refuse beats whose classes are not those of the task.
-
-    Raises:
-        ConfigError: they differ.
-    """
+    """Refuse beats whose classes are not those of the task, by a ConfigError."""
     if beats.classes != task.classes:
         raise ConfigError(
             f"task {task.name} asks for the classes {', '.join(task.classes)}, but dataset "
@@ -169,32 +145,32 @@ def check_classes(beats: Beats, task: Task) -> None:
 
 
 def _refuse_unused(config: Mapping[str, Any], kind: type[Estimator]) -> None:
-    """Refuse what is asked for and this kind of model cannot do; say what it passes over."""
+    """Refuse requests that this kind of model cannot fulfil; log the parts that it ignores."""
     name = config["model"]["name"]
-    for part, neutral in REQUESTS.items():
-        for setting, nothing in neutral.items():
-            group, _, key = setting.partition(".")
-            value = config[group][key] if key else config[group]
-            if part not in kind.uses and value != nothing:
-                raise ConfigError(f"model={name} cannot use {setting}={value}; leave it out")
-    if passed_over := sorted(NetworkEstimator.uses - kind.uses):
-        log.info("model=%s does not use %s", name, ", ".join(passed_over))
+    for setting, nothing in REQUESTS.items():
+        group, _, key = setting.partition(".")
+        value = config[group][key] if key else config[group]
+        if group not in kind.uses and value != nothing:
+            raise ConfigError(f"model={name} cannot use {setting}={value}; leave it out")
+    if ignored := sorted(NetworkEstimator.uses - kind.uses):
+        log.info("model=%s does not use %s", name, ", ".join(ignored))
 
 
 def _model_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's settings, with the configuration's ``dropout`` where it is set and the model has one."""
-    model, dropout = dict(config["model"]), config.get("dropout")
-    if dropout is None:
-        return model
-    if "dropout" in settings_of(model["name"]):
-        return {**model, "dropout": dropout}
-    log.info("model=%s has no dropout: dropout=%s has no effect", model["name"], dropout)
+    """The model's settings, with the configuration's ``dropout`` if it is set and the model has one."""
+    model, dropout = dict(config["model"]), config["dropout"]
+    if dropout is not None and "dropout" in settings_of(model["name"]):
+        model["dropout"] = dropout
+    elif dropout is not None:
+        log.info("model=%s has no dropout: dropout=%s has no effect", model["name"], dropout)
     return model
 
 
-def _read_resumed(path: str) -> Checkpoint:
+def _read_resumed(path: str | None) -> Checkpoint | None:
+    if path is None:
+        return None
     if not Path(path).is_file():
-        raise ConfigError(f"ckpt_path={path} is not there; give the checkpoints/last.ckpt of a run to resume")
+        raise ConfigError(f"ckpt_path={path} does not exist; give the checkpoints/last.ckpt of a run to resume")
     checkpoint = read_checkpoint(path)
     if checkpoint.hyperparameters is None:
         raise ConfigError(f"ckpt_path={path} holds weights alone; to start from them: transfer=… transfer.checkpoint=…")
@@ -213,7 +189,7 @@ def _read_start(transfer: Transfer) -> Checkpoint | None:
 def _about(
     config: Mapping[str, Any], task: Task, datamodule: BeatDataModule, start: Checkpoint | None
 ) -> dict[str, Any]:
-    """What a checkpoint states beside the model: where it comes from, in plain values."""
+    """The origin of a checkpoint in plain values."""
     beats = datamodule.beats
     return {
         "classes": list(task.classes),
@@ -229,15 +205,12 @@ def _about(
 
 def _check_resumed(checkpoint: Checkpoint, stated: Mapping[str, Any], transfer: Transfer) -> None:
     """Refuse to resume a run of another network, task or input."""
-    then = checkpoint.require()
+    then, spec = checkpoint.require(), checkpoint.input.plain()
     pairs = {
         "task": (then["task"], stated["task"]),
         "model": (then["model"], stated["model"]),
         "transfer": ((then.get("transfer") or {}).get("mode", "none"), transfer.mode),
-        "length": (checkpoint.input.length, stated["input"]["length"]),
-        "leads": (list(checkpoint.input.leads), stated["input"]["leads"]),
-        "context": (list(checkpoint.input.context), stated["input"]["context"]),
-    }
+    } | {key: (spec[key], stated["input"][key]) for key in ("length", "leads", "context")}
     for key, (had, has) in pairs.items():
         if had != has:
             raise ConfigError(
@@ -247,14 +220,11 @@ def _check_resumed(checkpoint: Checkpoint, stated: Mapping[str, Any], transfer: 
 
 
 def _compare_inputs(start: Checkpoint, spec: InputSpec) -> None:
-    """Say where pretrained weights come from beats of another kind."""
+    """Warn if pretrained weights come from beats of another sampling rate or window."""
     if start.hyperparameters is None:
         return
     then = start.input
-    for what, had, has in (
-        ("sampled at", then.fs, spec.fs),
-        ("that begin before their R peak by", then.cut.get("before", 0.0), spec.cut.get("before", 0.0)),
-    ):
+    before = [cut.get("before", 0.0) for cut in (then.cut, spec.cut)]
+    for what, unit, had, has in (("sampled at", "Hz", then.fs, spec.fs), ("that begin before R by", "s", *before)):
         if had is not None and had != has:
-            unit = "Hz" if what == "sampled at" else "s"
-            log.warning("%s learnt from beats %s %g %s, these have %g %s", start.path, what, had, unit, has, unit)
+            log.warning("%s was trained on beats %s %g %s, these have %g %s", start.path, what, had, unit, has, unit)

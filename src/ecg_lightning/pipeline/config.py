@@ -1,7 +1,4 @@
-"""Configurations: where they are, composing them as the command line does, and the settings of the process they run in.
-
-Light to import: the command line answers ``--help`` from here.
-"""
+"""Finding and composing configurations as the command line does. Light to import, because ``--help`` needs it."""
 
 import logging
 import re
@@ -22,22 +19,18 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def conf_dir() -> Path:
-    """The folder of the package's own configurations: in the package where it is installed, else beside ``src``."""
+    """The folder of the package's own configurations: within an installed package, else next to ``src``."""
     packed = PACKAGE / "conf"
     return packed if packed.is_dir() else PACKAGE.parents[1] / "conf"
 
 
 def added_conf_dirs() -> list[Path]:
-    """Folders of the configurations that other packages add, by entry points of the group ``ecg_lightning.conf``.
-
-    Raises:
-        ConfigError: such a package cannot be imported.
-    """
+    """Folders of the configurations that other packages add, see `ecg_lightning.core.plugins`."""
     return [Path(folder) for package in added("ecg_lightning.conf").values() for folder in package.__path__]
 
 
 def choices(folders: Iterable[Path]) -> dict[str, list[str]]:
-    """Groups and their choices in folders of configurations; files that begin with ``_`` are bases of others."""
+    """Configuration groups and their choices; a file whose name begins with ``_`` is a base of others."""
     found: dict[str, set[str]] = {}
     for folder in folders:
         for file in folder.glob("*/*.yaml"):
@@ -55,7 +48,7 @@ def compose(
 
     Args:
         overrides: as on the command line, such as ``model=seq``.
-        output_dir: folder for what the run leaves; None names one in ``outputs`` by time, task and model.
+        output_dir: the run's folder; None names one in ``outputs`` by time, task and model.
         config_dir: folder with more choices, as ``--config-dir``.
 
     Raises:
@@ -84,21 +77,16 @@ def compose(
         cfg = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN, from_shell=False)
         folder = Path(cfg.hydra.run.dir if output_dir is None else output_dir)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_sentence(error)) from error
+        message = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
+        raise ConfigError(message + known_settings(error)) from error
     cfg.output_dir = str(folder.expanduser().absolute()).replace("${", "\\${")
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
 
 
-def one_sentence(error: Exception) -> str:
-    """What Hydra says of a wrong override, on one line and with the settings that there are."""
-    said = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
-    return said + known_settings(error)
-
-
 def known_settings(error: BaseException | None) -> str:
-    """The settings of the group in which one was not found, as the end of a sentence; empty for other errors."""
+    """The end of a sentence that lists the settings of the group that lacks one; empty for other errors."""
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
@@ -111,19 +99,19 @@ def known_settings(error: BaseException | None) -> str:
 
 
 def override(setting: str, value: object) -> str:
-    """``setting=value`` for Hydra's command line, quoted where its grammar asks for it."""
+    """``setting=value`` for Hydra's command line, quoted if its grammar asks for it."""
     text = str(value)
     plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", text, re.ASCII)
     if plain and text.lower() not in ("null", "true", "false", "inf", "nan"):
         return f"{setting}={text}"
-    # Before a quote and at the end a backslash escapes, elsewhere it stands for itself; a $ would be an interpolation.
+    # A backslash escapes only before a quote and at the end; a $ would begin an interpolation.
     escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text)
     escaped = escaped.replace("${", "\\${")
     return f"{setting}='{escaped}'"
 
 
 def command_again(settings: Mapping[str, object]) -> str:
-    """This process's command line, ready for a shell, with these settings in place of its own."""
+    """The command line of this process, quoted for a shell, with these settings replaced or added."""
     program = sys.argv[:1]
     if program[0].endswith("__main__.py"):
         program = [Path(sys.executable).name, "-m", PACKAGE.name]
@@ -136,13 +124,13 @@ def command_again(settings: Mapping[str, object]) -> str:
 
 
 def quiet() -> None:
-    """Silence advice that does not apply here."""
+    """Silence warnings that do not apply here, and allow TensorFloat-32 on a GPU."""
     import torch
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")  # TensorFloat-32
-    for advice in (
+        torch.set_float32_matmul_precision("high")
+    for warning in (
         ".*does not have many workers.*",  # the beats are in memory
         ".*exists and is not empty.*",  # a run's folder also holds Hydra's files
         ".*number of training batches.*log_every_n_steps.*",  # losses are logged by epoch
@@ -150,4 +138,4 @@ def quiet() -> None:
         ".*treespec, LeafSpec.*",  # between Lightning and torch
         ".*your dataloader is not resumable.*",  # it is: see `BatchSampler`
     ):
-        warnings.filterwarnings("ignore", advice)
+        warnings.filterwarnings("ignore", warning)

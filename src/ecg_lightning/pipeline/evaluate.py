@@ -1,4 +1,4 @@
-"""Testing a checkpoint from what it states of itself: on the beats of its run, or on others."""
+"""Testing a checkpoint, with what it stores of its run, on the beats of that run or on others."""
 
 import os
 import time
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.beats import Beats
@@ -18,6 +17,7 @@ from ecg_lightning.data.splits import Folds
 from ecg_lightning.pipeline.build import check_classes, make_datamodule
 from ecg_lightning.pipeline.config import compose, quiet
 from ecg_lightning.pipeline.record import make_record
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
@@ -38,28 +38,27 @@ def evaluate(
     output_dir: Path | None = None,
     device: Literal["cpu", "auto"] = "auto",
 ) -> RunRecord:
-    """Test a checkpoint; where nothing is set, with the metrics of its run to the digit.
+    """Test a checkpoint; by default with exactly the metrics of its run.
 
     Args:
         path: a checkpoint, or a run's folder.
         source: other source of the same dataset.
-        csv: a file of beats in Kaggle's format, all of which are tested, in place of any source.
+        csv: a file of beats in Kaggle's format, all of which are tested, instead of any source.
         split: other split, one of the choices in ``conf/split``.
         seed: other seed of the split.
-        fold: ``test`` or ``validation``.
-        data_dir: where the data are; by default where the run had them, else ``ECG_DATA_DIR``, else ``data``.
-        cache_dir: where beats are kept once read; by default ``ECG_CACHE_DIR``, else the user's cache.
-        output_dir: where to file record and predictions; by default nowhere.
-        device: ``cpu``, or the best there is.
+        fold: which beats of the split.
+        data_dir: where the data are; None for that of the run if it exists, else ``ECG_DATA_DIR``, else ``data``.
+        cache_dir: cache for prepared beats; None for ``ECG_CACHE_DIR``, else the user's cache.
+        output_dir: where to write record and predictions; None for nowhere.
+        device: ``cpu``, or the best available.
 
     Returns:
-        A record of the kind ``evaluation``, whose ``warning`` is None unless the model may have been trained on some of
-        the beats.
+        A record of the kind ``evaluation``; its ``warning`` is set if the model may have been trained on these beats.
 
     Raises:
         CheckpointError: the file cannot be read, does not state its data, or does not fit these beats.
-        DataError: the beats are absent or damaged, or the folder cannot be written.
-        ConfigError: beats that cannot be split in this way, or that have other classes.
+        DataError: the beats are missing or damaged, or the folder cannot be written.
+        ConfigError: the beats cannot be split in this way, or have other classes.
     """
     quiet()
     clock = time.perf_counter()
@@ -97,7 +96,7 @@ def evaluate(
         fold=fold,
         val=checkpoint.scores or {},
         best_epoch=checkpoint.epoch,
-        wall_s=round(time.perf_counter() - clock, 2),
+        wall_s=time.perf_counter() - clock,
         kind="evaluation",
         checkpoint=str(checkpoint.path),
         warning=_warning(checkpoint, config, beats),
@@ -123,15 +122,10 @@ def plain_config(
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """The configuration of a run, as its checkpoint keeps it, with what is asked for in place of what it had.
+    """The configuration of a run with other source, split, seed and folders where given; see `evaluate`.
 
     Args:
-        trained: the configuration, interpolations resolved.
-        source: other source, or None for the run's.
-        split: other split, or None.
-        seed: other seed of the split, or None.
-        data_dir: where the data are; None: where the run had them, else ``ECG_DATA_DIR``, else ``data``.
-        cache_dir: where beats are kept once read; None: ``ECG_CACHE_DIR``, else the user's cache.
+        trained: the configuration in plain values, interpolations resolved.
 
     Raises:
         ConfigError: there is no such source or split.
@@ -141,7 +135,7 @@ def plain_config(
     if source is not None and source != trained["source"]["name"]:
         config["source"] = _chosen("source", source)
     if (source, split, seed) != (None, None, None):
-        # Nothing is trained here; a part of the training fold may not exist in other beats.
+        # Nothing is trained here, and a part of the training fold may not exist in other beats.
         config["split"] = {**trained["split"], "train_size": None}
     if split is not None and (chosen := _chosen("split", split)) and _name(chosen) != _name(trained["split"]):
         shared = {"seed", "test_fraction", "validation_fraction", "fold", "n_folds"} & trained["split"].keys()
@@ -151,24 +145,21 @@ def plain_config(
     if data_dir is None:
         own = Path(trained["data_dir"]).expanduser()
         data_dir = own if own.exists() else Path(os.environ.get("ECG_DATA_DIR", "data"))
-    # The cache is written to, so that no file that somebody brings along chooses where it is.
+    # The cache is written to: a checkpoint from elsewhere must not decide where it is.
     cache_dir = cache_dir or Path(os.environ.get("ECG_CACHE_DIR", "~/.cache/ecg_lightning"))
     return {**config, "data_dir": str(data_dir), "cache_dir": str(cache_dir)}
 
 
 def _chosen(group: str, name: str) -> dict[str, Any]:
-    """The settings of a choice in ``conf``."""
-    settings: Any = OmegaConf.to_container(compose([f"{group}={name}"], output_dir="."), resolve=True)
-    return dict(settings[group])
+    return validated(compose([f"{group}={name}"], output_dir="."))[group]  # type: ignore[no-any-return]
 
 
 def _name(split: Mapping[str, Any]) -> str:
-    """What a split is called: the lists of records that it goes by, or its protocol."""
     return str(split.get("name") or split["protocol"])
 
 
 def _warning(checkpoint: Checkpoint, config: Mapping[str, Any], beats: Beats) -> str | None:
-    """Why these may be beats that the model has been trained on, if they may."""
+    """Why the model may have been trained on some of these beats, if it may."""
     data = checkpoint.about.get("data", {})
     splits = [
         {key: value for key, value in one["split"].items() if key not in ("train_size", "train_unit")}
@@ -177,9 +168,5 @@ def _warning(checkpoint: Checkpoint, config: Mapping[str, Any], beats: Beats) ->
     same_beats = data.get("fingerprint") == beats.fingerprint
     if (same_beats and splits[0] == splits[1]) or bool(data.get("synthetic")) != beats.synthetic:
         return None
-    changed = (
-        "the split is not the one of its training"
-        if same_beats
-        else "the beats are not those of its training, but of the same dataset"
-    )
-    return f"{changed}: some of the beats tested here may have been trained on, and the metrics be too good"
+    changed = "the split differs" if same_beats else "the beats are of the same dataset, but differ"
+    return f"{changed} from training: some of the tested beats may have been trained on, so the metrics may be too good"

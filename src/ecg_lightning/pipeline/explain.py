@@ -1,6 +1,5 @@
-"""Explaining a finished run from its folder: mistakes, saliency and embedding of the beats that it was tested on."""
+"""Explaining a finished run from its folder: mistakes, saliency and embedding of its test beats."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import read_checkpoint
 from ecg_lightning.training.estimator import NetworkEstimator, SklearnEstimator, load_estimator
 
+# Beats do not depend on these parts of a configuration, and only a job of Hydra can resolve them.
 OF_A_JOB = ("transfer", "callbacks", "logger", "output_dir", "ckpt_path", "hydra")
-"""Parts of a configuration that beats do not depend on, and that only a job of Hydra can resolve."""
 
-SMALLEST = 1e-7
-"""Probability below which an embedding by probabilities does not look."""
+SMALLEST = 1e-7  # lower bound of probabilities, for an embedding by their logarithms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +32,18 @@ class Explanation:
     """What can be shown of a run's model and its test beats, in plain values.
 
     Attributes:
-        classes: names of the classes.
         fs: sampling rate of the beats in Hz.
         length: samples a beat, padding included.
-        lead_names: names of the leads.
-        before: seconds before its R peak at which a beat begins.
-        rr_factor: about how many RR intervals after its R peak it ends.
-        scaling: what beats were scaled to [0, 1] by, ``beat`` or ``record``, or ``none`` (mV).
-        synthetic: whether a simulation made the beats.
-        baseline: whether the model is a reference of scikit-learn: its saliency is by occlusion, and its embedding by
-            its log-probabilities instead of features.
-        mistakes: None where the beats are not available.
-        saliency: None where beats or model are not available.
-        embedding: None likewise, or where it was not asked for.
-        remarks: why something that was asked for is not there, a sentence each.
+        before: seconds before its R peak at which a beat starts.
+        rr_factor: a beat ends about this many RR intervals after its R peak.
+        scaling: whether beats were scaled to [0, 1] by ``beat`` or by ``record``, or are in mV (``none``).
+        synthetic: whether the beats are simulated.
+        baseline: whether the model is a scikit-learn baseline, with saliency by occlusion and an embedding of its
+            log-probabilities instead of features.
+        mistakes: None if the beats are not available.
+        saliency: None if beats or model are not available.
+        embedding: None likewise, or if it was not requested.
+        remarks: a sentence for each part that is missing, with the reason.
     """
 
     classes: tuple[str, ...] = ()
@@ -73,30 +69,29 @@ def explain_run(
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Explanation:
-    """Explain what a finished run predicted of its test beats, as far as its folder and the data allow.
+    """Explain the predictions of a finished run for its test beats, as far as its folder and the data allow.
 
-    Mistakes and probabilities are those of its ``predictions.parquet``; the beats are read again, and are the same if
-    their fingerprint is; the model is that of its best checkpoint, a network computed in single precision whatever it
-    was trained in.
+    Predictions are read from its ``predictions.parquet``; the beats are read again and must have the same fingerprint;
+    the model is that of its best checkpoint, in single precision.
 
     Args:
         folder: the run's folder.
         embedding: whether to compute the embedding, which takes some ten seconds.
-        seed: of randomised models and embedding.
-        data_dir: where the data are; by default where the run had them, else ``ECG_DATA_DIR``, else ``data``.
-        cache_dir: where beats are kept once read; by default ``ECG_CACHE_DIR``, else the user's cache.
+        seed: for randomised models and the embedding.
+        data_dir: see `ecg_lightning.pipeline.evaluate.evaluate`.
+        cache_dir: likewise.
 
     Returns:
-        What is available; what is missing, and why, is in its ``remarks``. Nothing that a folder lacks is an error.
+        What is available; ``remarks`` states what is missing. Nothing that a folder lacks is an error.
     """
     folder = Path(folder).expanduser()
     try:
         record = RunRecord.read(folder / RECORD)
         table, info = read_predictions(folder / PREDICTIONS)
-        beats = beats_of_run(folder, record, data_dir=data_dir, cache_dir=cache_dir)
+        beats = _beats_of_run(folder, record, data_dir, cache_dir)
         labels, probabilities = labels_and_probabilities(table, info.classes)
         if not np.array_equal(labels, beats.known_labels):
-            raise DataError(f"{folder} tested other beats than its configuration divides off")
+            raise DataError(f"{folder} was tested on other beats than its configuration selects")
     except (EcgLightningError, KeyError, TypeError, AttributeError, ValueError) as error:
         return Explanation(remarks=(f"No beats can be shown: {_reason(error)}.",))
     cut = beats.origin.get("cut", beats.origin)
@@ -125,40 +120,21 @@ def explain_run(
     )
 
 
-def beats_of_run(
-    folder: Path, record: RunRecord, *, data_dir: Path | None = None, cache_dir: Path | None = None
-) -> Beats:
-    """The beats that a run was tested on, in the order of its predictions.
-
-    Args:
-        folder: the run's folder.
-        record: of the run.
-        data_dir: as in `explain_run`.
-        cache_dir: as in `explain_run`.
-
-    Raises:
-        DataError: the beats are absent or damaged, or are not those of the run.
-        ConfigError: a configuration that does not fit the beats.
-        KeyError, TypeError: it lacks something, or something is malformed.
-    """
-    datamodule = make_datamodule(plain_config(_config(folder, record), data_dir=data_dir, cache_dir=cache_dir))
-    datamodule.setup("test")
-    if datamodule.beats.fingerprint != record.fingerprint:
-        raise DataError(
-            f"the beats that are here have the fingerprint {datamodule.beats.fingerprint}, those of {folder} had "
-            f"{record.fingerprint}; give it the data it had"
-        )
-    return datamodule.beats.select(np.sort(datamodule.folds.named()[record.fold]))
-
-
-def _config(folder: Path, record: RunRecord) -> Mapping[str, Any]:
-    """What the configuration of a record states of beats, in plain values, interpolations resolved."""
+def _beats_of_run(folder: Path, record: RunRecord, data_dir: Path | None, cache_dir: Path | None) -> Beats:
+    """The beats that a run was tested on, in the order of its predictions."""
     try:
         config = OmegaConf.create({key: value for key, value in record.config.items() if key not in OF_A_JOB})
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except Exception as error:  # whatever a malformed configuration makes the parser raise
         raise DataError(f"{folder / RECORD} holds no configuration of a run: {_reason(error)}") from error
-    return dict(plain)
+    datamodule = make_datamodule(plain_config(plain, data_dir=data_dir, cache_dir=cache_dir))
+    datamodule.setup("test")
+    if datamodule.beats.fingerprint != record.fingerprint:
+        raise DataError(
+            f"the beats in data_dir have the fingerprint {datamodule.beats.fingerprint}, those of {folder} had "
+            f"{record.fingerprint}; give the data of that run"
+        )
+    return datamodule.beats.select(np.sort(datamodule.folds.named()[record.fold]))
 
 
 def _saliency(

@@ -1,4 +1,4 @@
-"""What a checkpoint states of itself, and how two differ, in plain values."""
+"""What a checkpoint contains, and how two differ, in plain values."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -22,95 +22,89 @@ COMPARED = (
     "task", "network", "beats", "data", "protocol", "split", "transfer", "chain", "training", "scores", "versions",
     "git",
 )  # fmt: skip
-"""What of a description states how the weights came to be."""
+"""Sections of a description that say how the weights were made."""
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """All that a checkpoint states, in plain values that are ready for JSON.
+    """The content of a checkpoint, in plain values that are ready for JSON.
 
     Returns:
-        What a plain state dict does not state is None:
+        Sections, which are None where a plain state dict does not state them:
 
         - ``file``, ``kind`` (``checkpoint`` or ``state_dict``);
         - ``task``: ``name``, ``classes``, ``positive``;
-        - ``network``: ``name`` (None if it cannot be guessed), ``baseline`` (a reference model), ``guessed``,
-          ``settings``, ``n_outputs``, ``n_parameters``, ``n_frozen``;
+        - ``network``: ``name`` (None if it cannot be guessed), ``guessed``, ``baseline``, ``settings``, ``n_outputs``,
+          ``n_parameters``, ``n_frozen``;
         - ``layers``: a list with ``name``, ``part`` (``backbone`` or ``head``), ``frozen``, ``n_parameters`` and
-          ``shapes`` by weight; of a reference model, one entry for each of its arrays, of the ``backbone``;
-        - ``beats``: ``fs`` in Hz, ``length``, ``leads``, ``cut``, ``context`` (names of what comes with a beat);
+          ``shapes`` by weight; one entry for each array of a baseline;
+        - ``beats``: ``fs`` in Hz, ``length``, ``leads``, ``cut``, ``context`` (names of its values);
         - ``data``: ``source``, ``dataset``, ``synthetic``, ``fingerprint``, ``protocol`` (as a sentence); ``protocol``:
           its fields; ``split``: its settings;
-        - ``transfer``: ``mode`` and what belongs to it; ``chain``: what it started from, what that started from, …;
-        - ``training``: ``epoch`` (in which it was saved), ``step``, ``max_epochs``, ``seed``, ``precision``,
-          ``optimizer``, ``augmentation``; those that a model does not use are None;
-        - ``scores``: ``validation``; ``test``, from the ``scores.json`` beside the run's best checkpoint;
+        - ``transfer``: its settings; ``chain``: the origin of the weights, the origin of those, …;
+        - ``training``: ``epoch`` and ``step`` of the checkpoint, ``max_epochs``, ``seed``, ``precision``,
+          ``optimizer``, ``augmentation``; None where a model does not use them;
+        - ``scores``: ``validation``; ``test``, from the ``scores.json`` of the run if this is its best checkpoint;
         - ``versions``, ``git``.
 
     Raises:
-        CheckpointError: what it states is not of the form that this project writes.
+        CheckpointError: it has not the form that this project writes.
     """
     try:
         description = _stated(checkpoint) | _weights(checkpoint)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, ConfigError) as error:
-        raise CheckpointError(f"{checkpoint.path} states of itself what cannot be read: {error}") from error
-    finite: dict[str, Any] = _finite(description)
-    return finite
+        raise CheckpointError(f"{checkpoint.path} contains what cannot be read: {error}") from error
+    return _finite(description)  # type: ignore[no-any-return]
 
 
 def compare(first: Checkpoint, second: Checkpoint) -> dict[str, Any]:
-    """What differs between two checkpoints, in plain values.
+    """The differences between two checkpoints, in plain values.
 
     Returns:
         - ``files``: both;
-        - ``differences``: dotted name of what `describe` gives → its two values;
+        - ``differences``: dotted name of a value of `describe` → the two values;
         - ``layers``: a list with ``name`` and ``state`` (``equal`` to the last bit, ``different``, ``shape``,
-          ``only first``, ``only second``); where different, ``largest`` (the largest absolute difference of a weight)
-          and ``relative`` (the length of the difference divided by the length of the first).
+          ``only first``, ``only second``); for ``different`` also ``largest`` (the largest absolute difference of a
+          weight) and ``relative`` (the norm of the difference divided by the norm of the first).
 
     Raises:
         CheckpointError: as `describe`.
     """
-    sides = [describe(checkpoint) for checkpoint in (first, second)]
-    flat = [dict(_flat({section: side[section] for section in COMPARED})) for side in sides]
-    values = {
-        key: [side.get(key) for side in flat] for key in sorted(dict.fromkeys([*flat[0], *flat[1]]), key=_section)
-    }
-    layers = [_by_layer(checkpoint.weights) for checkpoint in (first, second)]
+    first_values, second_values = (
+        dict(_flat({section: side[section] for section in COMPARED})) for side in (describe(first), describe(second))
+    )
+    keys = sorted(first_values | second_values, key=lambda key: COMPARED.index(key.partition(".")[0]))
+    pairs = {key: [first_values.get(key), second_values.get(key)] for key in keys}
+    ours, theirs = _by_layer(first.weights), _by_layer(second.weights)
     return {
         "files": [str(first.path), str(second.path)],
-        "differences": {key: pair for key, pair in values.items() if pair[0] != pair[1]},
+        "differences": {key: pair for key, pair in pairs.items() if pair[0] != pair[1]},
         "layers": _finite(
-            [
-                _layer_difference(name, *(side.get(name) for side in layers))
-                for name in sorted(layers[0] | layers[1], key=_is_head)
-            ]
+            [_layer_difference(name, ours.get(name), theirs.get(name)) for name in sorted(ours | theirs, key=_is_head)]
         ),
     }
 
 
 def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the weights show by themselves."""
     stated, name = checkpoint.hyperparameters, checkpoint.model
-    baseline = name is not None and estimator_type(name).baseline
     n_outputs = checkpoint.weights.get(f"{BeatModel.head_names[-1]}.bias")
     transfer = (stated or {}).get("transfer")
     frozen = bool(transfer and Transfer(**transfer).is_frozen((checkpoint.epoch or 1) - 1))
-    layers: list[dict[str, Any]] = []
-    for layer, weights in _by_layer(checkpoint.weights).items():
-        part = "head" if _is_head(layer) else "backbone"
-        layers.append(
-            {
-                "name": layer,
-                "part": part,
-                "frozen": frozen and part == "backbone",
-                "n_parameters": sum(weight.numel() for weight in weights.values()),
-                "shapes": {weight: list(tensor.shape) for weight, tensor in weights.items()},
-            }
-        )
-    layers.sort(key=lambda layer: _is_head(layer["name"]))  # the state dict has the head first
+    # The state dict has the head first.
+    layers: list[dict[str, Any]] = [
+        {
+            "name": layer,
+            "part": "head" if _is_head(layer) else "backbone",
+            "frozen": frozen and not _is_head(layer),
+            "n_parameters": sum(weight.numel() for weight in weights.values()),
+            "shapes": {weight: list(tensor.shape) for weight, tensor in weights.items()},
+        }
+        for layer, weights in sorted(_by_layer(checkpoint.weights).items(), key=lambda item: _is_head(item[0]))
+    ]
+    guess = guess_network(checkpoint.weights) if name is None else None
     network = {
-        "name": name or guess_network(checkpoint.weights),
-        "baseline": baseline,
+        "name": name or guess,
+        "guessed": stated is None and guess is not None,
+        "baseline": name is not None and estimator_type(name).baseline,
         "settings": {key: value for key, value in stated["model"].items() if key != "name"} if stated else None,
         "n_outputs": None if n_outputs is None else len(n_outputs),
         "n_parameters": sum(layer["n_parameters"] for layer in layers),
@@ -119,22 +113,22 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "file": str(checkpoint.path),
         "kind": "state_dict" if stated is None else "checkpoint",
-        "network": network | {"guessed": stated is None and network["name"] is not None},
+        "network": network,
         "layers": layers,
     }
 
 
 def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the run stated; a checkpoint made from Python may state less than a run does."""
+    """The metadata; a checkpoint made from Python may have less than one of a run."""
     stated, about = checkpoint.hyperparameters, checkpoint.about
     if stated is None:
         return dict.fromkeys(COMPARED) | {"chain": []}
-    task, spec, data, config = (
-        get_task(stated["task"]),
-        checkpoint.input,
-        about.get("data", {}),
-        about.get("config", {}),
-    )
+    task, spec = get_task(stated["task"]), checkpoint.input
+    data, config, origin = about.get("data", {}), about.get("config", {}), about.get("origin")
+    chain = []
+    while origin:
+        chain.append({key: value for key, value in origin.items() if key != "origin"})
+        origin = origin.get("origin")
     trainer = config.get("trainer", {}) if stated.get("optimizer") else {}
     return {
         "task": {"name": task.name, "classes": list(task.classes), "positive": task.positive},
@@ -146,16 +140,14 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
             "context": list(spec.context) or None,
         },
         "data": {
-            "source": data.get("source"),
-            "dataset": data.get("dataset"),
+            **{key: data.get(key) for key in ("source", "dataset", "fingerprint")},
             "synthetic": bool(data.get("synthetic")),
-            "fingerprint": data.get("fingerprint"),
             "protocol": _sentence(about.get("protocol")),
         },
         "protocol": about.get("protocol"),
         "split": config.get("split"),
         "transfer": stated.get("transfer") or {"mode": "none"},
-        "chain": list(_chain(about.get("origin"))),
+        "chain": chain,
         "training": {
             "epoch": checkpoint.epoch,
             "step": checkpoint.step,
@@ -180,14 +172,8 @@ def _sentence(fields: Mapping[str, Any] | None) -> str | None:
         raise ValueError(f"protocol has {error.errors()[0]['msg']}") from error
 
 
-def _chain(origin: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
-    while origin:
-        yield {key: value for key, value in origin.items() if key != "origin"}
-        origin = origin.get("origin")
-
-
 def _test_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """From the run's ``scores.json``, if it is beside the checkpoint and of it: a run tests its best one."""
+    """From the ``scores.json`` of the run, if this checkpoint is the one that was tested."""
     try:
         record = RunRecord.read(checkpoint.path.parent.parent / "scores.json")
     except DataError:
@@ -198,16 +184,12 @@ def _test_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
     return {key: value for key, value in record.test.items() if key != "confusion"} if of_record == own else None
 
 
-def _section(key: str) -> int:
-    return COMPARED.index(key.partition(".")[0])
-
-
 def _is_head(layer: str) -> bool:
     return layer.partition(".")[0] in BeatModel.head_names
 
 
 def _by_layer(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Module → its own weights by their last name; an array that belongs to no module stands alone."""
+    """Weights by module and own name; an array without a module is one by itself."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, weight in weights.items():
         layer, _, last = name.rpartition(".")
@@ -236,15 +218,15 @@ def _layer_difference(
 
 def _flat(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
     """Nested settings by their dotted names."""
-    if not isinstance(value, Mapping):
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _flat(one, f"{at}.{key}" if at else str(key))
+    else:
         yield at, value
-        return
-    for key, one in value.items():
-        yield from _flat(one, f"{at}.{key}" if at else str(key))
 
 
 def _finite(value: Any) -> Any:
-    """The same with None for what JSON has no number for."""
+    """The value with None for NaN and infinity, which JSON has not."""
     if isinstance(value, Mapping):
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -1,8 +1,8 @@
-"""The jobs of a sweep: each in a folder of its own name, done once, resumed where it stopped; and what to check first.
+"""The jobs of a sweep: each has a folder of its own, runs once, and resumes where it stopped.
 
-A sweep that was interrupted, or one with more values, is started with the same ``hydra.sweep.dir``: a job is known
-by its `config_digest`, finished ones give their score at once, and one that was stopped in its middle resumes from its
-``checkpoints/last.ckpt`` to the scores it would have had.
+A sweep that was interrupted, or one with more values, is started again with the same ``hydra.sweep.dir``. A job is
+identified by its `config_digest`: a finished one returns its score at once, and one that was interrupted resumes from
+its ``checkpoints/last.ckpt`` and ends with the same scores as without the interruption.
 """
 
 import importlib.util
@@ -29,8 +29,8 @@ from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
 
+# Which extra installs the launchers and sweepers of conf/hydra.
 EXTRAS = {"hydra_joblib_launcher": "sweeps", "hydra_submitit_launcher": "cluster", "hydra_optuna_sweeper": "search"}
-"""What to install for our configurations of launchers and sweepers."""
 
 FAILURE_FILE = "failure.json"
 HYDRA_FOLDER = ".hydra"
@@ -39,53 +39,47 @@ HYDRA_FOLDER = ".hydra"
 def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], RunRecord]) -> float | None:
     """Run one job of a sweep, unless it is finished.
 
-    A failure is reported at once and left in the job's folder, and the other jobs continue; the table at the sweep's
-    end names it again.
+    An error is printed at once and written to the job's folder, and the other jobs continue; the table at the end of
+    the sweep repeats it.
 
     Args:
         cfg: the job's configuration.
-        run: runs it; gives what it filed.
+        run: runs it and returns its record.
 
     Returns:
-        The validation score that chose the checkpoint, or None if the job failed.
+        The validation score that selected the checkpoint, or None if the job failed.
     """
     folder = Path(cfg.output_dir)
     try:
         with claimed(folder):
             record = _finished(cfg, folder)
-            if record is None:
-                (folder / FAILURE_FILE).unlink(missing_ok=True)
-                record = run(_resumed(cfg, folder))
             (folder / FAILURE_FILE).unlink(missing_ok=True)
-    except EcgLightningError as error:
-        _leave_failure(folder, error)
+            return score_of(record or run(_resumed(cfg, folder)))
     except Exception as error:
-        traceback.print_exc()
-        _leave_failure(folder, error)
-    else:
-        return score_of(record)
-    return None
+        if not isinstance(error, EcgLightningError):
+            traceback.print_exc()
+        log.error("job failed: %s", error)
+        (folder / FAILURE_FILE).write_text(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")
+        return None
 
 
 def score_of(record: RunRecord) -> float | None:
-    """The validation score that chose the checkpoint, which a search optimises."""
+    """The validation score that selected the checkpoint, which a search optimises."""
     score: float | None = getattr(record.val, record.monitor.removeprefix("val/"))
     return score
 
 
 class Preflight(Callback):
-    """Ends a start whose folder cannot be written, or whose plugin is absent, with one line instead of a traceback."""
+    """Stops with one line, not a traceback, if the folder cannot be written or a plugin is not installed."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at the run's folder."""
         _check_writable("hydra.run.dir", Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Look at the sweep's folder and plugins."""
         _check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
         for part in ("launcher", "sweeper"):
             _check_installed(f"hydra/{part}={config.hydra.runtime.choices[f'hydra/{part}']}", config.hydra[part])
-        # Hydra sets it in the jobs alone, and an interrupted sweep prints its folder.
+        # Hydra sets it only within jobs, but an interrupted sweep prints its folder.
         HydraConfig.instance().set_config(config)
 
 
@@ -99,11 +93,11 @@ def _check_installed(choice: str, plugin: DictConfig) -> None:
 
 
 def _check_writable(setting: str, folder: Path) -> None:
-    # Nothing is made yet: Hydra does that, or makes another one if the time in its name has moved on.
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        why = "no folder" if not there.is_dir() else "not writable"
-        _refuse(f"cannot write to {folder}: {there} is {why}; choose another {setting}")
+    # The folder itself is made by Hydra, which recomputes the time in its name.
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = "no folder" if not existing.is_dir() else "not writable"
+        _refuse(f"cannot write to {folder}: {existing} is {why}; choose another {setting}")
 
 
 def _refuse(message: str) -> None:
@@ -113,10 +107,10 @@ def _refuse(message: str) -> None:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """The folder, for this process alone, and those it starts for further devices.
+    """Lock the folder for this process and the ones it starts for further devices.
 
     Raises:
-        ConfigError: another one is at work in it.
+        ConfigError: another process is using it.
     """
     if "LOCAL_RANK" in os.environ:
         yield
@@ -127,8 +121,7 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(
-            f"{folder} belongs to a run that is not finished: one folder twice, in a sweep or in two at once; wait for "
-            "it, or choose another folder"
+            f"{folder} is in use by another run, or by another job of this sweep; wait for it or choose another folder"
         ) from error
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error}; choose another folder") from error
@@ -139,11 +132,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def _finished(cfg: DictConfig, folder: Path) -> RunRecord | None:
-    """The record of this very job, if it is finished.
-
-    Raises:
-        ConfigError: the folder has the scores of another one.
-    """
+    """The record of this job if it is finished; a ConfigError if the folder has the scores of another one."""
     file = folder / "scores.json"
     if not file.exists():
         return None
@@ -161,69 +150,46 @@ def _finished(cfg: DictConfig, folder: Path) -> RunRecord | None:
 
 
 def _resumed(cfg: DictConfig, folder: Path) -> DictConfig:
-    """The configuration that starts the job, or resumes it from the folder's last checkpoint if that is this job's."""
-    files = folder / HYDRA_FOLDER
-    last = folder / "checkpoints" / "last.ckpt"
+    """The job's configuration, with the last checkpoint in the folder to resume from if it is this job's."""
+    files, last = folder / HYDRA_FOLDER, folder / "checkpoints" / "last.ckpt"
     if last.exists():
+        from ecg_lightning.training.checkpoint import read_checkpoint
+
         try:
-            _check_own(cfg, files / "config.yaml", last)
-        except EcgLightningError as error:
-            log.warning("%s; the job starts afresh", error)
+            if config_digest(DictConfig(OmegaConf.load(files / "config.yaml"))) != config_digest(cfg):
+                raise CheckpointError(f"{last} is of other settings")
+            read_checkpoint(last)
+        except (OSError, ValueError, EcgLightningError) as error:
+            log.warning("cannot resume from %s: %s; the job starts from the beginning", last, error)
         else:
             log.info("resuming from %s", last)
             resumed = cfg.copy()
             resumed.ckpt_path = OWN_LAST
             return resumed
-    # The last checkpoint first: without it the others are taken for nothing.
+    # The last checkpoint first: without it, the next start ignores the other files.
     for leftover in (last, last.with_name("best.ckpt"), folder / "metrics.csv"):
         leftover.unlink(missing_ok=True)
-    # As Hydra does it for a single run. It would also overwrite what is in the folder of a finished job.
-    for name, part in {
-        "config": cfg,
-        "hydra": HydraConfig.instance().cfg,
-        "overrides": HydraConfig.get().overrides.task,
-    }.items():
+    # Hydra writes these files for a single run; in a sweep it would overwrite those of a finished job.
+    parts = {"config": cfg, "hydra": HydraConfig.instance().cfg, "overrides": HydraConfig.get().overrides.task}
+    for name, part in parts.items():
         with atomic_write(files / f"{name}.yaml") as partial:
             OmegaConf.save(part, partial)
     return cfg
 
 
-def _check_own(cfg: DictConfig, config: Path, checkpoint: Path) -> None:
-    """Refuse a checkpoint that is damaged, or of another job than this one.
-
-    Raises:
-        CheckpointError: it is.
-    """
-    from ecg_lightning.training.checkpoint import read_checkpoint
-
-    try:
-        before = OmegaConf.load(config)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint} is of unknown settings ({error})") from error
-    if not isinstance(before, DictConfig) or config_digest(before) != config_digest(cfg):
-        raise CheckpointError(f"{checkpoint} is of other settings")
-    read_checkpoint(checkpoint)
-
-
-def _leave_failure(folder: Path, error: Exception) -> None:
-    log.error("job failed: %s", error)
-    (folder / FAILURE_FILE).write_text(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")
-
-
 def failures(folder: Path) -> dict[Path, int]:
-    """The files that failed jobs of a sweep's folder left, and when they were written."""
+    """Files that the failed jobs in a sweep's folder wrote, and their times of modification."""
     return {file: file.stat().st_mtime_ns for file in folder.glob(f"*/{FAILURE_FILE}")}
 
 
 def _hydra_folder(*, _root_: DictConfig) -> str | None:
-    """Where Hydra files the configuration of a run; a job of a sweep does so itself, see `_resumed`."""
-    return None if _root_.hydra.mode == RunMode.MULTIRUN else HYDRA_FOLDER
+    return None if _root_.hydra.mode == RunMode.MULTIRUN else HYDRA_FOLDER  # in a sweep see `_resumed`
 
 
 def _digest_of_root(*, _root_: DictConfig) -> str:
     return config_digest(_root_)
 
 
-# For conf/hydra/default.yaml. A process that a launcher starts has them too, as its task imports this module.
+# For conf/hydra/default.yaml. Processes of a launcher have them too, because their task imports this module.
 OmegaConf.register_new_resolver("config_digest", _digest_of_root, replace=True)
 OmegaConf.register_new_resolver("hydra_folder", _hydra_folder, replace=True)

@@ -1,16 +1,14 @@
 """Beats of a dataset and the estimator of a checkpoint, for programs and notebooks."""
 
 from pathlib import Path
-from typing import Any, Literal
-
-from omegaconf import OmegaConf
+from typing import Literal
 
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.splits import without_duplicates
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import compose
-from ecg_lightning.pipeline.settings import Settings
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.training.checkpoint import read_checkpoint
 from ecg_lightning.training.estimator import Estimator, load_estimator
 
@@ -25,23 +23,20 @@ def load_beats(dataset: str, *overrides: str, config_dir: Path | str | None = No
         config_dir: folder with more choices, as ``--config-dir``.
 
     Raises:
-        DataError: the recordings are absent or damaged.
+        DataError: the recordings are missing or damaged.
         ConfigError: unknown or impossible settings.
     """
-    cfg = compose([f"dataset={dataset}", *overrides], config_dir=config_dir)
-    Settings.from_config(cfg)
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    datamodule = make_datamodule(plain)
+    datamodule = make_datamodule(validated(compose([f"dataset={dataset}", *overrides], config_dir=config_dir)))
     beats = cached_beats(datamodule.source, datamodule.cache_dir)
     return without_duplicates(beats) if datamodule.drop_duplicates else beats
 
 
 def load_checkpoint(path: Path | str, *, device: Literal["cpu", "auto"] = "auto") -> Estimator:
-    """The estimator that a run has left, ready for ``predict_proba``.
+    """The estimator that a run has saved, ready for ``predict_proba``.
 
     Args:
-        path: a checkpoint, or a run's folder: its best one.
-        device: ``cpu``, or the best there is.
+        path: a checkpoint, or a run's folder for its best one.
+        device: ``cpu``, or the best available.
 
     Raises:
         CheckpointError: the file cannot be read, or is no checkpoint of this project.

@@ -1,9 +1,10 @@
-"""The settings of an experiment with their types and ranges: `Settings.from_config` is the door that all of them pass.
+"""The settings of an experiment with their types and ranges, which `validated` checks before any work.
 
 What depends on the beats (classes, patients, lengths) or on two settings at once is checked where it is used.
 """
 
-from typing import Annotated, Any, Literal, Self
+import json
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -11,27 +12,23 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.mistakes import first_mistake
+from ecg_lightning.core.options import Amount, Count, Natural, Part, Positive
+from ecg_lightning.data.resampling import Resampling
+from ecg_lightning.data.splits import Split
 
-Positive = Annotated[float, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Part = Annotated[float, Field(gt=0, le=1)] | Count | None
-Name = str | int
-"""Of a lead or a record; YAML reads 100 as a number."""
+Name = str | int  # of a lead or a record; YAML reads 100 as a number
 
 
 class Group(BaseModel):
-    """A group of settings: no others are known, types are not converted."""
+    """Settings without others; types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class OpenGroup(Group):
-    """A group that may have further settings, which whoever they belong to checks."""
+    """Settings and any others, which are checked where they are used."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -50,7 +47,7 @@ class Cut(Group):
 
 
 class Dataset(OpenGroup):
-    """What the card of a database sets; what else is there is for its source."""
+    """A database card; its other settings belong to the source."""
 
     name: str
     leads: Annotated[list[Name | list[Name]], Field(min_length=1)]
@@ -60,7 +57,7 @@ class Dataset(OpenGroup):
 
 
 class Source(OpenGroup):
-    """Settings of the simulation; a source of another package has its own."""
+    """The simulation; a source of another package has its own settings."""
 
     name: str
     patients: Annotated[int, Field(ge=2)] = 2
@@ -76,30 +73,14 @@ class Context(Group):
     before: Amount
 
 
-class Split(Group):
-    protocol: Literal["random", "patient", "records"]
-    name: str | None = None
-    test_fraction: Fraction = 0.2
-    validation_fraction: Fraction
-    seed: Seed
-    fold: Natural | None = None
-    n_folds: Annotated[int, Field(ge=2)] = 2
-    train_records: list[Name] = []
-    test_records: list[Name] = []
-    left_out: dict[str, list[Name]] | None = None
-    shared_patients: Literal["both", "train", "test", "neither"] = "both"
-    train_size: Part
-    train_unit: Literal["beats", "patients"]
-
-
 class OwnModel(OpenGroup):
-    """A model of another package, which says itself what it can be built with."""
+    """A model of another package, which checks its own settings."""
 
     name: str
 
 
 class ShippedModel(OwnModel):
-    """All settings that models of this package have; the registry refuses those that the chosen one lacks."""
+    """Settings of all models of this package; the registry refuses those that the chosen one lacks."""
 
     channels: Count = 1
     kernel: Count = 1
@@ -118,18 +99,7 @@ class ShippedModel(OwnModel):
     C: Positive = 1
 
 
-SHIPPED = ["cnet", "seq", "bilstm", "bigru", "majority", "beat_length", "logistic_regression", "gradient_boosting"]
-
-
-def _whose_model(model: Any) -> str:
-    return "shipped" if isinstance(model, dict) and model.get("name") in SHIPPED else "own"
-
-
-class Resampling(Group):
-    method: Literal["none", "smote", "smote_tomek", "borderline_smote", "adasyn", "random_over", "random_under"]
-    counts: Part | dict[str, Count] = None
-    neighbours: Count = 1
-    length_weight: Amount = 0
+SHIPPED = ("cnet", "seq", "bilstm", "bigru", "majority", "beat_length", "logistic_regression", "gradient_boosting")
 
 
 class Augmentation(Group):
@@ -157,7 +127,7 @@ class Transfer(Group):
 
 
 class Recipe(Group):
-    """Settings of the optimizer that suit one model on one task."""
+    """Optimizer settings for one model on one task."""
 
     lr: Positive = 1
     batch_size: Count = 1
@@ -174,7 +144,7 @@ class Optimizer(Group):
 
 
 class Trainer(OpenGroup):
-    """The settings in ``conf/trainer``; others of ``pytorch_lightning.Trainer`` are allowed by its names."""
+    """Settings in ``conf/trainer``; all others of ``pytorch_lightning.Trainer`` are allowed."""
 
     accelerator: str
     devices: Count | Literal[-1] | str | list[Natural]
@@ -191,7 +161,7 @@ class Trainer(OpenGroup):
 
 
 class Target(OpenGroup):
-    """A class by its module and name, and what it is called with."""
+    """A class by its import path, and its arguments."""
 
     target: Annotated[str, Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")]
 
@@ -205,7 +175,7 @@ class EarlyStopping(Target):
 
 
 class Callbacks(BaseModel):
-    """By name; null takes one out."""
+    """By name; null removes one."""
 
     averaging: Averaging | None = None
     early_stopping: EarlyStopping | None = None
@@ -214,7 +184,7 @@ class Callbacks(BaseModel):
 
 
 class Settings(Group):
-    """All settings of an experiment, checked one by one."""
+    """All settings of an experiment."""
 
     seed: Seed
     data_dir: str
@@ -233,7 +203,8 @@ class Settings(Group):
     context: Context
     split: Split
     model: Annotated[
-        Annotated[ShippedModel, Tag("shipped")] | Annotated[OwnModel, Tag("own")], Discriminator(_whose_model)
+        Annotated[ShippedModel, Tag("shipped")] | Annotated[OwnModel, Tag("own")],
+        Discriminator(lambda model: "shipped" if isinstance(model, dict) and model.get("name") in SHIPPED else "own"),
     ]
     augmentation: Augmentation
     loss: Loss
@@ -244,18 +215,19 @@ class Settings(Group):
     callbacks: Callbacks | None
     logger: dict[str, Target | None] | None
 
-    @classmethod
-    def from_config(cls, cfg: DictConfig) -> Self:
-        """Check a composed configuration before any work.
 
-        Raises:
-            ConfigError: a setting is unknown, absent, of another type or out of range; the first one that is.
-        """
-        try:
-            plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        except OmegaConfBaseException as error:
-            raise ConfigError(" ".join(str(error).split())) from error
-        try:
-            return cls.model_validate(plain)
-        except ValidationError as error:
-            raise ConfigError(first_mistake(cls, plain, error)) from error
+def validated(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration in plain values with interpolations resolved, if every setting is valid.
+
+    Raises:
+        ConfigError: the first setting that is unknown, missing, of another type or out of range.
+    """
+    try:
+        plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    try:
+        Settings.model_validate_json(json.dumps(plain, default=str))  # from Python, no dictionary is a dataclass
+    except ValidationError as error:
+        raise ConfigError(first_mistake(Settings, plain, error)) from error
+    return dict(plain)

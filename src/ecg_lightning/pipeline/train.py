@@ -1,7 +1,6 @@
-"""One experiment: from a composed configuration to a trained, tested and filed estimator.
+"""One experiment, from a composed configuration to a trained and tested estimator and its record.
 
-From Python, ``train(compose(["model=cnet", "task=mi"], output_dir=…))`` trains as the command line does,
-without tables and pages.
+``train(compose(["model=cnet", "task=mi"], output_dir=…))`` trains as the command line does, without tables and pages.
 """
 
 import time
@@ -19,25 +18,21 @@ from ecg_lightning.runs.store import save_run
 
 
 def train(cfg: DictConfig) -> RunRecord:
-    """Fit, test once with the checkpoint that was best on validation, and file the results.
+    """Fit, test once with the checkpoint that was best on validation, and save the results.
 
     Raises:
-        DataError, ConfigError, CheckpointError: as `build`; DataError also where the run's folder cannot be written.
-        KeyboardInterrupt: Ctrl-C; a network's ``checkpoints/last.ckpt`` is where training stopped.
+        DataError, ConfigError, CheckpointError: as `build`; DataError also if the run's folder cannot be written.
+        KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` of a network is where training stopped.
     """
     quiet()
     return fit_and_test(build(cfg))
 
 
 def fit_and_test(experiment: Experiment) -> RunRecord:
-    """Fit, test once and file what `build` has put together.
+    """Fit, test once and save what `build` returned; see `train`.
 
     Returns:
-        The record, as it was written to ``scores.json`` beside ``predictions.parquet``.
-
-    Raises:
-        DataError: the run's folder cannot be written.
-        KeyboardInterrupt: as `train`.
+        The record, as written to ``scores.json`` next to ``predictions.parquet``.
     """
     began, clock = datetime.now(UTC), time.perf_counter()
     datamodule, estimator, fold = experiment.datamodule, experiment.estimator, experiment.config["tested"]
@@ -54,12 +49,9 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
         probabilities=probabilities,
         positive=estimator.task.positive,
         fold=fold,
-        val=fit.val,
-        epochs=fit.epochs,
-        steps=fit.steps,
-        best_epoch=fit.best_epoch,
+        **vars(fit),  # epochs, steps and validation scores
         started=began.isoformat(timespec="milliseconds"),
-        wall_s=round(time.perf_counter() - clock, 2),
+        wall_s=time.perf_counter() - clock,
         config_digest=provenance.config_digest(experiment.cfg),
     )
     if estimator.is_main_process:
