@@ -55,6 +55,7 @@ def command() -> Callable[..., int]:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("COLUMNS", "300")
                 patch.setattr(sys, "argv", [*program, *arguments])
+                patch.setattr("hydra._internal.utils.is_under_debugger", lambda: False)  # which coverage looks like
                 main(arguments)
         except SystemExit as leaving:
             return int(leaving.code or 0)
