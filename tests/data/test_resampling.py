@@ -281,7 +281,7 @@ def test_a_class_without_neighbours_of_other_classes_is_one_clear_error(method: 
     ("settings", "message"),
     [
         ({"method": "smoote"}, "resampling.method=smoote: expected none or smote or smote_tomek or borderline_smote"),
-        ({}, "resampling.method is absent"),
+        ({}, "resampling.method is missing"),
         (
             {"method": "smote", "neighbors": 5},
             "resampling.neighbors=5: .*has method, counts, neighbours, length_weight",

@@ -347,7 +347,7 @@ def test_transforms_in_seconds_and_hertz_follow_the_sampling_rate_of_the_beats()
     [
         ({"warp": {"spread": 0.1}}, "no transform 'warp'; choose one of time_stretch"),
         ({"noise": {"spread": 0.1, "sigma": 1}}, "noise.spread=0.1: there is no such setting; its group has sigma"),
-        ({"noise": {}}, "noise.sigma is absent"),
+        ({"noise": {}}, "noise.sigma is missing"),
         ({"noise": {"sigma": "much"}}, "augmentation.transforms.noise.sigma=much: expected a number of at least 0"),
         ({"noise": {"sigma": -0.1}}, "sigma=-0.1"),
         ({"noise": {"sigma": math.nan}}, "sigma=nan"),

@@ -11,8 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.mistakes import first_mistake
-from ecg_lightning.core.options import Amount, Count, Natural, Part, Positive
+from ecg_lightning.core.options import Amount, Count, Natural, Part, Positive, first_error
 from ecg_lightning.data.resampling import Resampling
 from ecg_lightning.data.splits import Split
 
@@ -229,5 +228,5 @@ def validated(cfg: DictConfig) -> dict[str, Any]:
     try:
         Settings.model_validate_json(json.dumps(plain, default=str))  # from Python, no dictionary is a dataclass
     except ValidationError as error:
-        raise ConfigError(first_mistake(Settings, plain, error)) from error
+        raise ConfigError(first_error(Settings, plain, error)) from error
     return dict(plain)

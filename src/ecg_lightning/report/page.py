@@ -15,6 +15,8 @@ from ecg_lightning.report.render import swatch
 if TYPE_CHECKING:
     from jinja2 import Template
 
+REPORT = "report.html"  # in a run's folder
+
 
 class Part(NamedTuple):
     """A section of a page: its address, its heading and its content."""

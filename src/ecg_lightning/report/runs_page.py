@@ -19,12 +19,11 @@ from ecg_lightning.report.analysis import over_seeds, size_ticks
 from ecg_lightning.report.cells import MINUS, NONE, Cell, Column, Row, Table, clean, duration, mark_best
 from ecg_lightning.report.comparison import bootstrap_notes, difference, is_significant
 from ecg_lightning.report.numbers import Numbers
-from ecg_lightning.report.page import Part, aside, columns, figure, join, note, prose, render
+from ecg_lightning.report.page import REPORT, Part, aside, columns, figure, join, note, prose, render
 from ecg_lightning.report.render import html
 from ecg_lightning.report.run_page import DATASETS, data_of
 from ecg_lightning.report.tables import SYNTHETIC_WARNING
 from ecg_lightning.report.verdict import against_baselines, deciding, listed, name_of
-from ecg_lightning.report.write import REPORT
 from ecg_lightning.runs.aggregate import Result, Run, groups, low_data
 from ecg_lightning.runs.collect import Row as Runs
 from ecg_lightning.runs.collect import RunsTable, protocol_of, table_of

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError
-
-REPORT = "report.html"
+from ecg_lightning.report.page import REPORT
 
 
 def write_report(

@@ -257,7 +257,8 @@ class RunRecord(Strict):
         except ValidationError as error:
             fault = f"is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
             if _is_format_1(content):
-                command = f"ecg-lightning evaluate {shlex.quote(str(path.parent))} --output DIR"
+                folder = shlex.quote(str(path.parent))
+                command = f"ecg-lightning evaluate {folder} --output {folder}-format2"
                 fault = f"has format 1, expected format {FORMAT}: run `{command}` to write its scores again"
             raise DataError(f"{path} {fault}") from error
 
