@@ -52,8 +52,8 @@ def errors_by_record(table: "pd.DataFrame", classes: tuple[str, ...]) -> list[Re
     found = []
     for name, of_record in table.groupby("record", observed=True):
         wrong = of_record["true"][of_record["true"] != of_record["predicted"]].value_counts()
-        by_class = {one: int(wrong.get(one, 0)) for one in classes}
-        found.append(RecordErrors(str(name), len(of_record), sum(by_class.values()), by_class))
+        counts = {one: int(wrong.get(one, 0)) for one in classes}
+        found.append(RecordErrors(str(name), len(of_record), sum(counts.values()), counts))
     return sorted(found, key=lambda one: (-one.total, one.record))
 
 
@@ -77,11 +77,7 @@ def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[st
 def learning_curves(metrics: Path) -> Mapping[str, Mapping[str, Curve]]:
     """(epoch, value) by metric (``loss``, ``macro_f1``) and fold (``training``, ``validation``), those that there are.
 
-    Args:
-        metrics: Lightning's ``metrics.csv``; of its sparse rows the last value of each epoch counts.
-
-    Raises:
-        DataError: it is no readable table.
+    Of the sparse rows of Lightning's ``metrics.csv`` the last value of each epoch counts; DataError if it is no table.
     """
     import pandas as pd
 

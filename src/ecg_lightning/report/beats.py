@@ -4,7 +4,7 @@ Colours are the custom properties of ``style.css`` alone; the leads of a beat ar
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from ecg_lightning.report.charts import text
 from ecg_lightning.report.page import columns, join, legend, note
 from ecg_lightning.report.render import html, swatch
 
-SECOND, SMALL, LARGE = 200, 8, 40
-"""Units of a picture that are a second, a small square of ECG paper (40 ms) and a large one (5 mm, 200 ms)."""
-
+SECOND, SMALL, LARGE = 200, 8, 40  # units that are a second, a small square of ECG paper (40 ms), a large one (200 ms)
 PAPER = 160  # height of the paper of a single lead; a large square less for saliency, and of each of several leads
 BARS = 34  # height of the contributions below a trace
 LEVELS = 6  # widths of a trace that shows saliency
@@ -33,7 +31,6 @@ HEIGHTS = {
     "record": "Beats are scaled to the lowest and highest point of their record: the height is not mV.",
     "none": "Each beat fills the height of its paper: 10 mm are not 1 mV.",
 }
-
 SYNTHETIC = "SYNTHETIC BEATS."
 DASHED = "Dashed: the mean of the record's own beats of the predicted class."
 WIDTHS = (
@@ -54,15 +51,13 @@ def mistakes(found: Mistakes, about: Explanation) -> Markup:
     if not found.n:
         return Markup("<p>None of {:,} beats is predicted wrong.</p>").format(found.n_beats)
     kinds = ", ".join(f"{true} predicted as {predicted} {n:,}" for true, predicted, n in found.pairs)
-    shown = "All are shown."
-    if len(found.shown) < found.n:
-        shown = f"Shown: {len(found.shown)} with high confidence, from different kinds of errors and different records."
-    share = _percent(found.n / found.n_beats)
-    with_mean = any(one.mistaken_for for one in found.shown)
+    some = f"Shown: {len(found.shown)} with high confidence, from different kinds of errors and different records."
+    shown, share = some if len(found.shown) < found.n else "All are shown.", _percent(found.n / found.n_beats)
+    dashed = DASHED * any(one.mistaken_for for one in found.shown)
     return join(
         Markup("<p>{:,} of {:,} beats ({} %): {}. {}</p>").format(found.n, found.n_beats, share, kinds, shown),
         columns(*(_mistake(one, about) for one in found.shown), look="beat-grid"),
-        note("ECG paper at 25 mm/s: a large square is 200 ms.", DASHED * with_mean, *_on_paper(about)),
+        note("ECG paper at 25 mm/s: a large square is 200 ms.", dashed, *_on_paper(about)),
     )
 
 
@@ -94,13 +89,9 @@ def embedding(found: Embedding, about: Explanation) -> Markup:
     )
 
 
-# Cards
-
-
 def _card(title: Markup, *pieces: object) -> Markup:
-    return Markup('<figure class="beat-card"><figcaption class="beat-title">{}</figcaption>{}</figure>').format(
-        title, join(*pieces)
-    )
+    card = Markup('<figure class="beat-card"><figcaption class="beat-title">{}</figcaption>{}</figure>')
+    return card.format(title, join(*pieces))
 
 
 def _sub(words: object) -> Markup:
@@ -110,12 +101,11 @@ def _sub(words: object) -> Markup:
 def _mistake(one: Mistake, about: Explanation) -> Markup:
     beat, mean = one.beat, one.mistaken_for
     paper = _Paper(about, [*beat.signals, *(mean or [])], height=PAPER if len(beat.signals) == 1 else PAPER - LARGE)
-
-    def traces(lead: int) -> Markup:
+    panels = []
+    for lead, signal in enumerate(beat.signals):
         dashed = _path(paper.trace(mean[lead]), "muted", 1.4, dashes="5 3") if mean else ""
-        return paper.lines(lead) + dashed + _path(paper.trace(beat.signals[lead]), "ink", 2)
-
-    drawn, height = _stacked(traces, len(beat.signals), paper.height)
+        panels.append(paper.lines(lead) + dashed + _path(paper.trace(signal), "ink", 2))
+    drawn, height = _stacked(panels, paper.height)
     true, predicted = (swatch(_look(about, name), name) for name in (beat.true, beat.predicted))
     title = Markup("{} predicted as {}{}").format(true, predicted, _sub(_place(beat)))
     label = f"a beat of class {beat.true} predicted as {beat.predicted}, {_place(beat)}"
@@ -145,27 +135,23 @@ def _class_saliency(one: ClassSaliency, found: Saliency, about: Explanation) -> 
         if one.partial_correlation is not None:
             rank += Markup(", given the height of the beat {}").format(Number(one.partial_correlation, 2))
         words.append(rank + ".")
-    cards = (_saliency(beat, found, about) for beat in one.beats)
-    return join(title, note(*words), columns(*cards, look="saliency-grid"))
+    cards = columns(*(_saliency(beat, found, about) for beat in one.beats), look="saliency-grid")
+    return join(title, note(*words), cards)
 
 
 def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
-    beat = one.beat
+    beat, drawn, top = one.beat, Markup(""), 0.0
     paper = _Paper(about, beat.signals, height=PAPER - LARGE)
-    drawn, top = Markup(""), 0.0
     for name, shares in (("as trained", one.attributions), ("without training", one.randomised)):
         if not shares:
             continue
         largest = max((abs(share) for lead in shares for share in lead), default=0.0) or 1.0
-
-        def panel(
-            lead: int, shares: Sequence[Sequence[float]] = shares, largest: float = largest, name: str = name
-        ) -> Markup:
-            relative = [share / largest for share in shares[lead]]
+        panels = []
+        for lead, (signal, of_lead) in enumerate(zip(beat.signals, shares, strict=True)):
+            relative = [share / largest for share in of_lead]
             words = text(paper.left + paper.width - 3, 12, name, "end") if lead == 0 else ""
-            return paper.lines(lead) + _weighted(paper, beat.signals[lead], relative) + _areas(paper, relative) + words
-
-        stack, height = _stacked(panel, len(beat.signals), paper.height + BARS + 4)
+            panels.append(paper.lines(lead) + _weighted(paper, signal, relative) + _areas(paper, relative) + words)
+        stack, height = _stacked(panels, paper.height + BARS + 4)
         drawn += _moved(stack, top)
         top += height + 12
     title = Markup("{}: {} % {}; {} {} → {}").format(
@@ -174,10 +160,8 @@ def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
     )  # fmt: skip
     label = f"saliency of a beat of class {beat.true}, {_place(beat)}, as trained and without training"
     heads = [Column("context (0 is usual)", text=True), Column("value"), Column("contribution")]
-    rows = [
-        Row([share.name, *(Number(value, 2, signed=True) for value in (share.value, share.attribution))])
-        for share in one.context
-    ]
+    pairs = ((share, (share.value, share.attribution)) for share in one.context)
+    rows = [Row([share.name, *(Number(value, 2, signed=True) for value in values)]) for share, values in pairs]
     context = rows and html(Table(columns=heads, rows=rows), "context of the beat")
     return _card(_sub(title), paper.svg(drawn, top - 12, label), context)
 
@@ -207,9 +191,6 @@ def _to_plot(values: Sequence[float]) -> npt.NDArray[np.float64]:
     numbers = np.asarray(values, dtype=np.float64)
     extent = np.ptp(numbers) if len(numbers) else 0.0
     return 10 + (PLOT - 20) * ((numbers - numbers.min()) / extent if extent > 0 else np.full(len(numbers), 0.5))
-
-
-# Paper
 
 
 class _Paper:
@@ -260,9 +241,9 @@ class _Paper:
         return _svg(drawn, self.width, height + 18, label, left=self.left)
 
 
-def _stacked(draw: Callable[[int], Markup], n: int, height: float) -> tuple[Markup, float]:
+def _stacked(panels: Sequence[Markup], height: float) -> tuple[Markup, float]:
     """Panels of the leads one below the other, and their height."""
-    return Markup("").join(_moved(draw(lead), lead * height) for lead in range(n)), n * height
+    return Markup("").join(_moved(one, at * height) for at, one in enumerate(panels)), len(panels) * height
 
 
 def _moved(drawn: Markup, down: float) -> Markup:
@@ -291,9 +272,6 @@ def _areas(paper: _Paper, shares: Sequence[float]) -> Markup:
         points = "L".join(f"{_number(paper.x(i))} {_number(height)}" for i, height in enumerate(heights))
         drawn += Markup('<path d="M{}L{}L{}z" fill="var(--{})"/>').format(ends[0], points, ends[1], colour)
     return drawn + _path(f"M{paper.left} {_number(middle)}h{paper.width}", "line", 0.7)
-
-
-# Pieces
 
 
 def _svg(inside: Markup, width: float, height: float, label: str, *, left: float = 0) -> Markup:

@@ -14,10 +14,10 @@ from markupsafe import Markup, escape
 NONE = "–"  # shown for a metric that is not defined
 MINUS = "−"
 
+# What kind of cell, row or note something is; each rendering has its own look for it.
 Mark = Literal[
     "", "plain", "best", "significant", "better", "worse", "published", "missing", "total", "caution", "warning"
 ]
-"""What kind of cell, row or note something is; each rendering has its own look for it."""
 
 
 def clean(text: object) -> str:
@@ -28,11 +28,7 @@ def clean(text: object) -> str:
 
 @dataclass(frozen=True)
 class Number:
-    """A number, how it is printed, and where it is stored.
-
-    In HTML it is ``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``, which names its place in
-    ``scores.json``; ``data-computed`` where it is computed for the page.
-    """
+    """A number and how it is printed; in HTML ``<data value="0.94264…" data-figure="test.macro_f1">94.26</data>``."""
 
     value: float  # with all its digits
     digits: int | None = None  # after the point; None: as it is, with commas between thousands
@@ -40,7 +36,7 @@ class Number:
     factor: float = 1  # 100: percent
     signed: bool = False  # whether a plus is printed
     place: str = ""  # in scores.json, such as test.per_class.V.f1
-    computed: bool = False
+    computed: bool = False  # for the page: data-computed instead of data-figure
 
     def __str__(self) -> str:
         if self.digits is None:
@@ -49,12 +45,9 @@ class Number:
         return f"{shown:{'+' if self.signed and shown else ''}.{self.digits}f}"
 
     def __html__(self) -> Markup:
-        words = str(self).replace("-", MINUS)
-        if not self.place:
-            return escape(words)
-        origin = "computed" if self.computed else "figure"
+        words, origin = str(self).replace("-", MINUS), "computed" if self.computed else "figure"
         element = Markup('<data value="{}" data-{}="{}">{}</data>')
-        return element.format(repr(self.value), origin, clean(self.place), words)
+        return element.format(repr(self.value), origin, clean(self.place), words) if self.place else escape(words)
 
     def rounded(self, digits: int) -> "Number":
         """The same number with other digits."""
@@ -150,10 +143,9 @@ class Section:
 
 
 def mark_best(columns: Sequence[Column], rows: Iterable[Row]) -> list[Row]:
-    """The rows, with the largest number of each column that asks for it marked.
+    """The rows, with the largest number of each column that asks for it marked; by what is printed, unless all equal.
 
-    Rows with a mark, such as published ones, take no part. Numbers that are equal as printed are equally good, and
-    where all are equal none is best.
+    Rows with a mark, such as published ones, take no part.
     """
     rows = list(rows)
     plain = [row for row in rows if not row.mark]
@@ -175,8 +167,10 @@ def inline(table: Table) -> str:
     )
 
 
-def duration(seconds: float) -> str:
-    """Seconds as ``1h02m``, ``3m07s`` or ``9s``."""
+def duration(seconds: float | None) -> str:
+    """Seconds as ``1h02m``, ``3m07s`` or ``9s``; `NONE` of None."""
+    if seconds is None:
+        return NONE
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 
 WIDTH = 340.0  # of a phone
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 12.0, 36.0
-
 Point = tuple[float, float]
 
 
@@ -88,10 +87,7 @@ def panel(
     lines: Sequence[Line], *, title: str, description: str, x: Axis, y: Axis, height: float = 220, width: float = WIDTH,
     left: float = LEFT, right: float = RIGHT, mark: tuple[float, str] | None = None,
 ) -> Markup:  # fmt: skip
-    """Lines and points over two axes; names of lines are set at their ends, without overlap.
-
-    `left` is room for the ticks of `y`, `right` for the names of lines; `mark` is a vertical line: its place and name.
-    """
+    """Lines and points over two axes, names of lines at their ends; `mark`: place and name of a vertical line."""
     x0, x1, y0, y1 = left, width - right, height - BOTTOM, TOP + 12
 
     def place(point: Point) -> Point:
@@ -106,9 +102,8 @@ def panel(
         parts += [_rule(at, y0, at, y0 + 4, "tick"), text(at, y0 + 15, x.words(tick), "middle")]
     parts += [_rule(x0, y0, x1, y0, "tick"), text((x0 + x1) / 2, height - 5, x.name, "middle")]
     if mark:
-        at, aside, anchor = x.at(mark[0], x0, x1), 5, "start"
-        if at > (x0 + x1) / 2:
-            aside, anchor = -5, "end"
+        at = x.at(mark[0], x0, x1)
+        aside, anchor = (-5, "end") if at > (x0 + x1) / 2 else (5, "start")
         # Its name is set where no line is.
         near = [place(min(line.points, key=lambda point: abs(point[0] - mark[0])))[1] for line in lines if line.points]
         to = y0 - 8 if any(one < y1 + 26 for one in near) else y1 + 9
@@ -118,17 +113,14 @@ def panel(
         drawn = [_rule(*place((at, low)), *place((at, high)), "bar") for at, (low, high) in bars]
         drawn += [_path(map(place, line.points))] * line.joined
         drawn += [_dot(*place(point)) for point in line.points if line.dots]
-        parts.append(_group(line.look, drawn))
+        parts += [f'<g class="{escape(line.look)}">', *drawn, "</g>"]
     ends = [(place(line.points[-1]), line.name) for line in lines if line.name and line.points]
     parts += [text(end + 6, at + 3.5, name, look="label") for end, at, name in _apart(ends, lowest=y0 - 3)]
     return _drawing(title, description, parts, height=height, width=width)
 
 
 def dots(rows: Sequence[Dot], *, title: str, x: str, left: float = 74, row_height: float = 26) -> Markup:
-    """Fractions as dots with intervals as bars, a row each, in percent; their references as diamonds.
-
-    `x` is the name of the axis, `left` the room for the names.
-    """
+    """Fractions in percent, a row each: dots with intervals as bars, references as diamonds; `x` names the axis."""
     values = [value for row in rows for value in (row.value, row.reference, *(row.interval or ())) if value is not None]
     axis = percent_axis(x, max(0.0, math.floor(10 * (min(values, default=0) - 0.02)) / 10))
     # On the right, room for the number itself.
@@ -142,7 +134,7 @@ def dots(rows: Sequence[Dot], *, title: str, x: str, left: float = 74, row_heigh
         y = TOP + row_height * (i + 0.5)
         low, high = (axis.at(end, x0, x1) for end in row.interval or (0, 0))
         bar = [_rule(low, y, high, y, "bar")] if row.interval else []
-        parts.append(_group(row.look, [*bar, _dot(axis.at(row.value, x0, x1), y, 4.2)]))
+        parts += [f'<g class="{escape(row.look)}">', *bar, _dot(axis.at(row.value, x0, x1), y, 4.2), "</g>"]
         if row.reference is not None:
             at = axis.at(row.reference, x0, x1)
             parts.append(f'<path d="M{at:.1f} {y - 5.5:.1f} l4.5 5.5 l-4.5 5.5 l-4.5 -5.5 Z" class="diamond"/>')
@@ -180,10 +172,6 @@ def _drawing(title: str, description: str, parts: Iterable[str], *, height: floa
         f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escape(title)}</title>'
         f'<desc id="{name}-d">{escape(description)}</desc>{body}</svg>'
     )
-
-
-def _group(look: str, parts: Iterable[str]) -> str:
-    return f'<g class="{escape(look)}">{"".join(parts)}</g>'
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float, look: str = "grid") -> str:

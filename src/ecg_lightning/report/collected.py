@@ -24,7 +24,6 @@ from ecg_lightning.runs.published import PUBLISHED_CAVEAT
 
 NOT_RUN = "not run"
 MARKS: dict[str, Mark] = {NOT_RUN: "missing", "published": "published", "printed": "published"}
-
 ELSEWHERE_CAVEAT = (
     "Published elsewhere: as their authors print them, from other systems; beats, counted classes and the choice of "
     "settings differ, so they are a reference and not the same experiment."
@@ -46,15 +45,12 @@ MODES_NOTE = (
 
 def sections(collection: Collection) -> list[Section]:
     """The collected tables, each with its legend and notes."""
-    return [
-        Section(
-            title=_title(table),
-            tables=[_table(table, metrics) for metrics in _metrics(table)],
-            legend=[Note(_legend(table, *pair), short=pair[1].settings) for pair in _rows(table)],
-            notes=_notes(table),
-        )
-        for table in collection.tables
-    ]
+    shown = []
+    for table in collection.tables:
+        tables = [_table(table, metrics) for metrics in _metrics(table)]
+        legend = [Note(_legend(table, *pair), short=pair[1].settings) for pair in _rows(table)]
+        shown.append(Section(title=_title(table), tables=tables, legend=legend, notes=_notes(table)))
+    return shown
 
 
 def _rows(table: RunsTable) -> list[tuple[Block, Runs]]:
@@ -84,9 +80,6 @@ def _metrics(table: RunsTable) -> list[list[Metric]]:
     return [[macro_f1, *f1], [*v, *s], [*s_without, *judged]]
 
 
-# Tables
-
-
 def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
     """One part of a table."""
     weights = (table.as_published and table.task == "mi") or any(block.transfer != SCRATCH for block in table.blocks)
@@ -94,12 +87,12 @@ def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
     columns += [Column("weights", text=True)] * weights + [Column("results", text=True)]
     columns += [Column(one.label, group=one.group, short=one.name, head=one.short, best=True) for one in metrics]
     rows: list[Row] = []
+    number = 0
 
     def add(kind: str, section: str, network: str, mode: str, cells: Sequence[Cell], number: str = "") -> None:
         labels = [number, network, *[mode] * weights, kind]
         rows.append(Row([*labels, *cells], section=section, mark=MARKS.get(kind, "")))
 
-    number = 0
     for block in table.blocks:
         section = f"resampling {block.resampling}" if table.as_published else f"context: {block.context}"
         if not table.as_published and block.resampling != "none":
@@ -125,17 +118,14 @@ def _printed(scores: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Cell]
     return list(map(Numbers({"test": {"per_class": {}, **scores}}).cell, metrics))
 
 
-# Title, legend and notes
-
-
 def _title(table: RunsTable) -> str:
     """Task, data and split."""
     record = table.record
     if record is None:
         return f"{table.task}: published rows, {NOT_RUN}"
-    mark = " (SYNTHETIC)" if record.synthetic else ""
-    tested = "" if table.tested == "test" else f", scored on {table.tested} beats"
-    return f"{table.task}: {record.dataset} from {record.source}{mark}, split {record.protocol.name}{tested}"
+    source = f"{record.source}{' (SYNTHETIC)' * record.synthetic}"
+    tested = f", scored on {table.tested} beats" * (table.tested != "test")
+    return f"{table.task}: {record.dataset} from {source}, split {record.protocol.name}{tested}"
 
 
 def _notes(table: RunsTable) -> list[Note]:
@@ -222,13 +212,9 @@ def _legend(table: RunsTable, block: Block, row: Runs) -> str:
             name = unit if max(counts) > 1 else unit.removesuffix("s")
             parts.append(f"{fewest} {name}" if fewest == most else f"{fewest} to {most} {name}")
     folders = [run.folder for run in row.runs]
-    parents = {folder.parent for folder in folders}
-    is_long = len(folders) > 2 and len(parents) == 1
-    parts.append(f"{len(folders)} runs in {parents.pop()}" if is_long else ", ".join(map(str, folders)))
-    return "; ".join(parts)
-
-
-# Formats
+    is_long = len(folders) > 2 and len({folder.parent for folder in folders}) == 1
+    runs = f"{len(folders)} runs in {folders[0].parent}" if is_long else ", ".join(map(str, folders))
+    return "; ".join([*parts, runs])
 
 
 def _terminal(collection: Collection) -> Any:
@@ -245,16 +231,11 @@ def _plain(collection: Collection) -> str:
     return capture.get()
 
 
-def _csv(collection: Collection) -> str:
-    """Tidy: a line for each metric of each row, fractions with all their digits."""
-    text: str = frame(collection).to_csv(index=False, lineterminator="\n")
-    return text
-
-
 FORMATS: dict[str, Callable[[Collection], str]] = {
     "terminal": _plain,
     "markdown": lambda collection: render.markdown(*sections(collection), remarks=collection.remarks),
-    "csv": _csv,
+    # Tidy: a line for each metric of each row, fractions with all their digits.
+    "csv": lambda collection: str(frame(collection).to_csv(index=False, lineterminator="\n")),
     "latex": lambda collection: render.latex(*sections(collection), remarks=collection.remarks),
 }
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".csv": "csv", ".tex": "latex"}
@@ -264,10 +245,10 @@ def choose_format(name: str | None, output: Path | None) -> str:
     """The format `name`, else the one of the file's ending, else ``terminal``; ConfigError if the ending has none."""
     if name is not None or output is None:
         return name or "terminal"
-    if output.suffix.lower() not in ENDINGS:
-        endings = ", ".join(f"{ending} ({meant})" for ending, meant in ENDINGS.items())
-        raise ConfigError(f"{output} does not name a format: end it with {endings}, or give --format")
-    return ENDINGS[output.suffix.lower()]
+    if output.suffix.lower() in ENDINGS:
+        return ENDINGS[output.suffix.lower()]
+    endings = ", ".join(f"{ending} ({meant})" for ending, meant in ENDINGS.items())
+    raise ConfigError(f"{output} does not name a format: end it with {endings}, or give --format")
 
 
 def show(collection: Collection, format_name: str, output: Path | None) -> None:

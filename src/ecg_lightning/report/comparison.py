@@ -31,8 +31,7 @@ def compare_section(answer: Mapping[str, Any]) -> Section:
     """What `compare` returned."""
     interval = f"{100 * answer['level']:.0f} % interval"
     columns = [Column("metric", text=True), *map(Column, ("1", "2", "1 - 2", interval, "p"))]
-    names = ("macro_f1", "accuracy", "balanced_accuracy", "kappa", "j_kappa")
-    metrics = [OVERALL[name] for name in names]
+    metrics = [OVERALL[name] for name in ("macro_f1", "accuracy", "balanced_accuracy", "kappa", "j_kappa")]
     metrics += [of_class(name, "f1") for name in answer["differences"]["per_class"]]
     metrics += [OVERALL[name] for name in ("macro_auroc", "macro_average_precision", "ece", "brier")]
     rows = []

@@ -14,11 +14,8 @@ def description_section(description: Mapping[str, Any]) -> Section:
     """What `describe` returned."""
     columns = [Column("", text=True), Column("", text=True, wrap=True)]
     facts = Table(columns=columns, rows=list(map(Row, _facts(description))), header=False)
-    synthetic = bool(description["task"]) and description["data"]["synthetic"]
-    return Section(
-        tables=[facts, _layers(description["layers"], description["network"])],
-        notes=[Note(SYNTHETIC_WARNING, "warning")] * synthetic,
-    )
+    synthetic = [Note(SYNTHETIC_WARNING, "warning")] * (bool(description["task"]) and description["data"]["synthetic"])
+    return Section(tables=[facts, _layers(description["layers"], description["network"])], notes=synthetic)
 
 
 def difference_section(comparison: Mapping[str, Any]) -> Section:
@@ -41,10 +38,9 @@ def difference_section(comparison: Mapping[str, Any]) -> Section:
         columns += [Column(f"{name} difference", head=f"{name}\ndifference") for name in ("relative", "largest")]
         rows = []
         for layer in others:
-            values = (layer.get(key) for key in ("relative", "largest"))
-            rows.append(
-                Row([layer["name"], layer["state"], *("" if value is None else f"{value:.2g}" for value in values)])
-            )
+            values = [layer.get(key) for key in ("relative", "largest")]
+            texts = ("" if value is None else f"{value:.2g}" for value in values)
+            rows.append(Row([layer["name"], layer["state"], *texts]))
         tables.append(Table(columns=columns, rows=rows))
     if equal:
         notes.append(Note(f"Bit for bit equal: {', '.join(equal) if others else 'all layers'}.", "plain"))
@@ -111,8 +107,7 @@ def _of_training(description: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
     """What an augmentation does, a phrase for each part, from the group ``augmentation`` of a configuration."""
-    phrases = []
-    resampling = augmentation["resampling"]
+    phrases, resampling = [], augmentation["resampling"]
     if isinstance(resampling, Mapping) and resampling["method"] != "none":
         own = {name: value for name, value in resampling.items() if name != "method"}
         phrases.append(f"{resampling['method']} {_phrase(own)}".strip())
@@ -142,9 +137,8 @@ def _layers(layers: Iterable[Mapping[str, Any]], network: Mapping[str, Any]) -> 
     columns += [Column("learning", text=True)] * some_frozen + [Column("parameters")]
     rows = []
     for layer in layers:
-        shapes = layer["shapes"]
+        shapes, state = layer["shapes"], ["frozen" if layer["frozen"] else ""] * some_frozen
         shape = "×".join(map(str, shapes["weight"])) if "weight" in shapes else f"{len(shapes)} tensors"
-        state = ["frozen" if layer["frozen"] else ""] * some_frozen
         rows.append(Row([layer["name"], shape, layer["part"], *state, f"{layer['n_parameters']:,}"]))
     rows.append(Row(["all", *[""] * (len(columns) - 2), f"{network['n_parameters']:,}"], mark="total"))
     return Table(columns=columns, rows=rows)

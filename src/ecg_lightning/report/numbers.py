@@ -9,20 +9,15 @@ from ecg_lightning.runs.collect import Row
 
 
 class Numbers:
-    """The numbers of a run record, or of what was computed from several.
+    """The numbers of a run record as plain values, or `computed` from several; `sd` over seeds is nested likewise.
 
-    Args:
-        content: the record as plain values.
-        sd: standard deviations over seeds, nested likewise.
-        computed: whether the numbers are in no file.
-        prefix: put before each place, to distinguish several records on a page.
+    `prefix` is put before each place, to distinguish several records on a page.
     """
 
     def __init__(
         self, content: Mapping[str, Any], sd: "Numbers | None" = None, *, computed: bool = False, prefix: str = ""
     ) -> None:
-        self.content, self.deviations = content, sd
-        self.computed, self.prefix = computed, prefix
+        self.content, self.deviations, self.computed, self.prefix = content, sd, computed, prefix
 
     @classmethod
     def of_row(cls, row: Row, *, intervals: bool = True) -> Self:

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
+from importlib import metadata
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,14 +86,12 @@ def _template() -> "Template":
 
     style = files("ecg_lightning.report").joinpath("templates/style.css").read_text(encoding="utf-8")
     try:
-        version = version_of("ecg-lightning")
-    except PackageNotFoundError:
+        version = metadata.version("ecg-lightning")
+    except metadata.PackageNotFoundError:
         version = "of a checkout"
+    # A misspelt name fails instead of leaving a gap.
     environment = Environment(
-        loader=PackageLoader("ecg_lightning.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,  # a misspelt name fails instead of leaving a gap
-    )
+        loader=PackageLoader("ecg_lightning.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )  # fmt: skip
     return environment.get_template("page.html", globals={"style": Markup(style), "version": version})

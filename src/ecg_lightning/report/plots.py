@@ -7,7 +7,7 @@ is needed; the file is written whole or not at all. Colours are of Okabe & Ito's
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +47,7 @@ def plot(paths: Sequence[Path], what: str | None = None, output: Path | None = N
         output: the picture, or a folder for several; by default each is in its run's folder, and ``low_data.png`` in
             the only folder that was given, else in the current one.
 
-    Raises:
-        DataError: no run is there, it lacks what is to be drawn, or a picture cannot be written.
-        ConfigError: several pictures for one file.
+    Raises DataError if there is no run or nothing to draw, ConfigError for several pictures in one file.
     """
     runs, _ = find_runs(paths)
     if what == "low-data":
@@ -109,9 +107,8 @@ def per_class_picture(record: RunRecord, path: Path) -> None:
     axes = figure.subplots()
     bars = axes.bar(names, own, width=0.62, color=[BLUE] * (len(names) - 1) + [GREY], label="this run")
     for bar, value in zip(bars, own, strict=True):
-        fits = value > 8
-        at = (bar.get_x() + bar.get_width() / 2, value / 2 if fits else value + 1)
-        va, color = ("center", "white") if fits else ("bottom", "black")
+        y, va, color = (value / 2, "center", "white") if value > 8 else (value + 1, "bottom", "black")
+        at = bar.get_x() + bar.get_width() / 2, y
         axes.annotate(f"{value:.1f}", at, ha="center", va=va, color=color, fontsize=10)
     if published := published_for_run(record):
         theirs = {name: one["f1"] for name, one in published["per_class"].items()}
@@ -166,9 +163,8 @@ def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
     tasks = dict.fromkeys(curve["task"] for curve in curves)
     panels = [(task, name) for task in tasks for name in (("f1", "auroc") if task == "mi" else ("macro_f1",))]
     labels = list(dict.fromkeys(curve["label"] for curve in curves))
-    looks = {
-        name: {"color": LINES[i % len(LINES)], "marker": MARKERS[i % len(MARKERS)]} for i, name in enumerate(labels)
-    }
+    styles = cycle([{"color": color, "marker": marker} for color, marker in zip(LINES, MARKERS, strict=True)])
+    looks = dict(zip(labels, styles, strict=False))
     width = max(4.6 * len(panels), 6.4)
     n_columns = max(1, min(len(labels), int(11 * width / (8 + max(map(len, labels))))))
     figure = _figure(width, 4.0 + 0.2 * -(-len(labels) // n_columns))
@@ -201,7 +197,7 @@ def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
     _write(figure, "Test score by number of training beats", about, any(curve["synthetic"] for curve in curves), path)
 
 
-ROLES: Mapping[str, Mapping[str, Any]] = {
+ROLES: Mapping[str, Mapping[str, Any]] = {  # of a line of `augmentation_picture`, in the words of its legend
     "training beat": {"color": "black", "linewidth": 1.5, "zorder": 3},
     "after the transforms": {"color": BLUE, "linewidth": 1.1, "zorder": 4},
     "other draws": {"color": "#56B4E9", "linewidth": 0.7, "alpha": 0.8},
@@ -209,8 +205,6 @@ ROLES: Mapping[str, Mapping[str, Any]] = {
     "partner": {"color": ORANGE, "linewidth": 1.0},
     "mixed": {"color": "#CC79A7", "linewidth": 1.8, "zorder": 5},
 }
-"""What a line of `augmentation_picture` can be, in the words of its legend, and how it is drawn."""
-
 UNITS = {
     "beat": "amplitude (each beat scaled to [0, 1])",
     "record": "amplitude (each record scaled to [0, 1])",

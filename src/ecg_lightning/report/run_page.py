@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NO_PREDICTIONS = "This needs the predictions.parquet of the run, which is not there."
-
 TASKS = {
     "arrhythmia": "Which of the five AAMI classes is this beat?",
     "mi": "Is this beat of a patient with infarction?",
@@ -37,9 +36,7 @@ TASKS = {
 DATASETS = {"mitbih": "MIT-BIH", "ptbdb": "PTB Diagnostic"}
 SOURCES = {"physionet": "PhysioNet", "kaggle": "the Kaggle files", "synthetic": "a simulation"}
 
-CALIBRATED, NEARLY = 0.01, 0.03
-"""Differences between confidence and accuracy below which a model is calibrated, and nearly so."""
-
+CALIBRATED, NEARLY = 0.01, 0.03  # differences of confidence and accuracy below which a model is calibrated, nearly so
 MOST_FREQUENT = 6  # errors in their table
 RECORDS_SHOWN = 32  # in the chart of errors, those with most of them
 
@@ -57,11 +54,7 @@ class Shown:
 
 
 def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedding: bool = True) -> str:
-    """The page as HTML, of the run's folder or its record under any name; arguments as for `write_report`.
-
-    Raises:
-        DataError: the run's files cannot be read, or do not fit each other.
-    """
+    """The page as HTML, of the run's folder or its record under any name; arguments and errors as of `write_report`."""
     path = Path(path)
     run = read_run(path if path.is_file() else path / "scores.json")
     record, table = run.record, read_predictions(run.predictions)[0] if run.predictions.is_file() else None
@@ -75,7 +68,7 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
         title=clean(f"{record.model} on {DATASETS.get(record.dataset, record.dataset)}"),
         kicker="Report of a run",
         subtitle=f"{TASKS.get(record.task, record.task)} {tested}",
-        warning=SYNTHETIC_WARNING if record.synthetic else "",
+        warning=SYNTHETIC_WARNING * record.synthetic,
         parts=[*parts, *_explanations(shown), Part("reproduce", "Reproduce", _reproduce(shown))],
         origin="From the files of the run. Every number is in scores.json, under the name that its element carries.",
     )
@@ -89,8 +82,8 @@ def data_of(record: RunRecord) -> str:
 def _verdict(run: Shown) -> Markup:
     answers = [compare(run.folder, baseline) for baseline in run.baselines]
     origins = analysis.origins(run.table) if run.table is not None else {}
-    lead = prose(verdict(run.record, run.f, answers))
-    return join(lead, aside("Limits", warnings(run.record, run.f, origins)))
+    limits = aside("Limits", warnings(run.record, run.f, origins))
+    return join(prose(verdict(run.record, run.f, answers)), limits)
 
 
 def _explanations(run: Shown) -> Iterator[Part]:
@@ -110,9 +103,6 @@ def _explanations(run: Shown) -> Iterator[Part]:
     ):
         if drawn:
             yield Part(name, title, drawn)
-
-
-# What was run
 
 
 def _about(run: Shown) -> Markup:
@@ -169,15 +159,12 @@ def _reproduce(run: Shown) -> Markup:
     )
 
 
-# Metrics
-
-
 def _metrics(run: Shown) -> Markup:
     record, f = run.record, run.f
     published, intervals = published_for_run(record), intervals_note(record)
     level = " with 95 % intervals" * bool(intervals)
     diamonds = " ◇ published; its epoch was chosen on the test file, so it is optimistic." if published else ""
-    keys, title = ("f1", "precision", "recall", "specificity"), f"By class{level}"
+    keys = ("f1", "precision", "recall", "specificity")
     averages = [
         Markup("{} {} {}").format(name, metric.name.removeprefix("av. "), f.metric(metric, 1))
         for name in ("V", "S")
@@ -191,7 +178,7 @@ def _metrics(run: Shown) -> Markup:
         note(f"In percent, on the {record.fold} beats.", intervals),
         columns(
             figure(_f1_chart(record, f, published or {"per_class": {}}), f"F1 of each class{level}.{diamonds}"),
-            html(by_class(f, keys, published, ("f1",), title=title, swatches=True)),
+            html(by_class(f, keys, published, ("f1",), title=f"By class{level}", swatches=True)),
             html(overall(f), look="inline"),
             counted and Markup("<div>{}</div>").format(join(html(counted), about_ec57)),
             look="two tables",
@@ -236,9 +223,6 @@ def _confusion(run: Shown) -> Markup:
     return columns(html(matrix), frequent and html(Table(title="Most frequent errors", columns=heads, rows=frequent)))
 
 
-# Charts
-
-
 def _precision_recall(run: Shown) -> Markup:
     if run.table is None:
         return note(NO_PREDICTIONS)
@@ -264,8 +248,7 @@ def _precision_recall(run: Shown) -> Markup:
             left=30, right=8,
         )  # fmt: skip
         ap, auroc = of_class(name, "average_precision"), of_class(name, "auroc")
-        ends = f.interval(ap)
-        between = Markup(' <span class="nobreak">({}–{})</span>').format(*ends) if ends else ""
+        between = Markup(' <span class="nobreak">({}–{})</span>').format(*ends) if (ends := f.interval(ap)) else ""
         card = Markup('<figure class="keep"><h3>{}</h3>{}<p>average precision {}{}<br>AUROC {}</p></figure>')
         drawn.append(card.format(name, chart, f.metric(ap, 1), between, f.metric(auroc, 1)))
     about = "As the threshold on a class's probability falls. Dot: the operating point, where the class is the most "
@@ -274,8 +257,7 @@ def _precision_recall(run: Shown) -> Markup:
 
 def _calibration(run: Shown) -> Markup:
     record, f = run.record, run.f
-    bins = record.test.get("reliability")
-    if not bins:
+    if not (bins := record.test.get("reliability")):
         return note("The record of this run has no calibration.")
     low = math.floor(10 * bins[0]["above"] + 1e-9) / 10
     points = [(one["confidence"], one["accuracy"]) for one in bins]
@@ -294,7 +276,6 @@ def _calibration(run: Shown) -> Markup:
         for one in reversed(bins)
     ]  # fmt: skip
     counts = charts.bars(rows, title="Beats by confidence", longest=max(one["beats"] for one in bins), left=66)
-
     confidence, accuracy = mean_confidence(record), record.test["accuracy"]
     how, distance = "overconfident" if confidence > accuracy else "underconfident", abs(confidence - accuracy)
     how = "calibrated on average" if distance < CALIBRATED else f"slightly {how}" if distance < NEARLY else how
@@ -307,12 +288,12 @@ def _calibration(run: Shown) -> Markup:
     sentence = Markup("The {}. Mean confidence is {:.1f} %, accuracy {} %: the model is {}.").format(
         Markup(", the ").join(values), 100 * confidence, f.percent("test.accuracy", 1), how
     )
-    about = (
-        "Calibration error (ECE): mean distance from the dashed line over beats, in 15 bins (Guo et al. 2017). Brier "
-        "score: mean squared distance of the probabilities from the true class."
+    about = note(
+        "Calibration error (ECE): mean distance from the dashed line over beats, in 15 bins (Guo et al. 2017).",
+        "Brier score: mean squared distance of the probabilities from the true class.",
     )
     caption = "Share of correct predictions by confidence, the probability of the predicted class. Dashed: calibrated."
-    text = Markup("<div><p>{}</p>{}{}</div>").format(sentence, note(about), figure(counts, "Beats by confidence."))
+    text = Markup("<div><p>{}</p>{}{}</div>").format(sentence, about, figure(counts, "Beats by confidence."))
     return columns(figure(curve, caption), text)
 
 
@@ -320,8 +301,7 @@ def _records(run: Shown) -> Markup:
     if run.table is None:
         return note(NO_PREDICTIONS)
     classes = run.record.classes
-    errors = analysis.errors_by_record(run.table, classes)
-    if not errors:
+    if not (errors := analysis.errors_by_record(run.table, classes)):
         return note("The records of these beats are not known.")
     worst = [one for one in errors if one.total][:RECORDS_SHOWN]
     rest, total = errors[len(worst) :], sum(one.total for one in errors)
@@ -338,10 +318,8 @@ def _records(run: Shown) -> Markup:
     ]
     half = (len(rows) + 1) // 2 if len(rows) > 12 else len(rows)
     left = min(14 + 6.4 * max(len(row.name) for row in rows), 110)
-    drawn = [
-        figure(charts.bars(part, title="Errors by record", longest=worst[0].total, left=left))
-        for part in filter(None, (rows[:half], rows[half:]))
-    ]
+    halves = filter(None, (rows[:half], rows[half:]))
+    drawn = (charts.bars(part, title="Errors by record", longest=worst[0].total, left=left) for part in halves)
     upto = np.cumsum([one.total for one in errors])
     text = f"Errors in each record by true class, the record with most errors first. {total:,} errors"
     text += f", half of them in {int((2 * upto < total).sum()) + 1} of {len(errors)} records."
@@ -350,17 +328,15 @@ def _records(run: Shown) -> Markup:
     elif rest:
         text += f" {len(rest)} record{'s have' if len(rest) > 1 else ' has'} none."
     key = legend({name: f"c{i % 5}" for i, name in enumerate(classes)}, "True class")
-    return join(note(text), key, columns(*drawn), _by_record(run.f))
+    return join(note(text), key, columns(*map(figure, drawn)), _by_record(run.f))
 
 
 def _by_record(f: Numbers) -> Markup:
     """The EC57 table of each record, folded."""
-    per_record = f.value("test.ec57.per_record")
-    if not per_record:
+    if not (per_record := f.value("test.ec57.per_record")):
         return Markup("")
-    heads, rows = [Column("record", text=True)], []
-    for name in ("V", "S"):
-        heads += [Column(f"{name} {short}", group=name, short=short) for short in ("Se", "+P", "TP", "FN", "FP")]
+    shorts, rows = ("Se", "+P", "TP", "FN", "FP"), []
+    heads = [Column(f"{name} {short}", group=name, short=short) for name in ("V", "S") for short in shorts]
     for i, one in enumerate(per_record):
         cells: list[Number | str] = [one["record"]]
         for name in ("V", "S"):
@@ -368,7 +344,7 @@ def _by_record(f: Numbers) -> Markup:
             cells += [f.percent(f"{place}.{key}", 1) for key in ("sensitivity", "positive_predictivity")]
             cells += [f.number(f"{place}.{count}") for count in ("tp", "fn", "fp")]
         rows.append(Row(cells))
-    table = html(Table(columns=heads, rows=rows), "V and S by record")
+    table = html(Table(columns=[Column("record", text=True), *heads], rows=rows), "V and S by record")
     return Markup("<details><summary>V and S by record (EC57)</summary>{}</details>").format(table)
 
 
@@ -376,13 +352,12 @@ def _training(run: Shown) -> Markup:
     record, metrics, none = run.record, run.folder / "metrics.csv", "This run has no learning curves."
     if not metrics.is_file():
         return note("A model of scikit-learn has no epochs." if record.baseline else none)
-    all_curves, best = analysis.learning_curves(metrics), record.best_epoch
     if record.epochs is not None and record.epochs < 2:
         return note("One epoch makes no curve.")
-    drawn = []
-    for name, curves in all_curves.items():
+    drawn, best = [], record.best_epoch
+    for name, curves in analysis.learning_curves(metrics).items():
         metric = OVERALL[name]
-        label = f"{metric.label}, %" if metric.scale == 100 else metric.label
+        label = f"{metric.label}{', %' * (metric.scale == 100)}"
         lines = [
             charts.Line(
                 points=[(epoch, metric.scale * value) for epoch, value in points], name=words,
@@ -408,7 +383,7 @@ def _training(run: Shown) -> Markup:
     return join(columns(*drawn), note(f"The best epoch is chosen by {monitor} on validation, never on test."))
 
 
-SECTIONS = (
+SECTIONS = (  # address, heading and content of those that every run has
     ("verdict", "Verdict", _verdict),
     ("run", "Run", _about),
     ("metrics", "Metrics", _metrics),
@@ -418,4 +393,3 @@ SECTIONS = (
     ("records", "Errors by record", _records),
     ("training", "Training", _training),
 )
-"""Address, heading and content of the sections that every run has."""

@@ -1,6 +1,7 @@
 """The page of several runs: which is best, by how much, whether that is significant, and what a baseline reaches."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, dig, of_class, of_ec57
 from ecg_lightning.report import charts
 from ecg_lightning.report.analysis import over_seeds, size_ticks
-from ecg_lightning.report.cells import MINUS, NONE, Cell, Column, Row, Table, clean, duration, mark_best
+from ecg_lightning.report.cells import MINUS, Cell, Column, Row, Table, clean, duration, mark_best
 from ecg_lightning.report.comparison import bootstrap_notes, difference, is_significant
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import REPORT, Part, aside, columns, figure, join, note, prose, render
@@ -32,9 +33,7 @@ from ecg_lightning.runs.discover import find_runs
 
 LONGEST = 25  # characters of a row's name in a chart
 LINKS = "Names are links where a run has a report of its own, written by ecg-lightning report RUN."
-
-Answers = Mapping[str, Mapping[str, Any]]
-"""Name of an entry → what comparing with it returned."""
+Answers = Mapping[str, Mapping[str, Any]]  # name of an entry → what comparing with it returned
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,7 @@ class Entry:
 
 
 def runs_report(paths: Sequence[Path], *, output: Path) -> str:
-    """The page as HTML, of folders of runs, of sweeps, or of such folders; its links are relative to `output`.
-
-    Raises:
-        DataError: no run is there, or a file cannot be read.
-    """
+    """The page as HTML, of folders as for `write_report`, with the same errors; its links are relative to `output`."""
     runs, remarks = find_runs(paths)
     comparable = groups(runs, _key)
     parts = [_part(number, table_of(alike, remarks)) for number, alike in enumerate(comparable, start=1)]
@@ -94,9 +89,6 @@ def _title(runs: Sequence[Run]) -> str:
     return f"{listed(names)} on {listed(datasets)}"
 
 
-# Runs that compare
-
-
 def _part(number: int, table: RunsTable) -> Part:
     record = table.record
     assert record is not None
@@ -110,24 +102,22 @@ def _part(number: int, table: RunsTable) -> Part:
     better, worse = _baselines(comparer, first, entries, answers)
     sizes = " to ".join(f"{n:,}" for n in table.n_test)
     text = f"{sizes} {table.tested} beats. Split {table.protocol}. Classes: {record.class_map}."
-    if table.tested != "test":
-        text += " These beats also chose the checkpoint: for choosing settings only."
+    text += " These beats also chose the checkpoint: for choosing settings only." * (table.tested != "test")
     missing = [entry.name for entry in entries if entry.row.missing_folds]
     remarks += [f"Folds are missing of {listed(missing)}."] if missing else []
-    several = any(len(entry.row.results) > 1 for entry in entries)
-    spread = "standard deviation over seeds, or 95 % interval" if several else "95 % interval"
+    spread = "standard deviation over seeds, or " * any(len(entry.row.results) > 1 for entry in entries)
     grey = "; grey: baselines" if 0 < len(networks) < len(entries) else ""
     content = join(
         prose([*_verdict(first, entries, answers), *better]),
         aside("No improvement over the baseline", worse),
         note(text),
-        figure(_chart(entries), f"Macro-F1 with {spread}{grey}."),
+        figure(_chart(entries), f"Macro-F1 with {spread}95 % interval{grey}."),
         *map(html, _grids(entries, record.classes)),
         answers and _differences(first, answers, metrics),
         *map(note, remarks),
     )
     title = f"{data_of(record)}{' (SYNTHETIC)' * record.synthetic}, split {record.protocol.name}"
-    title += "" if table.tested == "test" else f", scored on {table.tested}"
+    title += f", scored on {table.tested}" * (table.tested != "test")
     return Part(f"table-{number}", clean(title), content)
 
 
@@ -143,10 +133,9 @@ def _entries(table: RunsTable) -> list[Entry]:
             # The context is in the name already.
             parts += [part for part in row.settings.split(", ") if part and not part.startswith("context")]
             named.append((row, " + ".join(parts)))
-    names = [name for _, name in named]
+    counts = Counter(name for _, name in named)
     return [
-        Entry(row, clean(name if names.count(name) == 1 else f"{name} ({row.runs[0].folder.name})"))
-        for row, name in named
+        Entry(row, clean(f"{name} ({row.runs[0].folder.name})" if counts[name] > 1 else name)) for row, name in named
     ]
 
 
@@ -154,11 +143,9 @@ def _verdict(first: Entry, entries: Sequence[Entry], answers: Answers) -> Iterat
     metric = deciding(first.numbers)
     lead = Markup("{}Best on validation is {}: {} <strong>{} %</strong>{} on the test beats.")
     only = "There are only baselines. " if first.row.is_baseline else ""
-    spread = Markup("")
-    if sd := first.numbers.sd(metric):
-        spread = Markup(" (± {})").format(sd)
-    elif ends := first.numbers.interval(metric):
-        spread = Markup(' <span class="nobreak">({}–{})</span>').format(*ends)
+    sd, ends = first.numbers.sd(metric), first.numbers.interval(metric)
+    spread = Markup(' <span class="nobreak">({}–{})</span>').format(*ends) if ends else ""
+    spread = Markup(" (± {})").format(sd) if sd else spread
     yield lead.format(only, first.name, name_of(metric), first.numbers.metric(metric, 1), spread)
     names: dict[str, list[str]] = {
         "It is significantly better than {}.": [],
@@ -179,14 +166,12 @@ def _baselines(
     comparer: Comparer, first: Entry, entries: Sequence[Entry], answers: Answers
 ) -> tuple[list[Markup], list[Markup]]:
     """The networks that are significantly better than the strongest baseline, and a sentence for each other."""
-    baselines = [entry for entry in entries if entry.row.is_baseline]
-    networks = [entry for entry in entries if not entry.row.is_baseline]
+    baselines, networks = ([one for one in entries if one.row.is_baseline == kind] for kind in (True, False))
     if not baselines or not networks:
         return [], []
     metric = deciding(first.numbers)
     strongest = max(baselines, key=lambda entry: entry.numbers.value(metric.place) or 0.0)
-    better: list[Markup] = []
-    worse: list[Markup] = []
+    better, worse = list[Markup](), list[Markup]()
     for entry in networks:
         answer = (answers if entry is first else _compared(comparer, entry, [strongest])[0]).get(strongest.name)
         if answer is None:
@@ -234,9 +219,6 @@ def _same_split(one: Runs, other: Runs) -> tuple[Result, Result] | None:
     return min(pairs, key=lambda pair: pair[0].runs[0].record.seed != pair[1].runs[0].record.seed, default=None)
 
 
-# Tables
-
-
 def _grids(entries: Sequence[Entry], classes: Sequence[str]) -> Iterator[Table]:
     names = ("macro_f1", "f1_of_macro_precision_recall", "accuracy", "balanced_accuracy", "kappa", "j_kappa")
     grids = {"Overall, in percent": [OVERALL[name] for name in names]}
@@ -252,11 +234,9 @@ def _grids(entries: Sequence[Entry], classes: Sequence[str]) -> Iterator[Table]:
         there = [one for one in metrics if any(entry.numbers.value(one.place) is not None for entry in entries)]
         if there:
             heads = [Column("run", text=True, wrap=True)]
-            # Below the title N of "F1 by class", V Se of EC57.
-            shorts = (
-                f"{one.group} {one.name}".removeprefix("EC57 ") if "EC57" in one.group else one.name for one in there
-            )
-            heads += [Column(one.label, short=short, best=True) for one, short in zip(there, shorts, strict=True)]
+            for one in there:  # below the title N of "F1 by class", V Se of EC57
+                short = f"{one.group} {one.name}".removeprefix("EC57 ") if "EC57" in one.group else one.name
+                heads.append(Column(one.label, short=short, best=True))
             rows = [Row([_named(entry), *map(entry.numbers.cell, there)]) for entry in entries]
             yield Table(title=title, columns=heads, rows=mark_best(heads, rows))
 
@@ -282,10 +262,8 @@ def _differences(first: Entry, answers: Answers, metrics: Sequence[Metric]) -> M
 
 
 def _runs(runs: Sequence[Run], output: Path) -> Table:
-    heads = [Column("run", text=True, wrap=True)]
-    heads += map(Column, ("seed", "trained on", "tested on", "epochs", "macro-F1 on validation"))
-    heads += map(Column, ("macro-F1 on test", "time"))
-    rows = []
+    names = ("seed", "trained on", "tested on", "epochs", "macro-F1 on validation", "macro-F1 on test", "time")
+    heads, rows = [Column("run", text=True, wrap=True), *map(Column, names)], []
     for run in runs:
         record, f = run.record, Numbers(run.record.plain(), prefix=f"{run.folder.name}: ")
         own, about = run.folder / REPORT, " ".join(record.overrides) or record.model
@@ -293,12 +271,9 @@ def _runs(runs: Sequence[Run], output: Path) -> Table:
         link = quote(Path(relpath(own, output.parent)).as_posix()) if is_linked else ""
         sizes = f.number("n.train"), f.number(f"n.{record.fold}"), f.number("epochs")
         scores = f.percent("val.macro_f1"), f.percent("test.macro_f1")
-        time = NONE if record.wall_s is None else duration(record.wall_s)
-        rows.append(Row([Cell(run.folder.name, below=about, link=link), str(record.seed), *sizes, *scores, time]))
+        lead = Cell(run.folder.name, below=about, link=link), str(record.seed)
+        rows.append(Row([*lead, *sizes, *scores, duration(record.wall_s)]))
     return Table(columns=heads, rows=rows)
-
-
-# Charts
 
 
 def _chart(entries: Sequence[Entry]) -> Markup:
@@ -317,8 +292,7 @@ def _chart(entries: Sequence[Entry]) -> Markup:
 def _low_data(runs: Sequence[Run]) -> Iterator[Markup]:
     """Macro-F1 by the size of the training set, a chart for each task."""
     protocols = {run.folder.name: run.record.protocol for run in runs}
-    by_task = groups(low_data(runs), lambda curve: str(curve["task"]))
-    for curves in by_task:
+    for curves in groups(low_data(runs), lambda curve: str(curve["task"])):
         of_points = [protocols[point["jobs"][0]] for curve in curves for point in curve["points"]]
         units = {protocol.train_unit for protocol in of_points if protocol.train_size is not None}
         unit = "patients" if units == {"patients"} else "beats"

@@ -4,19 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class, of_ec57
-from ecg_lightning.report.cells import (
-    NONE,
-    Cell,
-    Column,
-    Note,
-    Number,
-    Row,
-    Section,
-    Table,
-    duration,
-    inline,
-    mark_best,
-)
+from ecg_lightning.report.cells import Cell, Column, Note, Number, Row, Section, Table, duration, inline, mark_best
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.runs.published import METRICS, PUBLISHED_CAVEAT, published_for_run
 from ecg_lightning.runs.schema import RunRecord
@@ -25,8 +13,6 @@ SYNTHETIC_WARNING = "SYNTHETIC BEATS: these metrics show that the program works,
 POOLED_AUROC_NOTE = "Pooled AUROC and AP compare probabilities of different networks with each other."
 
 Published = Mapping[str, Any]
-
-# One run ------------------------------------------------------------------------------------------------------------
 
 
 def run_section(record: RunRecord) -> Section:
@@ -37,8 +23,8 @@ def run_section(record: RunRecord) -> Section:
     epoch = "" if record.best_epoch is None else f" (epoch {record.best_epoch})"
     more = f"macro-F1 on validation {numbers.percent('val.macro_f1')}{epoch}"
     notes = [Note(f"{inline(overall(numbers))}, {more}.", "plain")]
-    notes += [Note(intervals_note(record))] if intervals_note(record) else []
-    notes += [Note(SYNTHETIC_WARNING, "warning")] if record.synthetic else []
+    notes += [Note(note) for note in [intervals_note(record)] if note]
+    notes += [Note(SYNTHETIC_WARNING, "warning")] * record.synthetic
     notes.append(Note(f"Beats: {record.n_tested:,} {record.fold} beats; {conditions(record)}. Seed {record.seed}."))
     return Section(tables=list(filter(None, tables)), notes=notes + published_notes(record, published))
 
@@ -53,22 +39,20 @@ def by_class(
     numbers: Numbers, metrics: Sequence[str], published: Published | None, theirs: Sequence[str], *, title: str,
     swatches: bool = False,
 ) -> Table:  # fmt: skip
-    """Metrics of each class and their means, with those published for the run.
+    """Metrics of each class and their means; of the `published` those in `theirs`, with the difference in F1.
 
-    Of the published metrics `theirs` are shown and, where F1 is not alone, the difference in F1. `swatches`: with the
-    colour of each class.
+    If `theirs` is F1 alone, without that difference. `swatches`: with the colour of each class.
     """
     columns = [Column("class", text=True)]
     for metric in metrics:
         label, short = metric_at((metric,)).label, of_class("", metric).short.strip()
         columns.append(Column(label, short=short, head=LINES.get(metric, label), about=ABOUT.get(metric, "")))
     columns.append(Column("beats"))
-    if published:
-        for metric in theirs:
-            label = metric_at((metric,)).label
-            head = f"publ.\n{LINES.get(metric, label)}"
-            columns.append(Column(f"published {label}", short=f"publ. {label}", head=head))
-        columns += [Column("difference in F1", head="F1 -\npubl.")] * (len(theirs) > 1)
+    for metric in theirs if published else ():
+        label = metric_at((metric,)).label
+        head = f"publ.\n{LINES.get(metric, label)}"
+        columns.append(Column(f"published {label}", short=f"publ. {label}", head=head))
+    columns += [Column("difference in F1", head="F1 -\npubl.")] * (bool(published) and len(theirs) > 1)
     rows = []
     for at, name in enumerate(numbers.value("test.per_class")):
         place = f"test.per_class.{name}"
@@ -77,10 +61,8 @@ def by_class(
         if published:
             cells += _published(published["per_class"].get(name), theirs, numbers.value(f"{place}.f1"))
         rows.append(Row(cells))
-    cells = [
-        Cell("macro (mean)"),
-        *(numbers.cell(OVERALL[MACRO[one]]) if one in MACRO else Cell("") for one in metrics),
-    ]
+    cells = [Cell("macro (mean)")]
+    cells += [numbers.cell(OVERALL[MACRO[one]]) if one in MACRO else Cell("") for one in metrics]
     cells.append(Cell(numbers.number(f"n.{numbers.value('fold')}")))
     if published:
         mean = {metric: published[macro] for metric, macro in MACRO.items() if macro in published}
@@ -94,9 +76,8 @@ def _published(of_row: Mapping[str, float] | None, metrics: Sequence[str], own_f
     if of_row:
         cells = [Cell(Number(of_row[metric], 2, factor=100), mark="published") for metric in metrics]
         if own_f1 is not None:
-            better = own_f1 - of_row["f1"]
-            number = Number(better, 2, factor=100, signed=True)
-            difference = Cell(number, mark="better" if better >= 0 else "worse")
+            number = Number(own_f1 - of_row["f1"], 2, factor=100, signed=True)
+            difference = Cell(number, mark="better" if number.value >= 0 else "worse")
     return cells + [difference] * (len(metrics) > 1)
 
 
@@ -150,8 +131,7 @@ def conditions(record: RunRecord, *, parts: bool = True) -> str:
 
 def sweep_conditions(entry: Mapping[str, Any]) -> str:
     """`conditions` of an entry of `ecg_lightning.runs.aggregate.pool`."""
-    folds = f", {len(entry['folds'])} of {entry['n_folds']} folds" if entry["folds"] else ""
-    split = f"{entry['protocol']}{folds}"
+    split = entry["protocol"] + (f", {len(entry['folds'])} of {entry['n_folds']} folds" if entry["folds"] else "")
     return _conditions(entry["dataset"], entry["source"], split, entry["class_map"], entry["context"])
 
 
@@ -173,14 +153,8 @@ def published_notes(record: RunRecord, published: Published | None) -> list[Note
     return notes + ([Note(f"Published {published['erratum']}.")] if "erratum" in published else [])
 
 
-# Sweeps -------------------------------------------------------------------------------------------------------------
-
-
 def sweep_sections(runs: Mapping[str, RunRecord], failures: Mapping[str, str] | None = None) -> list[Section]:
-    """What is printed when a sweep ends: a table for each task, the best job on validation first.
-
-    `runs` are records by the name of their job (such as its overrides), `failures` errors by the same.
-    """
+    """What is printed when a sweep ends, of records and errors by job: a table a task, the best on validation first."""
     kinds: dict[tuple[str, str], dict[str, RunRecord]] = {}
     for name, record in runs.items():
         kinds.setdefault((record.task, record.fold), {})[name] = record
@@ -212,10 +186,8 @@ def _jobs(runs: Mapping[str, RunRecord]) -> Section:
     for number, (name, record) in enumerate(sorted(runs.items(), key=on_validation, reverse=True), start=1):
         numbers = Numbers(record.plain())
         scores = numbers.percent("val.macro_f1"), *map(numbers.metric, [*metrics, *judged])
-        time = NONE if record.wall_s is None else duration(record.wall_s)
-        rows.append(Row([str(number), record.model, *scores, time]))
-        synthetic = record.synthetic
-        legend.append(Note(f"{name}{' SYNTHETIC BEATS' * synthetic}", "caution" if synthetic else ""))
+        rows.append(Row([str(number), record.model, *scores, duration(record.wall_s)]))
+        legend.append(Note(f"{name} SYNTHETIC BEATS", "caution") if record.synthetic else Note(name))
     title = f"{some.task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent"
     title += "" if metrics else " on validation; the test beats are not used"
     of_positive = f" Precision, recall, F1, specificity and AUROC are of {some.positive}." if some.positive else ""
@@ -234,11 +206,8 @@ def judged_by(classes: Sequence[str]) -> list[Metric]:
 def _beats(records: Iterable[RunRecord]) -> list[Note]:
     protocols = list(dict.fromkeys(conditions(record, parts=False) for record in records))
     notes = [Note(f"Beats: {'; or '.join(protocols)}.")]
-    if len(protocols) > 1:
-        notes.append(Note("Metrics on different data or splits cannot be compared.", "caution"))
-    if any(record.synthetic for record in records):
-        notes.append(Note(SYNTHETIC_WARNING, "warning"))
-    return notes
+    notes += [Note("Metrics on different data or splits cannot be compared.", "caution")] * (len(protocols) > 1)
+    return notes + [Note(SYNTHETIC_WARNING, "warning")] * any(record.synthetic for record in records)
 
 
 def pooled_sections(pooled: Mapping[str, Any]) -> list[Section]:

@@ -43,15 +43,14 @@ def announce(experiment: "Experiment") -> None:
 def transfer_section(model: "BeatModel", transfer: "Transfer", origin: Mapping[str, Any]) -> Section:
     """What is loaded, what is new and what is trained: a row for each part of the network."""
     columns = [Column("part", text=True), Column("start", text=True), Column("trained", text=True), Column("weights")]
-    rows = []
-    frozen, learning = transfer.is_frozen(0), 0
+    rows, frozen, learning = [], transfer.is_frozen(0), 0
     later = f"after epoch {transfer.frozen_epochs}" if transfer.mode == "finetune" else "frozen"
     slower = "yes" if transfer.backbone_lr == 1 else f"rate × {transfer.backbone_lr:g}"
     for part, module in sorted(model.named_children(), key=lambda child: model.is_head(child[0])):
         if n := sum(parameter.numel() for parameter in module.parameters()):
             loaded = any(transfer.loads(model, f"{part}.{name}") for name, _ in module.named_parameters())
             trained = "yes" if model.is_head(part) else later if frozen else slower
-            learning += n if trained != later else 0
+            learning += n * (trained != later)
             rows.append(Row([part, "loaded" if loaded else "new", trained, f"{n:,}"]))
     rows.append(Row(["all", "", f"{learning:,} weights", f"{model.n_parameters:,}"], mark="total"))
     trained_on = f", trained on {origin['task']}" if "task" in origin else ""
@@ -94,10 +93,8 @@ def print_checks(checks: "list[DatasetCheck]", *, most_problems: int = 10) -> No
             line(f"    {one.fetch_command}\n", "cyan")
             continue
         marks: list[Mark] = ["better" if count.found == count.published else "missing" for count in one.counts]
-        rows = [
-            Row([count.what, Cell(Number(count.found), mark=mark), Number(count.published)])
-            for count, mark in zip(one.counts, marks, strict=True)
-        ]
+        pairs = zip(one.counts, marks, strict=True)
+        rows = [Row([of.what, Cell(Number(of.found), mark=mark), Number(of.published)]) for of, mark in pairs]
         show(Section(tables=[Table(columns=columns, rows=rows)]))
         for note in one.notes:
             line(f"  note: {note}")

@@ -17,15 +17,11 @@ from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.runs.published import published_for_run
 from ecg_lightning.runs.schema import RunRecord
 
-GOOD, FAILED = 0.9, 0.5
-"""F1 from which a class counts as recognised, and below which as failed."""
-
+GOOD, FAILED = 0.9, 0.5  # F1 from which a class counts as recognised, and below which as failed
+# A class with fewer test beats or patients, or with a greater share of its beats from one record, gets a warning.
 FEW_BEATS, FEW_PATIENTS, MOST = 100, 5, 0.4
-"""A class with fewer test beats or patients, or with a greater share of its beats from one record, gets a warning."""
-
 NARROW, WIDE = 0.03, 0.15  # widths of an interval that are mentioned
 MISCALIBRATED = 0.05  # calibration error that is mentioned
-
 LONG = {
     "N": "normal beats (N)",
     "S": "supraventricular beats (S)",
@@ -88,10 +84,9 @@ def _weakness(record: RunRecord, f: Numbers, name: str) -> Markup:
     missed = {i: count for i, count in enumerate(record.test["confusion"][at]) if i != at and count}
     if one["f1"] >= GOOD or not missed:
         return sentence + "."
-    mostly = max(missed, key=lambda i: missed[i])
-    n, of = f.number(f"test.confusion.{at}.{mostly}"), sum(missed.values())
-    instead = Markup("; {} of {:,} missed beats are predicted as {}.")
-    return sentence + instead.format(n, of, record.classes[mostly])
+    mostly, instead = max(missed, key=lambda i: missed[i]), Markup("; {} of {:,} missed beats are predicted as {}.")
+    n = f.number(f"test.confusion.{at}.{mostly}")
+    return sentence + instead.format(n, sum(missed.values()), record.classes[mostly])
 
 
 def _infarction(record: RunRecord, f: Numbers) -> list[Markup]:
@@ -155,18 +150,15 @@ def _published(record: RunRecord, f: Numbers) -> list[Markup]:
 
 
 def against_baselines(model: str, answers: Iterable[Mapping[str, Any]], metric: Metric) -> list[Markup]:
-    """A sentence on the baselines that a network is significantly better than in a metric, and one on each other.
-
-    `answers` are what `compare` returned of the network and of each baseline.
-    """
+    """A sentence on the baselines that a network is significantly better than, by `compare`, and one on each other."""
     better, sentences = [], []
     for answer in answers:
         name, one = answer["second"].get("model", "a baseline"), answer["differences"].get(metric.key[0])
         if one is None:
             continue
         cell = difference(metric, one, 1)
-        ends = Markup(" ({} to {})").format(*cell.interval) if cell.interval else ""
         assert isinstance(cell.content, Number)
+        ends = Markup(" ({} to {})").format(*cell.interval) if cell.interval else ""
         words = Markup("{}{}").format(cell.content.rounded(1), ends)
         if cell.mark and one["difference"] > 0:
             better.append(Markup("{} by {}").format(name, words))

@@ -23,9 +23,7 @@ def write_report(
         baselines: runs on the same test beats that a single run is compared with; several find theirs among them.
         embedding: of a single run, whether to compute the embedding of its test beats, which takes longest.
 
-    Raises:
-        DataError: there is no run, a file cannot be read, or the page cannot be written.
-        ConfigError: baselines with several runs.
+    Raises DataError if there is no run or a file cannot be read or written, ConfigError for baselines of several runs.
     """
     from ecg_lightning.report.run_page import run_report
     from ecg_lightning.report.runs_page import runs_report
