@@ -71,7 +71,7 @@ def _of_training(description: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was trained on what, and how; without a text where it is not known."""
     beats, data, training, scores = (description[key] for key in ("beats", "data", "training", "scores"))
     rate = "unknown rate" if beats["fs"] is None else f"{beats['fs']:g} Hz"
-    leads = f", lead{'s' * (len(beats['leads']) > 1)} {', '.join(map(str, beats['leads']))}" if beats["leads"] else ""
+    leads = "".join(f", lead {str(name).removeprefix('lead ')}" for name in beats["leads"])
     network, transfer = description["network"], description["transfer"]
     frozen, factor = network["n_frozen"], transfer.get("backbone_lr", 1)
     start = "random initialisation"
