@@ -76,9 +76,7 @@ class Beats:
         if shape != (n, len(self.context_names)):
             raise DataError(f"context of shape {shape}: expected [beats, {len(self.context_names)}], one a name")
         if n and not (self.lengths.min() >= 0 and self.lengths.max() <= self.length):
-            raise DataError(
-                f"lengths {self.lengths.min()} to {self.lengths.max()}: expected 0 to {self.length} samples"
-            )
+            raise DataError(f"lengths {self.lengths.min()} to {self.lengths.max()}: expected 0 to {self.length}")
         if n and self.labels is not None and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
             raise DataError(f"labels from {self.labels.min()} to {self.labels.max()} for {len(self.classes)} classes")
 
@@ -119,10 +117,7 @@ class Beats:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of signals and columns: equal beats, equal fingerprint.
-
-        Without lengths, which follow from signals and settings, and without the name of a single lead.
-        """
+        """SHA-256 (16 digits) of all but lengths, which follow from the rest, and the name of a single lead."""
         digest = hashlib.sha256(f"{DIGEST} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
         if len(self.lead_names) > 1:
             digest.update(json.dumps(self.lead_names).encode())
@@ -138,11 +133,7 @@ class Beats:
         return digest.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write all columns into one Arrow IPC file, whole or not at all.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """Write all columns into one Arrow IPC file, whole or not at all; a `DataError` if it cannot be written."""
         import pyarrow as pa
 
         columns: dict[str, Any] = {"signals": self.signals, "lengths": self.lengths, **self.columns}
@@ -172,11 +163,7 @@ class Beats:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Memory-map what `save` wrote; nothing is copied until it is used.
-
-        Raises:
-            DataError: the file is cut off, damaged, or not a file of beats.
-        """
+        """Memory-map what `save` wrote; a `DataError` if the file is cut off, damaged, or not a file of beats."""
         import pyarrow as pa
 
         try:
@@ -217,18 +204,12 @@ class Beats:
 
     @classmethod
     def concatenate(cls, parts: list[Self]) -> Self:
-        """One after the other.
-
-        Raises:
-            DataError: the parts differ in leads, classes, sampling rate or columns.
-        """
+        """One after the other; a `DataError` if they differ in leads, classes, sampling rate or columns."""
         first = parts[0]
         if len({(p.lead_names, p.classes, p.fs, tuple(p.columns), p.context_names) for p in parts}) > 1:
             raise DataError("beats of different leads, classes, sampling rates or columns cannot be joined")
-        joined: dict[str, Any] = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("signals", "lengths", *first.columns)
-        }
+        names = ("signals", "lengths", *first.columns)
+        joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return dataclasses.replace(first, **joined)
 
 

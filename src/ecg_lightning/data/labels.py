@@ -10,13 +10,14 @@ from types import MappingProxyType
 AAMI_CLASSES = ("N", "S", "V", "F", "Q")
 """N: sinus and bundle branch block, S: supraventricular ectopic, V: ventricular ectopic, F: fusion, Q: unknown."""
 
-PTB_CLASSES = ("normal", "MI")
-"""Healthy control and myocardial infarction."""
+PTB_CLASSES = ("normal", "MI")  # healthy control and myocardial infarction
+
+CLASSES: Mapping[str, tuple[str, ...]] = MappingProxyType({"mitbih": AAMI_CLASSES, "ptbdb": PTB_CLASSES})
 
 CLASS_MAP = "AAMI EC57 with e and j in N"
 
+# Task → the definition of its classes.
 CLASSES_OF_TASK: Mapping[str, str] = MappingProxyType({"arrhythmia": CLASS_MAP, "mi": "MI by reason for admission"})
-"""Task → the definition of its classes."""
 
 AAMI_SYMBOLS: Mapping[str, str] = MappingProxyType({"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"})
 

@@ -54,12 +54,8 @@ class Protocol:
     n_train_units: int | None = None
 
     def sentence(self, *, parts: bool = True, seed: bool = True) -> str:
-        """The protocol in words; without `parts` and `seed`, runs that can be compared have equal sentences.
-
-        Args:
-            parts: name the fold, the patients of each side and the part of the training beats.
-            seed: name the seed.
-        """
+        """The protocol in words; without `parts` (fold, patients of each side, part of the training beats) and `seed`,
+        runs that can be compared have equal sentences."""
         phrases = [self._division(parts), *self._patients(parts)]
         phrases += [f"{' '.join(one.records)} left out ({one.reason}, {one.beats:,} beats)" for one in self.left_out]
         if parts and self.train_size is not None:
@@ -90,17 +86,15 @@ class Protocol:
             return ["patients on all sides"]
         if self.by == "none":
             return []
+        phrases, sides = [], {"train": "training", "validation": "validation", "test": "test"}
         # Folds are of unequal size: without `parts` only what they have in common is named.
-        phrases = []
         if self.patients is not None and (parts or self.n_folds is None):
-            sides = {"train": "training", "validation": "validation", "test": "test"}
             counts = ", ".join(f"{self.patients.get(fold, 0)} {name}" for fold, name in sides.items())
             phrases.append(f"patients: {counts}")
-        if self.shared_records and self.shared_patients == "both":
-            phrases.append(f"records {' and '.join(self.shared_records)} of one patient on both sides, as published")
-        else:
-            phrases.append("no patient on two sides")
-        if self.shared_records and self.shared_patients in ("train", "test"):
-            side = {"train": "training", "test": "test"}[self.shared_patients]
-            phrases.append(f"records {' and '.join(self.shared_records)} of one patient both on the {side} side")
+        shared = f"records {' and '.join(self.shared_records)} of one patient" if self.shared_records else ""
+        if shared and self.shared_patients == "both":
+            return [*phrases, f"{shared} on both sides, as published"]
+        phrases.append("no patient on two sides")
+        if shared and self.shared_patients in sides:
+            phrases.append(f"{shared} both on the {sides[self.shared_patients]} side")
         return phrases

@@ -64,12 +64,7 @@ def scale_to_unit(signals: FloatArray) -> FloatArray:
 
 
 def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> tuple[FloatArray, IntArray, IntArray]:
-    """Cut every beat that has a next R peak out of a recording.
-
-    Args:
-        recording: what to cut.
-        how: see `Cut`.
-        resampled: its signals ``[leads, t]`` at the rate of the beats; None computes them.
+    """Cut every beat that has a next R peak out of a recording; `resampled` are its signals at the rate of the beats.
 
     Returns:
         Beats ``[n, leads, how.length]``, lengths ``[n]`` and positions ``[n]`` in ``recording.peaks``, without the
@@ -105,8 +100,7 @@ def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> 
 def lengths_before_zeros(signals: FloatArray) -> IntArray:
     """Samples ``[n]`` up to the last that is not zero in every lead of ``[n, leads, length]``.
 
-    For files without lengths, and for beats just scaled to [0, 1] one by one. Other code that changes beats must
-    change their lengths itself.
+    For files without lengths and beats just scaled to [0, 1]; other code that changes beats changes their lengths.
     """
     filled = (signals != 0).any(axis=1)
     lengths: IntArray = (filled * np.arange(1, signals.shape[2] + 1)).max(axis=1, initial=0).astype(np.int64)
@@ -121,11 +115,7 @@ def beats_of(
     origin: dict[str, Any],
     context: Context = NO_CONTEXT,
 ) -> Beats:
-    """Cut all recordings and join their beats, with the context that is asked for.
-
-    Raises:
-        DataError: no recording held a beat, or the recordings differ in their leads.
-    """
+    """Cut all recordings and join their beats; a `DataError` if none held a beat or they differ in their leads."""
     parts = []
     for recording in recordings:
         resampled = at_rate(recording, how.fs)
