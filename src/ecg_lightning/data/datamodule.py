@@ -174,10 +174,6 @@ class BeatDataModule(pl.LightningDataModule):
         return DataLoader(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]
-            collate_fn=_as_it_is,
+            collate_fn=lambda batch: batch,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -53,36 +53,29 @@ class Split:
         protocol: ``random`` divides the beats of each class; ``patient`` keeps all beats of a patient on one side;
             ``records`` tests on the records of one list, trains on those of another, of which some patients validate,
             and leaves those of further lists out.
-        name: of the lists of records, such as ``ds1_ds2``.
         test_fraction: share of the beats (of the patients) to test on, where neither `fold` nor lists say it. Beats
             that their publisher put into a test file are always the test fold of ``random``.
         validation_fraction: share of the rest (by patient: of the patients) to select on.
-        seed: the same seed divides the same beats in the same way.
         fold: which of `n_folds` disjoint test folds, from 0, to test on; every beat is tested in exactly one of them.
-        n_folds: how many there are.
-        train_records: names of the records to train and to validate on.
-        test_records: names of the records to test on.
-        left_out: reason → names of the records that are left out for it.
         shared_patients: what happens to patients with records in both lists: they stay on ``both`` sides, as listed,
             move to ``train`` or ``test``, or are left out: ``neither``.
         train_size: train on a part of the training fold only: a whole number of `train_unit`, or a fraction of them.
             With the same seed a smaller part is contained in every larger one.
-        train_unit: ``beats``, in the same shares of each class, or whole ``patients``.
     """
 
     protocol: Literal["random", "patient", "records"]
-    name: str | None = None
+    name: str | None = None  # of the lists of records, such as ``ds1_ds2``
     test_fraction: Fraction = 0.2
     validation_fraction: Fraction = 0.1
-    seed: Natural = 0
+    seed: Natural = 0  # the same seed divides the same beats in the same way
     fold: Natural | None = None
     n_folds: Annotated[int, Field(ge=2)] = 5
-    train_records: Records = ()
+    train_records: Records = ()  # to train and to validate on
     test_records: Records = ()
-    left_out: Mapping[str, Records] | None = None
+    left_out: Mapping[str, Records] | None = None  # reason → records
     shared_patients: SharedPatients = "both"
     train_size: Part = None
-    train_unit: Literal["beats", "patients"] = "beats"
+    train_unit: Literal["beats", "patients"] = "beats"  # beats in the shares of their classes, or whole patients
 
     def __post_init__(self) -> None:
         if self.fold is not None and self.fold >= self.n_folds:
@@ -226,12 +219,12 @@ def _by_record(beats: Beats, how: Split) -> Division:
             unused["patients on both sides"] = sorted(shared)
 
     rest, test = (np.flatnonzero(np.isin(beats.records, sorted(side))) for side in (train_side, test_side))
-    reasons = []
-    for reason, records in unused.items():
-        if found := tuple(record for record in records if record in patient_of):
-            n_beats = int(np.isin(beats.records, found).sum())
-            reasons.append(LeftOut(reason=reason, records=found, beats=n_beats))
-    about = {"name": name, "by": "records", "shared_patients": how.shared_patients, "left_out": tuple(reasons)}
+    left_out = tuple(
+        LeftOut(reason=reason, records=found, beats=int(np.isin(beats.records, found).sum()))
+        for reason, records in unused.items()
+        if (found := tuple(record for record in records if record in patient_of))
+    )
+    about = {"name": name, "by": "records", "shared_patients": how.shared_patients, "left_out": left_out}
     return rest, test, about | {"shared_records": tuple(sorted(shared))}
 
 
@@ -359,9 +352,8 @@ def _check_classes(beats: Beats, folds: Folds) -> None:
             continue
         found = sum(counts.values())
         if at_random or not counts["train"]:
-            owners = ""
-            if beats.patients is not None and not at_random:
-                owners = f" of {len(np.unique(beats.patients[labels == label]))} patients"
+            patients = None if at_random or beats.patients is None else beats.patients[labels == label]
+            owners = "" if patients is None else f" of {len(np.unique(patients))} patients"
             raise DataError(
                 f"class {name} has {found} beats{owners}, too few to split: none is left for {where}; "
                 "use more data, other fractions or another seed"

@@ -258,10 +258,8 @@ def make_transforms(settings: Mapping[str, Mapping[str, float] | None], *, fs: f
             raise ConfigError(f"there is no transform {name!r}; choose one of {', '.join(TRANSFORMS)}")
         if own is None:
             continue
-        given = dict(own)
-        if "fs" in (field.name for field in dataclasses.fields(TRANSFORMS[name])):
-            if fs is None or "fs" in own:
-                raise ConfigError(f"transform {name} needs the sampling rate of the beats, which no setting replaces")
-            given["fs"] = fs
-        made.append(TRANSFORMS[name](**given))
+        needs_fs = "fs" in (field.name for field in dataclasses.fields(TRANSFORMS[name]))
+        if needs_fs and (fs is None or "fs" in own):
+            raise ConfigError(f"transform {name} needs the sampling rate of the beats, which no setting replaces")
+        made.append(TRANSFORMS[name](**own, **({"fs": fs} if needs_fs else {})))
     return made

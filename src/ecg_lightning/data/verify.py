@@ -78,8 +78,7 @@ def check_mitdb(folder: Path) -> DatasetCheck:
     """Read the records of the MIT-BIH Arrhythmia Database and count their annotated beats."""
 
     def labels_of(record: Path) -> list[int]:
-        _, labels = read_annotations(record, n_samples=_n_samples(record, "atr"))
-        return [int(label) for label in labels]
+        return list(read_annotations(record, n_samples=_n_samples(record, "atr"))[1])
 
     result = DatasetCheck(name="mitdb", title="MIT-BIH Arrhythmia Database", folder=folder)
     records = _listed_records(result)

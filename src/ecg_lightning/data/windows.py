@@ -23,23 +23,14 @@ from ecg_lightning.data.recording import Recording
 
 @options("dataset.cut")
 class Cut:
-    """How beats are cut out of a recording.
+    """How beats are cut out of a recording."""
 
-    Attributes:
-        fs: sampling rate of the beats in Hz.
-        length: samples a beat, padding and what is before the R peak included.
-        rr_factor: a beat ends this multiple of its RR interval (to the next R peak) after its R peak …
-        margin: … less this many samples.
-        before: seconds before the R peak at which a beat starts.
-        scaling: to [0, 1] by the minimum and maximum of the ``beat``, of the ``record``, or ``none`` (mV).
-    """
-
-    fs: Positive = 125.0
-    length: Annotated[int, Field(ge=2)] = 187
-    rr_factor: Positive = 1.2
-    margin: Natural = 3
-    before: Amount = 0.0
-    scaling: Literal["beat", "record", "none"] = "beat"
+    fs: Positive = 125.0  # sampling rate of the beats in Hz
+    length: Annotated[int, Field(ge=2)] = 187  # samples a beat, padding and what is before the R peak included
+    rr_factor: Positive = 1.2  # a beat ends this multiple of its RR interval (to the next R peak) after its R peak …
+    margin: Natural = 3  # … less this many samples
+    before: Amount = 0.0  # seconds before the R peak at which a beat starts
+    scaling: Literal["beat", "record", "none"] = "beat"  # to [0, 1] by minimum and maximum of either, or none (mV)
 
 
 def resample(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:

@@ -31,8 +31,7 @@ def make_source(
     if settings["name"] == Kaggle.name:
         if chosen != NO_CONTEXT or before:
             raise ConfigError(
-                "Kaggle's files hold beats from their R peak on and nothing of what was before: "
-                "choose context=none, or source=physionet"
+                "Kaggle's files hold nothing from before the R peak: choose context=none, or source=physionet"
             )
         if len(leads) > 1:
             raise ConfigError(

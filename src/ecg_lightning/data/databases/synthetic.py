@@ -207,8 +207,7 @@ def _shapes(sinus: Array, labels: IntArray, rng: np.random.Generator) -> Array:
 
 def _infarct(sinus: Array, rng: np.random.Generator) -> Array:
     """A sinus beat ``[3, 6]`` after myocardial infarction: deep broad Q, lower R, ST shifted up or down, T inverted."""
-    shape = sinus.copy()
-    height, _, width = shape
+    height, _, width = shape = sinus.copy()
     height[[1, 4, 5]] = rng.uniform(-0.45, -0.15), rng.uniform(-0.12, 0.25), rng.uniform(-0.30, 0.15)
     height[2] *= rng.uniform(0.6, 1.0)
     width[1] *= rng.uniform(1.0, 1.6)
@@ -253,11 +252,7 @@ def _waves(time: Array, peaks: Array, shapes: Array) -> Array:
 
 
 def _integrate(waves: Array, wander: Array, fs: float) -> Array:
-    """Solve ``z' = waves' - (z - wander)``, equation 1 in z.
-
-    It is linear, of first order and with a time constant of 1 s: two recursive filters integrate it, exactly but for
-    the course of the inputs within a sample.
-    """
+    """Solve ``z' = waves' - (z - wander)``, equation 1 in z, linear with a time constant of 1 s, by two filters."""
     from scipy.signal import lfilter
 
     decay = np.exp(-1 / fs)
