@@ -73,26 +73,17 @@ class BatchSampler(Sampler[Tensor]):
     PyTorch's ``DistributedSampler`` repeats beats to make the ranks' shares equal, and validation counts them twice.
     Here each global batch of ``batch_size · n_ranks`` beats is divided among the ranks, and a last one too small for
     every rank joins the one before, so that all ranks take the same number of steps.
-
-    Attributes:
-        n_beats: length of the dataset.
-        batch_size: beats a batch on each rank.
-        seed: the order of an epoch follows from seed and epoch; None keeps the beats in order.
-        rank: which share of `n_ranks`.
-        reshuffle: False keeps the order of the first epoch.
-        first: called when an epoch begins: the number of its first batch, not 0 where a run is resumed.
-        weights: ``[n_beats]``, in proportion to which beats are sampled with replacement; None takes each once.
     """
 
     n_beats: int
-    batch_size: int
+    batch_size: int  # on each rank
     _: KW_ONLY
-    seed: int | None
+    seed: int | None  # the order of an epoch follows from seed and epoch; None keeps the beats in order
     rank: int = 0
     n_ranks: int = 1
-    reshuffle: bool = True
-    first: Callable[[], int] = int
-    weights: Tensor | None = None
+    reshuffle: bool = True  # False keeps the order of the first epoch
+    first: Callable[[], int] = int  # called when an epoch begins: its first batch, not 0 where a run is resumed
+    weights: Tensor | None = None  # [n_beats], to sample with replacement in proportion; None takes each beat once
 
     def __post_init__(self) -> None:
         if self.n_beats < self.n_ranks:

@@ -28,40 +28,25 @@ OPTIONAL = ("labels", "records", "patients", "samples", "published_test", "conte
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Beats:
-    """Heartbeats with their labels and origin.
-
-    Attributes:
-        signals: ``[n, leads, length] float32``; each beat starts at its first sample and is zero-padded at its end.
-        lengths: ``[n] int64``, samples of each beat before its padding, 0 to `length`; the same in all leads.
-        lead_names: in the order of `signals`.
-        labels: ``[n] int64``, indices into `classes`, or None where beats are not labelled.
-        classes: names of the classes.
-        fs: sampling rate of `signals` in Hz.
-        records: ``[n]`` record of each beat, or None where it is not known (Kaggle).
-        patients: ``[n]`` patient of each beat, or None likewise.
-        samples: ``[n] int64`` index of the R peak in its record, at the record's own rate, or None likewise.
-        published_test: ``[n] bool``, True for beats in the publisher's test file, or None if it has none.
-        context: ``[n, k] float32``, numbers beyond the samples (see `ecg_lightning.data.context`), or None.
-        context_names: what these numbers are, ``k`` phrases.
-        origin: what made these beats, in plain values: source, settings, synthetic or not.
+    """Heartbeats with their labels and origin; columns are None where they are not known, as records are of Kaggle.
 
     Raises:
         DataError: a column has another shape, or a length or label is out of range.
     """
 
-    signals: FloatArray
-    lengths: IntArray
-    lead_names: tuple[str, ...]
-    labels: IntArray | None = None
+    signals: FloatArray  # [n, leads, length] float32; a beat starts at its first sample, with zero padding at its end
+    lengths: IntArray  # [n] int64, samples of each beat before its padding, 0 to `length`; the same in all leads
+    lead_names: tuple[str, ...]  # in the order of `signals`
+    labels: IntArray | None = None  # [n] int64, indices into `classes`
     classes: tuple[str, ...]
-    fs: float
-    records: TextArray | None = None
-    patients: TextArray | None = None
-    samples: IntArray | None = None
-    published_test: BoolArray | None = None
-    context: FloatArray | None = None
-    context_names: tuple[str, ...] = ()
-    origin: Mapping[str, Any] = field(default_factory=dict)
+    fs: float  # sampling rate of `signals` in Hz
+    records: TextArray | None = None  # [n]
+    patients: TextArray | None = None  # [n]
+    samples: IntArray | None = None  # [n] int64, index of the R peak in its record, at the record's own rate
+    published_test: BoolArray | None = None  # [n] bool, True for beats in the publisher's test file
+    context: FloatArray | None = None  # [n, k] float32, numbers beyond the samples: see `ecg_lightning.data.context`
+    context_names: tuple[str, ...] = ()  # what these numbers are, k phrases
+    origin: Mapping[str, Any] = field(default_factory=dict)  # plain values: source, settings, synthetic or not
 
     def __post_init__(self) -> None:
         n = len(self.signals)
@@ -76,9 +61,7 @@ class Beats:
         if shape != (n, len(self.context_names)):
             raise DataError(f"context of shape {shape}: expected [beats, {len(self.context_names)}], one a name")
         if n and not (self.lengths.min() >= 0 and self.lengths.max() <= self.length):
-            raise DataError(
-                f"lengths {self.lengths.min()} to {self.lengths.max()}: expected 0 to {self.length} samples"
-            )
+            raise DataError(f"lengths {self.lengths.min()} to {self.lengths.max()}: expected 0 to {self.length}")
         if n and self.labels is not None and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
             raise DataError(f"labels from {self.labels.min()} to {self.labels.max()} for {len(self.classes)} classes")
 
@@ -119,10 +102,7 @@ class Beats:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of signals and columns: equal beats, equal fingerprint.
-
-        Without lengths, which follow from signals and settings, and without the name of a single lead.
-        """
+        """SHA-256 (first 16 hexadecimal digits) of signals and columns, without lengths and a single lead's name."""
         digest = hashlib.sha256(f"{DIGEST} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
         if len(self.lead_names) > 1:
             digest.update(json.dumps(self.lead_names).encode())
@@ -138,11 +118,7 @@ class Beats:
         return digest.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write all columns into one Arrow IPC file, whole or not at all.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """Write all columns into one Arrow IPC file, whole or not at all; a `DataError` if it cannot be written."""
         import pyarrow as pa
 
         columns: dict[str, Any] = {"signals": self.signals, "lengths": self.lengths, **self.columns}
@@ -154,16 +130,9 @@ class Beats:
                 columns[name] = pa.array(column.astype(object)).dictionary_encode()
             else:
                 columns[name] = pa.array(column)
-        about = {
-            "format": FORMAT,
-            "lead_names": self.lead_names,
-            "classes": self.classes,
-            "fs": self.fs,
-            "origin": dict(self.origin),
-            "fingerprint": self.fingerprint,
-            "lengths_sha256": _digest_of(self.lengths),
-            **({"context_names": self.context_names} if self.context_names else {}),
-        }
+        names = ("lead_names", "classes", "context_names", "fs", "fingerprint")
+        about = {"format": FORMAT, "origin": dict(self.origin), **{name: getattr(self, name) for name in names}}
+        about["lengths_sha256"] = _digest_of(self.lengths)
         text = json.dumps(about)
         metadata = {"beats": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata)
@@ -172,11 +141,7 @@ class Beats:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Memory-map what `save` wrote; nothing is copied until it is used.
-
-        Raises:
-            DataError: the file is cut off, damaged, or not a file of beats.
-        """
+        """Memory-map what `save` wrote; a `DataError` if the file is cut off, damaged, or not a file of beats."""
         import pyarrow as pa
 
         try:
@@ -198,17 +163,13 @@ class Beats:
                     columns[name] = words[column.indices.to_numpy()]
                 else:
                     columns[name] = column.to_numpy(zero_copy_only=False)
-            lead_names = tuple(about["lead_names"])
+            about = {"context_names": (), **about}  # which files of earlier versions have only where there are any
+            for name in ("lead_names", "classes", "context_names"):
+                columns[name] = tuple(about[name])
             n, width = columns["signals"].shape
-            columns["signals"] = columns["signals"].reshape(n, len(lead_names), width // len(lead_names))
-            beats = cls(
-                lead_names=lead_names,
-                classes=tuple(about["classes"]),
-                fs=about["fs"],
-                origin=about["origin"],
-                context_names=tuple(about.get("context_names", ())),
-                **columns,
-            )
+            n_leads = len(columns["lead_names"])
+            columns["signals"] = columns["signals"].reshape(n, n_leads, width // n_leads)
+            beats = cls(fs=about["fs"], origin=about["origin"], **columns)
         except (DataError, OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path} is no readable file of beats: {error}") from error
         if beats.fingerprint != about["fingerprint"] or _digest_of(beats.lengths) != about.get("lengths_sha256"):
@@ -217,18 +178,12 @@ class Beats:
 
     @classmethod
     def concatenate(cls, parts: list[Self]) -> Self:
-        """One after the other.
-
-        Raises:
-            DataError: the parts differ in leads, classes, sampling rate or columns.
-        """
+        """One after the other; a `DataError` if they differ in leads, classes, sampling rate or columns."""
         first = parts[0]
         if len({(p.lead_names, p.classes, p.fs, tuple(p.columns), p.context_names) for p in parts}) > 1:
             raise DataError("beats of different leads, classes, sampling rates or columns cannot be joined")
-        joined: dict[str, Any] = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("signals", "lengths", *first.columns)
-        }
+        names = ("signals", "lengths", *first.columns)
+        joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return dataclasses.replace(first, **joined)
 
 

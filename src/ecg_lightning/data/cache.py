@@ -15,16 +15,11 @@ from ecg_lightning.data.databases.base import Source
 
 log = logging.getLogger(__name__)
 
-RECIPE = 2
-"""Part of every key: raise it when the same files and settings give other beats than before."""
+RECIPE = 2  # part of every key: raise it when the same files and settings give other beats than before
 
 
 def cached_beats(source: Source, cache_dir: Path) -> Beats:
-    """The source's beats from the cache, which is built first if it is not there.
-
-    Raises:
-        DataError: from the source, or because the cache cannot be written.
-    """
+    """The source's beats from the cache, built first if not there; a `DataError` if it cannot be read or written."""
     path = cache_dir / f"{source.dataset}-{source.name}-{cache_key(source)}.arrow"
     return load_or_build(path, source.read, doing=f"reading {source.dataset} from {source.name}")
 
@@ -32,12 +27,8 @@ def cached_beats(source: Source, cache_dir: Path) -> Beats:
 def load_or_build(path: Path, build: Callable[[], Beats], *, doing: str) -> Beats:
     """The beats at `path`, built and saved first if they are not there; a damaged file is built again, with a warning.
 
-    Jobs that start together build them once: one holds the lock, the others wait for it and read.
-
-    Args:
-        path: in the cache; its name holds a key of everything that the beats depend on.
-        build: makes them.
-        doing: what that is, for the log.
+    Jobs that start together build them once: one holds the lock, the others wait for it and read. The name of the file
+    holds a key of everything that the beats depend on; the log says what is `doing`.
     """
     if (beats := _load(path)) is not None:
         return beats

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ecg_lightning.core.options import options
 from ecg_lightning.data.beats import FloatArray, IntArray
 
-RHYTHM = (
+RHYTHM = (  # what `rhythm` computes, in order
     "previous RR to local mean",
     "next RR to local mean",
     "previous RR to the record's mean",
@@ -23,9 +23,8 @@ RHYTHM = (
     "next RR from local mean, beside irregularity",
     "previous RR from the record's mean, beside irregularity",
 )
-"""What `rhythm` computes, in order."""
 
-MORPHOLOGY = (
+MORPHOLOGY = (  # what `morphology` computes, in order
     "missing correlation",
     "missing correlation of the P wave",
     "missing correlation of the QRS complex",
@@ -33,7 +32,6 @@ MORPHOLOGY = (
     "difference of the QRS complex",
     "difference of ST segment and T wave",
 )
-"""What `morphology` computes, in order."""
 
 SHORTEST, LONGEST = 0.2, 3.0  # seconds to which RR intervals are clipped: longer ones are mostly gaps
 LOCAL_INTERVALS = 10  # RR intervals on each side of the one before a beat that are local to it
@@ -80,12 +78,8 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
     early beat means little. Means, not medians: where most beats are early, as in bigeminy, the pauses after them still
     make the mean longer than an early interval.
 
-    Args:
-        peaks: ``[b]`` R peaks, ascending.
-        fs: their sampling rate in Hz.
-
-    Returns:
-        ``[b - 1, 8] float32``. The first beat has its next RR interval in place of the unknown previous one.
+    R peaks ``[b]`` are ascending samples at `fs` Hz; the result is ``[b - 1, 8] float32``. The first beat has its next
+    RR interval in place of the unknown previous one.
     """
     after = np.clip(np.diff(peaks) / fs, SHORTEST, LONGEST)
     if not len(after):
@@ -98,13 +92,8 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
     # Scaled so that each lies about between -1 and 1: quarters of an octave, and irregularity about its usual value.
     ratios = (before / local, after / local, before / record, local / record)
     irregularity = (np.log2((spread + RESOLUTION) / np.nanmedian(around, axis=1)) + 4.5) / 1.5
-    distances = (before - local, after - local, before - record)
-    columns = (
-        *(4 * np.log2(ratio) for ratio in ratios),
-        irregularity,
-        *(np.tanh(distance / (spread + DOUBT) / 4) for distance in distances),
-    )
-    return np.stack(columns, axis=1).astype(np.float32)
+    distances = [np.tanh(by / (spread + DOUBT) / 4) for by in (before - local, after - local, before - record)]
+    return np.stack([*(4 * np.log2(ratio) for ratio in ratios), irregularity, *distances], axis=1).astype(np.float32)
 
 
 def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
@@ -113,13 +102,8 @@ def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
     Each beat is scaled to [0, 1] first. A missing correlation is 1 - Pearson's, a difference five times the mean
     absolute difference.
 
-    Args:
-        signal: ``[t]``.
-        peaks: ``[b]`` R peaks, as samples of `signal`, ascending.
-        fs: its sampling rate in Hz.
-
-    Returns:
-        ``[b, 6] float32``; 0 where a beat equals its reference; a flat part correlates with nothing, 1.
+    R peaks ``[b]`` are ascending samples of the signal ``[t]`` at `fs` Hz; the result is ``[b, 6] float32``: 0 where a
+    beat equals its reference; a flat part correlates with nothing, 1.
     """
     offsets = np.arange(round(BEAT_FROM * fs), round(BEAT_TO * fs))
     beats = signal[np.clip(peaks[:, None] + offsets, 0, len(signal) - 1)]

@@ -26,15 +26,15 @@ class BeatDataModule(pl.LightningDataModule):
     Args:
         source: where the beats come from.
         cache_dir: where they are kept once read.
-        split: see `ecg_lightning.data.splits.Split`.
+        split: settings of `Split`.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
         eval_batch_size: beats a batch in validation and test.
-        resampling: of training beats: see `ecg_lightning.data.resampling.Resampling`.
+        resampling: settings of `Resampling`, of training beats.
         balance: exponent ``p``: a training beat is sampled ``(1 / frequency of its class) ** p`` as often. 0 takes
             each once an epoch, 1 shows every class equally often.
-        transforms: of training beats: see `ecg_lightning.data.transforms.make_transforms`.
-        mixup: alpha of `ecg_lightning.data.transforms.Mixup`; 0 mixes none.
+        transforms: of training beats, as in `make_transforms`.
+        mixup: alpha of `Mixup`; 0 mixes none.
         seed: of the order of the training beats, and all that is random in a step.
     """
 
@@ -128,10 +128,6 @@ class BeatDataModule(pl.LightningDataModule):
         """Test beats in order."""
         return self._loader("test", self.eval_batch_size)
 
-    def eval_dataloader(self, fold: str) -> DataLoader[Batch]:
-        """Beats of ``test`` or ``validation``, in order."""
-        return self.test_dataloader() if fold == "test" else self.val_dataloader()
-
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch | MixedBatch:
         """Change training beats at random, on the device where they now are.
 
@@ -178,10 +174,6 @@ class BeatDataModule(pl.LightningDataModule):
         return DataLoader(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]
-            collate_fn=_as_it_is,
+            collate_fn=lambda batch: batch,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -65,16 +65,9 @@ class Fetched:
 
 
 def fetch(
-    name: str,
-    data_dir: Path,
-    *,
-    url: str | None = None,
-    records: Collection[str] | None = None,
-    connections: int = 4,
+    name: str, data_dir: Path, *, url: str | None = None, records: Collection[str] | None = None, connections: int = 4
 ) -> Fetched:
     """Download one dataset into ``data_dir/name``: right files stay, partial ones are resumed.
-
-    Progress goes to stderr: a bar on a terminal, else a line for each tenth of the files.
 
     Args:
         name: ``mitdb``, ``ptbdb`` or ``heartbeat``.
@@ -373,10 +366,6 @@ def _join(url: str, name: str) -> str:
     return f"{url.rstrip('/')}/{name}"
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
-
-
 def _size(path: Path | None) -> int:
     return path.stat().st_size if path is not None and path.is_file() else 0
 
@@ -391,7 +380,7 @@ def _writing(path: Path) -> Iterator[Path]:
     """``NAME.partial`` of `path`, in a folder that is there; a refusal of the file system is a `DataError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield _partial(path)
+        yield path.with_name(f"{path.name}.partial")
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}; free some space, or choose another folder with "

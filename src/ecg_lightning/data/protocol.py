@@ -20,45 +20,31 @@ class LeftOut:
 class Protocol:
     """How beats were divided.
 
-    Attributes:
-        name: ``random``, ``patient``, the name of the record lists such as ``ds1_ds2``, or ``all`` (everything is
-            tested).
-        by: what was divided.
-        test_fraction: share that tests; None where folds, lists or the publisher decide.
-        validation_fraction: share of the rest that validates.
-        fold: which fold was tested, from 0; None without cross-validation.
-        published_test: whether the publisher's own test file was tested.
-        patients: number of patients by fold (``train``, ``validation``, ``test``), before `train_size` took a part;
-            None where they are on all sides or not known.
-        shared_records: records of one patient that the lists have on both sides.
-        shared_patients: what was done about them: left on ``both`` sides as published, moved to ``train`` or ``test``,
-            or left out: ``neither``.
-        train_size: how many `train_unit` were trained on, where it was a part of them.
-        n_train_units: how many there were to choose from.
+    `patients` are numbers by fold (``train``, ``validation``, ``test``) before `train_size` took a part; None where
+    patients are on all sides or not known.
     """
 
-    name: str
+    name: str  # ``random``, ``patient``, that of record lists such as ``ds1_ds2``, or ``all`` (everything is tested)
     seed: int
-    by: Literal["beats", "patients", "records", "none"]
-    test_fraction: float | None = None
-    validation_fraction: float | None = None
-    fold: int | None = None
+    by: Literal["beats", "patients", "records", "none"]  # what was divided
+    test_fraction: float | None = None  # share that tests; None where folds, lists or the publisher decide
+    validation_fraction: float | None = None  # share of the rest that validates
+    fold: int | None = None  # which fold was tested, from 0; None without cross-validation
     n_folds: int | None = None
-    published_test: bool = False
+    published_test: bool = False  # whether the publisher's own test file was tested
     patients: Mapping[str, int] | None = None
-    shared_records: tuple[str, ...] = ()
-    shared_patients: SharedPatients = "both"
+    shared_records: tuple[str, ...] = ()  # of one patient that the lists have on both sides
+    shared_patients: SharedPatients = "both"  # left there as published, moved to one, or left out: ``neither``
     left_out: tuple[LeftOut, ...] = ()
-    train_size: int | None = None
+    train_size: int | None = None  # how many `train_unit` were trained on, where it was a part of them
     train_unit: Literal["beats", "patients"] = "beats"
-    n_train_units: int | None = None
+    n_train_units: int | None = None  # how many there were to choose from
 
     def sentence(self, *, parts: bool = True, seed: bool = True) -> str:
-        """The protocol in words; without `parts` and `seed`, runs that can be compared have equal sentences.
+        """The protocol in words.
 
-        Args:
-            parts: name the fold, the patients of each side and the part of the training beats.
-            seed: name the seed.
+        Without `parts` (fold, patients of each side, part of the training beats) and `seed`, runs that can be compared
+        have equal sentences.
         """
         phrases = [self._division(parts), *self._patients(parts)]
         phrases += [f"{' '.join(one.records)} left out ({one.reason}, {one.beats:,} beats)" for one in self.left_out]
@@ -90,17 +76,15 @@ class Protocol:
             return ["patients on all sides"]
         if self.by == "none":
             return []
+        phrases, sides = [], {"train": "training", "validation": "validation", "test": "test"}
         # Folds are of unequal size: without `parts` only what they have in common is named.
-        phrases = []
         if self.patients is not None and (parts or self.n_folds is None):
-            sides = {"train": "training", "validation": "validation", "test": "test"}
             counts = ", ".join(f"{self.patients.get(fold, 0)} {name}" for fold, name in sides.items())
             phrases.append(f"patients: {counts}")
-        if self.shared_records and self.shared_patients == "both":
-            phrases.append(f"records {' and '.join(self.shared_records)} of one patient on both sides, as published")
-        else:
-            phrases.append("no patient on two sides")
-        if self.shared_records and self.shared_patients in ("train", "test"):
-            side = {"train": "training", "test": "test"}[self.shared_patients]
-            phrases.append(f"records {' and '.join(self.shared_records)} of one patient both on the {side} side")
+        shared = f"records {' and '.join(self.shared_records)} of one patient" if self.shared_records else ""
+        if shared and self.shared_patients == "both":
+            return [*phrases, f"{shared} on both sides, as published"]
+        phrases.append("no patient on two sides")
+        if shared and self.shared_patients in sides:
+            phrases.append(f"{shared} both on the {sides[self.shared_patients]} side")
         return phrases

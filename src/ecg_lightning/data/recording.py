@@ -9,11 +9,8 @@ import numpy.typing as npt
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import IntArray
 
-Lead = int | str
-"""Position in the record, from 0, or name, in any case."""
-
-Leads = tuple[tuple[Lead, ...], ...]
-"""One place for each wanted lead, with its alternatives in order of preference."""
+Lead = int | str  # position in the record, from 0, or name, in any case
+Leads = tuple[tuple[Lead, ...], ...]  # a place for each wanted lead, with its alternatives in order of preference
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,10 +29,8 @@ class Recording:
 def make_leads(setting: Any) -> Leads:
     """The leads of ``dataset.leads``: for each place a name, a position or a list of alternatives.
 
-    ``[0]`` is the first signal of each record, ``[[MLII, II], [V1, V5]]`` the one of each pair that a record has.
-
-    Raises:
-        ConfigError: it is something else, or asks for no lead.
+    ``[0]`` is the first signal of each record, ``[[MLII, II], [V1, V5]]`` the one of each pair that a record has;
+    anything else, or no lead, is a `ConfigError`.
     """
     places = setting if isinstance(setting, list | tuple) else ()
     leads = tuple(tuple(place) if isinstance(place, list | tuple) else (place,) for place in places)

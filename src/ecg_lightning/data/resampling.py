@@ -34,9 +34,7 @@ from ecg_lightning.data.cache import load_or_build
 
 log = logging.getLogger(__name__)
 
-RECIPE = 2
-"""Part of every key: raise it when the same beats, settings and seed give other beats than before."""
-
+RECIPE = 2  # part of every key: raise it when the same beats, settings and seed give other beats than before
 CARRIED = ("signals", "lengths", "labels", "context")  # columns that resampled beats have
 NEGLIGIBLE = 1e-6  # weight of context, and of the mask where `length_weight` is 0: too little to move a neighbour
 TOMEK_COMPONENTS = 16  # principal components in which `tomek_links` looks for pairs
@@ -57,7 +55,6 @@ class Resampling:
             fraction of the largest, or a number, up to which every smaller class grows (``random_under``: a larger one
             shrinks until the smallest is this fraction of it, or to this number); or numbers by name of class, where
             classes not named stay. A class without beats stays without.
-        neighbours: nearest beats of its class among which a beat is mixed with one; fewer in a class of as few.
         length_weight: ``w``: neighbours differ less in length the larger it is; 0 chooses them by signal alone. Of the
             neighbours among MIT-BIH's S one in a hundred is 18 samples (144 ms) longer or shorter at 0 and 4 at 0.5,
             while their median squared distance in signal goes from .226 to .231.
@@ -65,12 +62,12 @@ class Resampling:
 
     method: Literal["none", "smote", "smote_tomek", "borderline_smote", "adasyn", "random_over", "random_under"]
     counts: Part | Mapping[str, Count] = None
-    neighbours: Count = 5
+    neighbours: Count = 5  # nearest of its class, of which one is mixed with a beat; fewer in a class of as few
     length_weight: Amount = 0.5
 
     @property
     def grows(self) -> bool:
-        """Whether classes grow, as in all methods but ``random_under``."""
+        """Whether classes grow."""
         return self.method != "random_under"
 
 

@@ -19,10 +19,11 @@ log = logging.getLogger(__name__)
 
 DoubleArray = npt.NDArray[np.float64]
 Records = Sequence[str | int]
+REMEDY = "use source=physionet, or split=random, which has the same patients on all sides"
+
 Division = tuple[IntArray, IntArray, dict[str, Any]]  # rows to train and validate on, rows to test on, of the protocol
 
-PATIENT_CHOICES = (10, 1000)
-"""Fewest and most random choices of patients among which `split` takes the one with the most even classes."""
+PATIENT_CHOICES = (10, 1000)  # fewest and most random choices of patients, of which the one with most even classes wins
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,36 +53,29 @@ class Split:
         protocol: ``random`` divides the beats of each class; ``patient`` keeps all beats of a patient on one side;
             ``records`` tests on the records of one list, trains on those of another, of which some patients validate,
             and leaves those of further lists out.
-        name: of the lists of records, such as ``ds1_ds2``.
         test_fraction: share of the beats (of the patients) to test on, where neither `fold` nor lists say it. Beats
             that their publisher put into a test file are always the test fold of ``random``.
         validation_fraction: share of the rest (by patient: of the patients) to select on.
-        seed: the same seed divides the same beats in the same way.
         fold: which of `n_folds` disjoint test folds, from 0, to test on; every beat is tested in exactly one of them.
-        n_folds: how many there are.
-        train_records: names of the records to train and to validate on.
-        test_records: names of the records to test on.
-        left_out: reason → names of the records that are left out for it.
         shared_patients: what happens to patients with records in both lists: they stay on ``both`` sides, as listed,
             move to ``train`` or ``test``, or are left out: ``neither``.
         train_size: train on a part of the training fold only: a whole number of `train_unit`, or a fraction of them.
             With the same seed a smaller part is contained in every larger one.
-        train_unit: ``beats``, in the same shares of each class, or whole ``patients``.
     """
 
     protocol: Literal["random", "patient", "records"]
-    name: str | None = None
+    name: str | None = None  # of the lists of records, such as ``ds1_ds2``
     test_fraction: Fraction = 0.2
     validation_fraction: Fraction = 0.1
-    seed: Natural = 0
+    seed: Natural = 0  # the same seed divides the same beats in the same way
     fold: Natural | None = None
     n_folds: Annotated[int, Field(ge=2)] = 5
-    train_records: Records = ()
+    train_records: Records = ()  # to train and to validate on
     test_records: Records = ()
-    left_out: Mapping[str, Records] | None = None
+    left_out: Mapping[str, Records] | None = None  # reason → records
     shared_patients: SharedPatients = "both"
     train_size: Part = None
-    train_unit: Literal["beats", "patients"] = "beats"
+    train_unit: Literal["beats", "patients"] = "beats"  # beats in the shares of their classes, or whole patients
 
     def __post_init__(self) -> None:
         if self.fold is not None and self.fold >= self.n_folds:
@@ -106,12 +100,7 @@ class Split:
 
 
 def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
-    """Divide beats into train, validation and test.
-
-    Args:
-        beats: what to divide.
-        protocol: ``random``, ``patient`` or ``records``.
-        settings: further ones of `Split`.
+    """Divide beats into train, validation and test by a protocol with the other settings of `Split`.
 
     Raises:
         ConfigError: impossible settings; a split by patient of beats without patients, or by lists of records that lack
@@ -121,11 +110,8 @@ def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
     """
     how = Split(**{"protocol": protocol, **settings})
     rng = np.random.default_rng(how.seed)
-    rest, test, about = DIVIDE[how.protocol](beats, how, rng)
-    if how.protocol == "random":
-        train, validation = _stratified(rest, beats.known_labels, how.validation_fraction, rng)
-    else:
-        train, validation = _stratified_by_patient(rest, beats, how.validation_fraction, how.seed)
+    rest, test, about = _by_record(beats, how) if how.protocol == "records" else _at_random(beats, how, rng)
+    train, validation = _take(rest, beats, how.validation_fraction, how, rng)
     made_of = Protocol(seed=how.seed, validation_fraction=how.validation_fraction, **about)
     left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
     folds = Folds(train=train, validation=validation, test=test, protocol=made_of, left_out=left_out)
@@ -147,9 +133,12 @@ def without_duplicates(beats: Beats) -> Beats:
     return beats.select(np.sort(first))
 
 
-def _by_beat(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
-    about: dict[str, Any] = {"name": "random", "by": "beats"}
-    if beats.published_test is not None:
+def _at_random(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
+    by_beat = how.protocol == "random"
+    about: dict[str, Any] = {"name": how.protocol, "by": "beats" if by_beat else "patients"}
+    if not by_beat and beats.patients is None:
+        raise ConfigError(f"the patients of these beats are not known, so they cannot be split by patient; {REMEDY}")
+    if by_beat and beats.published_test is not None:
         if how.fold is not None:
             raise ConfigError(
                 f"fold={how.fold}: these beats bring their own test file and are not assigned to folds; "
@@ -158,9 +147,10 @@ def _by_beat(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
         test, about["published_test"] = beats.published_test, True
         return np.flatnonzero(~test), np.flatnonzero(test), about
     if how.fold is None:
-        rest, taken = _stratified(np.arange(len(beats)), beats.known_labels, how.test_fraction, rng)
+        rest, taken = _take(np.arange(len(beats)), beats, how.test_fraction, how, rng)
         return rest, taken, about | {"test_fraction": how.test_fraction}
-    test = _folds_by_beat(beats.known_labels, how.n_folds, rng) == how.fold
+    fold_of = _folds_by_beat(beats.known_labels, how.n_folds, rng) if by_beat else _folds_by_patient(beats, how)
+    test = fold_of == how.fold
     return np.flatnonzero(~test), np.flatnonzero(test), about | {"fold": how.fold, "n_folds": how.n_folds}
 
 
@@ -176,43 +166,28 @@ def _folds_by_beat(labels: IntArray, n_folds: int, rng: np.random.Generator) -> 
     return fold_of
 
 
-def _stratified(
-    rows: IntArray, labels: IntArray, fraction: float, rng: np.random.Generator
+def _take(
+    rows: IntArray, beats: Beats, fraction: float, how: Split, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
-    """Take a fraction of each class out of `rows`: what stays and what was taken.
-
-    Written out rather than left to scikit-learn, so that a seed means the same beats in every version of it.
-    """
-    taken = []
-    for label in np.unique(labels[rows]):
-        of_class = rng.permutation(rows[labels[rows] == label])
+    """Take a fraction of the beats or patients out of `rows`: what stays and what was taken."""
+    if how.protocol != "random":
+        return _take_patients(rows, beats, fraction, how.seed)
+    # Written out rather than left to scikit-learn, so that a seed means the same beats in every version of it.
+    labels, taken = beats.known_labels[rows], []
+    for label in np.unique(labels):
+        of_class = rng.permutation(rows[labels == label])
         taken.append(of_class[: max(1, round(fraction * len(of_class)))])
     out = np.sort(np.concatenate(taken))
     return np.setdiff1d(rows, out, assume_unique=True), out
 
 
-def _by_patient(beats: Beats, how: Split, _: np.random.Generator) -> Division:
-    about: dict[str, Any] = {"name": "patient", "by": "patients"}
-    if beats.patients is None:
-        raise ConfigError(
-            "the patients of these beats are not known, so they cannot be split by patient; "
-            "use source=physionet, or split=random, which has the same patients on all sides"
-        )
-    if how.fold is None:
-        rest, taken = _stratified_by_patient(np.arange(len(beats)), beats, how.test_fraction, how.seed)
-        return rest, taken, about | {"test_fraction": how.test_fraction}
-    test = _folds_by_patient(beats, how.n_folds, how.seed) == how.fold
-    return np.flatnonzero(~test), np.flatnonzero(test), about | {"fold": how.fold, "n_folds": how.n_folds}
-
-
-def _by_record(beats: Beats, how: Split, _: np.random.Generator) -> Division:
+def _by_record(beats: Beats, how: Split) -> Division:
     name = how.name or "records"
     lists = {"train_records": [*map(str, how.train_records)], "test_records": [*map(str, how.test_records)]}
     unused = {reason: [*map(str, records)] for reason, records in (how.left_out or {}).items()}
     if beats.records is None or beats.patients is None:
         raise ConfigError(
-            f"the records of these beats are not known, so they cannot be split by lists of records ({name}); "
-            "use source=physionet, or split=random, which has the same patients on all sides"
+            f"the records of these beats are not known, so they cannot be split by lists of records ({name}); {REMEDY}"
         )
     patient_of = dict(zip(beats.records.tolist(), beats.patients.tolist(), strict=True))
     listed = {record for records in (*lists.values(), *unused.values()) for record in records}
@@ -244,27 +219,22 @@ def _by_record(beats: Beats, how: Split, _: np.random.Generator) -> Division:
             unused["patients on both sides"] = sorted(shared)
 
     rest, test = (np.flatnonzero(np.isin(beats.records, sorted(side))) for side in (train_side, test_side))
-    reasons = []
-    for reason, records in unused.items():
-        if found := tuple(record for record in records if record in patient_of):
-            n_beats = int(np.isin(beats.records, found).sum())
-            reasons.append(LeftOut(reason=reason, records=found, beats=n_beats))
-    about = {"name": name, "by": "records", "shared_patients": how.shared_patients, "left_out": tuple(reasons)}
+    left_out = tuple(
+        LeftOut(reason=reason, records=found, beats=int(np.isin(beats.records, found).sum()))
+        for reason, records in unused.items()
+        if (found := tuple(record for record in records if record in patient_of))
+    )
+    about = {"name": name, "by": "records", "shared_patients": how.shared_patients, "left_out": left_out}
     return rest, test, about | {"shared_records": tuple(sorted(shared))}
 
 
-DIVIDE = {"random": _by_beat, "patient": _by_patient, "records": _by_record}
+def _take_patients(rows: IntArray, beats: Beats, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
+    """The best of many random choices: every class on both sides, if possible, and each nearest to the fraction.
 
-
-def _stratified_by_patient(rows: IntArray, beats: Beats, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Take a fraction of the patients out of `rows`: what stays and what was taken.
-
-    The best of many random choices: every class on both sides, if possible, and each nearest to the fraction.
     scikit-learn's ``StratifiedGroupKFold`` would hardly use the seed: it shuffles only patients that are alike.
     """
     owner, counts = _counts_by_patient(rows, beats)
-    n_patients = len(counts)
-    if n_patients < 2:
+    if (n_patients := len(counts)) < 2:
         assert beats.patients is not None
         raise DataError(
             f"{len(np.unique(beats.patients))} patients cannot be split by patient so that some are left to train on, "
@@ -276,19 +246,16 @@ def _stratified_by_patient(rows: IntArray, beats: Beats, fraction: float, seed: 
     return rows[~taken], rows[taken]
 
 
-def _folds_by_patient(beats: Beats, n_folds: int, seed: int) -> IntArray:
-    """The test fold of each beat, ``[n]``: the random assignment of patients that divides classes best.
-
-    It is the same for every fold of a seed, so that each patient is tested once.
-    """
+def _folds_by_patient(beats: Beats, how: Split) -> IntArray:
+    """The test fold of each beat, ``[n]``: the random assignment of patients that divides classes best, once a seed."""
     owner, counts = _counts_by_patient(np.arange(len(beats)), beats)
-    n_patients = len(counts)
+    n_patients, n_folds = len(counts), how.n_folds
     if n_patients < n_folds:
         raise ConfigError(f"n_folds={n_folds} of {n_patients} patients: a fold has at least one; choose fewer folds")
     # The number of assignments whatever the order of folds, up to a factor where their sizes differ.
     each = math.factorial(n_patients // n_folds)
     n_possible = math.factorial(n_patients) // each**n_folds // math.factorial(n_folds)
-    orders = _random_orders(n_patients, n_possible, seed)
+    orders = _random_orders(n_patients, n_possible, how.seed)
     faults = sum(_faults(counts, orders[:, fold::n_folds], 1 / n_folds) for fold in range(n_folds))
     fold_of_patient = np.empty(n_patients, dtype=np.int64)
     fold_of_patient[orders[np.argmin(faults)]] = np.arange(n_patients) % n_folds
@@ -362,8 +329,7 @@ def _order_of_beats(labels: IntArray, rng: np.random.Generator) -> IntArray:
 def _order_of_patients(rows: IntArray, beats: Beats, rng: np.random.Generator) -> tuple[IntArray, int]:
     """Place of each beat's patient in an order, ``[n_rows]``, and the number of patients.
 
-    The best of many random orders: its beginnings, of whatever length, lack the fewest classes and have shares of the
-    classes nearest to their share of the patients.
+    The best of many random orders: its beginnings lack the fewest classes and have the most even shares of them.
     """
     owner, counts = _counts_by_patient(rows, beats)
     n_patients = len(counts)
@@ -386,9 +352,8 @@ def _check_classes(beats: Beats, folds: Folds) -> None:
             continue
         found = sum(counts.values())
         if at_random or not counts["train"]:
-            owners = ""
-            if beats.patients is not None and not at_random:
-                owners = f" of {len(np.unique(beats.patients[labels == label]))} patients"
+            patients = None if at_random or beats.patients is None else beats.patients[labels == label]
+            owners = "" if patients is None else f" of {len(np.unique(patients))} patients"
             raise DataError(
                 f"class {name} has {found} beats{owners}, too few to split: none is left for {where}; "
                 "use more data, other fractions or another seed"

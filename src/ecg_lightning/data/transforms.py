@@ -24,8 +24,7 @@ from ecg_lightning.core.options import Amount, Positive, options
 
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-TRANSFORMS: dict[str, type[Any]] = {}
-"""By the names in ``augmentation.transforms``."""
+TRANSFORMS: dict[str, type[Any]] = {}  # by the names in ``augmentation.transforms``
 
 T = TypeVar("T")
 
@@ -91,23 +90,17 @@ class BaselineWander:
     """Add the wander of respiration: a slow sinusoid of random phase and of a frequency from `low` to `high`, in Hz.
 
     A recording has its wander before its beats are cut and scaled, so the beat keeps its range.
-
-    Attributes:
-        sigma: standard deviation of the sinusoid's amplitude, in the unit of the signals.
-        fs: sampling rate in Hz.
     """
 
-    sigma: Amount
+    sigma: Amount  # standard deviation of the amplitude, in the unit of the signals
     low: Amount = 0.05
     high: Amount = 0.5
-    fs: Positive
+    fs: Positive  # sampling rate in Hz
 
     def __post_init__(self) -> None:
         if not self.low <= self.high <= self.fs / 2:
-            raise ConfigError(
-                f"baseline_wander: from low={self.low} to high={self.high} Hz, expected 0 ≤ low ≤ high ≤ "
-                f"{self.fs / 2:g} Hz, half the sampling rate"
-            )
+            expected = f"0 ≤ low ≤ high ≤ {self.fs / 2:g} Hz, half the sampling rate"
+            raise ConfigError(f"baseline_wander: from low={self.low} to high={self.high} Hz, expected {expected}")
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         frequency = _evenly(signals, self.low, self.high)
@@ -116,23 +109,16 @@ class BaselineWander:
 
 @transform("powerline")
 class Powerline:
-    """Add the hum of the mains, of random phase; the beat keeps its range.
+    """Add the hum of the mains, of random phase; the beat keeps its range."""
 
-    Attributes:
-        sigma: standard deviation of the hum's amplitude, in the unit of the signals.
-        frequency: of the mains, in Hz: 60 in America, where MIT-BIH was recorded, 50 in Europe, where PTB was.
-        fs: sampling rate in Hz.
-    """
-
-    sigma: Amount
-    frequency: Positive = 60.0
-    fs: Positive
+    sigma: Amount  # standard deviation of the amplitude, in the unit of the signals
+    frequency: Positive = 60.0  # Hz: 60 in America, where MIT-BIH was recorded, 50 in Europe, where PTB was
+    fs: Positive  # sampling rate in Hz
 
     def __post_init__(self) -> None:
         if self.frequency > self.fs / 2:
-            raise ConfigError(
-                f"powerline: frequency={self.frequency} Hz, expected at most {self.fs / 2:g} Hz, half the sampling rate"
-            )
+            expected = f"at most {self.fs / 2:g} Hz, half the sampling rate"
+            raise ConfigError(f"powerline: frequency={self.frequency} Hz, expected {expected}")
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return _add_wave(signals, lengths, self.frequency, sigma=self.sigma, fs=self.fs), lengths
@@ -187,10 +173,10 @@ class Cutout:
     fs: Positive
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        n_times = signals.shape[-1]
         width = (lengths - 2).clamp(min=0, max=round(self.seconds * self.fs))
         before = (_evenly(signals, 0, 1).view(-1) * (lengths - 1 - width)).long().clamp(min=0)
         after = before + width + 1
+        n_times = signals.shape[-1]
         since = (torch.arange(n_times, device=signals.device) - before[:, None])[:, None]
         left, right = _at(signals, before[:, None]), _at(signals, after.clamp(max=n_times - 1)[:, None])
         width = width.view(-1, 1, 1)
@@ -204,12 +190,9 @@ class Mixup:
 
     λ of each beat is sampled from Beta(alpha, alpha); the own share is the greater of λ and 1 - λ. A mixed beat is as
     long as the longer of the two, unless the partner's share rounds to 0.
-
-    Attributes:
-        alpha: 0 mixes nothing, 1 samples the share uniformly; usual are 0.1 to 0.4.
     """
 
-    alpha: Amount
+    alpha: Amount  # 0 mixes nothing, 1 samples the share uniformly; usual are 0.1 to 0.4
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mix signals ``[b, leads, length]`` of lengths ``[b]``.
@@ -264,9 +247,7 @@ def _pad(signals: Tensor, within: Tensor) -> Tensor:
 def make_transforms(settings: Mapping[str, Mapping[str, float] | None], *, fs: float | None = None) -> list[Transform]:
     """Transforms from ``{name: its settings}``, applied in this order; None in place of settings takes one out.
 
-    Args:
-        settings: of each transform.
-        fs: sampling rate of the beats in Hz, which transforms with settings in Hz or seconds need.
+    Those with settings in Hz or seconds need the sampling rate `fs` of the beats, in Hz.
 
     Raises:
         ConfigError: unknown transform or setting, a value out of range, or no sampling rate where one is needed.
@@ -277,10 +258,8 @@ def make_transforms(settings: Mapping[str, Mapping[str, float] | None], *, fs: f
             raise ConfigError(f"there is no transform {name!r}; choose one of {', '.join(TRANSFORMS)}")
         if own is None:
             continue
-        given = dict(own)
-        if "fs" in (field.name for field in dataclasses.fields(TRANSFORMS[name])):
-            if fs is None or "fs" in own:
-                raise ConfigError(f"transform {name} needs the sampling rate of the beats, which no setting replaces")
-            given["fs"] = fs
-        made.append(TRANSFORMS[name](**given))
+        needs_fs = "fs" in (field.name for field in dataclasses.fields(TRANSFORMS[name]))
+        if needs_fs and (fs is None or "fs" in own):
+            raise ConfigError(f"transform {name} needs the sampling rate of the beats, which no setting replaces")
+        made.append(TRANSFORMS[name](**own, **({"fs": fs} if needs_fs else {})))
     return made

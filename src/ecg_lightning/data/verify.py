@@ -3,7 +3,6 @@
 The published counts: Moody & Mark 2001 in AAMI classes; Bousseljot 1995; Fazeli's files on Kaggle.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.databases.kaggle import CLASSES, FILES, read_csv
-from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.data.databases.base import fetch_command
+from ecg_lightning.data.databases.kaggle import FILES, read_csv
+from ecg_lightning.data.labels import AAMI_CLASSES, CLASSES
 from ecg_lightning.data.readers.wfdb import diagnosis_of, files_of, read_annotations, read_leads
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class DatasetCheck:
     @property
     def fetch_command(self) -> str:
         """What gets or repairs this dataset; of a part of a database only the damaged records."""
-        command = f"ecg-lightning data fetch {self.name} --data-dir {shlex.quote(str(self.folder.parent))}"
+        command = fetch_command(self.name, self.folder.parent)
         is_part = self.counts and self.counts[0].found < self.counts[0].published
         return f"{command} --records {','.join(self.damaged)}" if self.damaged and is_part else command
 
@@ -78,8 +78,7 @@ def check_mitdb(folder: Path) -> DatasetCheck:
     """Read the records of the MIT-BIH Arrhythmia Database and count their annotated beats."""
 
     def labels_of(record: Path) -> list[int]:
-        _, labels = read_annotations(record, n_samples=_n_samples(record, "atr"))
-        return [int(label) for label in labels]
+        return list(read_annotations(record, n_samples=_n_samples(record, "atr"))[1])
 
     result = DatasetCheck(name="mitdb", title="MIT-BIH Arrhythmia Database", folder=folder)
     records = _listed_records(result)
@@ -123,22 +122,18 @@ def check_heartbeat(folder: Path) -> DatasetCheck:
         result.present = True
         result.problems += [f"{folder / name} is not there; the other file of its pair is" for name in missing]
         classes = CLASSES[dataset]
-        for name in names:
-            if name in missing:
-                continue
+        for name in [name for name in names if name not in missing]:
             try:
                 rows = np.bincount(read_csv(folder / name, n_classes=len(classes))[1], minlength=len(classes))
             except DataError as error:
                 result.problems.append(str(error))
                 continue
-            found = dict(zip(classes, rows.tolist(), strict=True))
-            published = HEARTBEAT_BEATS[name]
-            result.counts += [Count(f"{name}, {one}", found[one], published[one]) for one in published]
-            result.problems += [
-                f"{folder / name} has {n:,} rows of {one}, published are {published.get(one, 0):,}"
-                for one, n in found.items()
-                if n != published.get(one, 0)
-            ]
+            for one, n in zip(classes, rows.tolist(), strict=True):
+                published = HEARTBEAT_BEATS[name].get(one, 0)
+                if published:
+                    result.counts.append(Count(f"{name}, {one}", n, published))
+                if n != published:
+                    result.problems.append(f"{folder / name} has {n:,} rows of {one}, published are {published:,}")
     return result
 
 
@@ -197,13 +192,10 @@ def _compare_counts(result: DatasetCheck) -> None:
     """A problem for each count that is not the published one, where all records are there and right."""
     n_records = result.counts[0]
     if n_records.found == n_records.published and not result.problems:
-        result.problems += [
-            f"all {n_records.found} records are there, but {count.found:,} {count.what}: published are "
-            f"{count.published:,}"
-            for count in result.counts
-            if count.found != count.published
-        ]
+        there = f"all {n_records.found} records are there, but"
+        wrong = [count for count in result.counts if count.found != count.published]
+        result.problems += [f"{there} {one.found:,} {one.what}: published are {one.published:,}" for one in wrong]
 
 
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -23,23 +23,14 @@ from ecg_lightning.data.recording import Recording
 
 @options("dataset.cut")
 class Cut:
-    """How beats are cut out of a recording.
+    """How beats are cut out of a recording."""
 
-    Attributes:
-        fs: sampling rate of the beats in Hz.
-        length: samples a beat, padding and what is before the R peak included.
-        rr_factor: a beat ends this multiple of its RR interval (to the next R peak) after its R peak …
-        margin: … less this many samples.
-        before: seconds before the R peak at which a beat starts.
-        scaling: to [0, 1] by the minimum and maximum of the ``beat``, of the ``record``, or ``none`` (mV).
-    """
-
-    fs: Positive = 125.0
-    length: Annotated[int, Field(ge=2)] = 187
-    rr_factor: Positive = 1.2
-    margin: Natural = 3
-    before: Amount = 0.0
-    scaling: Literal["beat", "record", "none"] = "beat"
+    fs: Positive = 125.0  # sampling rate of the beats in Hz
+    length: Annotated[int, Field(ge=2)] = 187  # samples a beat, padding and what is before the R peak included
+    rr_factor: Positive = 1.2  # a beat ends this multiple of its RR interval (to the next R peak) after its R peak …
+    margin: Natural = 3  # … less this many samples
+    before: Amount = 0.0  # seconds before the R peak at which a beat starts
+    scaling: Literal["beat", "record", "none"] = "beat"  # to [0, 1] by minimum and maximum of either, or none (mV)
 
 
 def resample(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:
@@ -64,12 +55,7 @@ def scale_to_unit(signals: FloatArray) -> FloatArray:
 
 
 def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> tuple[FloatArray, IntArray, IntArray]:
-    """Cut every beat that has a next R peak out of a recording.
-
-    Args:
-        recording: what to cut.
-        how: see `Cut`.
-        resampled: its signals ``[leads, t]`` at the rate of the beats; None computes them.
+    """Cut every beat that has a next R peak out of a recording; `resampled` are its signals at the rate of the beats.
 
     Returns:
         Beats ``[n, leads, how.length]``, lengths ``[n]`` and positions ``[n]`` in ``recording.peaks``, without the
@@ -105,8 +91,7 @@ def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> 
 def lengths_before_zeros(signals: FloatArray) -> IntArray:
     """Samples ``[n]`` up to the last that is not zero in every lead of ``[n, leads, length]``.
 
-    For files without lengths, and for beats just scaled to [0, 1] one by one. Other code that changes beats must
-    change their lengths itself.
+    For files without lengths and beats just scaled to [0, 1]; other code that changes beats changes their lengths.
     """
     filled = (signals != 0).any(axis=1)
     lengths: IntArray = (filled * np.arange(1, signals.shape[2] + 1)).max(axis=1, initial=0).astype(np.int64)
@@ -121,11 +106,7 @@ def beats_of(
     origin: dict[str, Any],
     context: Context = NO_CONTEXT,
 ) -> Beats:
-    """Cut all recordings and join their beats, with the context that is asked for.
-
-    Raises:
-        DataError: no recording held a beat, or the recordings differ in their leads.
-    """
+    """Cut all recordings and join their beats; a `DataError` if none held a beat or they differ in their leads."""
     parts = []
     for recording in recordings:
         resampled = at_rate(recording, how.fs)

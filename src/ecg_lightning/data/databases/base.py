@@ -1,10 +1,16 @@
 """What a source of beats is: something that names its files and settings, and reads `Beats` from them."""
 
+import shlex
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ecg_lightning.data.beats import Beats
+
+
+def fetch_command(name: str, data_dir: Path) -> str:
+    """The command that downloads one of the published datasets."""
+    return f"ecg-lightning data fetch {name} --data-dir {shlex.quote(str(data_dir))}"
 
 
 class Source(ABC):

@@ -5,7 +5,6 @@ Fazeli, "ECG Heartbeat Categorization Dataset" (kaggle.com/shayanfazeli/heartbea
 """
 
 import dataclasses
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,22 +13,16 @@ import numpy as np
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
-from ecg_lightning.data.databases.base import Source
-from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
+from ecg_lightning.data.databases.base import Source, fetch_command
+from ecg_lightning.data.labels import CLASSES
 from ecg_lightning.data.windows import lengths_before_zeros
 
 FS = 125.0
 LENGTH = 187
 
-FILES = {
-    "mitbih": ("mitbih_train.csv", "mitbih_test.csv"),
-    "ptbdb": ("ptbdb_normal.csv", "ptbdb_abnormal.csv"),
-}
-
-CLASSES = {"mitbih": AAMI_CLASSES, "ptbdb": PTB_CLASSES}
+FILES = {"mitbih": ("mitbih_train.csv", "mitbih_test.csv"), "ptbdb": ("ptbdb_normal.csv", "ptbdb_abnormal.csv")}
 
 TEST_FILE = "mitbih_test.csv"
-
 LEAD = "II"  # of all beats (Kachuee et al., section III-A)
 
 
@@ -49,12 +42,8 @@ class Kaggle(Source):
     def files(self) -> list[Path]:
         """The two files of the dataset."""
         paths = [self.data_dir / "heartbeat" / name for name in FILES[self.dataset]]
-        for path in paths:
-            if not path.is_file():
-                raise DataError(
-                    f"{path} is not there; get it with: ecg-lightning data fetch heartbeat "
-                    f"--data-dir {shlex.quote(str(self.data_dir))}"
-                )
+        if absent := [path for path in paths if not path.is_file()]:
+            raise DataError(f"{absent[0]} is not there; get it with: {fetch_command('heartbeat', self.data_dir)}")
         return paths
 
     def settings(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ Bousseljot, Kreiseler & Schnabel, "Nutzung der EKG-Signaldatenbank CARDIODAT der
 
 import dataclasses
 import logging
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.context import NO_CONTEXT, Context
-from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.databases.base import Source, fetch_command
 from ecg_lightning.data.labels import AAMI_SYMBOLS
 from ecg_lightning.data.readers import read_recording
 from ecg_lightning.data.readers.wfdb import diagnosis_of, files_of
@@ -35,13 +34,9 @@ class PhysioNet(Source):
     """Beats cut out of WFDB records: annotated ones, or detected ones that all have the diagnosis of their record.
 
     Attributes:
-        folder: name of the database's folder in `data_dir`.
-        annotator: extension of the annotation files; None where R peaks are to be detected.
-        class_map: class → symbols of its beats, of annotated beats.
         diagnoses: ``Reason for admission`` → class, of records without annotated beats; others are left out.
         patients: ``folder`` where each patient's records have a folder of their own; else record → the record that
             names its patient, every other record being a patient of its own.
-        recorded_fs: sampling rate in Hz that every record must have; None takes any.
 
     Raises:
         ConfigError: neither annotations nor diagnoses give the beats a class.
@@ -51,13 +46,13 @@ class PhysioNet(Source):
 
     dataset: str
     data_dir: Path
-    folder: str
-    annotator: str | None = None
-    class_map: Mapping[str, str] | None = None
+    folder: str  # of the database, in `data_dir`
+    annotator: str | None = None  # extension of the annotation files; None detects the R peaks
+    class_map: Mapping[str, str] | None = None  # class → symbols of its annotated beats
     diagnoses: Mapping[str, str] | None = None
     patients: Literal["folder"] | Mapping[str, str]
     leads: Leads
-    recorded_fs: float | None
+    recorded_fs: float | None  # Hz, of every record; None takes any
     cut: Cut
     context: Context = NO_CONTEXT
 
@@ -130,17 +125,12 @@ class PhysioNet(Source):
                 yield dataclasses.replace(recording, labels=labels)
 
     def _recording(self, record: Path) -> Recording:
-        recording = read_recording(
-            record,
-            leads=self.leads,
-            annotator=self.annotator,
-            class_map=self.class_map or AAMI_SYMBOLS,
-            fs=self.recorded_fs,
-        )
+        class_map, fs = self.class_map or AAMI_SYMBOLS, self.recorded_fs
+        recording = read_recording(record, leads=self.leads, annotator=self.annotator, class_map=class_map, fs=fs)
         named = self.patients
         patient = record.parent.name if isinstance(named, str) else named.get(record.name, record.name)
         return dataclasses.replace(recording, patient=patient, lead_names=lead_names(self.leads))
 
     @property
     def _remedy(self) -> str:
-        return f"get it with: ecg-lightning data fetch {self.folder} --data-dir {shlex.quote(str(self.data_dir))}"
+        return f"get it with: {fetch_command(self.folder, self.data_dir)}"

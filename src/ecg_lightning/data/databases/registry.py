@@ -31,8 +31,7 @@ def make_source(
     if settings["name"] == Kaggle.name:
         if chosen != NO_CONTEXT or before:
             raise ConfigError(
-                "Kaggle's files hold beats from their R peak on and nothing of what was before: "
-                "choose context=none, or source=physionet"
+                "Kaggle's files hold nothing from before the R peak: choose context=none, or source=physionet"
             )
         if len(leads) > 1:
             raise ConfigError(
@@ -41,15 +40,10 @@ def make_source(
             )
         return Kaggle(dataset=dataset["name"], data_dir=data_dir)
     cut = Cut(**dataset["cut"])
-    described: dict[str, Any] = {
-        **dataset,
-        "dataset": dataset["name"],
-        "data_dir": data_dir,
-        "leads": leads,
-        # What follows the R peak is as long as without `before`.
-        "cut": dataclasses.replace(cut, before=before, length=cut.length + round(before * cut.fs)),
-        "context": chosen,
-    }
+    # What follows the R peak is as long as without `before`.
+    cut = dataclasses.replace(cut, before=before, length=cut.length + round(before * cut.fs))
+    described: dict[str, Any] = {"data_dir": data_dir, "leads": leads, "cut": cut, "context": chosen}
+    described = {**dataset, "dataset": dataset["name"], **described}
     match settings["name"]:
         case PhysioNet.name:
             class_map, patients = dataset["class_map"], dataset["patients"]

@@ -14,7 +14,6 @@ pipeline, of no value as evidence about real ECGs.
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -26,16 +25,14 @@ from ecg_lightning.core.options import Amount, Natural, Positive, options
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.databases.base import Source
-from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
+from ecg_lightning.data.labels import AAMI_CLASSES, CLASSES, PTB_CLASSES
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.windows import Cut, beats_of
 
 Array = npt.NDArray[np.float64]
 
+# Part of the settings, hence of a cache's key: count the revision up when a change below changes the signals.
 MODEL = "ECGSYN (McSharry et al. 2003), revision 1"
-"""Part of the settings, hence of a cache's key: count the revision up when a change below changes the signals."""
-
-CLASSES = MappingProxyType({"mitbih": AAMI_CLASSES, "ptbdb": PTB_CLASSES})
 
 N, S, V, F, Q = range(len(AAMI_CLASSES))
 
@@ -100,10 +97,6 @@ class Synthetic(Source):
     Attributes:
         dataset: ``mitbih``, every patient with beats of all five AAMI classes, or ``ptbdb``, every second patient with
             myocardial infarction.
-        patients: how many; one more leaves the others as they are.
-        minutes: length of each recording.
-        fs: sampling rate of the recordings in Hz.
-        noise: standard deviation of the white measurement noise in mV.
         leads: names of the leads. The first has the waves of the tables above; in each further one every wave is
             larger, smaller or inverted, with noise of its own.
     """
@@ -112,10 +105,10 @@ class Synthetic(Source):
 
     dataset: str
     cut: Cut
-    patients: Annotated[int, Field(ge=2)]
-    minutes: Positive
-    fs: Positive = 360.0
-    noise: Amount = 0.03
+    patients: Annotated[int, Field(ge=2)]  # one more leaves the others as they are
+    minutes: Positive  # of each recording
+    fs: Positive = 360.0  # sampling rate of the recordings in Hz
+    noise: Amount = 0.03  # standard deviation of the white measurement noise in mV
     seed: Natural = 0
     context: Context = NO_CONTEXT
     leads: tuple[str, ...] = ("lead 0",)
@@ -129,8 +122,7 @@ class Synthetic(Source):
 
     def settings(self) -> dict[str, Any]:
         own = asdict(self) | {"leads": list(self.leads), "context": list(self.context.names(self.leads))}
-        if not own["context"]:
-            del own["context"]
+        own = {key: value for key, value in own.items() if key != "context" or value}
         return {"source": self.name, "synthetic": True, "model": MODEL, **own}
 
     def read(self) -> Beats:
@@ -166,9 +158,8 @@ class Synthetic(Source):
         wander = 0.15 * np.sin(2 * np.pi * (respiration * time + rng.uniform()))
 
         def lead(shapes: Array, rng: np.random.Generator) -> Array:
-            return _integrate(_waves(time, peaks, shapes), wander, self.fs) + self.noise * rng.standard_normal(
-                len(time)
-            )
+            noise = self.noise * rng.standard_normal(len(time))
+            return _integrate(_waves(time, peaks, shapes), wander, self.fs) + noise
 
         signals = [lead(shapes, rng), *(lead(shapes * _projection(other), other) for other in others)]
         samples = np.round(peaks * self.fs).astype(np.int64)
@@ -186,10 +177,7 @@ class Synthetic(Source):
 
 
 def _projection(rng: np.random.Generator) -> Array:
-    """Factors ``[3, 6]`` of a patient's shapes in a further lead, which change heights only: V1 compared with II.
-
-    Atrial waves are smaller, the QRS complex is mostly downwards, each patient's electrodes are a little elsewhere.
-    """
+    """Factors ``[3, 6]`` of a patient's shapes in a further lead, like V1: small atrial waves, QRS mostly downwards."""
     heights = np.array([0.5, -0.3, 0.3, 2.5, 0.8, 0.4]) * np.exp(0.15 * rng.standard_normal(6))
     return np.stack([heights, np.ones(6), np.ones(6)])
 
@@ -219,8 +207,7 @@ def _shapes(sinus: Array, labels: IntArray, rng: np.random.Generator) -> Array:
 
 def _infarct(sinus: Array, rng: np.random.Generator) -> Array:
     """A sinus beat ``[3, 6]`` after myocardial infarction: deep broad Q, lower R, ST shifted up or down, T inverted."""
-    shape = sinus.copy()
-    height, _, width = shape
+    height, _, width = shape = sinus.copy()
     height[[1, 4, 5]] = rng.uniform(-0.45, -0.15), rng.uniform(-0.12, 0.25), rng.uniform(-0.30, 0.15)
     height[2] *= rng.uniform(0.6, 1.0)
     width[1] *= rng.uniform(1.0, 1.6)
@@ -238,10 +225,7 @@ def _rr_intervals(labels: IntArray, mean: float, respiration: float, rng: np.ran
 
 
 def _sinus_rr(n: int, mean: float, respiration: float, rng: np.random.Generator) -> Array:
-    """Sinus RR intervals in seconds ``[n]`` with the bimodal spectrum of the paper, equations 4 and 5.
-
-    Mayer waves near 0.1 Hz and respiratory sinus arrhythmia, with half as much power in the first as in the second.
-    """
+    """Sinus RR intervals in seconds ``[n]``: Mayer waves near 0.1 Hz and respiratory arrhythmia, equations 4 and 5."""
     frequency = np.fft.rfftfreq(n, d=mean)
     power = sum(p * np.exp(-(((frequency - f) / 0.01) ** 2) / 2) for p, f in ((0.5, 0.1), (1.0, respiration)))
     phase = rng.uniform(0, 2 * np.pi, len(frequency))
@@ -268,11 +252,7 @@ def _waves(time: Array, peaks: Array, shapes: Array) -> Array:
 
 
 def _integrate(waves: Array, wander: Array, fs: float) -> Array:
-    """Solve ``z' = waves' - (z - wander)``, equation 1 in z.
-
-    It is linear, of first order and with a time constant of 1 s: two recursive filters integrate it, exactly but for
-    the course of the inputs within a sample.
-    """
+    """Solve ``z' = waves' - (z - wander)``, equation 1 in z, linear with a time constant of 1 s, by two filters."""
     from scipy.signal import lfilter
 
     decay = np.exp(-1 / fs)

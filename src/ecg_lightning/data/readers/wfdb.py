@@ -38,13 +38,9 @@ def files_of(record: Path, annotator: str | None = None) -> list[Path]:
 def read_annotations(
     record: Path, *, n_samples: int, annotator: str = "atr", class_map: Mapping[str, str] = AAMI_SYMBOLS
 ) -> tuple[IntArray, IntArray]:
-    """The annotated beats of a record that have a class: R peaks ``[b]`` and labels ``[b]``, indices into `class_map`.
+    """The annotated beats of a record (without extension) with a class: R peaks ``[b]`` and labels ``[b]``.
 
-    Args:
-        record: without extension.
-        n_samples: of the record.
-        annotator: extension of the annotation file.
-        class_map: class → the symbols of its beats. Annotations with other symbols are left out.
+    Labels are indices into `class_map`, class → the symbols of its beats; other annotations are left out.
 
     Raises:
         DataError: the file is cut off or damaged, holds symbols that are no WFDB annotation, or annotates no beat.
@@ -83,12 +79,10 @@ def read_annotations(
 def read_leads(
     record: Path, *, leads: Leads | None, recorded_fs: float | None
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Signals ``[leads, t]`` of a record in mV, and their sampling rate in Hz.
+    """Signals ``[leads, t]`` of a record (without extension) in mV, and their sampling rate in Hz.
 
-    Args:
-        record: without extension.
-        leads: in each place the first alternative that the record has and no place before took; None reads all.
-        recorded_fs: sampling rate that the record must have; None takes any.
+    Each place of `leads` takes the first alternative that the record has and no place before took; None reads all.
+    `recorded_fs` is the sampling rate that the record must have; None takes any.
 
     Raises:
         DataError: a lead is absent, the rate is not the expected one, or a signal is cut off, damaged or has gaps.
