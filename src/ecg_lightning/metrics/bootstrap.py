@@ -47,9 +47,15 @@ def intervals(
     single patient.
     """
     resampled = resampled_metrics(labels, probabilities, classes, patients, resamples=resamples, seed=seed)
-    what, n_units = ("beats", len(labels)) if patients is None else ("patients", len(np.unique(patients)))
-    about = {"resampled": what, "n_resampled": n_units, "resamples": resamples, "level": LEVEL, "seed": seed}
-    return about | nested({key: interval(values) if n_units > 1 else None for key, values in resampled.items()})
+    how = how_resampled(len(labels), patients, resamples, seed)
+    several = how["n_resampled"] > 1
+    return how | nested({key: interval(values) if several else None for key, values in resampled.items()})
+
+
+def how_resampled(n: int, patients: Patients, resamples: int, seed: int) -> dict[str, Any]:
+    """What `intervals` returns besides the intervals, of `n` beats."""
+    what, n_units = ("beats", n) if patients is None else ("patients", len(np.unique(patients)))
+    return {"resampled": what, "n_resampled": n_units, "resamples": resamples, "level": LEVEL, "seed": seed}
 
 
 def interval(values: Numbers) -> list[float] | None:

@@ -42,8 +42,7 @@ class Metric:
         """A value of the scores as printed, ``94.26`` or ``0.921``; ``-`` for None."""
         return "-" if value is None else f"{self.scale * value:.{self.digits}f}"
 
-    def rounded(self, value: float) -> float:
-        """A value as printed, as a number: equal as printed is equally good."""
+    def rounded(self, value: float) -> float:  # a value as printed: equal as printed is equally good
         return round(self.scale * value, self.digits)
 
 

@@ -32,6 +32,7 @@ def score(
 
     `labels` ``[n]`` are indices into `classes`; `probabilities` ``[n, classes]``, for two classes ``[1 - p, p]``;
     `positive` one of exactly two classes; `records` ``[n]``, for the EC57 counts of each, where the source states them.
+    DataError as `check`.
 
     Returns:
         Plain values, ready for JSON, all metrics as fractions:
@@ -49,8 +50,6 @@ def score(
         - ``reliability``: ends, beats, mean confidence and accuracy of each bin that has beats;
         - with `positive`: its metrics of ``per_class``, at the top level;
         - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
-
-    DataError as `check`.
     """
     check(labels, probabilities, classes, positive)
     predicted = probabilities.argmax(axis=1)
@@ -129,10 +128,8 @@ def _ranked(is_positive: BoolArray, probability: Probabilities) -> dict[str, flo
         return {"auroc": None, "average_precision": None}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    return {
-        "auroc": float(roc_auc_score(is_positive, probability)),
-        "average_precision": float(average_precision_score(is_positive, probability)),
-    }
+    computed = {"auroc": roc_auc_score, "average_precision": average_precision_score}
+    return {name: float(metric(is_positive, probability)) for name, metric in computed.items()}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -82,13 +82,11 @@ class Result:
         return [run.predictions for run in self.runs]
 
     @property
-    def n_train(self) -> float:
-        """Training beats, of several folds on average."""
+    def n_train(self) -> float:  # beats, of several folds on average
         return fmean(run.record.n["train"] for run in self.runs)
 
     @property
-    def folds(self) -> list[int]:
-        """The folds that were tested; none without cross-validation."""
+    def folds(self) -> list[int]:  # that were tested; none without cross-validation
         return [run.fold for run in self.runs if run.fold is not None]
 
     @property
@@ -124,9 +122,7 @@ def pool(runs: Iterable[Run]) -> dict[str, Any]:
     - ``low_data``, for several sizes of the training set: ``label`` and ``points`` as in ``repeated``, by ``n_train``.
 
     Standard deviations are those of a sample; folds in which a metric is not defined are left out of its mean.
-
-    Raises:
-        DataError: a fold or a beat is there twice, or predictions cannot be read.
+    DataError if a fold or a beat is there twice, or predictions cannot be read.
     """
     results = _results(runs)
     repetitions = _repetitions(results)

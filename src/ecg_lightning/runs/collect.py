@@ -64,8 +64,7 @@ class Row:
         return [run for result in self.results for run in result.runs]
 
     @property
-    def seeds(self) -> list[str]:
-        """Seed of each result; ``1/0`` where that of the split is another one: 0."""
+    def seeds(self) -> list[str]:  # of each result; "1/0" where that of the split is another one: 0
         pairs = [result.runs[0].seeds for result in self.results]
         return [str(seed) if seed == of_split else f"{seed}/{of_split}" for seed, of_split in pairs]
 
@@ -74,8 +73,7 @@ class Row:
         return [result.record.protocol.seed for result in self.results]
 
     @property
-    def missing_folds(self) -> list[int]:
-        """Folds that some seed lacks."""
+    def missing_folds(self) -> list[int]:  # that some seed lacks
         n_folds = self.results[0].n_folds or 0
         return [fold for fold in range(n_folds) if not all(fold in result.folds for result in self.results)]
 
@@ -124,8 +122,7 @@ class RunsTable:
         return protocol_of(self.record) if self.record else ""
 
     @property
-    def n_test(self) -> list[int]:
-        """Scored beats, fewest and most of a result."""
+    def n_test(self) -> list[int]:  # scored beats, fewest and most of a result
         sizes = [sum(run.record.n_tested for run in result.runs) for row in self.rows for result in row.results]
         return sorted({min(sizes), max(sizes)}) if sizes else []
 
@@ -148,9 +145,7 @@ def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame
     ``left_out`` is the number of beats that the protocol does not use. ``settings`` distinguishes the row from others;
     ``status`` is ``run``, ``not run``, or ``published elsewhere`` by the authors in ``network``. ``value``, a fraction,
     is the mean over the seeds, ``sd`` its standard deviation, ``low`` and ``high`` the 95 % interval over patients of a
-    single seed. ``runs`` are folders.
-
-    DataError if no run is there, a file cannot be read, or a fold is there twice.
+    single seed. ``runs`` are folders. DataError if no run is there, a file cannot be read, or a fold is there twice.
     """
     return frame(collect(*paths, only_run=only_run))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import BoolArray, IntArray, TextArray
-from ecg_lightning.metrics.bootstrap import LEVEL, RESAMPLES, Key, interval, nested, resampled_metrics
+from ecg_lightning.metrics.bootstrap import RESAMPLES, Key, how_resampled, interval, nested, resampled_metrics
 from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.metrics.confusion import Numbers, confusion_matrix
 from ecg_lightning.metrics.scoring import score
@@ -50,8 +50,7 @@ def compare(
     - ``mcnemar``: ``only_first`` and ``only_second``, beats that only this run predicted right, and ``p`` of the exact
       test, which is too optimistic because it treats beats of one patient as independent.
 
-    Raises:
-        DataError: predictions cannot be read, or are of other beats.
+    DataError if predictions cannot be read, or are of other beats.
     """
     return Comparer(metrics=metrics, resamples=resamples, seed=seed).compare(first, second)
 
@@ -66,7 +65,6 @@ class Comparer:
     _tested: dict[tuple[Path, ...], "_Tested"] = field(default_factory=dict, init=False, repr=False)
 
     def compare(self, first: Side, second: Side) -> dict[str, Any]:
-        """See the function `compare`."""
         from scipy.stats import binomtest
 
         one, other = self._read(first), self._read(second)
@@ -77,7 +75,7 @@ class Comparer:
             if a is None or b is None:
                 continue
             resampled = one.resampled[key] - other.resampled[key]
-            ends, p = (interval(resampled), _two_sided(resampled)) if one.n_units > 1 else (None, None)
+            ends, p = (interval(resampled), _two_sided(resampled)) if one.how["n_resampled"] > 1 else (None, None)
             differences[key] = {"first": a, "second": b, "difference": a - b, "interval": ends, "p": p}
         only_first, only_second = int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())
         exact = float(binomtest(only_first, n).pvalue) if (n := only_first + only_second) else 1.0
@@ -85,11 +83,7 @@ class Comparer:
             "first": one.about,
             "second": other.about,
             "n": len(one.labels),
-            "resampled": "beats" if one.patients is None else "patients",
-            "n_resampled": one.n_units,
-            "resamples": self.resamples,
-            "level": LEVEL,
-            "seed": self.seed,
+            **one.how,
             "differences": nested(differences),
             "mcnemar": {"only_first": only_first, "only_second": only_second, "p": exact},
         }
@@ -126,7 +120,7 @@ class Comparer:
             labels=labels,
             right=predicted == labels,
             patients=patients,
-            n_units=len(labels) if patients is None else len(np.unique(patients)),
+            how=how_resampled(len(labels), patients, self.resamples, self.seed),
             place=table[PLACE] if located else None,
             about={key: info.about[key] for key in ABOUT if info.about.get(key) is not None} | {"path": str(path)},
             scores=scores,
@@ -143,7 +137,7 @@ class _Tested:
     labels: IntArray  # [n]
     right: BoolArray  # [n], whether a beat was predicted right
     patients: TextArray | None  # [n]; None where they are not known
-    n_units: int  # number of patients, or of beats
+    how: dict[str, Any]  # it was resampled
     place: "pd.DataFrame | None"  # record and sample of each beat; None where a beat is known only by its row
     about: dict[str, Any]
     scores: Scores

@@ -71,10 +71,7 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
-    """Read what `write_predictions` wrote, and compare it with the checksum in the run's record, if there is one.
-
-    DataError if the file is absent, damaged, of another run than the record, or holds no predictions.
-    """
+    """What `write_predictions` wrote; DataError if it is absent, damaged, or not what the run's record was made from."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -212,13 +212,11 @@ class RunRecord(Strict):
         return self.n[self.fold]
 
     @property
-    def n_left_out(self) -> int:
-        """Beats that the protocol does not use."""
+    def n_left_out(self) -> int:  # beats that the protocol does not use
         return sum(one.beats for one in self.protocol.left_out)
 
     @property
-    def positive(self) -> str | None:
-        """The positive class of a binary task; None for other tasks."""
+    def positive(self) -> str | None:  # class of a binary task; None for other tasks
         return self.classes[1] if len(self.classes) == 2 and "recall" in self.test else None
 
     @classmethod
