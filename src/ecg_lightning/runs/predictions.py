@@ -71,7 +71,7 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
-    """What `write_predictions` wrote; DataError if it is absent, damaged, or not what the run's record was made from."""
+    """What `write_predictions` wrote; DataError if it is absent, damaged, or not what the record was made from."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
