@@ -23,11 +23,8 @@ LEVEL = 0.95
 PER_CLASS = ("precision", "recall", "f1", "specificity")
 CHUNK = 2**20  # weights of units in memory at once, 8 MB
 
-Key = tuple[str, ...]
-"""Place of a metric in the scores: ``("per_class", "V", "f1")``."""
-
-Patients = npt.NDArray[Any] | None
-"""``[n]``, patient of each beat; None where patients are not known."""
+Key = tuple[str, ...]  # place of a metric in the scores: ("per_class", "V", "f1")
+Patients = npt.NDArray[Any] | None  # [n], patient of each beat; None where patients are not known
 
 
 def intervals(
@@ -41,31 +38,24 @@ def intervals(
 ) -> dict[str, Any]:
     """95 % percentile intervals of the metrics of `scoring.score`, by bootstrap over patients.
 
-    Resamples that do not define a metric (the recall of a class of which they have no beat) are left out.
+    `labels` ``[n]`` are indices into `classes`, `probabilities` ``[n, classes]``, `patients` ``[n]``, None to resample
+    beats; the same seed gives the same intervals. Resamples that do not define a metric (the recall of a class of which
+    they have no beat) are left out.
 
-    Args:
-        labels: ``[n]``, indices into `classes`.
-        probabilities: ``[n, classes]``.
-        classes: their names.
-        patients: ``[n]``, or None to resample beats.
-        resamples: number of resamples.
-        seed: the same seed gives the same intervals.
-
-    Returns:
-        ``resampled`` (``patients`` or ``beats``), ``n_resampled`` (how many there are), ``resamples``, ``level``,
-        ``seed``; and nested as the scores, low and high end of each metric, None if no resample defines it or there is
-        a single patient.
+    Returns ``resampled`` (``patients`` or ``beats``), ``n_resampled`` (how many there are), ``resamples``, ``level``,
+    ``seed``; and nested as the scores, low and high end of each metric, None if no resample defines it or there is a
+    single patient.
     """
     resampled = resampled_metrics(labels, probabilities, classes, patients, resamples=resamples, seed=seed)
-    n_units = len(labels) if patients is None else len(np.unique(patients))
-    about = {
-        "resampled": "beats" if patients is None else "patients",
-        "n_resampled": n_units,
-        "resamples": resamples,
-        "level": LEVEL,
-        "seed": seed,
-    }
-    return about | nested({key: interval(values) if n_units > 1 else None for key, values in resampled.items()})
+    how = how_resampled(len(labels), patients, resamples, seed)
+    several = how["n_resampled"] > 1
+    return how | nested({key: interval(values) if several else None for key, values in resampled.items()})
+
+
+def how_resampled(n: int, patients: Patients, resamples: int, seed: int) -> dict[str, Any]:
+    """What `intervals` returns besides the intervals, of `n` beats."""
+    what, n_units = ("beats", n) if patients is None else ("patients", len(np.unique(patients)))
+    return {"resampled": what, "n_resampled": n_units, "resamples": resamples, "level": LEVEL, "seed": seed}
 
 
 def interval(values: Numbers) -> list[float] | None:
@@ -136,7 +126,6 @@ class _Counted:
         self.hits = by_unit(bins, N_BINS, (labels == predicted).astype(np.float64))
         self.confidences = by_unit(bins, N_BINS, confidence)
         self.errors = by_unit(np.zeros_like(units), 1, confusion.squared_errors(labels, probabilities))[:, 0]
-
         # Of two classes one ranking is the other's reverse, but average precision is not the same.
         shared = None if patients is None else units
         self.ranking = cache(lambda i: Ranking(labels == i, probabilities[:, i], shared))

@@ -21,13 +21,11 @@ class Metric:
     digits: int = 2  # after the decimal point
 
     @property
-    def place(self) -> str:
-        """Its place in a run record: ``test.per_class.V.f1``."""
+    def place(self) -> str:  # in a run record: "test.per_class.V.f1"
         return ".".join(("test", *self.key))
 
     @property
     def interval_place(self) -> str:
-        """The place of its interval in a run record."""
         return ".".join(("test", "intervals", *self.key))
 
     def of(self, scores: Mapping[str, Any] | None) -> float | None:
@@ -44,8 +42,7 @@ class Metric:
         """A value of the scores as printed, ``94.26`` or ``0.921``; ``-`` for None."""
         return "-" if value is None else f"{self.scale * value:.{self.digits}f}"
 
-    def rounded(self, value: float) -> float:
-        """A value as printed, as a number: equal as printed is equally good."""
+    def rounded(self, value: float) -> float:  # a value as printed: equal as printed is equally good
         return round(self.scale * value, self.digits)
 
 
@@ -60,7 +57,7 @@ def _overall(key: str, label: str, short: str, name: str = "", **more: Any) -> M
     return Metric(key=(key,), label=label, name=name or label, short=short, **more)
 
 
-OVERALL: Mapping[str, Metric] = {
+OVERALL: Mapping[str, Metric] = {  # metrics of all classes together, by name
     metric.key[0]: metric
     for metric in (
         _overall("macro_f1", "macro-F1", "macro\nF1"),  # mean of the classes' F1
@@ -80,9 +77,8 @@ OVERALL: Mapping[str, Metric] = {
         _overall("loss", "loss", "\nloss", scale=1, digits=4),  # of validation only
     )
 }
-"""Metrics of all classes together, by name."""
 
-_OF_CLASS = {
+_OF_CLASS = {  # label, short
     "precision": ("precision", "prec."),
     "recall": ("recall", "rec."),
     "f1": ("F1", "F1"),
@@ -90,8 +86,7 @@ _OF_CLASS = {
     "auroc": ("AUROC", "AUROC"),
     "average_precision": ("average precision", "AP"),
 }
-
-_OF_EC57 = {
+_OF_EC57 = {  # label, short, digits
     "sensitivity": ("sensitivity", "Se", 2),
     "positive_predictivity": ("positive predictivity", "+P", 2),
     "specificity": ("specificity", "Sp", 2),
@@ -100,7 +95,6 @@ _OF_EC57 = {
     "average_sensitivity": ("average sensitivity", "av. Se", 2),
     "average_positive_predictivity": ("average positive predictivity", "av. +P", 2),
 }
-
 CLASS_METRICS = tuple(_OF_CLASS)
 
 
@@ -121,13 +115,7 @@ def of_ec57(ectopic: Literal["V", "S"] | str, metric: str, *, without: bool = Fa
 
 
 def metric_at(key: Sequence[str]) -> Metric:
-    """The metric at a place below ``test``.
-
-    ``("auroc",)``, which `score` repeats at the top level for the positive class, is named like that of a class.
-
-    Raises:
-        KeyError: there is no such metric.
-    """
+    """The metric at a place below ``test``, such as ``("auroc",)`` of the positive class; KeyError if there is none."""
     match tuple(key):
         case (name,) if name in OVERALL:
             return OVERALL[name]
@@ -136,8 +124,6 @@ def metric_at(key: Sequence[str]) -> Metric:
             return Metric(key=(name,), label=label, name=label, short=f"\n{short}")
         case ("per_class", name, metric):
             return of_class(name, metric)
-        case ("ec57", "without_232", ectopic, metric):
-            return of_ec57(ectopic, metric, without=True)
-        case ("ec57", ectopic, metric):
-            return of_ec57(ectopic, metric)
+        case ("ec57", *without, ectopic, metric) if without in ([], ["without_232"]):
+            return of_ec57(ectopic, metric, without=bool(without))
     raise KeyError(f"there is no metric at {'.'.join(key)}")

@@ -18,11 +18,9 @@ from ecg_lightning.data.beats import TextArray
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics.confusion import Numbers, ratio
 
+# Class → the true classes of which it is a false positive.
 ECTOPIC: Mapping[str, tuple[str, ...]] = {"V": ("N", "S"), "S": ("N", "V", "F")}
-"""Class → the true classes of which it is a false positive."""
-
 METRICS = ("sensitivity", "positive_predictivity", "specificity", "false_positive_rate", "f1")
-
 SET_ASIDE = "232"  # has three quarters of the S of de Chazal's test records
 
 
@@ -47,16 +45,13 @@ def metrics(counted: npt.NDArray[Any]) -> Numbers:
 def ec57(confusions: npt.NDArray[np.int64], records: TextArray | None) -> dict[str, Any]:
     """The metrics of V and S, in plain values; None without a denominator.
 
-    Args:
-        confusions: ``[records, 5, 5]``, numbers of beats, a row for each true class; a single one without records.
-        records: ``[records]`` their names, or None where the source does not state them.
+    `confusions` are ``[records, 5, 5]`` numbers of beats, a row for each true class, and `records` their names; or a
+    single one and None, where the source does not state them.
 
-    Returns:
-        - ``V``, ``S``: ``tp``, ``fn``, ``fp``, ``tn`` and `METRICS` of all beats (gross, in the standard); with records
-          also ``average_sensitivity`` and ``average_positive_predictivity``, means over the records where they are
-          defined;
-        - ``without_232``, if there is such a record: ``V`` and ``S`` of the beats of the others;
-        - ``per_record``, with records: a list with ``record``, ``V`` and ``S`` of each.
+    - ``V``, ``S``: ``tp``, ``fn``, ``fp``, ``tn`` and `METRICS` of all beats (gross, in the standard); with records
+      ``average_sensitivity`` and ``average_positive_predictivity``, means over the records where they are defined;
+    - ``without_232``, if there is such a record: ``V`` and ``S`` of the beats of the others;
+    - ``per_record``, with records: a list with ``record``, ``V`` and ``S`` of each.
     """
     answer = _gross(confusions, averaged=records is not None)
     if records is None:
@@ -77,8 +72,8 @@ def _gross(confusions: npt.NDArray[np.int64], *, averaged: bool) -> dict[str, An
         counted = counts(confusions, of)
         answer[of] = _plain(counted.sum(axis=0))
         for i, name in enumerate(METRICS[:2]) if averaged else ():
-            defined = metrics(counted)[:, i]
-            defined = defined[~np.isnan(defined)]
+            values = metrics(counted)[:, i]
+            defined = values[~np.isnan(values)]
             answer[of][f"average_{name}"] = float(defined.mean()) if len(defined) else None
     return answer
 

@@ -17,10 +17,8 @@ class Ranking:
     All beats of a unit have the same weight. Where units are few, the beats above each step of the ranking are counted
     by unit once, and a resample is a product of matrices; its sums are whole numbers, so they are exact.
 
-    Args:
-        is_positive: ``[n]``, whether a beat is of the class.
-        probability: ``[n]``, of the class.
-        units: ``[n]``, the unit of each beat, from 0; by default each beat is one.
+    `is_positive` ``[n]`` states whether a beat is of the class, `probability` ``[n]`` is that of the class, and `units`
+    ``[n]`` count from 0; by default each beat is one.
     """
 
     def __init__(self, is_positive: BoolArray, probability: Probabilities, units: IntArray | None = None) -> None:

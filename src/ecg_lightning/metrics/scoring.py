@@ -30,12 +30,9 @@ def score(
     have metrics of 0 with ``support`` and ``predicted`` 0. AUROC and average precision are one class against the rest;
     they are None, and not in their mean, where all labels are of the class or none is.
 
-    Args:
-        labels: ``[n]``, indices into `classes`.
-        probabilities: ``[n, classes]``; for two classes ``[1 - p, p]``.
-        classes: names of the classes.
-        positive: the positive class of exactly two; adds its metrics at the top level.
-        records: ``[n]``, record of each beat, for the EC57 counts of each; None where the source does not state it.
+    `labels` ``[n]`` are indices into `classes`; `probabilities` ``[n, classes]``, for two classes ``[1 - p, p]``;
+    `positive` one of exactly two classes; `records` ``[n]``, for the EC57 counts of each, where the source states them.
+    DataError as `check`.
 
     Returns:
         Plain values, ready for JSON, all metrics as fractions:
@@ -51,11 +48,8 @@ def score(
           ``support`` (number of beats of the class), ``predicted`` (number of beats predicted as it);
         - ``confusion``: see `confusion.confusion_matrix`;
         - ``reliability``: ends, beats, mean confidence and accuracy of each bin that has beats;
-        - with `positive`: its metrics of ``per_class``;
+        - with `positive`: its metrics of ``per_class``, at the top level;
         - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
-
-    Raises:
-        DataError: as `check`.
     """
     check(labels, probabilities, classes, positive)
     predicted = probabilities.argmax(axis=1)
@@ -117,20 +111,16 @@ def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ..
     if len(labels) == 0:
         raise DataError("no beats to score: the fold is empty")
     if probabilities.shape != (len(labels), len(classes)):
-        raise DataError(
-            f"probabilities of shape {probabilities.shape} for {len(labels)} beats of {len(classes)} classes: "
-            "expected [beats, classes]"
-        )
+        what = f"{len(labels)} beats of {len(classes)} classes"
+        raise DataError(f"probabilities of shape {probabilities.shape} for {what}: expected [beats, classes]")
     if labels.min() < 0 or labels.max() >= len(classes):
         raise DataError(f"labels from {labels.min()} to {labels.max()} for {len(classes)} classes")
     if positive is not None and (positive not in classes or len(classes) != 2):
         raise DataError(f"positive class {positive!r} of {', '.join(classes)}: expected one of exactly two classes")
     # argmax takes NaN for the largest value: a diverged model would be scored as if it had predicted.
     if bad := int((~np.isfinite(probabilities)).any(axis=1).sum()):
-        raise DataError(
-            f"the probabilities of {bad} of {len(labels)} beats are not finite numbers: the training has diverged; "
-            "lower the learning rate"
-        )
+        hint = "the training has diverged; lower the learning rate"
+        raise DataError(f"the probabilities of {bad} of {len(labels)} beats are not finite numbers: {hint}")
 
 
 def _ranked(is_positive: BoolArray, probability: Probabilities) -> dict[str, float | None]:
@@ -138,10 +128,8 @@ def _ranked(is_positive: BoolArray, probability: Probabilities) -> dict[str, flo
         return {"auroc": None, "average_precision": None}
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    return {
-        "auroc": float(roc_auc_score(is_positive, probability)),
-        "average_precision": float(average_precision_score(is_positive, probability)),
-    }
+    computed = {"auroc": roc_auc_score, "average_precision": average_precision_score}
+    return {name: float(metric(is_positive, probability)) for name, metric in computed.items()}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -21,7 +21,6 @@ from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, score_prediction
 from ecg_lightning.runs.schema import RunRecord, Scores
 
 T = TypeVar("T")
-
 FOLD = ("split.fold",)
 SEEDS = ("seed", "split.seed")
 SIZE = ("split.train_size",)
@@ -40,12 +39,10 @@ class Run:
 
     @property
     def fold(self) -> int | None:
-        """The test fold, or None without cross-validation."""
         return self.record.protocol.fold
 
     @property
-    def seeds(self) -> tuple[int, int]:
-        """Seed of the run and of its split."""
+    def seeds(self) -> tuple[int, int]:  # of the run and of its split
         return self.record.seed, self.record.protocol.seed
 
     def same_but(self, *settings: str) -> str:
@@ -85,13 +82,11 @@ class Result:
         return [run.predictions for run in self.runs]
 
     @property
-    def n_train(self) -> float:
-        """Training beats, of several folds on average."""
+    def n_train(self) -> float:  # beats, of several folds on average
         return fmean(run.record.n["train"] for run in self.runs)
 
     @property
-    def folds(self) -> list[int]:
-        """The folds that were tested; none without cross-validation."""
+    def folds(self) -> list[int]:  # that were tested; none without cross-validation
         return [run.fold for run in self.runs if run.fold is not None]
 
     @property
@@ -104,11 +99,7 @@ class Result:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """The finished runs of a sweep, in the order in which they were started.
-
-    Raises:
-        DataError: a record cannot be read.
-    """
+    """The finished runs of a sweep, in the order in which they were started; DataError if a record cannot be read."""
     files = sorted(folder.glob(f"*/{RECORD}"), key=lambda file: natural_order(file.parent.name))
     runs = [Run(folder=file.parent, record=RunRecord.read(file)) for file in files]
     return sorted(runs, key=lambda run: run.record.started or "")
@@ -122,21 +113,16 @@ def varying_overrides(runs: Iterable[Run]) -> dict[Path, str]:
 def pool(runs: Iterable[Run]) -> dict[str, Any]:
     """Folds pooled, repetitions averaged, and curves over the number of training beats.
 
-    Standard deviations are those of a sample; a metric that is not defined in a fold, such as the AUROC of a fold of
-    one class, is left out of mean and deviation.
+    Returns plain values, ready for JSON, in three lists; an entry has what its runs have in common, the names of their
+    folders as ``jobs``, and
 
-    Returns:
-        Plain values, ready for JSON, in three lists; an entry has what its runs have in common, the names of their
-        folders as ``jobs``, and
+    - ``pooled``, for several folds: ``n``, ``test`` of all their test beats together, ``mean`` and ``sd``;
+    - ``repeated``, for several seeds: ``seeds``, ``n_train``, ``runs`` (``n_train`` and ``test`` of each, of folds
+      pooled), ``mean`` and ``sd``;
+    - ``low_data``, for several sizes of the training set: ``label`` and ``points`` as in ``repeated``, by ``n_train``.
 
-        - ``pooled``, for several folds: ``n``, ``test`` of all their test beats together, ``mean`` and ``sd`` of them;
-        - ``repeated``, for several seeds: ``seeds``, ``n_train``, ``runs`` (``n_train`` and ``test`` of each, of folds
-          pooled), ``mean`` and ``sd`` of them;
-        - ``low_data``, for several sizes of the training set: ``label`` and ``points`` as in ``repeated``, by
-          ``n_train``.
-
-    Raises:
-        DataError: a fold or a beat is there twice, or predictions cannot be read.
+    Standard deviations are those of a sample; folds in which a metric is not defined are left out of its mean.
+    DataError if a fold or a beat is there twice, or predictions cannot be read.
     """
     results = _results(runs)
     repetitions = _repetitions(results)
@@ -165,19 +151,16 @@ def results_of_folds(runs: Sequence[Run]) -> list[Result]:
     folds = sorted((run for run in runs if run.fold is not None), key=lambda run: run.fold or 0)
     for one, other in pairwise(folds):
         if one.fold == other.fold:
-            raise DataError(
-                f"{one.folder} and {other.folder} are the same fold {one.fold} of the same settings: remove one of them"
-            )
-    pooled = [Result(tuple(folds))] if folds else []
-    return pooled + [Result((run,)) for run in runs if run.fold is None]
+            both = f"{one.folder} and {other.folder}"
+            raise DataError(f"{both} are the same fold {one.fold} of the same settings: remove one of them")
+    return [Result(tuple(folds))] * bool(folds) + [Result((run,)) for run in runs if run.fold is None]
 
 
 def _pooled(result: Result) -> dict[str, Any]:
-    record = result.record
-    phrase = f"{len(result.folds)} of {result.n_folds} folds pooled"
+    name, seed = result.record.protocol.name, result.record.seed
     return _about([result], FOLD) | {
-        "protocol": f"{record.protocol.name}: {phrase}, seed {record.seed}",
-        "seed": record.seed,
+        "protocol": f"{name}: {len(result.folds)} of {result.n_folds} folds pooled, seed {seed}",
+        "seed": seed,
         "n": {"train": result.n_train, "test": sum(run.record.n["test"] for run in result.runs)},
         "test": score_predictions(*result.predictions),
         **mean_and_sd([run.record.test for run in result.runs]),
@@ -194,18 +177,13 @@ def _repeated(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _low_data(repetitions: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
-    lines = [
-        line
-        for line in groups(repetitions, lambda same: same[0].same_but(*SEEDS, *SIZE))
-        if len({same[0].record.protocol.train_size for same in line}) > 1
-    ]
-    firsts = [line[0][0] for line in lines]
-    modes = ["from scratch" if first.record.transfer == "none" else first.record.transfer for first in firsts]
-    names = [f"{first.record.model}, {mode}" for first, mode in zip(firsts, modes, strict=True)]
-    in_name = ("model", "transfer", "transfer.checkpoint")
-    typed = _varying(
-        {number: first.runs[0].overrides_but(*FOLD, *SEEDS, *SIZE, *in_name) for number, first in enumerate(firsts)}
-    )
+    lines = groups(repetitions, lambda same: same[0].same_but(*SEEDS, *SIZE))
+    lines = [line for line in lines if len({same[0].record.protocol.train_size for same in line}) > 1]
+    firsts = [line[0][0].runs[0] for line in lines]
+    transfers = [(run.record.model, run.record.transfer) for run in firsts]
+    names = [f"{model}, {'from scratch' if mode == 'none' else mode}" for model, mode in transfers]
+    but = (*FOLD, *SEEDS, *SIZE, "model", "transfer", "transfer.checkpoint")
+    typed = _varying({number: run.overrides_but(*but) for number, run in enumerate(firsts)})
     return [
         {
             **_about([result for same in line for result in same], (*FOLD, *SEEDS, *SIZE)),
@@ -236,10 +214,8 @@ def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:
 
 def mean_and_sd(tests: Sequence[Scores]) -> dict[str, Any]:
     """``mean`` and ``sd`` (of a sample; None of a single value) of the metrics that all have, nested as the scores."""
-    return {
-        "mean": _each_metric(tests, fmean),
-        "sd": _each_metric(tests, lambda values: stdev(values) if len(values) > 1 else None),
-    }
+    sd = _each_metric(tests, lambda values: stdev(values) if len(values) > 1 else None)
+    return {"mean": _each_metric(tests, fmean), "sd": sd}
 
 
 def _each_metric(tests: Sequence[Scores], statistic: Callable[[Sequence[float]], float | None]) -> dict[str, Any]:

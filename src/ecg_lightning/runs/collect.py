@@ -56,18 +56,15 @@ class Row:
         return self.results[0].record.baseline
 
     @property
-    def intervals(self) -> Mapping[str, Any]:
-        """95 % intervals, of folds over the patients of all; empty with several seeds, which have a deviation."""
+    def intervals(self) -> Mapping[str, Any]:  # empty with several seeds, which have a deviation
         return self.results[0].intervals if len(self.results) == 1 else {}
 
     @property
     def runs(self) -> list[Run]:
-        """One for each seed and fold."""
         return [run for result in self.results for run in result.runs]
 
     @property
-    def seeds(self) -> list[str]:
-        """Seed of each result; ``1/0`` where that of the split is another one: 0."""
+    def seeds(self) -> list[str]:  # of each result; "1/0" where that of the split is another one: 0
         pairs = [result.runs[0].seeds for result in self.results]
         return [str(seed) if seed == of_split else f"{seed}/{of_split}" for seed, of_split in pairs]
 
@@ -76,10 +73,9 @@ class Row:
         return [result.record.protocol.seed for result in self.results]
 
     @property
-    def missing_folds(self) -> list[int]:
-        """Folds that some seed lacks."""
-        all_folds = set(range(self.results[0].n_folds or 0))
-        return sorted(set[int]().union(*(all_folds - set(result.folds) for result in self.results)))
+    def missing_folds(self) -> list[int]:  # that some seed lacks
+        n_folds = self.results[0].n_folds or 0
+        return [fold for fold in range(n_folds) if not all(fold in result.folds for result in self.results)]
 
     def about(self, key: str) -> str:
         """A field of the records of its runs, each different value once; empty if none has it."""
@@ -89,17 +85,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """All rows of one network, context, resampling and mode of transfer, with the published row if one compares.
-
-    A block without rows was published and has not been run.
-    """
+    """All rows of one network, context, resampling and mode of transfer; without rows it was published, but not run."""
 
     network: str
     context: str = ALONE
     resampling: str
     transfer: str
     rows: tuple[Row, ...] = ()
-    published: Mapping[str, Any] | None = None
+    published: Mapping[str, Any] | None = None  # the row that compares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +114,7 @@ class RunsTable:
         return [row for block in self.blocks for row in block.rows]
 
     @property
-    def tested(self) -> str:
-        """The fold that was scored: ``test``, or ``validation`` where settings were chosen."""
+    def tested(self) -> str:  # the fold that was scored
         return self.record.fold if self.record else "test"
 
     @property
@@ -130,8 +122,7 @@ class RunsTable:
         return protocol_of(self.record) if self.record else ""
 
     @property
-    def n_test(self) -> list[int]:
-        """Scored beats, fewest and most of a result."""
+    def n_test(self) -> list[int]:  # scored beats, fewest and most of a result
         sizes = [sum(run.record.n_tested for run in result.runs) for row in self.rows for result in row.results]
         return sorted({min(sizes), max(sizes)}) if sizes else []
 
@@ -147,19 +138,14 @@ class Collection:
 def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame":
     """Runs and sweeps with the published metrics, tidy: a line for each metric of each row.
 
-    Args:
-        paths: folders of runs, of sweeps, or of such folders, at any depth; or records under other names.
-        only_run: leave out the published rows that have not been run, and what others published.
+    `paths` are folders of runs, of sweeps, or of such folders, at any depth; or records under other names. `only_run`
+    leaves out the published rows that have not been run, and what others published.
 
-    Returns:
-        A `pandas.DataFrame` with the columns `COLUMNS`. Only lines with equal ``task`` to ``tested`` compare;
-        ``left_out`` is the number of beats that the protocol does not use. ``settings`` distinguishes the row from
-        others; ``status`` is ``run``, ``not run``, or ``published elsewhere`` by the authors in ``network``. ``value``,
-        a fraction, is the mean over the seeds, ``sd`` its standard deviation, ``low`` and ``high`` the 95 % interval
-        over patients of a single seed. ``runs`` are folders.
-
-    Raises:
-        DataError: no run is there, a file cannot be read, or a fold is there twice.
+    Returns a `pandas.DataFrame` with the columns `COLUMNS`. Only lines with equal ``task`` to ``tested`` compare;
+    ``left_out`` is the number of beats that the protocol does not use. ``settings`` distinguishes the row from others;
+    ``status`` is ``run``, ``not run``, or ``published elsewhere`` by the authors in ``network``. ``value``, a fraction,
+    is the mean over the seeds, ``sd`` its standard deviation, ``low`` and ``high`` the 95 % interval over patients of a
+    single seed. ``runs`` are folders. DataError if no run is there, a file cannot be read, or a fold is there twice.
     """
     return frame(collect(*paths, only_run=only_run))
 
@@ -169,7 +155,7 @@ def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     runs, remarks = find_runs(map(Path, paths))
     by_table = [part for alike in groups(runs, _table_key) for part in _of_equal_beats(alike)]
     tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
-    published = {table.task for table in tables if table.record and _compares(table.record)}
+    published = {table.task for table in tables if _compares(table.record)}
     if not only_run and published:
         unrun = [task for task in TASKS if task not in published]
         tables += [RunsTable(task=task, record=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
@@ -184,11 +170,9 @@ def frame(collection: Collection) -> "pd.DataFrame":
     import pandas as pd
 
     lines = [line for table in collection.tables for line in _lines(table)]
+    types = dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
     tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(COLUMNS))
-    return tidy.astype(
-        dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
-        | {"n_seeds": "Int64", "left_out": "Int64"}
-    )
+    return tidy.astype(types | {"n_seeds": "Int64", "left_out": "Int64"})
 
 
 def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
@@ -250,11 +234,8 @@ def _flat(scores: Scores) -> dict[tuple[str, str], Any]:
 
 def errata(blocks: Iterable[Block]) -> list[str]:
     """Where the published metrics of these rows contradict each other."""
-    return [
-        f"Published {block.network}, {block.resampling}, {block.published['erratum']}."
-        for block in blocks
-        if block.published and "erratum" in block.published
-    ]
+    wrong = [(one, one.published["erratum"]) for one in blocks if one.published and "erratum" in one.published]
+    return [f"Published {block.network}, {block.resampling}, {erratum}." for block, erratum in wrong]
 
 
 def _table_key(run: Run) -> tuple[Any, ...]:
@@ -284,33 +265,28 @@ def _is_real(record: RunRecord) -> bool:
     return not record.synthetic and TASKS.get(record.task) == record.dataset and record.fold == "test"
 
 
-def _compares(record: RunRecord) -> bool:
+def _compares(record: RunRecord | None) -> bool:
     """Whether published metrics compare with runs on these beats."""
-    return _is_real(record) and _as_published(record)
+    return record is not None and _is_real(record) and _as_published(record)
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
-    task = list(TASKS).index(table.task) if table.task in TASKS else len(TASKS)
-    synthetic = table.record is not None and table.record.synthetic
-    other_split = table.record is not None and table.record.protocol.name != "random"
+    record, task = table.record, [*TASKS, table.task].index(table.task)
+    synthetic, other_split = (record.synthetic, record.protocol.name != "random") if record else (False, False)
     return synthetic, table.tested != "test", other_split, task, table.task
 
 
 def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> RunsTable:
-    """Runs that may be compared, as a table; a sentence on what is kept apart is added to `remarks`.
-
-    Raises:
-        DataError: a fold is there twice.
-    """
+    """Runs as one table; sentences on what is kept apart are added to `remarks`; DataError if a fold is there twice."""
     record = runs[0].record
     blocks = []
     for alike in groups(runs, _block_key):
         network, context, resampling, transfer, whole = _block_key(alike[0])
         published = published_for_run(alike[0].record) if whole and _compares(record) else None
-        cells = [cell for same in groups(alike, _settings_key) for cell in _apart(same, remarks)]
-        rows = tuple(_row(cell, name) for cell, name in zip(cells, _names(cells), strict=True))
+        by_settings = groups(alike, lambda run: run.same_but(*FOLD, *SEEDS, *ASIDE) + str(run.fold is not None))
+        cells = [cell for same in by_settings for cell in _apart(same, remarks)]
         names = {"network": network, "context": context, "resampling": resampling, "transfer": transfer}
-        blocks.append(Block(**names, rows=rows, published=published))
+        blocks.append(Block(**names, rows=tuple(map(_row, cells, _names(cells))), published=published))
     if _compares(record) and not only_run:
         run = {(block.network, block.resampling, block.transfer) for block in blocks if block.published}
         blocks += _not_run(record.task, run)
@@ -323,10 +299,6 @@ def _block_key(run: Run) -> tuple[str, str, str, str, bool]:
     """Network, context, resampling, transfer, and whether all training beats were used, as for what is published."""
     record, whole = run.record, run.record.protocol.train_size is None
     return record.model, record.context.phrase(), record.resampling, record.transfer, whole
-
-
-def _settings_key(run: Run) -> str:
-    return run.same_but(*FOLD, *SEEDS, *ASIDE) + str(run.fold is not None)
 
 
 def _not_run(task: str, run: set[tuple[str, str, str]]) -> Iterator[Block]:
@@ -354,10 +326,8 @@ def _apart(runs: Sequence[Run], remarks: list[str]) -> Sequence[Sequence[Run]]:
     by_checkpoint = groups(runs, _checkpoint)
     if len(by_checkpoint) > 1 and not any(map(_twice, by_checkpoint)):
         return by_checkpoint
-    remarks.append(
-        f"Not averaged: {', '.join(str(run.folder) for run in runs)} have equal settings and a seed in "
-        "common; remove what is not wanted to have mean and deviation over seeds."
-    )
+    what = "equal settings and a seed in common; remove what is not wanted to have mean and deviation over seeds"
+    remarks.append(f"Not averaged: {', '.join(str(run.folder) for run in runs)} have {what}.")
     return [[run] for run in runs]
 
 
@@ -374,13 +344,12 @@ def _row(runs: Sequence[Run], settings: str) -> Row:
 
 def _without_absent(test: Scores) -> Scores:
     """The scores, with None for the metrics of classes that no beat has and none was predicted to be."""
-    per_class = {
-        name: of_class
-        if of_class["support"] + of_class["predicted"]
-        else {key: value if isinstance(value, int) else None for key, value in of_class.items()}
-        for name, of_class in test["per_class"].items()
+    absent = {
+        name: {key: value if isinstance(value, int) else None for key, value in scores.items()}
+        for name, scores in test["per_class"].items()
+        if not scores["support"] + scores["predicted"]
     }
-    return {**test, "per_class": per_class}
+    return {**test, "per_class": test["per_class"] | absent}
 
 
 def _names(cells: Sequence[Sequence[Run]]) -> list[str]:
@@ -433,7 +402,5 @@ def _shown(value: Any) -> str:
     return "null" if value is None or value == {} else str(value)
 
 
-def _checkpoint(run: Run) -> str | None:
-    """What its weights started from."""
-    checkpoint = dig(run.record.config, ("transfer", "checkpoint"))
-    return None if checkpoint is None else str(checkpoint)
+def _checkpoint(run: Run) -> Any:
+    return dig(run.record.config, ("transfer", "checkpoint"))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import BoolArray, IntArray, TextArray
-from ecg_lightning.metrics.bootstrap import LEVEL, RESAMPLES, Key, interval, nested, resampled_metrics
+from ecg_lightning.metrics.bootstrap import RESAMPLES, Key, how_resampled, interval, nested, resampled_metrics
 from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.metrics.confusion import Numbers, confusion_matrix
 from ecg_lightning.metrics.scoring import score
@@ -22,9 +22,7 @@ from ecg_lightning.runs.schema import RunRecord, Scores
 if TYPE_CHECKING:
     import pandas as pd
 
-Side = Path | str | Sequence[Path]
-"""A run's folder or its ``predictions.parquet``, a folder that holds the runs of all folds, or files of predictions."""
-
+Side = Path | str | Sequence[Path]  # of a comparison, see `compare`
 PLACE = ["record", "sample"]
 ABOUT = ("model", "seed", "protocol", "fold", "synthetic", "fingerprint")
 
@@ -41,21 +39,18 @@ def compare(
         first, second: each a run's folder or its ``predictions.parquet``, a folder that holds the runs of all folds of
             a cross-validation, or the files of predictions of all folds.
         metrics: keys of the metrics to compare, below ``test`` of a run record; None for all.
-        resamples: number of resamples.
-        seed: the same seed gives the same intervals.
+        resamples, seed: as in `intervals`.
 
-    Returns:
-        Plain values, ready for JSON:
+    Returns plain values, ready for JSON:
 
-        - ``first``, ``second``: ``path``, and of `ABOUT` what is known and the same for all folds;
-        - ``n`` beats, ``resampled`` (``patients`` or ``beats``), ``n_resampled``, ``resamples``, ``level``, ``seed``;
-        - ``differences``, nested as the scores: ``first``, ``second``, ``difference`` (first minus second),
-          ``interval`` (its low and high end) and two-sided ``p``, the last two None with a single patient;
-        - ``mcnemar``: ``only_first`` and ``only_second``, beats that only this run predicted right, and ``p`` of the
-          exact test, which is too optimistic because it treats beats of one patient as independent.
+    - ``first``, ``second``: ``path``, and of `ABOUT` what is known and the same for all folds;
+    - ``n`` beats, ``resampled`` (``patients`` or ``beats``), ``n_resampled``, ``resamples``, ``level``, ``seed``;
+    - ``differences``, nested as the scores: ``first``, ``second``, ``difference`` (first minus second), ``interval``
+      (its low and high end) and two-sided ``p``, the last two None with a single patient;
+    - ``mcnemar``: ``only_first`` and ``only_second``, beats that only this run predicted right, and ``p`` of the exact
+      test, which is too optimistic because it treats beats of one patient as independent.
 
-    Raises:
-        DataError: predictions cannot be read, or are of other beats.
+    DataError if predictions cannot be read, or are of other beats.
     """
     return Comparer(metrics=metrics, resamples=resamples, seed=seed).compare(first, second)
 
@@ -70,57 +65,42 @@ class Comparer:
     _tested: dict[tuple[Path, ...], "_Tested"] = field(default_factory=dict, init=False, repr=False)
 
     def compare(self, first: Side, second: Side) -> dict[str, Any]:
-        """See the function `compare`."""
         from scipy.stats import binomtest
 
         one, other = self._read(first), self._read(second)
         _check_same_beats(one, other)
         differences = {}
         for key in one.resampled:
-            values = dig(one.scores, key), dig(other.scores, key)
-            if None in values:
+            a, b = dig(one.scores, key), dig(other.scores, key)
+            if a is None or b is None:
                 continue
             resampled = one.resampled[key] - other.resampled[key]
-            differences[key] = {
-                "first": values[0],
-                "second": values[1],
-                "difference": values[0] - values[1],
-                "interval": interval(resampled) if one.n_units > 1 else None,
-                "p": _two_sided(resampled) if one.n_units > 1 else None,
-            }
+            ends, p = (interval(resampled), _two_sided(resampled)) if one.how["n_resampled"] > 1 else (None, None)
+            differences[key] = {"first": a, "second": b, "difference": a - b, "interval": ends, "p": p}
         only_first, only_second = int((one.right & ~other.right).sum()), int((other.right & ~one.right).sum())
-        n_discordant = only_first + only_second
+        exact = float(binomtest(only_first, n).pvalue) if (n := only_first + only_second) else 1.0
         return {
             "first": one.about,
             "second": other.about,
             "n": len(one.labels),
-            "resampled": "beats" if one.patients is None else "patients",
-            "n_resampled": one.n_units,
-            "resamples": self.resamples,
-            "level": LEVEL,
-            "seed": self.seed,
+            **one.how,
             "differences": nested(differences),
-            "mcnemar": {
-                "only_first": only_first,
-                "only_second": only_second,
-                "p": float(binomtest(only_first, n_discordant).pvalue) if n_discordant else 1.0,
-            },
+            "mcnemar": {"only_first": only_first, "only_second": only_second, "p": exact},
         }
 
     def _read(self, side: Side) -> "_Tested":
-        files = tuple(_files(Path(side)) if isinstance(side, Path | str) else side)
-        path = Path(side) if isinstance(side, Path | str) else files[0].parent
-        key = (path, *files)
-        if key not in self._tested:
-            self._tested[key] = self._resample(files, path)
-        return self._tested[key]
+        if isinstance(side, Path | str):
+            path, files = Path(side), tuple(_files(Path(side)))
+        else:
+            path, files = side[0].parent, tuple(side)
+        if (path, *files) not in self._tested:
+            self._tested[path, *files] = self._resample(files, path)
+        return self._tested[path, *files]
 
     def _resample(self, files: Sequence[Path], path: Path) -> "_Tested":
         table, info = read_pooled(*files)
-        place = None
-        if set(PLACE) <= set(table):
-            table = table.sort_values(PLACE, ignore_index=True)
-            place = table[PLACE]
+        located = set(PLACE) <= set(table)
+        table = table.sort_values(PLACE, ignore_index=True) if located else table
         labels, probabilities = labels_and_probabilities(table, info.classes)
         patients = column(table, "patient")
         resampled = resampled_metrics(
@@ -140,8 +120,8 @@ class Comparer:
             labels=labels,
             right=predicted == labels,
             patients=patients,
-            n_units=len(labels) if patients is None else len(np.unique(patients)),
-            place=place,
+            how=how_resampled(len(labels), patients, self.resamples, self.seed),
+            place=table[PLACE] if located else None,
             about={key: info.about[key] for key in ABOUT if info.about.get(key) is not None} | {"path": str(path)},
             scores=scores,
             resampled=resampled,
@@ -157,7 +137,7 @@ class _Tested:
     labels: IntArray  # [n]
     right: BoolArray  # [n], whether a beat was predicted right
     patients: TextArray | None  # [n]; None where they are not known
-    n_units: int  # number of patients, or of beats
+    how: dict[str, Any]  # it was resampled
     place: "pd.DataFrame | None"  # record and sample of each beat; None where a beat is known only by its row
     about: dict[str, Any]
     scores: Scores
@@ -175,16 +155,13 @@ def _two_sided(differences: Numbers) -> float | None:
 
 def _files(path: Path) -> list[Path]:
     """The predictions of a run, or of the runs in a folder."""
-    if path.is_file() or (path / PREDICTIONS).is_file():
-        return [path if path.is_file() else path / PREDICTIONS]
-    found = sorted(path.glob(f"*/{PREDICTIONS}"))
+    found = [path] if path.is_file() else [*path.glob(PREDICTIONS)] or sorted(path.glob(f"*/{PREDICTIONS}"))
     if not found:
         raise DataError(f"{path} holds no {PREDICTIONS}: give the folder of a finished run, or of the folds of one")
     return found
 
 
 def _check_same_beats(one: _Tested, other: _Tested) -> None:
-    """DataError for runs that were tested on other beats."""
     what = f"{one.path} and {other.path} were not tested on the same beats"
     hint = "compare runs of the same data, split and seed of the split (split.seed=0 keeps it for runs of other seeds)"
     if one.classes != other.classes:
@@ -201,6 +178,5 @@ def _check_same_beats(one: _Tested, other: _Tested) -> None:
         raise DataError(f"{what}, or do not state it; {hint}")
     if not np.array_equal(np.asarray(one.patients), np.asarray(other.patients)):
         raise DataError(f"{what}: their patients differ; {hint}")
-    differing = int((one.labels != other.labels).sum())
-    if differing:
+    if differing := int((one.labels != other.labels).sum()):
         raise DataError(f"{what}: {differing:,} of {len(one.labels):,} have other labels; {hint}")

@@ -1,6 +1,5 @@
 """Finding runs: in folders of experiments and sweeps, and records that were copied elsewhere."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,18 +8,16 @@ from typing import Literal
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
-from ecg_lightning.runs.schema import LARGEST, RunRecord
+from ecg_lightning.runs.schema import LARGEST, RECORD_KEYS, RunRecord, keys_of
 
 
 def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs in folders at any depth, or in records under other names, each once; a sentence on what is left out.
+    """The runs in folders at any depth, or in records under other names, each once; sentences on what is left out.
 
-    Raises:
-        DataError: no run is there, or a record cannot be read.
+    DataError if no run is there, or a record cannot be read.
     """
     found: dict[str, Run] = {}
-    copies, pooled, evaluations = [], [], []
-    paths = list(paths)
+    copies, pooled, evaluations, paths = [], [], [], list(paths)
     for file, kind in {file.resolve(): (file, kind) for path in paths for file, kind in _files(path)}.values():
         if kind == "pooled":
             pooled.append(file)
@@ -79,11 +76,7 @@ def _kind(file: Path) -> Literal["record", "pooled"] | None:
     if file.name == RECORD:
         return "record"
     try:
-        if file.stat().st_size > LARGEST:
-            return None
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        keys = keys_of(file.read_bytes()) if file.stat().st_size <= LARGEST else set()
+    except OSError:
         return None
-    if isinstance(content, dict) and {"task", "model", "test"} <= content.keys():
-        return "record"
-    return "pooled" if isinstance(content, dict) and {"pooled", "repeated"} <= content.keys() else None
+    return "record" if keys >= RECORD_KEYS else "pooled" if keys >= {"pooled", "repeated"} else None

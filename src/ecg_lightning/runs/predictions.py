@@ -48,10 +48,8 @@ def write_predictions(
     where the source states it), ``true``, ``predicted`` (class names), and ``probability_<class>`` for every class.
 
     Returns the SHA-256 of the file. `probabilities` are ``[n, classes]``, in the order of `beats`, and keep their
-    precision; `positive` is as in `score`; `about` describes the run in plain values.
-
-    Raises:
-        DataError: as `score`, or the file cannot be written.
+    precision; `positive` is as in `score`; `about` describes the run in plain values. DataError as `score`, or if the
+    file cannot be written.
     """
     import pandas as pd
     import pyarrow as pa
@@ -73,11 +71,7 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
-    """Read what `write_predictions` wrote, and compare it with the checksum in the run's record, if there is one.
-
-    Raises:
-        DataError: the file is absent, damaged, of another run than the record, or holds no predictions.
-    """
+    """What `write_predictions` wrote; DataError if it is absent, damaged, or not what the record was made from."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,17 +83,15 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
     if path.name == PREDICTIONS and record.is_file():
         expected = RunRecord.read(record).predictions_sha256
         if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-            raise DataError(
-                f"{path} is not the file that {record.name} in its folder was computed from: its SHA-256 differs, so "
-                "it is damaged or of another run; restore it, or run again"
-            )
+            what = f"is not the file that {RECORD} in its folder was computed from"
+            hint = "so it is damaged or of another run; restore it, or run again"
+            raise DataError(f"{path} {what}: its SHA-256 differs, {hint}")
     try:
         table = pq.read_table(pa.BufferReader(content))
         frame: pd.DataFrame = table.to_pandas()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable Parquet file: {error}") from error
-    written = (table.schema.metadata or {}).get(b"predictions")
-    if written is None:
+    if (written := (table.schema.metadata or {}).get(b"predictions")) is None:
         raise DataError(f"{path} holds no predictions: give the {PREDICTIONS} of a run of this version")
     try:
         info = PredictionsInfo.model_validate_json(written)
@@ -115,18 +107,15 @@ def _check_columns(path: Path, table: "pd.DataFrame", info: PredictionsInfo) -> 
         raise DataError(f"{path} lacks {', '.join(sorted(lacking)) or 'classes'}: it holds no predictions of a run")
     if any(table[f"probability_{name}"].dtype.kind != "f" for name in info.classes):
         raise DataError(f"{path} has probabilities that are not numbers: it holds no predictions of a run")
-    unknown = sorted(set(map(str, table["true"].unique())) - set(info.classes))
-    if unknown:
+    if unknown := sorted(set(map(str, table["true"].unique())) - set(info.classes)):
         raise DataError(f"{path} has beats of class {unknown[0]!r}, its classes are {', '.join(info.classes)}")
 
 
 def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Recompute `score_beats` from the predictions of a run, or of all folds of a cross-validation together.
 
-    Equal to ``test`` of the run's ``scores.json`` to the digit. `resamples` of 0 leaves the intervals out.
-
-    Raises:
-        DataError: as `read_predictions` and `score`, or files of different classes or with a beat in common.
+    Equal to ``test`` of the run's ``scores.json`` to the digit. `resamples` of 0 leaves the intervals out. DataError
+    as `read_pooled` and `score`.
     """
     joined, info = read_pooled(path, *others)
     labels, probabilities = labels_and_probabilities(joined, info.classes)
@@ -140,8 +129,7 @@ def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> 
 def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
     """The predictions of a run, or of all folds of a cross-validation, as one, with their common metadata.
 
-    Raises:
-        DataError: as `read_predictions`, or files of different classes or with a beat in common.
+    DataError as `read_predictions`, or for files of different classes or with a beat in common.
     """
     import pandas as pd
 
@@ -151,11 +139,10 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", PredictionsI
         if (other.classes, other.positive) != (info.classes, info.positive):
             raise DataError(f"{file} and {path} have different classes: they cannot be scored together")
     joined = pd.concat([table for table, _ in files.values()], ignore_index=True)
-    if others and {"record", "sample"} <= set(joined):
-        twice = joined[joined.duplicated(["record", "sample"])]
-        if len(twice):
-            beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
-            raise DataError(f"{len(twice)} beats are in two of the {len(files)} files with {path}, such as {beat}")
+    place = ["record", "sample"]
+    if others and set(place) <= set(joined) and len(twice := joined[joined.duplicated(place)]):
+        beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
+        raise DataError(f"{len(twice)} beats are in two of the {len(files)} files with {path}, such as {beat}")
     common = set.intersection(*(set(other.about.items()) for _, other in files.values()))
     return joined, info.model_copy(update={"about": dict(common)})
 

@@ -1,12 +1,9 @@
 """The metrics that the older, script-based system published for the same networks on the Kaggle files.
 
 They are too high: its test file also chose the epoch (best of 80; of 600 for MI), and both of its MI folds have beats
-of the same patients. ``published.csv`` holds them as printed, in percent.
-
-The printed "overall F1" is the mean of the classes' F1 in all eight rows, to the last digit, so it compares with
-``macro_f1``; the harmonic mean of the printed overall precision and recall is up to .21 points higher.
-
-``published_elsewhere.csv`` holds what others printed for splits by patient, in percent too.
+of the same patients. ``published.csv`` holds them as printed, in percent; ``published_elsewhere.csv`` what others
+printed for splits by patient. The printed "overall F1" is the mean of the classes' F1, to the last digit, so it
+compares with ``macro_f1``; the harmonic mean of the overall precision and recall is up to .21 points higher.
 """
 
 import csv
@@ -20,27 +17,20 @@ from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics.bootstrap import nested
 from ecg_lightning.runs.schema import RunRecord
 
-PUBLISHED_CAVEAT = (
+PUBLISHED_CAVEAT = (  # printed wherever its metrics are
     "Published: the older script-based system on the Kaggle files, its epoch chosen on the test file, "
     "which flatters it."
 )
-"""Printed wherever its metrics are."""
-
 METRICS = ("precision", "recall", "f1")
 
 
 def published_row(task: str, network: str, resampling: str, pretrained: bool = False) -> dict[str, Any] | None:
     """Published metrics of one network with one resampling of its training beats, or None.
 
-    Args:
-        task: ``arrhythmia`` or ``mi``.
-        network: ``cnet``, ``seq``, ``bilstm`` or ``bigru``.
-        resampling: ``none`` or ``smote_tomek``.
-        pretrained: whether the network started from weights trained on ``arrhythmia``; ``cnet`` on ``mi`` only.
-
-    Returns:
-        Fractions, named as by `score`: macro metrics for ``arrhythmia``, those of MI for ``mi``, and ``per_class``;
-        and ``erratum`` where the printed metrics contradict each other.
+    `task` is ``arrhythmia`` or ``mi``, `network` ``cnet``, ``seq``, ``bilstm`` or ``bigru``, `resampling` ``none`` or
+    ``smote_tomek``; `pretrained` on ``arrhythmia`` is only ``cnet`` on ``mi``. Returns fractions, named as by `score`:
+    macro metrics for ``arrhythmia``, those of MI for ``mi``, and ``per_class``; and ``erratum`` where the printed
+    metrics contradict each other.
     """
     rows = _rows().get((network, resampling))
     if rows is None:
@@ -89,11 +79,7 @@ def published_rows() -> list[tuple[str, str]]:
 
 
 def published_for_run(record: RunRecord) -> dict[str, Any] | None:
-    """The `published_row` that compares with a run.
-
-    None for synthetic beats, scores on another fold than the test one, and a fine-tuned backbone: the published one was
-    frozen.
-    """
+    """The `published_row` that compares with a run: on real test beats, a pretrained backbone frozen as published."""
     if record.synthetic or record.fold != "test" or record.transfer == "finetune":
         return None
     return published_row(record.task, record.model, record.resampling, pretrained=record.transfer != "none")
@@ -121,5 +107,4 @@ def _fraction(percent: str) -> float:
 
 
 def _harmonic_mean(row: Mapping[str, Any]) -> float:
-    precision, recall = row["precision"], row["recall"]
-    return float(2 * precision * recall / (precision + recall))
+    return float(2 * row["precision"] * row["recall"] / (row["precision"] + row["recall"]))

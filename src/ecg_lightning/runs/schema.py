@@ -13,14 +13,16 @@ from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.protocol import Protocol
+from ecg_lightning.metrics import ec57
+from ecg_lightning.metrics.bootstrap import PER_CLASS
 from ecg_lightning.metrics.catalogue import OVERALL
 
 FORMAT: Literal[2] = 2
 LARGEST = 64 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
+RECORD_KEYS = {"task", "model", "test"}  # that tell a record of any format from other JSON
 ALONE = "none"  # phrase of a context without anything but the beat
 
-Scores = Mapping[str, Any]
-"""Metrics by name, nested as `ecg_lightning.metrics.scoring.score` returns them."""
+Scores = Mapping[str, Any]  # metrics by name, nested as `ecg_lightning.metrics.scoring.score` returns them
 
 _SLACK = 1e-6  # a mean of ones may be a few last bits above 1, in float32 too
 Fraction = Annotated[float, Field(ge=-_SLACK, le=1 + _SLACK)]
@@ -33,17 +35,14 @@ OfClass = Literal["precision", "recall", "f1", "specificity", "auroc", "average_
 OfEctopic = Literal["sensitivity", "positive_predictivity", "specificity", "false_positive_rate", "f1"]
 
 
-class ClassScores(TypedDict):
-    """Metrics of one class against the rest."""
-
-    precision: Fraction
-    recall: Fraction
-    f1: Fraction
-    specificity: Fraction
-    auroc: NotRequired[Fraction | None]
-    average_precision: NotRequired[Fraction | None]
-    support: Count
-    predicted: Count
+ClassScores = TypedDict(  # one class against the rest
+    "ClassScores",
+    {
+        **dict.fromkeys(PER_CLASS, Fraction),  # type: ignore[misc]
+        **dict.fromkeys(("auroc", "average_precision"), NotRequired[Fraction | None]),
+        **dict.fromkeys(("support", "predicted"), Count),
+    },
+)
 
 
 class Bin(TypedDict):
@@ -56,20 +55,14 @@ class Bin(TypedDict):
     accuracy: Fraction
 
 
-class Ectopic(TypedDict):
-    """EC57 counts and metrics of V or S; None where a denominator is 0."""
-
-    tp: Count
-    fn: Count
-    fp: Count
-    tn: Count
-    sensitivity: Fraction | None
-    positive_predictivity: Fraction | None
-    specificity: Fraction | None
-    false_positive_rate: Fraction | None
-    f1: Fraction | None
-    average_sensitivity: NotRequired[Fraction | None]
-    average_positive_predictivity: NotRequired[Fraction | None]
+Ectopic = TypedDict(  # EC57 counts and metrics of V or S; None where a denominator is 0
+    "Ectopic",
+    {
+        **dict.fromkeys(("tp", "fn", "fp", "tn"), Count),  # type: ignore[misc]
+        **dict.fromkeys(ec57.METRICS, Fraction | None),
+        **{f"average_{name}": NotRequired[Fraction | None] for name in ec57.METRICS[:2]},
+    },
+)
 
 
 class Ectopics(TypedDict):
@@ -110,37 +103,28 @@ Intervals = TypedDict(  # as `ecg_lightning.metrics.bootstrap.intervals` returns
 )
 
 
-class TestScores(TypedDict):
-    """Metrics of the tested fold, as `ecg_lightning.metrics.scoring.score_beats` returns them.
-
-    What is not required is absent from older runs, and where the classes have no such metric.
-    """
-
-    macro_f1: Fraction
-    accuracy: Fraction
-    macro_precision: Fraction
-    macro_recall: Fraction
-    f1_of_macro_precision_recall: Fraction
-    weighted_f1: Fraction
-    weighted_precision: NotRequired[Fraction]
-    balanced_accuracy: NotRequired[Fraction]
-    kappa: NotRequired[Agreement | None]
-    macro_auroc: NotRequired[Fraction | None]
-    macro_average_precision: NotRequired[Fraction | None]
-    ece: NotRequired[Fraction]
-    brier: NotRequired[Annotated[float, Field(ge=0, le=2 + _SLACK)]]
-    per_class: dict[str, ClassScores]
-    confusion: list[list[Count]]
-    reliability: NotRequired[Annotated[list[Bin], Field(min_length=1)]]
-    j_kappa: NotRequired[Agreement | None]
-    ec57: NotRequired[Ec57]
-    precision: NotRequired[Fraction]
-    recall: NotRequired[Fraction]
-    f1: NotRequired[Fraction]
-    specificity: NotRequired[Fraction]
-    auroc: NotRequired[Fraction | None]
-    average_precision: NotRequired[Fraction | None]
-    intervals: NotRequired[Intervals]
+# Of the tested fold, as `ecg_lightning.metrics.scoring.score_beats` returns them. What is not required is absent from
+# older runs, and where the classes have no such metric.
+TestScores = TypedDict(
+    "TestScores",
+    {
+        **dict.fromkeys(("macro_f1", "accuracy", "macro_precision", "macro_recall"), Fraction),  # type: ignore[misc]
+        **dict.fromkeys(("f1_of_macro_precision_recall", "weighted_f1"), Fraction),
+        **dict.fromkeys(("weighted_precision", "balanced_accuracy"), NotRequired[Fraction]),
+        "kappa": NotRequired[Agreement | None],
+        **dict.fromkeys(("macro_auroc", "macro_average_precision"), NotRequired[Fraction | None]),
+        "ece": NotRequired[Fraction],
+        "brier": NotRequired[Annotated[float, Field(ge=0, le=2 + _SLACK)]],
+        "per_class": dict[str, ClassScores],
+        "confusion": list[list[Count]],
+        "reliability": NotRequired[Annotated[list[Bin], Field(min_length=1)]],
+        "j_kappa": NotRequired[Agreement | None],
+        "ec57": NotRequired[Ec57],
+        **dict.fromkeys(PER_CLASS, NotRequired[Fraction]),
+        **dict.fromkeys(("auroc", "average_precision"), NotRequired[Fraction | None]),
+        "intervals": NotRequired[Intervals],
+    },
+)
 
 
 if TYPE_CHECKING:
@@ -225,26 +209,19 @@ class RunRecord(Strict):
 
     @property
     def n_tested(self) -> int:
-        """Beats that were scored."""
         return self.n[self.fold]
 
     @property
-    def n_left_out(self) -> int:
-        """Beats that the protocol does not use."""
+    def n_left_out(self) -> int:  # beats that the protocol does not use
         return sum(one.beats for one in self.protocol.left_out)
 
     @property
-    def positive(self) -> str | None:
-        """The positive class of a binary task; None for other tasks."""
+    def positive(self) -> str | None:  # class of a binary task; None for other tasks
         return self.classes[1] if len(self.classes) == 2 and "recall" in self.test else None
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read and check a file.
-
-        Raises:
-            DataError: it is absent, too large, damaged, or of another format; one sentence.
-        """
+        """Read and check a file; DataError if it is absent, too large, damaged or of another format."""
         try:
             with path.open("rb") as file:
                 content = file.read(LARGEST + 1)
@@ -256,18 +233,14 @@ class RunRecord(Strict):
             return cls.model_validate_json(content)
         except ValidationError as error:
             fault = f"is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
-            if _is_format_1(content):
+            if "format" not in (keys := keys_of(content)) and keys >= RECORD_KEYS:
                 folder = shlex.quote(str(path.parent))
                 command = f"ecg-lightning evaluate {folder} --output {folder}-format2"
                 fault = f"has format 1, expected format {FORMAT}: run `{command}` to write its scores again"
             raise DataError(f"{path} {fault}") from error
 
     def write(self, path: Path) -> None:
-        """Write the file atomically.
-
-        Raises:
-            DataError: it cannot be written.
-        """
+        """Write the file atomically; DataError if it cannot be written."""
         with atomic_write(path) as partial:
             partial.write_text(json.dumps(self.plain(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -302,13 +275,13 @@ class RunRecord(Strict):
         return self
 
 
-def _is_format_1(content: bytes) -> bool:
-    """Whether this is a ``scores.json`` from before the format was numbered."""
+def keys_of(content: bytes) -> set[str]:
+    """The keys of a JSON object; none of anything else."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and "format" not in found and {"task", "model", "test"} <= found.keys()
+        return set()
+    return set(found) if isinstance(found, dict) else set()
 
 
 def first_fault(error: ValidationError) -> str:

@@ -13,9 +13,7 @@ def save_run(folder: Path, record: RunRecord, beats: Beats, probabilities: Proba
     """Write ``predictions.parquet``, then ``scores.json``: a folder that has the latter is complete.
 
     Returns the record with the checksum of the predictions; `probabilities` are ``[n, classes]``, of the tested beats.
-
-    Raises:
-        DataError: a file cannot be written.
+    DataError if a file cannot be written.
     """
     try:
         # The record of an earlier run in this folder is not of these predictions.
