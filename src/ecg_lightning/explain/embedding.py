@@ -34,23 +34,16 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """A sample of `n_beats` test beats in two dimensions, with the true class and the patient of each.
-
-    Attributes:
-        patients: None where they are not known.
-        method: how they were placed, in a phrase.
-        neighbours: in the space of the features, not in the picture; None of too few beats.
-        verdict: what the neighbours show, in a sentence.
-    """
+    """A sample of `n_beats` test beats in two dimensions, with the true class and, if known, the patient of each."""
 
     x: list[float]
     y: list[float]
     classes: list[str]
     patients: list[str] | None
     n_beats: int
-    method: str
-    neighbours: Neighbours | None
-    verdict: str
+    method: str  # how they were placed, in a phrase
+    neighbours: Neighbours | None  # in the space of the features, not in the picture; None of too few beats
+    verdict: str  # what the neighbours show, in a sentence
 
 
 def embed(
@@ -61,11 +54,8 @@ def embed(
     t-SNE (van der Maaten & Hinton, JMLR 9, 2008) of up to 50 principal components; of fewer than `FEW` beats the first
     two components.
 
-    Args:
-        features_of: beats → ``[n, features]``: `last_features` of a network, log-probabilities of other models.
-        beats: the test beats.
-        n: about how many to sample, see `balanced_sample`.
-        seed: of the sample and of t-SNE.
+    `features_of` returns ``[n, features]``: `last_features` of a network, log-probabilities of other models. About `n`
+    of the test beats are sampled, see `balanced_sample`.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE

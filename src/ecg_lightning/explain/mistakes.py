@@ -16,51 +16,35 @@ MOST_OF_RECORD = 2  # mistakes of one record, as long as other records have some
 
 @dataclass(frozen=True, kw_only=True)
 class ShownBeat:
-    """A beat of the test with its true and its predicted class; None is unknown.
+    """A beat of the test with its true and its predicted class; None is unknown."""
 
-    Attributes:
-        row: position among the test beats.
-        sample: R peak in the record, at the record's own sampling rate; `seconds` is the same in time.
-        signals: the samples of each lead, without padding.
-        probabilities: class → probability.
-    """
-
-    row: int
+    row: int  # position among the test beats
     record: str | None
     patient: str | None
-    sample: int | None
-    seconds: float | None
-    signals: list[list[float]]
+    sample: int | None  # R peak in the record, at the record's own sampling rate
+    seconds: float | None  # the same in time
+    signals: list[list[float]]  # the samples of each lead, without padding
     true: str
     predicted: str
-    probabilities: dict[str, float]
+    probabilities: dict[str, float]  # by class
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A beat with a wrong prediction.
-
-    `mistaken_for` is, by lead, the mean of the correctly predicted test beats of the same record that are of the
-    predicted class; None if there are none.
-    """
+    """A beat with a wrong prediction, and by lead the mean of the correct beats of its record and predicted class."""
 
     beat: ShownBeat
-    mistaken_for: list[list[float]] | None
+    mistaken_for: list[list[float]] | None  # None if there are no such beats
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
-    """The `n` mistakes of a test.
-
-    Attributes:
-        pairs: true class, predicted class and number of such mistakes; the most frequent first.
-        shown: a selection, by pair in that order, the most confident first.
-    """
+    """The `n` mistakes of a test."""
 
     n: int
     n_beats: int
-    pairs: list[tuple[str, str, int]]
-    shown: list[Mistake]
+    pairs: list[tuple[str, str, int]]  # true class, predicted class, number of such mistakes; the most frequent first
+    shown: list[Mistake]  # a selection, by pair in that order, the most confident first
 
 
 def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MISTAKES) -> Mistakes:
@@ -70,10 +54,7 @@ def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MIST
     probability of the wrong class. A record that the kind has given before, or that has `MOST_OF_RECORD` selected
     mistakes, is skipped while the kind has others.
 
-    Args:
-        beats: the test beats.
-        probabilities: ``[n, classes]``; raises `DataError` if they are not of these beats.
-        n: number of mistakes to select.
+    Selects `n` mistakes; raises `DataError` if the probabilities ``[n, classes]`` are not of these test beats.
     """
     check(beats, probabilities)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -98,8 +79,8 @@ def find_mistakes(beats: Beats, probabilities: Probabilities, *, n: int = N_MIST
     rows = [row for kind in kinds for row in sorted(selected[kind], key=lambda row: (-confidence[row], row))]
     shown = []
     for row in rows:
-        right = (beats.known_labels == predicted[row]) & (predicted == predicted[row])
-        mean = _mean_beat(beats, np.flatnonzero((records == records[row]) & right))
+        right = (beats.known_labels == predicted[row]) & (predicted == predicted[row]) & (records == records[row])
+        mean = _mean_beat(beats, np.flatnonzero(right))
         shown.append(Mistake(beat=shown_beat(beats, probabilities, row), mistaken_for=mean))
     return Mistakes(n=len(wrong), n_beats=len(beats), pairs=pairs, shown=shown)
 
@@ -134,8 +115,6 @@ def shown_beat(beats: Beats, probabilities: Probabilities, row: int) -> ShownBea
 
 def check(beats: Beats, probabilities: Probabilities) -> None:
     """Raise `DataError` if probabilities are not of these beats."""
-    expected = (len(beats), len(beats.classes))
-    if probabilities.shape != expected:
-        raise DataError(
-            f"probabilities of shape {probabilities.shape}: expected one row a beat and one column a class, {expected}"
-        )
+    if probabilities.shape != (expected := (len(beats), len(beats.classes))):
+        shape = f"one row a beat and one column a class, {expected}"
+        raise DataError(f"probabilities of shape {probabilities.shape}: expected {shape}")

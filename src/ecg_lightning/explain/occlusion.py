@@ -1,7 +1,4 @@
-"""Which parts of a beat the predicted probability depends on: occlusion (Zeiler & Fergus, ECCV 2014).
-
-It needs predictions only, and so explains models without gradients.
-"""
+"""Occlusion (Zeiler & Fergus, ECCV 2014): what a probability depends on, found without gradients of the model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,44 +9,27 @@ from ecg_lightning.data.beats import Beats, FloatArray
 from ecg_lightning.explain.saliency import N_TYPICAL, Attribute, Attribution, Saliency, saliency
 from ecg_lightning.metrics.confusion import Probabilities
 
-WINDOW = 0.04
-"""Seconds that are replaced at once: about half a QRS complex."""
+WINDOW = 0.04  # seconds that are replaced at once: about half a QRS complex
 
-Predict = Callable[[Beats], FloatArray]
-"""Beats → probabilities ``[n, classes]``."""
+Predict = Callable[[Beats], FloatArray]  # beats → probabilities ``[n, classes]``
 
 
 def occlude_beats(
-    predict: Predict,
-    randomised: Sequence[Predict],
-    beats: Beats,
-    probabilities: Probabilities,
-    *,
-    n: int = N_TYPICAL,
+    predict: Predict, randomised: Sequence[Predict], beats: Beats, probabilities: Probabilities, *, n: int = N_TYPICAL
 ) -> Saliency:
     """Occlusion of typical beats of each class, with the check of `explain_beats` against randomised models.
 
     Windows follow each other without overlap. Each becomes a straight line between its neighbouring samples, in one
     lead, and the change of the class's probability is divided evenly among its samples.
 
-    Args:
-        predict: class probabilities of beats.
-        randomised: the same of models that have learnt nothing about the shape of a beat.
-        beats: the test beats.
-        probabilities: ``[n, classes]``; raises `DataError` if they are not of these beats.
-        n: beats of each class.
+    `randomised` models have learnt nothing about the shape of a beat; `n` is the number of beats of each class. Raises
+    `DataError` if the probabilities ``[n, classes]`` are not of these test beats.
     """
-    others = [_changes_of(model) for model in randomised]
-    return saliency(_changes_of(predict), others, beats, probabilities, n=n, method="occlusion", unit="probability")
+    return saliency(_changes_of(predict), [*map(_changes_of, randomised)], beats, probabilities, n, "occlusion")
 
 
 def occluded(beats: Beats, row: int) -> tuple[Beats, list[tuple[int, slice]]]:
-    """A beat with each of its windows replaced in turn.
-
-    Returns:
-        The beat itself, the beat with all leads flat at their median, then one beat a window; and the windows as lead
-        and samples.
-    """
+    """The beat itself, flat at the median of each lead, and with each window replaced; the windows: lead, samples."""
     n, width = int(beats.lengths[row]), max(1, round(WINDOW * beats.fs))
     windows = [
         (lead, slice(at, min(at + width, n))) for lead in range(len(beats.lead_names)) for at in range(0, n, width)

@@ -22,14 +22,14 @@ from ecg_lightning.models import BeatModel
 from ecg_lightning.training.tasks import Task
 
 Floats = npt.NDArray[np.floating[Any]]
+Method = Literal["integrated gradients", "occlusion"]
 
 N_TYPICAL = 3  # beats of each class
 N_RANDOM = 3  # random initialisations, or randomised models, that a saliency is compared with
 STEPS = 256  # points on the path: many, because the gradients of ReLUs and maxima jump
 RANDOM_STEPS = 32  # the same of random initialisations, which are only compared
 
-HARDLY = 0.5
-"""Rank correlation with randomised models from which on a picture counts as similar to theirs."""
+HARDLY = 0.5  # rank correlation with randomised models from which on a picture counts as similar to theirs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,9 @@ class BeatSaliency:
     """Which parts of a beat the output of its class depends on.
 
     Attributes:
-        attributions: of each sample, by lead; with those of `context` they sum up to `logit` - `baseline`.
+        attributions: of each sample, by lead; with those of `context` they sum up to `logit` - `baseline` + `error`.
         randomised: the attributions of one randomised model; empty without one.
         logit: output of the beat's class, in `Saliency.unit`; `baseline` is that of the flat beat it is compared with.
-        error: of the sum.
         rank_correlation: Spearman's, between the absolute attributions of the model and of randomised ones, mean of
             `N_RANDOM`; None if one of them is constant.
         partial_correlation: the same given the distance of the beat from its baseline, a factor of both.
@@ -79,21 +78,15 @@ class ClassSaliency:
 
 @dataclass(frozen=True, kw_only=True)
 class Saliency:
-    """Saliency of beats of every class, with the mean of the classes' correlations.
-
-    Attributes:
-        error: the largest error of a sum of attributions, as a share of the difference that is attributed.
-        verdict: the comparison with randomised models in a sentence.
-        unit: of outputs and attributions.
-    """
+    """Saliency of beats of every class, with the mean of the classes' correlations."""
 
     classes: list[ClassSaliency]
     rank_correlation: float | None
     partial_correlation: float | None
-    error: float
-    verdict: str
-    method: Literal["integrated gradients", "occlusion"]
-    unit: Literal["logit", "probability"]
+    error: float  # the largest of a sum of attributions, as a share of the difference that is attributed
+    verdict: str  # the comparison with randomised models in a sentence
+    method: Method
+    unit: Literal["logit", "probability"]  # of outputs and attributions
 
 
 class Attribution(NamedTuple):
@@ -107,8 +100,7 @@ class Attribution(NamedTuple):
     baseline: float
 
 
-Attribute = Callable[[Beats, int], Attribution]
-"""Beats and a row → attributions of the output of that beat's class."""
+Attribute = Callable[[Beats, int], Attribution]  # beats and a row → attributions of the output of that beat's class
 
 
 def explain_beats(
@@ -125,17 +117,12 @@ def explain_beats(
     the padding. Integrated gradients contain the distance from the baseline as a factor whatever the network; the
     partial correlation is what remains without it.
 
-    Args:
-        model: the network; it is not changed.
-        task: its task.
-        beats: the test beats.
-        probabilities: ``[n, classes]``; raises `DataError` if they are not of these beats.
-        n: beats of each class.
-        seed: of the random initialisations.
+    Explains `n` beats of each class and does not change the network. Raises `DataError` if the probabilities
+    ``[n, classes]`` are not of these test beats.
     """
     trained = _gradients_of(model, task, STEPS)
     randomised = [_gradients_of(with_random_weights(model, seed + i), task, RANDOM_STEPS) for i in range(N_RANDOM)]
-    return saliency(trained, randomised, beats, probabilities, n=n, method="integrated gradients", unit="logit")
+    return saliency(trained, randomised, beats, probabilities, n, "integrated gradients")
 
 
 def saliency(
@@ -143,21 +130,17 @@ def saliency(
     randomised: Sequence[Attribute],
     beats: Beats,
     probabilities: Probabilities,
-    *,
     n: int,
-    method: Literal["integrated gradients", "occlusion"],
-    unit: Literal["logit", "probability"],
+    method: Method,
 ) -> Saliency:
     """Attributions of typical beats of each class, compared with those of randomised models."""
     check(beats, probabilities)
     predicted, classes = probabilities.argmax(axis=1), []
     for label, name in enumerate(beats.classes):
-        correct = np.flatnonzero((beats.known_labels == label) & (predicted == label))
-        explained = [
-            _compared(trained(beats, row), [attribute(beats, row) for attribute in randomised], beats,
-                      shown_beat(beats, probabilities, row))
-            for row in _typical(beats, correct, n)
-        ]  # fmt: skip
+        correct, explained = np.flatnonzero((beats.known_labels == label) & (predicted == label)), []
+        for row in _typical(beats, correct, n):
+            others = [attribute(beats, row) for attribute in randomised]
+            explained.append(_compared(trained(beats, row), others, beats, shown_beat(beats, probabilities, row)))
         classes.append(ClassSaliency(name=name, n_correct=len(correct), beats=explained, **_means(explained)))
     means = _means(classes)
     errors = [abs(one.error) / max(abs(one.logit - one.baseline), 1e-6) for each in classes for one in each.beats]
@@ -165,9 +148,9 @@ def saliency(
         classes=classes,
         **means,
         error=max(errors, default=0.0),
-        verdict=_verdict(**means, classes=classes),
+        verdict=_verdict(means["rank_correlation"], means["partial_correlation"], classes),
         method=method,
-        unit=unit,
+        unit="probability" if method == "occlusion" else "logit",
     )
 
 
@@ -208,11 +191,7 @@ def _typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
 
 
 def integrated_gradients(
-    logit: Callable[[Sequence[Tensor]], Tensor],
-    inputs: Sequence[Tensor],
-    baselines: Sequence[Tensor],
-    *,
-    steps: int = STEPS,
+    logit: Callable[[Sequence[Tensor]], Tensor], inputs: Sequence[Tensor], baselines: Sequence[Tensor], *, steps: int
 ) -> tuple[list[Tensor], float, float]:
     """Attribute a logit to its inputs (Sundararajan, Taly & Yan, ICML 2017, equation 1).
 
@@ -221,12 +200,10 @@ def integrated_gradients(
 
     Args:
         logit: inputs of ``b`` beats, each ``[b, …]`` → one number a beat, ``[b]``.
-        inputs: those of one beat, each ``[…]``.
-        baselines: ``x'``, of the same shapes.
+        inputs, baselines: ``x`` and ``x'`` of one beat, each ``[…]``.
         steps: points of the quadrature.
 
-    Returns:
-        Attributions in the shapes of the inputs; ``F(x)``; ``F(x')``.
+    Returns attributions in the shapes of the inputs, ``F(x)`` and ``F(x')``.
     """
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     alphas, shares = (torch.as_tensor(half).to(inputs[0]) for half in ((nodes + 1) / 2, weights / 2))
@@ -324,19 +301,17 @@ def _means(parts: Sequence[BeatSaliency | ClassSaliency]) -> dict[str, float | N
     return {key: _mean(getattr(one, key) for one in parts) for key in ("rank_correlation", "partial_correlation")}
 
 
-def _verdict(
-    rank_correlation: float | None, partial_correlation: float | None, classes: Sequence[ClassSaliency]
-) -> str:
-    if rank_correlation is None:
+def _verdict(rank: float | None, partial: float | None, classes: Sequence[ClassSaliency]) -> str:
+    if rank is None:
         return "Nothing can be compared with randomised models: no beat was recognised, or no sample of one matters."
-    metric = f"rank correlation {rank_correlation:.2f}, mean of the classes"
-    if rank_correlation >= HARDLY and partial_correlation is not None and partial_correlation < HARDLY:
+    metric = f"rank correlation {rank:.2f}, mean of the classes"
+    if rank >= HARDLY and partial is not None and partial < HARDLY:
         return (
             f"Much of what stands out in these pictures also does with randomised models ({metric}): it depends less "
             "on what the model has learnt than on where a beat is far from its baseline, which the method favours "
-            f"by itself. The rest differs (partial correlation {partial_correlation:.2f})."
+            f"by itself. The rest differs (partial correlation {partial:.2f})."
         )
-    if rank_correlation >= HARDLY:
+    if rank >= HARDLY:
         return (
             "These pictures hardly depend on what the model has learnt: those of randomised models are similar "
             f"({metric}). They show the beat more than the model."

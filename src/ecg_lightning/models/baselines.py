@@ -18,27 +18,18 @@ from ecg_lightning.core.errors import ConfigError
 log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
-Arrays = Mapping[str, Array]
-"""What a model has learnt, by name. All have ``classes [k]``, the labels it has seen."""
+Arrays = Mapping[str, Array]  # what a model has learnt, by name; all have ``classes [k]``, the labels it has seen
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceModel:
-    """How a baseline is made, read out and evaluated.
+    """How a baseline is made, read out and evaluated."""
 
-    Attributes:
-        build: seed and settings → an unfitted scikit-learn classifier.
-        defaults: its settings.
-        learnt: the fitted classifier → `Arrays`, without ``classes``.
-        predict: arrays and inputs ``[n, d]`` → probabilities ``[n, k]`` of the classes it has seen.
-        inputs: what it sees of a beat: its ``samples`` (and context), or its ``length`` alone.
-    """
-
-    build: Callable[..., Any]
-    defaults: Mapping[str, Any]
-    learnt: Callable[[Any], Arrays]
-    predict: Callable[[Arrays, Array], Array]
-    inputs: Literal["samples", "length"] = "samples"
+    build: Callable[..., Any]  # seed and settings → an unfitted scikit-learn classifier
+    defaults: Mapping[str, Any]  # its settings
+    learnt: Callable[[Any], Arrays]  # the fitted classifier → arrays, without ``classes``
+    predict: Callable[[Arrays, Array], Array]  # arrays, inputs ``[n, d]`` → probabilities ``[n, k]`` of seen classes
+    inputs: Literal["samples", "length"] = "samples"  # of a beat: its samples and context, or its length alone
 
     def make(self, seed: int, **settings: Any) -> Any:
         """An unfitted scikit-learn classifier; what is not set has its default."""
@@ -48,8 +39,7 @@ class ReferenceModel:
 def fit_reference(name: str, settings: Mapping[str, Any], x: Array, labels: Array, *, seed: int) -> dict[str, Array]:
     """Fit a baseline on inputs ``[n, d] float32`` and labels ``[n]``.
 
-    Raises:
-        ConfigError: scikit-learn refuses the settings, or all beats are of one class.
+    Raises `ConfigError` if scikit-learn refuses the settings, or if all beats are of one class.
     """
     model = REFERENCE_MODELS[name]
     with warnings.catch_warnings(record=True) as caught:
@@ -69,14 +59,12 @@ def fit_reference(name: str, settings: Mapping[str, Any], x: Array, labels: Arra
 def predict_reference(name: str, arrays: Arrays, x: Array, *, n_classes: int) -> Array:
     """Probabilities ``[n, n_classes]``, equal to scikit-learn's own; 0 for classes that were not in the training beats.
 
-    Raises:
-        ConfigError: arrays of a damaged file, which do not fit each other or the inputs.
+    Raises `ConfigError` for arrays of a damaged file, which do not fit each other or the inputs.
     """
     probabilities = np.zeros((len(x), n_classes))
     try:
-        known = arrays["classes"]
         if len(x):
-            probabilities[:, known] = REFERENCE_MODELS[name].predict(arrays, x)
+            probabilities[:, arrays["classes"]] = REFERENCE_MODELS[name].predict(arrays, x)
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise ConfigError(
             f"the arrays of {name} do not fit each other or beats of {x.shape[1]} numbers: {error}"
@@ -182,6 +170,7 @@ def _probabilities(logits: Array) -> Array:
 
 _TREES: dict[str, Any] = {"build": _boosting, "learnt": _learnt_trees, "predict": _predict_trees}
 
+# Settings are named as in scikit-learn.
 REFERENCE_MODELS: Mapping[str, ReferenceModel] = {
     # The class frequencies of the training beats, for every beat.
     "majority": ReferenceModel(
@@ -203,4 +192,3 @@ REFERENCE_MODELS: Mapping[str, ReferenceModel] = {
         **_TREES,
     ),
 }  # fmt: skip
-"""``model=name`` → the baseline, with settings named as in scikit-learn."""

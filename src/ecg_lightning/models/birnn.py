@@ -30,18 +30,10 @@ class BiRNN(BeatModel):
     cell: ClassVar[type[nn.LSTM] | type[nn.GRU]]
 
     def __init__(
-        self,
-        *,
-        n_outputs: int = 5,
-        length: int = 187,
-        leads: int = 1,
-        frame_length: int = 17,
-        embedding: int = 128,
-        width: int = 128,
-        depth: int = 2,
-        hidden: int = 64,
-        dropout: float = 0.0,
-    ) -> None:
+        self, *, n_outputs: int = 5, length: int = 187, leads: int = 1,
+        frame_length: int = 17, embedding: int = 128, width: int = 128, depth: int = 2,
+        hidden: int = 64, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
         check_frames(length, frame_length)
         super().__init__(width=4 * width, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
         self.frame_length = frame_length

@@ -37,17 +37,10 @@ class CNet(BeatModel):
     """
 
     def __init__(
-        self,
-        *,
-        n_outputs: int = 5,
-        length: int = 187,
-        leads: int = 1,
-        channels: int = 32,
-        kernel: int = 5,
-        blocks: int = 5,
-        hidden: int = 32,
-        dropout: float = 0.0,
-    ) -> None:
+        self, *, n_outputs: int = 5, length: int = 187, leads: int = 1,
+        channels: int = 32, kernel: int = 5, blocks: int = 5,
+        hidden: int = 32, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
         if kernel % 2 == 0:
             raise ConfigError(f"kernel={kernel} is even; a residual block keeps its length only with an odd one")
         steps = length - kernel + 1

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from ecg_lightning.core.errors import ConfigError
 
-CONTEXT_WIDTH = 16
-"""Units of the layer that takes the context."""
+CONTEXT_WIDTH = 16  # units of the layer that takes the context
 
 
 class BeatModel(nn.Module, ABC):
@@ -31,8 +30,7 @@ class BeatModel(nn.Module, ABC):
     head_names: ClassVar[tuple[str, ...]] = ("fc_context", "fc1", "fc2")
     """Modules of the head, in order, the first only with context; all other parameters are of the backbone."""
 
-    n_context: int = 0
-    """Context values of each beat."""
+    n_context: int = 0  # context values of each beat
 
     def __init__(self, *, width: int, hidden: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -99,13 +97,8 @@ class BeatModel(nn.Module, ABC):
         return logits
 
     def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats → logits ``[b, n_outputs]``.
-
-        Args:
-            signals: ``[b, leads, length]``, zero-padded at the end.
-            lengths: ``[b]`` int, samples of each beat before its padding.
-            context: ``[b, n_context]``, where the network uses it.
-        """
+        """Zero-padded beats ``[b, leads, length]``, their samples before the padding ``[b] int`` and, where the network
+        uses it, context ``[b, n_context]`` → logits ``[b, n_outputs]``."""
         return self.forward_head(self.forward_features(signals, lengths), context)
 
     @property

@@ -18,7 +18,6 @@ from ecg_lightning.models.baselines import REFERENCE_MODELS
 from ecg_lightning.models.contract import BeatModel
 
 Network = TypeVar("Network", bound=type[BeatModel])
-
 _registered: dict[str, Callable[..., BeatModel]] = {}
 
 
@@ -77,13 +76,10 @@ def create_model(
     Args:
         name: one of `model_names`.
         n_outputs: number of logits.
-        length: samples of a beat.
-        leads: leads of a beat.
-        n_context: context values of each beat.
+        length, leads, n_context: numbers of samples, leads and context values of a beat.
         settings: the network's own settings, see `settings_of`; the others have their defaults.
 
-    Raises:
-        ConfigError: unknown network or setting, or settings that do not fit together.
+    Raises `ConfigError` for an unknown network or setting, and for settings that do not fit together.
     """
     if name not in model_names():
         raise ConfigError(f"there is no network {name!r}; choose one of {', '.join(model_names())}")

@@ -41,17 +41,10 @@ class Seq2Seq(BeatModel):
     """
 
     def __init__(
-        self,
-        *,
-        n_outputs: int = 5,
-        length: int = 187,
-        leads: int = 1,
-        frame_length: int = 17,
-        channels: int = 32,
-        width: int = 128,
-        hidden: int = 64,
-        dropout: float = 0.0,
-    ) -> None:
+        self, *, n_outputs: int = 5, length: int = 187, leads: int = 1,
+        frame_length: int = 17, channels: int = 32, width: int = 128,
+        hidden: int = 64, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
         check_frames(length, frame_length)
         super().__init__(width=3 * width, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
         self.frame_length = frame_length

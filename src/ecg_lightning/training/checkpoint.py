@@ -37,8 +37,8 @@ MODEL_PREFIX = "model."  # the network's place in the LightningModule, and so in
 LARGEST_SETTING = 4096  # of a network's own settings: widths, depths, kernels
 MOST_VALUES, DEEPEST = 200_000, 40  # plain values in a checkpoint, and how deeply they are nested
 
+# Names in the CNet of the older script-based system → ours; ``fc1`` and ``fc2`` are the same.
 OLDER_CNET = ((r"^c1\.", "stem."), (r"^cresids\.(\d+)\.c([12])\.", r"blocks.\1.conv\2."))
-"""Names in the CNet of the older script-based system → ours; ``fc1`` and ``fc2`` are the same."""
 
 
 @options("input")
@@ -98,23 +98,14 @@ class InputSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The content of a checkpoint file, checked and in the current format.
-
-    Attributes:
-        path: the file.
-        weights: the model's tensors by name, without prefix.
-        hyperparameters: see the module; None of a plain state dict.
-        scores: validation scores at the time of saving.
-        epoch: in which it was saved, the first being 1; None of a model without epochs.
-        step: number of optimizer steps; None likewise.
-    """
+    """The content of a checkpoint file, checked and in the current format; of a plain state dict only weights."""
 
     path: Path
-    weights: Mapping[str, Tensor]
-    hyperparameters: Mapping[str, Any] | None = None
-    scores: Mapping[str, float] | None = None
-    epoch: int | None = None
-    step: int | None = None
+    weights: Mapping[str, Tensor]  # by name, without prefix
+    hyperparameters: Mapping[str, Any] | None = None  # as described at the top of the module
+    scores: Mapping[str, float] | None = None  # on validation, when it was saved
+    epoch: int | None = None  # the first is 1; None of a model without epochs
+    step: int | None = None  # number of optimizer steps
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -158,35 +149,24 @@ class Checkpoint:
         }
 
 
-def find_checkpoint(path: Path | str) -> Path:
-    """The file itself, or the best checkpoint in a run's folder; raises `CheckpointError` if there is none."""
-    path = Path(path).expanduser()
-    if path.is_dir():
-        best = path / "checkpoints" / "best.ckpt"
-        if not best.is_file():
-            raise CheckpointError(f"{path} has no checkpoints/best.ckpt; give the folder of a finished run, or a file")
-        return best
-    if not path.is_file():
-        raise CheckpointError(f"{path} is not there; give a checkpoint file or the folder of a finished run")
-    return path
-
-
 def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of this project, or a plain state dict of one of its networks or of the older system's CNet.
 
-    Args:
-        path: a file, or a run's folder, which stands for its best checkpoint.
-
-    Raises:
-        CheckpointError: the file is absent, cut off, damaged, would run code, asks for absurd sizes, is of a later
-            version, or is something else.
+    A run's folder stands for its best checkpoint. Raises `CheckpointError` if the file is absent, cut off, damaged,
+    would run code, asks for absurd sizes, is of a later version, or is something else.
     """
-    path = find_checkpoint(path)
+    source = Path(path).expanduser()
+    path = source / "checkpoints" / "best.ckpt" if source.is_dir() else source
+    if not path.is_file():
+        absent = f"{source} has no checkpoints/best.ckpt" if source.is_dir() else f"{path} is not there"
+        raise CheckpointError(f"{absent}; give the folder of a finished run, or a checkpoint file")
     content = _load(path)
     try:
         if content and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in content.items()):
             _check_tensors(content)
-            return Checkpoint(path=path, weights=_our_names(content))
+            for theirs, ours in OLDER_CNET:
+                content = {re.sub(theirs, ours, name): weight for name, weight in content.items()}
+            return Checkpoint(path=path, weights=content)
         if CHECKPOINT_KEY not in content:
             raise CheckpointError(
                 f"{path} is neither a checkpoint of ecg_lightning nor a state dict of tensors; it holds "
@@ -200,11 +180,10 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         _check_values([stated, marked])
         stated = upgrade(stated) if marked["format"] == 1 else stated
         _check_hyperparameters(stated)
-        weights = {
-            n.removeprefix(MODEL_PREFIX): w for n, w in content["state_dict"].items() if n.startswith(MODEL_PREFIX)
-        }
+        state = content["state_dict"].items()
+        weights = {name.removeprefix(MODEL_PREFIX): weight for name, weight in state if name.startswith(MODEL_PREFIX)}
         _check_tensors(weights)
-        epoch, step = content["epoch"], content["global_step"]
+        epoch = content["epoch"]
         if not isinstance(epoch, int) and (epoch is not None or stated["model"]["name"] in model_names()):
             raise TypeError("epoch")
         return Checkpoint(
@@ -213,11 +192,11 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             hyperparameters=stated,
             scores={str(name): float(value) for name, value in marked["scores"].items()},
             epoch=None if epoch is None else epoch + 1,
-            step=step,
+            step=content["global_step"],
         )
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise CheckpointError(
-            f"{path} is not a complete checkpoint of ecg_lightning: missing or malformed: {error}"
+            f"{path} is no complete checkpoint of ecg_lightning; missing or malformed: {error}"
         ) from error
 
 
@@ -258,14 +237,6 @@ def _load(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a checkpoint or a state dict")
     return content
-
-
-def _our_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    renamed = dict(weights)
-    if any(name.startswith("cresids.") for name in weights):
-        for theirs, ours in OLDER_CNET:
-            renamed = {re.sub(theirs, ours, name): weight for name, weight in renamed.items()}
-    return renamed
 
 
 def _check_values(value: Any) -> None:

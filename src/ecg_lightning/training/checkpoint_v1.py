@@ -10,6 +10,8 @@ DS2 = "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 2
 DS1_DS2 = {"protocol": "records", "name": "ds1_ds2", "train_records": DS1.split(), "test_records": DS2.split(),
            "left_out": {"paced": ["102", "104", "107", "217"]}}  # fmt: skip
 
+CONTEXT = (("rhythm", "rhythm"), ("morphology", "likeness"))  # settings of format 2 and of format 1
+
 # What format 1 had in its code.
 DATASETS: Mapping[str, Mapping[str, Any]] = {
     "mitbih": {"title": "MIT-BIH Arrhythmia Database", "folder": "mitdb", "annotator": "atr", "class_map": "aami",
@@ -20,11 +22,7 @@ DATASETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters of format 1 → format 2; what format 1 does not state is left out.
-
-    Raises:
-        KeyError, TypeError: they are malformed.
-    """
+    """Hyperparameters of format 1 → format 2; raises `KeyError` or `TypeError` if they are malformed."""
     about = dict(stated.get("about") or {})
     about["data"] = data = _without_sentence(about.get("data") or {})
     if about.get("config"):
@@ -62,11 +60,7 @@ def _config(old: Mapping[str, Any]) -> dict[str, Any]:
         **old,
         "dataset": {**DATASETS[dataset["name"]], "leads": [dataset.pop("lead", 0)], **dataset, "cut": cut},
         "split": split,
-        "context": {
-            "rhythm": bool(context.get("rhythm")),
-            "morphology": bool(context.get("likeness")),
-            "before": before,
-        },
+        "context": {new: bool(context.get(key)) for new, key in CONTEXT} | {"before": before},
         "transfer": _transfer(old["transfer"]),
         "augmentation": augmentation,
     }
@@ -82,12 +76,8 @@ def _without_sentence(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _origin(old: Mapping[str, Any]) -> dict[str, Any]:
-    origin = dict(old)
-    if isinstance(origin.get("data"), Mapping):
-        origin["data"] = _without_sentence(origin["data"])
-    if origin.get("origin"):
-        origin["origin"] = _origin(origin["origin"])
-    return origin
+    parts = {"data": _without_sentence, "origin": _origin}
+    return {k: parts[k](value) if k in parts and isinstance(value, Mapping) else value for k, value in old.items()}
 
 
 def _protocol(split: Mapping[str, Any]) -> dict[str, Any]:

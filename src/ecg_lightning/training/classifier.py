@@ -12,15 +12,13 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.batches import Batch, MixedBatch
-from ecg_lightning.data.beats import FloatArray
 from ecg_lightning.models import create_model
 from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint, InputSpec
 from ecg_lightning.training.loss import BeatLoss, LossSettings
 from ecg_lightning.training.tasks import get_task
 from ecg_lightning.training.transfer import Transfer
 
-MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")
-"""What validation computes, and so what can choose the checkpoint."""
+MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")  # what can choose the checkpoint
 
 
 def validation_metrics(n_classes: int) -> MetricCollection:
@@ -50,7 +48,7 @@ class Predictions(Metric):
         self.probabilities.append(probabilities)
 
     def compute(self) -> Tensor:
-        """Probabilities of all beats, in the order of their rows."""
+        """Probabilities ``[n, classes]`` of all beats, in the order of their rows."""
         return dim_zero_cat(self.probabilities)[dim_zero_cat(self.rows).argsort()]
 
 
@@ -63,11 +61,10 @@ class BeatClassifier(pl.LightningModule):
         task: name of the task.
         model: ``name`` of the network and its settings.
         input: `InputSpec` in plain values.
-        optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and ``warmup`` (fraction of
-            the steps in which the one-cycle rate rises).
-        loss: fields of `LossSettings`; None is cross-entropy.
+        optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and ``warmup``, the fraction
+            of the steps in which the one-cycle rate rises.
+        loss, transfer: fields of `LossSettings` and `Transfer`; the caller loads the weights.
         class_counts: numbers of beats of each class in training (``training``) and in a sampled epoch (``drawn``).
-        transfer: fields of `Transfer`; the caller loads the weights.
         about: classes, data, protocol, configuration, versions and origin; kept, not used.
     """
 
@@ -135,7 +132,6 @@ class BeatClassifier(pl.LightningModule):
             self.model.freeze_backbone(not self.model.backbone_frozen)
 
     def training_step(self, batch: Batch | MixedBatch, batch_idx: int) -> Tensor:
-        """Loss of one batch."""
         assert batch.labels is not None
         logits = self.task.class_logits(self(batch.signals, batch.lengths, batch.context))
         losses = self.loss(logits, batch.labels)
@@ -158,11 +154,6 @@ class BeatClassifier(pl.LightningModule):
         """Keep the probabilities; `ecg_lightning.metrics` scores them."""
         logits = self(batch.signals, batch.lengths, batch.context)
         self.test_predictions.update(batch.rows, self.task.probabilities(logits))
-
-    def predictions(self) -> FloatArray:
-        """Probabilities ``[n, classes]`` of the last test, in the order of the beats."""
-        probabilities: FloatArray = self.test_predictions.compute().cpu().numpy()
-        return probabilities
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed.
@@ -190,6 +181,5 @@ class BeatClassifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the validation scores."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         checkpoint[CHECKPOINT_KEY] = {"format": FORMAT, "scores": scores}

@@ -28,18 +28,17 @@ from ecg_lightning.training.tasks import Task, get_task
 
 EVAL_BATCH = 2048  # beats
 
+QUIET: Mapping[str, Any] = dict.fromkeys(
+    ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+)
 Device = Literal["cpu", "auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """The result of fitting; None where a model has no such thing.
+    """Numbers of epochs and of optimizer steps, the epoch that is tested, the first being 1, and its validation scores.
 
-    Attributes:
-        epochs: number of epochs.
-        steps: number of optimizer steps.
-        best_epoch: epoch of the checkpoint that is tested, the first being 1.
-        val: its ``macro_f1``, ``accuracy`` and ``loss`` on validation.
+    None where a model has no such thing; the scores are ``macro_f1``, ``accuracy`` and ``loss``.
     """
 
     epochs: int | None = None
@@ -77,9 +76,8 @@ class Estimator(ABC):
     def fit(self, datamodule: BeatDataModule) -> Fit:
         """Learn from the training beats; the validation beats choose nothing but the checkpoint.
 
-        Raises:
-            ConfigError: it cannot learn from these beats.
-            KeyboardInterrupt: Ctrl-C; a network's ``checkpoints/last.ckpt`` is where training stopped.
+        Raises `ConfigError` if it cannot learn from them, and `KeyboardInterrupt` on Ctrl-C: a network's
+        ``checkpoints/last.ckpt`` is where training stopped.
         """
 
     @abstractmethod
@@ -113,15 +111,8 @@ class NetworkEstimator(Estimator):
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
         """The network of a checkpoint in the precision of its training; `CheckpointError` if its weights do not fit."""
-        trainer = pl.Trainer(
-            accelerator=device,
-            devices=1,
-            precision=checkpoint.about.get("config", {}).get("trainer", {}).get("precision", "32-true"),
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        precision = checkpoint.about.get("config", {}).get("trainer", {}).get("precision", "32-true")
+        trainer = pl.Trainer(accelerator=device, devices=1, precision=precision, **QUIET)
         estimator = cls(BeatClassifier.from_checkpoint(checkpoint), trainer)
         estimator._saved = {"scores": checkpoint.scores, "epoch": checkpoint.epoch, "step": checkpoint.step}
         return estimator
@@ -162,22 +153,21 @@ class NetworkEstimator(Estimator):
         )
         with _interruptible():
             self.trainer.test(self.classifier, batches, ckpt_path=self._best, weights_only=True, verbose=False)
-        return self.classifier.predictions()
+        probabilities: FloatArray = self.classifier.test_predictions.compute().cpu().numpy()
+        return probabilities
 
     def save(self, path: Path) -> None:
         state = self.classifier.state_dict()
         if self._best:
             state = torch.load(self._best, map_location="cpu", weights_only=True)["state_dict"]
-        _write(path, state, self.classifier.hparams, **self._saved)
+        _write(path, state, self.classifier.hparams, self._saved)
 
 
 class SklearnEstimator(Estimator):
     """A baseline of scikit-learn, see `ecg_lightning.models.baselines`.
 
-    Args:
-        stated: hyperparameters of its checkpoint: ``task``, ``model``, ``input``, ``about``.
-        seed: of what is random in it.
-        checkpoint: where to save it once it is fitted; None: nowhere.
+    `stated` are the hyperparameters of its checkpoint: ``task``, ``model``, ``input`` and ``about``; it is saved at
+    `checkpoint`, if given, once it is fitted.
     """
 
     baseline = True
@@ -216,7 +206,14 @@ class SklearnEstimator(Estimator):
         folds = (datamodule.datasets[fold] for fold in ("train", "validation"))
         beats, validation = (fold.beats.select(fold.rows) for fold in folds)
         self.arrays = fit_reference(self.name, self.settings, self.inputs(beats), beats.known_labels, seed=self.seed)
-        self.scores = self._validate(validation) if len(validation) else {}
+        self.scores = {}
+        if len(validation):
+            predicted = torch.from_numpy(self.predict_proba(validation))
+            labels = torch.from_numpy(validation.known_labels)
+            true = predicted.gather(1, labels[:, None]).double()
+            loss = -true.clamp(min=torch.finfo(torch.float32).tiny).log().mean()
+            scores = validation_metrics(len(self.task.classes))(predicted.argmax(dim=1), labels)
+            self.scores = {name: float(value) for name, value in {**scores, "val/loss": loss}.items()}
         if self.checkpoint is not None:
             self.save(self.checkpoint)
         return Fit(val=validation_scores(self.scores))
@@ -233,7 +230,7 @@ class SklearnEstimator(Estimator):
 
     def save(self, path: Path) -> None:
         state = {f"{MODEL_PREFIX}{name}": torch.from_numpy(array.copy()) for name, array in self.arrays.items()}
-        _write(path, state, self.stated, scores=self.scores)
+        _write(path, state, self.stated, {"scores": self.scores, "epoch": None, "step": None})
 
     def inputs(self, beats: Beats) -> FloatArray:
         """What it sees of each beat, ``[n, d]``: its samples and its context or, of `beat_length`, its length."""
@@ -247,15 +244,9 @@ class SklearnEstimator(Estimator):
 
     @property
     def _n_inputs(self) -> int:
-        spec, alone = self.input, REFERENCE_MODELS[self.name].inputs == "length"
-        return 1 if alone else len(spec.leads) * spec.length + len(spec.context)
-
-    def _validate(self, beats: Beats) -> dict[str, float]:
-        probabilities, labels = torch.from_numpy(self.predict_proba(beats)), torch.from_numpy(beats.known_labels)
-        scores = validation_metrics(len(self.task.classes))(probabilities.argmax(dim=1), labels)
-        true = probabilities.gather(1, labels[:, None]).double()
-        loss = -true.clamp(min=torch.finfo(torch.float32).tiny).log().mean()
-        return {name: float(value) for name, value in {**scores, "val/loss": loss}.items()}
+        if REFERENCE_MODELS[self.name].inputs == "length":
+            return 1
+        return len(self.input.leads) * self.input.length + len(self.input.context)
 
 
 def estimator_type(name: str) -> type[NetworkEstimator] | type[SklearnEstimator]:
@@ -268,11 +259,7 @@ def estimator_type(name: str) -> type[NetworkEstimator] | type[SklearnEstimator]
 
 
 def load_estimator(checkpoint: Checkpoint, *, device: Device = "auto") -> NetworkEstimator | SklearnEstimator:
-    """The estimator of a checkpoint, ready to predict; ``auto`` is the best device there is.
-
-    Raises:
-        CheckpointError: a plain state dict, or content that contradicts itself.
-    """
+    """The estimator of a checkpoint; raises `CheckpointError` for a plain state dict or contradictory content."""
     return estimator_type(str(checkpoint.require()["model"]["name"])).load(checkpoint, device=device)
 
 
@@ -281,22 +268,14 @@ def validation_scores(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {name.removeprefix("val/"): scores.get(name) for name in MONITORED}
 
 
-def _write(
-    path: Path,
-    state: Mapping[str, Tensor],
-    stated: Mapping[str, Any],
-    *,
-    scores: Mapping[str, float],
-    epoch: int | None = None,
-    step: int | None = None,
-) -> None:
+def _write(path: Path, state: Mapping[str, Tensor], stated: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     """Write a checkpoint that `read_checkpoint` reads."""
     content = {
         "state_dict": dict(state),
         "hyper_parameters": dict(stated),
-        "epoch": None if epoch is None else epoch - 1,
-        "global_step": step,
-        CHECKPOINT_KEY: {"format": FORMAT, "scores": dict(scores)},
+        "epoch": None if saved["epoch"] is None else saved["epoch"] - 1,
+        "global_step": saved["step"],
+        CHECKPOINT_KEY: {"format": FORMAT, "scores": dict(saved["scores"])},
     }
     AtomicCheckpointIO().save_checkpoint(content, path)
 

@@ -37,13 +37,7 @@ class LossSettings:
 
 
 class BeatLoss(nn.Module):
-    """Loss of each beat of a batch.
-
-    Args:
-        settings: how rare classes and doubtful labels are weighted.
-        training: number of training beats of each class.
-        drawn: number of beats of each class that are sampled in an epoch.
-    """
+    """Loss of each beat of a batch, for numbers of beats of each class in training and, `drawn`, in a sampled epoch."""
 
     shift: Tensor
     weights: Tensor
@@ -67,9 +61,7 @@ class BeatLoss(nn.Module):
         if settings.focal:
             true = logits.log_softmax(dim=1).gather(1, labels[:, None]).squeeze(1).exp()
             loss = (1 - true) ** settings.focal * loss
-        if settings.class_weights:
-            loss = loss * self.weights[labels]
-        return loss
+        return loss * self.weights[labels] if settings.class_weights else loss
 
 
 def _log_frequencies(counts: Sequence[int]) -> Tensor:

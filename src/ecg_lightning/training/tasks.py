@@ -12,21 +12,14 @@ from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A classification task.
-
-    Attributes:
-        name: as in ``task=name``.
-        classes: their names; labels are indices into them.
-        positive: the class of a single logit; None with one logit a class.
-    """
+    """A classification task; labels are indices into its classes."""
 
     name: str
     classes: tuple[str, ...]
-    positive: str | None = None
+    positive: str | None = None  # the class of a single logit; None with one logit a class
 
     @property
     def n_outputs(self) -> int:
-        """Number of logits."""
         return len(self.classes) if self.positive is None else 1
 
     def class_logits(self, logits: Tensor) -> Tensor:

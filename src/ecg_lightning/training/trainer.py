@@ -15,8 +15,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.transfer import Transfer
 
-VALIDATIONS = 50
-"""About how many there are, where epochs are so short that validating after each would cost more than training."""
+VALIDATIONS = 50  # about how many there are, where validating after each short epoch would cost more than training
 
 
 def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:

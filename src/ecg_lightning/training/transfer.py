@@ -35,10 +35,8 @@ class Transfer:
 
     def __post_init__(self) -> None:
         if self.mode != "none" and self.checkpoint is None:
-            raise ConfigError(
-                f"transfer={self.mode} has nothing to start from: give transfer.checkpoint=… a run's folder or a "
-                "checkpoint file"
-            )
+            missing = "has nothing to start from: give transfer.checkpoint=… a run's folder or a checkpoint file"
+            raise ConfigError(f"transfer={self.mode} {missing}")
         if self.mode != "finetune" and (self.backbone_lr != 1 or self.frozen_epochs):
             raise ConfigError(
                 f"transfer.backbone_lr and transfer.frozen_epochs are for a loaded backbone that learns, which "
@@ -59,8 +57,7 @@ class Transfer:
 def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Checkpoint) -> None:
     """Load the weights of a mode into a network of this name; all others in the file must be of the head.
 
-    Raises:
-        CheckpointError: another network, other widths, or missing or surplus weights.
+    Raises `CheckpointError` for another network, other widths, and missing or surplus weights.
     """
     theirs, own = checkpoint.model, model.state_dict()
     if theirs not in (None, name):

@@ -34,21 +34,18 @@ class Interrupt(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the handler; an interrupt after the last batch takes effect now."""
-        self._restore_handler()
+        self.on_exception()
         if self.asked:
             raise KeyboardInterrupt
 
     def on_exception(self, *_: Any) -> None:
         """Restore the handler."""
-        self._restore_handler()
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
         print("interrupted: finishing the batch; again to stop at once, without saving", file=sys.stderr, flush=True)
-
-    def _restore_handler(self) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None

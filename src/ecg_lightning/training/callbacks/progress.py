@@ -24,12 +24,10 @@ class EpochLines(ProgressBar):
         self._enabled = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
         super().on_train_epoch_start(trainer, pl_module)
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the epoch's losses and score."""
         if not self._enabled:
             return
         scores = trainer.callback_metrics

@@ -56,26 +56,17 @@ class BestCheckpoint(ModelCheckpoint):
 class MetricsFile(Logger):
     """metrics.csv: a row each time that something is logged, with its ``epoch``, the first being 1, and ``step``.
 
-    Lightning's CSVLogger begins the file anew when a run is resumed.
-
-    Args:
-        path: the file.
-        resumed_from: the checkpoint of a resumed run, which keeps the rows of earlier steps; None of others.
+    Lightning's CSVLogger begins the file anew when a run is resumed; a run with `resumed_from`, the checkpoint from
+    which it resumes, keeps the rows of earlier steps.
     """
+
+    name = version = ""
 
     def __init__(self, path: str, resumed_from: str | None = None) -> None:
         super().__init__()
         self.path = Path(path)
         self.resumed_from = resumed_from
         self._rows: list[dict[str, Any]] | None = None
-
-    @property
-    def name(self) -> str:
-        return ""
-
-    @property
-    def version(self) -> str:
-        return ""
 
     @property
     def save_dir(self) -> str:
