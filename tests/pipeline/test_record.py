@@ -23,6 +23,7 @@ CONFIG: dict[str, Any] = {
     "augmentation": {"name": "light", "resampling": {"method": "smote"}}, "transfer": {"mode": "none"},
     "trainer": {"precision": "bf16-mixed"}, "seed": 3, "monitor": "val/macro_f1",
 }  # fmt: skip
+TASK = SimpleNamespace(positive="MI")
 
 
 @pytest.fixture
@@ -35,10 +36,9 @@ def arguments(make_beats: Callable[..., Beats]) -> dict[str, Any]:
         "composed": CONFIG | {"seed": "${oc.env:SEED}"},
         "overrides": ["model=cnet"],
         "datamodule": SimpleNamespace(beats=beats, folds=folds),
-        "estimator": SimpleNamespace(name="cnet", baseline=False, n_parameters=7),
+        "estimator": SimpleNamespace(name="cnet", baseline=False, n_parameters=7, task=TASK),
         "beats": beats,
         "probabilities": np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], dtype=np.float32),
-        "positive": "MI",
         "fold": "test",
         "val": {"val/macro_f1": 0.5, "val/loss": math.inf},
     }
@@ -59,7 +59,7 @@ def test_settings_are_fields_and_scores_are_those_of_the_tested_beats(
 
 
 def test_a_baseline_records_only_resampling_as_augmentation(arguments: dict[str, Any]) -> None:
-    estimator = SimpleNamespace(name="majority", baseline=True, n_parameters=2)
+    estimator = SimpleNamespace(name="majority", baseline=True, n_parameters=2, task=TASK)
     record = make_record(**arguments | {"estimator": estimator})
     assert (record.baseline, record.augmentation, record.loss, record.precision) == (True, "smote", None, None)
 

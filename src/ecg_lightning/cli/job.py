@@ -20,7 +20,7 @@ from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import EcgLightningError
 from ecg_lightning.core.startup import quick_imports
 from ecg_lightning.pipeline.config import added_conf_dirs, command_again, quiet
-from ecg_lightning.pipeline.jobs import claimed, failures, run_sweep_job, score_of
+from ecg_lightning.pipeline.jobs import claimed, failures, refuse, run_sweep_job, score_of
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 
@@ -31,22 +31,22 @@ def run_job(cfg: DictConfig) -> float | None:
     """Run the experiment of a configuration, alone or as a job of a sweep (see `run_sweep_job`).
 
     Alone, an error that a user can fix ends the process with one line and exit status 2, and Ctrl-C with the command
-    that resumes and exit status 130.
-
-    Returns:
-        The validation score that selected the checkpoint, or None if the job of a sweep failed.
+    that resumes and exit status 130. Returns the `score_of` its record, or None if the job of a sweep failed.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_sweep_job(cfg, _run)
+    folder = Path(cfg.output_dir)
     try:
-        with claimed(Path(cfg.output_dir)):
+        with claimed(folder):
             return score_of(_run(cfg))
     except EcgLightningError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(error)
     except KeyboardInterrupt:
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"interrupted{_how_to_resume(cfg)}", file=sys.stderr)
+            # In the same folder, so that the best checkpoint so far takes part in the selection.
+            again = {"ckpt_path": folder / "checkpoints" / "last.ckpt", "hydra.run.dir": folder}
+            how = f"; resume with: {command_again(again)}" if again["ckpt_path"].exists() else ""
+            print(f"interrupted{how}", file=sys.stderr)
         sys.exit(130)
 
 
@@ -85,14 +85,6 @@ def _write_report(folder: Path, *, embedding: bool) -> None:
         log.warning("no report of this run (%s: %s); its scores are saved, to try again: %s", kind, error, again)
 
 
-def _how_to_resume(cfg: DictConfig) -> str:
-    last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
-    if not last.exists():
-        return ""
-    # In the same folder, so that the best checkpoint so far takes part in the selection.
-    return "; resume with: " + command_again({"ckpt_path": last, "hydra.run.dir": cfg.output_dir})
-
-
 class AddedConf(SearchPathPlugin):
     """Adds the configurations of other packages, see `added_conf_dirs`."""
 
@@ -104,8 +96,7 @@ class AddedConf(SearchPathPlugin):
 class SweepSummary(Callback):
     """Ends a sweep with one table of the jobs in its folder, and with a non-zero exit status if one failed.
 
-    Folds of a cross-validation, seeds and points of a low-data curve are also pooled: in further tables and in
-    ``pooled.json``.
+    Folds, seeds and points of a low-data curve are also pooled: in further tables and in ``pooled.json``.
     """
 
     def __init__(self) -> None:
@@ -130,8 +121,7 @@ class SweepSummary(Callback):
                 with atomic_write(folder / "pooled.json") as partial:
                     partial.write_text(json.dumps(pooled, indent=2) + "\n")
         except EcgLightningError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            refuse(error)
         except Exception:  # which Hydra would turn into a warning and exit status 0
             traceback.print_exc()
             sys.exit(1)

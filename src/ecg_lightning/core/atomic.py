@@ -12,8 +12,7 @@ from ecg_lightning.core.errors import DataError
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary file in the folder of `path`, which replaces `path` if the block succeeds.
 
-    Raises:
-        DataError: the file system refuses; an older file at `path` is unchanged.
+    If the file system refuses, a DataError is raised, and an older file at `path` is unchanged.
     """
     # The suffix stays, because writers choose their format by it. Syncing first makes a full disk fail here.
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")

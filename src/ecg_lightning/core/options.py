@@ -22,8 +22,7 @@ T = TypeVar("T")
 def options(group: str) -> Callable[[type[T]], type[T]]:
     """Decorator: a frozen dataclass with keywords only; building it raises `ConfigError` for the first wrong setting.
 
-    Args:
-        group: where these settings are in the configuration, such as ``dataset.cut``; begins the message.
+    `group` begins the message: where these settings are in the configuration, such as ``dataset.cut``.
     """
     checks = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -51,10 +50,7 @@ KINDS = {"null": "null", "boolean": "true or false", "string": "text", "integer"
 def first_error(model: type[Any], plain: Any, error: ValidationError) -> str:
     """The first wrong setting with its value and what is expected: ``optimizer.lr=-1: expected a number above 0``.
 
-    Args:
-        model: a pydantic model or dataclass.
-        plain: nested dictionaries.
-        error: of validating them with the model.
+    `error` is that of validating nested dictionaries, `plain`, with a pydantic model or dataclass.
     """
     first = error.errors(include_url=False)[0]
     schema = TypeAdapter(model).json_schema()
@@ -66,16 +62,12 @@ def first_error(model: type[Any], plain: Any, error: ValidationError) -> str:
     if first["type"] == "missing":
         keys.append(str(first["loc"][-1]))
         return f"{'.'.join(keys)} is missing: expected {_expected(_find(schema, keys), schema)}"
-    setting = f"{'.'.join(keys)}={_shown(value)}"
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    setting = f"{'.'.join(keys)}={shown if len(shown) <= 60 else f'{shown[:60]}…'}"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _find(schema, keys[:-1])["properties"]
         return f"{setting}: there is no such setting; {'.'.join(keys[:-1]) or 'its group'} has {', '.join(known)}"
     return f"{setting}: expected {_expected(_find(schema, keys), schema)}"
-
-
-def _shown(value: Any) -> str:
-    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return shown if len(shown) <= 60 else f"{shown[:60]}…"
 
 
 def _alternatives(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,11 +13,7 @@ from ecg_lightning.core.errors import ConfigError
 
 @cache
 def added(group: str) -> dict[str, Any]:
-    """Objects that other packages add to a group, by the names of their entry points.
-
-    Raises:
-        ConfigError: one of them cannot be imported.
-    """
+    """Objects that other packages add to a group by entry points; a ConfigError if one cannot be imported."""
     found = {}
     for entry in metadata.entry_points(group=group):
         try:

@@ -18,14 +18,12 @@ PACKAGES = (
     "wfdb",
 )  # fmt: skip
 
-WITHOUT_EFFECT = (
+WITHOUT_EFFECT = (  # where a run reads and writes and what it prints: settings that change none of its metrics
     "hydra", "output_dir", "data_dir", "cache_dir", "logger", "report", "trainer.enable_progress_bar",
     "trainer.log_every_n_steps", "callbacks.progress", "callbacks.interrupt",
 )  # fmt: skip
-"""Settings of where a run reads and writes and what it prints; they change none of its metrics."""
 
-OWN_LAST = "${output_dir}/checkpoints/last.ckpt"
-"""``ckpt_path`` of a run that resumes where it stopped; its digest stays the same."""
+OWN_LAST = "${output_dir}/checkpoints/last.ckpt"  # ckpt_path of a run that resumes; its digest stays the same
 
 
 def config_digest(cfg: DictConfig) -> str:
@@ -64,11 +62,8 @@ def versions() -> dict[str, str]:
 
 @cache
 def git_revision() -> str | None:
-    """Commit of the code, with ``-dirty`` if files differ from it; None where no repository tracks the code.
-
-    An environment inside a user's repository is not part of that repository.
-    """
-    here = Path(__file__)
+    """Commit of the code, with ``-dirty`` if files differ from it; None where no repository tracks the code."""
+    here = Path(__file__)  # perhaps in an environment inside a user's repository, which does not track it
     if _git("ls-files", "--error-unmatch", here.name, cwd=here.parent) is None:
         return None
     return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*", cwd=here.parent)

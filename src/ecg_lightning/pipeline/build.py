@@ -27,29 +27,20 @@ from ecg_lightning.training.transfer import Transfer, load_weights
 
 log = logging.getLogger(__name__)
 
+# Settings and their values that request nothing: an estimator that cannot use them refuses any other value. It ignores
+# groups that every configuration has, such as loss and optimizer, so that an experiment runs with all models.
 REQUESTS = {"ckpt_path": None, "transfer.mode": "none", "transfer.checkpoint": None, "compile": False}
-"""Settings and their values that request nothing; an estimator that cannot use them refuses any other value.
-
-It ignores groups that every configuration has, such as loss and optimizer, so that an experiment runs with all models.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What a configuration describes, ready to fit.
-
-    Attributes:
-        config: `cfg` in plain values, interpolations resolved.
-        composed: the same with interpolations unresolved, which is equal on every machine.
-        overrides: what was set on the command line.
-        datamodule: the beats, split.
-    """
+    """What a configuration describes, ready to fit."""
 
     cfg: DictConfig
-    config: Mapping[str, Any]
-    composed: Mapping[str, Any]
-    overrides: tuple[str, ...]
-    datamodule: BeatDataModule
+    config: Mapping[str, Any]  # in plain values, interpolations resolved
+    composed: Mapping[str, Any]  # the same with interpolations unresolved, which is equal on every machine
+    overrides: tuple[str, ...]  # what was set on the command line
+    datamodule: BeatDataModule  # the beats, split
     estimator: Estimator
     output_dir: Path
 
@@ -58,8 +49,7 @@ def build(cfg: DictConfig) -> Experiment:
     """Load and split the beats, and make the estimator; nothing is written.
 
     Raises:
-        DataError: the beats are missing or damaged.
-        ConfigError: settings that do not fit each other or the beats.
+        DataError, ConfigError: the beats are missing or damaged; settings do not fit each other or the beats.
         CheckpointError: ``ckpt_path`` or ``transfer.checkpoint`` cannot be read or does not fit.
     """
     config = validated(cfg)
@@ -72,7 +62,11 @@ def build(cfg: DictConfig) -> Experiment:
     model = _model_settings(config)
     transfer = Transfer(**config["transfer"])
     resumed = _read_resumed(config["ckpt_path"])
-    start = _read_start(transfer)
+    start = None
+    if transfer.checkpoint is not None and transfer.mode != "none":
+        start = read_checkpoint(transfer.checkpoint)
+    elif transfer.checkpoint is not None:
+        log.warning("transfer=none is a random initialisation: transfer.checkpoint=%s is not read", transfer.checkpoint)
     trainer = make_trainer(config) if "trainer" in kind.uses else None
     if trainer is not None:
         check_devices(trainer, transfer)
@@ -84,7 +78,16 @@ def build(cfg: DictConfig) -> Experiment:
     spec = InputSpec.of(beats, config["dataset"]["leads"])
     if trainer is not None:
         config["trainer"]["max_epochs"] = set_epochs(trainer, config, len(datamodule.datasets["train"]))
-    about = _about(config, task, datamodule, start)
+    about = {
+        "classes": list(task.classes),
+        "fs": beats.fs,
+        "data": {**beats.origin, "synthetic": beats.synthetic, "fingerprint": beats.fingerprint},
+        "protocol": json.loads(json.dumps(asdict(datamodule.folds.protocol))),
+        "config": config,
+        "versions": provenance.versions(),
+        "git": provenance.git_revision(),
+        "origin": start.origin() if start else None,
+    }
     stated: dict[str, Any] = {"task": task.name, "model": model, "input": spec.plain(), "about": about}
     if trainer is None:
         checkpoint = output_dir / "checkpoints" / "best.ckpt"
@@ -117,11 +120,7 @@ def build(cfg: DictConfig) -> Experiment:
 
 
 def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
-    """The beats that a plain configuration describes, not yet read.
-
-    Raises:
-        ConfigError: unknown source, impossible split.
-    """
+    """The beats that a plain configuration describes, not yet read; a ConfigError for an impossible source or split."""
     dataset, augmentation = config["dataset"], config["augmentation"]
     return BeatDataModule(
         make_source(config["source"], dataset, config["context"], Path(config["data_dir"]).expanduser()),
@@ -175,32 +174,6 @@ def _read_resumed(path: str | None) -> Checkpoint | None:
     if checkpoint.hyperparameters is None:
         raise ConfigError(f"ckpt_path={path} holds weights alone; to start from them: transfer=… transfer.checkpoint=…")
     return checkpoint
-
-
-def _read_start(transfer: Transfer) -> Checkpoint | None:
-    if transfer.checkpoint is None:
-        return None
-    if transfer.mode == "none":
-        log.warning("transfer=none is a random initialisation: transfer.checkpoint=%s is not read", transfer.checkpoint)
-        return None
-    return read_checkpoint(transfer.checkpoint)
-
-
-def _about(
-    config: Mapping[str, Any], task: Task, datamodule: BeatDataModule, start: Checkpoint | None
-) -> dict[str, Any]:
-    """The origin of a checkpoint in plain values."""
-    beats = datamodule.beats
-    return {
-        "classes": list(task.classes),
-        "fs": beats.fs,
-        "data": {**beats.origin, "synthetic": beats.synthetic, "fingerprint": beats.fingerprint},
-        "protocol": json.loads(json.dumps(asdict(datamodule.folds.protocol))),
-        "config": config,
-        "versions": provenance.versions(),
-        "git": provenance.git_revision(),
-        "origin": start.origin() if start else None,
-    }
 
 
 def _check_resumed(checkpoint: Checkpoint, stated: Mapping[str, Any], transfer: Transfer) -> None:

@@ -44,15 +44,12 @@ def compose(
 ) -> "DictConfig":
     """The configuration that ``ecg-lightning train`` would run with these overrides, for notebooks and tests.
 
-    Hydra's global state is neither needed nor changed.
+    Hydra's global state is neither needed nor changed. An unknown choice, setting or folder is a ConfigError.
 
     Args:
         overrides: as on the command line, such as ``model=seq``.
         output_dir: the run's folder; None names one in ``outputs`` by time, task and model.
         config_dir: folder with more choices, as ``--config-dir``.
-
-    Raises:
-        ConfigError: there is no such choice, setting or folder.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
@@ -105,20 +102,17 @@ def override(setting: str, value: object) -> str:
     if plain and text.lower() not in ("null", "true", "false", "inf", "nan"):
         return f"{setting}={text}"
     # A backslash escapes only before a quote and at the end; a $ would begin an interpolation.
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), text)
-    escaped = escaped.replace("${", "\\${")
+    escaped = re.sub(r"(\\*)('|$)", lambda hit: 2 * hit[1] + ("\\'" if hit[2] else ""), text).replace("${", "\\${")
     return f"{setting}='{escaped}'"
 
 
 def command_again(settings: Mapping[str, object]) -> str:
     """The command line of this process, quoted for a shell, with these settings replaced or added."""
-    program = sys.argv[:1]
-    if program[0].endswith("__main__.py"):
-        program = [Path(sys.executable).name, "-m", PACKAGE.name]
-    elif program[0].endswith(".py"):
-        program = [Path(sys.executable).name, *program]
+    script, python = sys.argv[0], Path(sys.executable).name
+    if script.endswith("__main__.py"):
+        program = [python, "-m", PACKAGE.name]
     else:
-        program = [Path(program[0]).name]
+        program = [python, script] if script.endswith(".py") else [Path(script).name]
     kept = [word for word in sys.argv[1:] if word.lstrip("+").partition("=")[0] not in settings]
     return shlex.join([*program, *kept, *(override(*setting) for setting in settings.items())])
 

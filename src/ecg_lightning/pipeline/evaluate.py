@@ -11,7 +11,6 @@ import numpy as np
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.kaggle import beats_of_csv
-from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.splits import Folds
 from ecg_lightning.pipeline.build import check_classes, make_datamodule
@@ -22,7 +21,6 @@ from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.estimator import load_estimator
-from ecg_lightning.training.tasks import Task
 
 
 def evaluate(
@@ -44,8 +42,7 @@ def evaluate(
         path: a checkpoint, or a run's folder.
         source: other source of the same dataset.
         csv: a file of beats in Kaggle's format, all of which are tested, instead of any source.
-        split: other split, one of the choices in ``conf/split``.
-        seed: other seed of the split.
+        split, seed: other split, one of the choices in ``conf/split``, and other seed of it.
         fold: which beats of the split.
         data_dir: where the data are; None for that of the run if it exists, else ``ECG_DATA_DIR``, else ``data``.
         cache_dir: cache for prepared beats; None for ``ECG_CACHE_DIR``, else the user's cache.
@@ -76,7 +73,12 @@ def evaluate(
         if (source, split, seed, fold) != (None, None, None, "test"):
             raise ConfigError("all beats of a CSV file are tested: it takes no other source, split, seed or fold")
         config["source"] = {"name": csv.name}
-        _use_file(datamodule, csv, estimator.task)
+        if not csv.is_file():
+            raise ConfigError(f"{csv} is not there; give a CSV file of beats in Kaggle's format")
+        given = beats_of_csv(csv, classes=estimator.task.classes, origin={"source": "csv", "dataset": csv.name})
+        nothing, protocol = np.arange(0), Protocol(name="all", seed=0, by="none")
+        folds = Folds(train=nothing, validation=nothing, test=np.arange(len(given)), protocol=protocol)
+        datamodule.use(given, folds)
     datamodule.setup()
     beats = datamodule.beats
     check_classes(beats, estimator.task)
@@ -92,7 +94,6 @@ def evaluate(
         estimator=estimator,
         beats=tested,
         probabilities=probabilities,
-        positive=estimator.task.positive,
         fold=fold,
         val=checkpoint.scores or {},
         best_epoch=checkpoint.epoch,
@@ -102,16 +103,6 @@ def evaluate(
         warning=_warning(checkpoint, config, beats),
     )
     return record if output_dir is None else save_run(output_dir, record, tested, probabilities)
-
-
-def _use_file(datamodule: BeatDataModule, csv: Path, task: Task) -> None:
-    if not csv.is_file():
-        raise ConfigError(f"{csv} is not there; give a CSV file of beats in Kaggle's format")
-    origin = {"source": "csv", "dataset": csv.name}
-    beats = beats_of_csv(csv, classes=task.classes, origin=origin)
-    nothing, everything = np.arange(0), np.arange(len(beats))
-    protocol = Protocol(name="all", seed=0, by="none")
-    datamodule.use(beats, Folds(train=nothing, validation=nothing, test=everything, protocol=protocol))
 
 
 def plain_config(
@@ -124,12 +115,8 @@ def plain_config(
 ) -> dict[str, Any]:
     """The configuration of a run with other source, split, seed and folders where given; see `evaluate`.
 
-    Args:
-        trained: the configuration in plain values, interpolations resolved.
-
-    Raises:
-        ConfigError: there is no such source or split.
-        KeyError, TypeError: it lacks something, or something is malformed.
+    It is in plain values, interpolations resolved. An unknown source or split is a ConfigError, and what it lacks or
+    has malformed a KeyError or TypeError.
     """
     config = dict(trained)
     if source is not None and source != trained["source"]["name"]:

@@ -13,7 +13,6 @@ from ecg_lightning.explain.embedding import Embedding, embed, last_features
 from ecg_lightning.explain.mistakes import Mistakes, find_mistakes
 from ecg_lightning.explain.occlusion import occlude_beats
 from ecg_lightning.explain.saliency import N_RANDOM, Saliency, explain_beats
-from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.evaluate import plain_config
 from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, labels_and_probabilities, read_predictions
@@ -29,36 +28,21 @@ SMALLEST = 1e-7  # lower bound of probabilities, for an embedding by their logar
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """What can be shown of a run's model and its test beats, in plain values.
-
-    Attributes:
-        fs: sampling rate of the beats in Hz.
-        length: samples a beat, padding included.
-        before: seconds before its R peak at which a beat starts.
-        rr_factor: a beat ends about this many RR intervals after its R peak.
-        scaling: whether beats were scaled to [0, 1] by ``beat`` or by ``record``, or are in mV (``none``).
-        synthetic: whether the beats are simulated.
-        baseline: whether the model is a scikit-learn baseline, with saliency by occlusion and an embedding of its
-            log-probabilities instead of features.
-        mistakes: None if the beats are not available.
-        saliency: None if beats or model are not available.
-        embedding: None likewise, or if it was not requested.
-        remarks: a sentence for each part that is missing, with the reason.
-    """
+    """What can be shown of a run's model and its test beats, in plain values."""
 
     classes: tuple[str, ...] = ()
-    fs: float = 0.0
-    length: int = 0
+    fs: float = 0.0  # Hz
+    length: int = 0  # samples a beat, padding included
     lead_names: tuple[str, ...] = ()
-    before: float = 0.0
-    rr_factor: float = 1.2
-    scaling: str = "beat"
+    before: float = 0.0  # seconds before its R peak at which a beat starts
+    rr_factor: float = 1.2  # a beat ends about this many RR intervals after its R peak
+    scaling: str = "beat"  # what beats were scaled to [0, 1] by: beat or record; or none (mV)
     synthetic: bool = False
-    baseline: bool = False
-    mistakes: Mistakes | None = None
-    saliency: Saliency | None = None
-    embedding: Embedding | None = None
-    remarks: tuple[str, ...] = ()
+    baseline: bool = False  # of scikit-learn: saliency by occlusion, and an embedding of its log-probabilities
+    mistakes: Mistakes | None = None  # None without the beats
+    saliency: Saliency | None = None  # None without beats or model
+    embedding: Embedding | None = None  # None likewise, or if it was not requested
+    remarks: tuple[str, ...] = ()  # why a part is missing, in a sentence each
 
 
 def explain_run(
@@ -72,17 +56,13 @@ def explain_run(
     """Explain the predictions of a finished run for its test beats, as far as its folder and the data allow.
 
     Predictions are read from its ``predictions.parquet``; the beats are read again and must have the same fingerprint;
-    the model is that of its best checkpoint, in single precision.
+    the model is that of its best checkpoint, in single precision. What a folder lacks is a remark, not an error.
 
     Args:
         folder: the run's folder.
         embedding: whether to compute the embedding, which takes some ten seconds.
         seed: for randomised models and the embedding.
-        data_dir: see `ecg_lightning.pipeline.evaluate.evaluate`.
-        cache_dir: likewise.
-
-    Returns:
-        What is available; ``remarks`` states what is missing. Nothing that a folder lacks is an error.
+        data_dir, cache_dir: see `ecg_lightning.pipeline.evaluate.evaluate`.
     """
     folder = Path(folder).expanduser()
     try:
@@ -113,11 +93,13 @@ def explain_run(
         estimator.input.check(beats, whose=str(checkpoint.path))
     except EcgLightningError as error:
         return replace(found, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
-    return replace(
-        found,
-        saliency=_saliency(estimator, beats, probabilities, seed),
-        embedding=embed(lambda chosen: _features(estimator, chosen), beats, seed=seed) if embedding else None,
-    )
+    if isinstance(estimator, NetworkEstimator):
+        saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
+    else:
+        randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_RANDOM)]
+        saliency = occlude_beats(estimator.predict_proba, randomised, beats, probabilities)
+    shown = embed(lambda chosen: _features(estimator, chosen), beats, seed=seed) if embedding else None
+    return replace(found, saliency=saliency, embedding=shown)
 
 
 def _beats_of_run(folder: Path, record: RunRecord, data_dir: Path | None, cache_dir: Path | None) -> Beats:
@@ -135,15 +117,6 @@ def _beats_of_run(folder: Path, record: RunRecord, data_dir: Path | None, cache_
             f"{record.fingerprint}; give the data of that run"
         )
     return datamodule.beats.select(np.sort(datamodule.folds.named()[record.fold]))
-
-
-def _saliency(
-    estimator: NetworkEstimator | SklearnEstimator, beats: Beats, probabilities: Probabilities, seed: int
-) -> Saliency:
-    if isinstance(estimator, NetworkEstimator):
-        return explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
-    randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_RANDOM)]
-    return occlude_beats(estimator.predict_proba, randomised, beats, probabilities)
 
 
 def _features(estimator: NetworkEstimator | SklearnEstimator, beats: Beats) -> FloatArray:

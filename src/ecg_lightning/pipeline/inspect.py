@@ -18,69 +18,58 @@ from ecg_lightning.training.estimator import estimator_type
 from ecg_lightning.training.tasks import get_task
 from ecg_lightning.training.transfer import Transfer
 
-COMPARED = (
+COMPARED = (  # sections of a description that say how the weights were made
     "task", "network", "beats", "data", "protocol", "split", "transfer", "chain", "training", "scores", "versions",
     "git",
 )  # fmt: skip
-"""Sections of a description that say how the weights were made."""
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The content of a checkpoint, in plain values that are ready for JSON.
+    """The content of a checkpoint in plain values, ready for JSON; a CheckpointError if its form is not this project's.
 
-    Returns:
-        Sections, which are None where a plain state dict does not state them:
+    Sections, which are None where a plain state dict does not state them:
 
-        - ``file``, ``kind`` (``checkpoint`` or ``state_dict``);
-        - ``task``: ``name``, ``classes``, ``positive``;
-        - ``network``: ``name`` (None if it cannot be guessed), ``guessed``, ``baseline``, ``settings``, ``n_outputs``,
-          ``n_parameters``, ``n_frozen``;
-        - ``layers``: a list with ``name``, ``part`` (``backbone`` or ``head``), ``frozen``, ``n_parameters`` and
-          ``shapes`` by weight; one entry for each array of a baseline;
-        - ``beats``: ``fs`` in Hz, ``length``, ``leads``, ``cut``, ``context`` (names of its values);
-        - ``data``: ``source``, ``dataset``, ``synthetic``, ``fingerprint``, ``protocol`` (as a sentence); ``protocol``:
-          its fields; ``split``: its settings;
-        - ``transfer``: its settings; ``chain``: the origin of the weights, the origin of those, …;
-        - ``training``: ``epoch`` and ``step`` of the checkpoint, ``max_epochs``, ``seed``, ``precision``,
-          ``optimizer``, ``augmentation``; None where a model does not use them;
-        - ``scores``: ``validation``; ``test``, from the ``scores.json`` of the run if this is its best checkpoint;
-        - ``versions``, ``git``.
-
-    Raises:
-        CheckpointError: it has not the form that this project writes.
+    - ``file``, ``kind`` (``checkpoint`` or ``state_dict``);
+    - ``task``: ``name``, ``classes``, ``positive``;
+    - ``network``: ``name`` (None if it cannot be guessed), ``guessed``, ``baseline``, ``settings``, ``n_outputs``,
+      ``n_parameters``, ``n_frozen``;
+    - ``layers``: a list with ``name``, ``part`` (``backbone`` or ``head``), ``frozen``, ``n_parameters`` and
+      ``shapes`` by weight; one entry for each array of a baseline;
+    - ``beats``: ``fs`` in Hz, ``length``, ``leads``, ``cut``, ``context`` (names of its values);
+    - ``data``: ``source``, ``dataset``, ``synthetic``, ``fingerprint``, ``protocol`` (as a sentence); ``protocol``:
+      its fields; ``split``: its settings;
+    - ``transfer``: its settings; ``chain``: the origin of the weights, the origin of those, …;
+    - ``training``: ``epoch`` and ``step`` of the checkpoint, ``max_epochs``, ``seed``, ``precision``,
+      ``optimizer``, ``augmentation``; None where a model does not use them;
+    - ``scores``: ``validation``; ``test``, from the ``scores.json`` of the run if this is its best checkpoint;
+    - ``versions``, ``git``.
     """
     try:
         description = _stated(checkpoint) | _weights(checkpoint)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, ConfigError) as error:
-        raise CheckpointError(f"{checkpoint.path} contains what cannot be read: {error}") from error
+        why = f"protocol has {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else error
+        raise CheckpointError(f"{checkpoint.path} contains what cannot be read: {why}") from error
     return _finite(description)  # type: ignore[no-any-return]
 
 
 def compare(first: Checkpoint, second: Checkpoint) -> dict[str, Any]:
-    """The differences between two checkpoints, in plain values.
+    """The differences between two checkpoints, in plain values; errors are those of `describe`.
 
-    Returns:
-        - ``files``: both;
-        - ``differences``: dotted name of a value of `describe` → the two values;
-        - ``layers``: a list with ``name`` and ``state`` (``equal`` to the last bit, ``different``, ``shape``,
-          ``only first``, ``only second``); for ``different`` also ``largest`` (the largest absolute difference of a
-          weight) and ``relative`` (the norm of the difference divided by the norm of the first).
-
-    Raises:
-        CheckpointError: as `describe`.
+    - ``files``: both;
+    - ``differences``: dotted name of a value of `describe` → the two values;
+    - ``layers``: a list with ``name`` and ``state`` (``equal`` to the last bit, ``different``, ``shape``,
+      ``only first``, ``only second``); for ``different`` also ``largest`` (the largest absolute difference of a
+      weight) and ``relative`` (the norm of the difference divided by the norm of the first).
     """
-    first_values, second_values = (
-        dict(_flat({section: side[section] for section in COMPARED})) for side in (describe(first), describe(second))
-    )
-    keys = sorted(first_values | second_values, key=lambda key: COMPARED.index(key.partition(".")[0]))
-    pairs = {key: [first_values.get(key), second_values.get(key)] for key in keys}
+    one, other = (dict(_flat({name: side[name] for name in COMPARED})) for side in (describe(first), describe(second)))
+    keys = sorted(one | other, key=lambda key: COMPARED.index(key.partition(".")[0]))
+    pairs = {key: [one.get(key), other.get(key)] for key in keys}
     ours, theirs = _by_layer(first.weights), _by_layer(second.weights)
+    names = sorted(ours | theirs, key=_is_head)
     return {
         "files": [str(first.path), str(second.path)],
         "differences": {key: pair for key, pair in pairs.items() if pair[0] != pair[1]},
-        "layers": _finite(
-            [_layer_difference(name, ours.get(name), theirs.get(name)) for name in sorted(ours | theirs, key=_is_head)]
-        ),
+        "layers": _finite([_difference(name, ours.get(name), theirs.get(name)) for name in names]),
     }
 
 
@@ -89,31 +78,30 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Any]:
     n_outputs = checkpoint.weights.get(f"{BeatModel.head_names[-1]}.bias")
     transfer = (stated or {}).get("transfer")
     frozen = bool(transfer and Transfer(**transfer).is_frozen((checkpoint.epoch or 1) - 1))
-    # The state dict has the head first.
+    weights_of = _by_layer(checkpoint.weights)
     layers: list[dict[str, Any]] = [
         {
             "name": layer,
             "part": "head" if _is_head(layer) else "backbone",
             "frozen": frozen and not _is_head(layer),
-            "n_parameters": sum(weight.numel() for weight in weights.values()),
-            "shapes": {weight: list(tensor.shape) for weight, tensor in weights.items()},
+            "n_parameters": sum(weight.numel() for weight in weights_of[layer].values()),
+            "shapes": {weight: list(tensor.shape) for weight, tensor in weights_of[layer].items()},
         }
-        for layer, weights in sorted(_by_layer(checkpoint.weights).items(), key=lambda item: _is_head(item[0]))
+        for layer in sorted(weights_of, key=_is_head)  # the state dict has the head first
     ]
     guess = guess_network(checkpoint.weights) if name is None else None
-    network = {
-        "name": name or guess,
-        "guessed": stated is None and guess is not None,
-        "baseline": name is not None and estimator_type(name).baseline,
-        "settings": {key: value for key, value in stated["model"].items() if key != "name"} if stated else None,
-        "n_outputs": None if n_outputs is None else len(n_outputs),
-        "n_parameters": sum(layer["n_parameters"] for layer in layers),
-        "n_frozen": sum(layer["n_parameters"] for layer in layers if layer["frozen"]),
-    }
     return {
         "file": str(checkpoint.path),
         "kind": "state_dict" if stated is None else "checkpoint",
-        "network": network,
+        "network": {
+            "name": name or guess,
+            "guessed": stated is None and guess is not None,
+            "baseline": name is not None and estimator_type(name).baseline,
+            "settings": {key: value for key, value in stated["model"].items() if key != "name"} if stated else None,
+            "n_outputs": None if n_outputs is None else len(n_outputs),
+            "n_parameters": sum(layer["n_parameters"] for layer in layers),
+            "n_frozen": sum(layer["n_parameters"] for layer in layers if layer["frozen"]),
+        },
         "layers": layers,
     }
 
@@ -124,8 +112,8 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
     if stated is None:
         return dict.fromkeys(COMPARED) | {"chain": []}
     task, spec = get_task(stated["task"]), checkpoint.input
-    data, config, origin = about.get("data", {}), about.get("config", {}), about.get("origin")
-    chain = []
+    data, config, protocol = about.get("data", {}), about.get("config", {}), about.get("protocol")
+    chain, origin = [], about.get("origin")
     while origin:
         chain.append({key: value for key, value in origin.items() if key != "origin"})
         origin = origin.get("origin")
@@ -142,9 +130,9 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
         "data": {
             **{key: data.get(key) for key in ("source", "dataset", "fingerprint")},
             "synthetic": bool(data.get("synthetic")),
-            "protocol": _sentence(about.get("protocol")),
+            "protocol": protocol and TypeAdapter(Protocol).validate_python(protocol).sentence(),
         },
-        "protocol": about.get("protocol"),
+        "protocol": protocol,
         "split": config.get("split"),
         "transfer": stated.get("transfer") or {"mode": "none"},
         "chain": chain,
@@ -161,15 +149,6 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
         "versions": about.get("versions"),
         "git": about.get("git"),
     }
-
-
-def _sentence(fields: Mapping[str, Any] | None) -> str | None:
-    if fields is None:
-        return None
-    try:
-        return TypeAdapter(Protocol).validate_python(fields).sentence()
-    except ValidationError as error:
-        raise ValueError(f"protocol has {error.errors()[0]['msg']}") from error
 
 
 def _test_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
@@ -197,9 +176,7 @@ def _by_layer(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return layers
 
 
-def _layer_difference(
-    name: str, first: Mapping[str, Tensor] | None, second: Mapping[str, Tensor] | None
-) -> dict[str, Any]:
+def _difference(name: str, first: Mapping[str, Tensor] | None, second: Mapping[str, Tensor] | None) -> dict[str, Any]:
     if first is None or second is None:
         return {"name": name, "state": "only second" if first is None else "only first"}
     if {key: weight.shape for key, weight in first.items()} != {key: weight.shape for key, weight in second.items()}:

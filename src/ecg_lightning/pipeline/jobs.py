@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
@@ -37,17 +37,10 @@ HYDRA_FOLDER = ".hydra"
 
 
 def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], RunRecord]) -> float | None:
-    """Run one job of a sweep, unless it is finished.
+    """`run` one job of a sweep, unless it is finished; its `score_of`, or None if it failed.
 
     An error is printed at once and written to the job's folder, and the other jobs continue; the table at the end of
     the sweep repeats it.
-
-    Args:
-        cfg: the job's configuration.
-        run: runs it and returns its record.
-
-    Returns:
-        The validation score that selected the checkpoint, or None if the job failed.
     """
     folder = Path(cfg.output_dir)
     try:
@@ -78,18 +71,15 @@ class Preflight(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         _check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
         for part in ("launcher", "sweeper"):
-            _check_installed(f"hydra/{part}={config.hydra.runtime.choices[f'hydra/{part}']}", config.hydra[part])
+            module = config.hydra[part]["_target_"].rpartition(".")[0]
+            try:
+                importlib.util.find_spec(module)
+            except ModuleNotFoundError:
+                extra = next((extra for package, extra in EXTRAS.items() if package in module), None)
+                needed = f"pip install 'ecg-lightning[{extra}]'" if extra else f"the module {module}"
+                refuse(f"hydra/{part}={config.hydra.runtime.choices[f'hydra/{part}']} needs {needed}")
         # Hydra sets it only within jobs, but an interrupted sweep prints its folder.
         HydraConfig.instance().set_config(config)
-
-
-def _check_installed(choice: str, plugin: DictConfig) -> None:
-    module = plugin["_target_"].rpartition(".")[0]
-    try:
-        importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        extra = next((extra for package, extra in EXTRAS.items() if package in module), None)
-        _refuse(f"{choice} needs " + (f"pip install 'ecg-lightning[{extra}]'" if extra else f"the module {module}"))
 
 
 def _check_writable(setting: str, folder: Path) -> None:
@@ -97,21 +87,18 @@ def _check_writable(setting: str, folder: Path) -> None:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         why = "no folder" if not existing.is_dir() else "not writable"
-        _refuse(f"cannot write to {folder}: {existing} is {why}; choose another {setting}")
+        refuse(f"cannot write to {folder}: {existing} is {why}; choose another {setting}")
 
 
-def _refuse(message: str) -> None:
+def refuse(message: object) -> NoReturn:
+    """End the process with one line and exit status 2; Hydra prints a traceback of an exception, or ignores it."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process and the ones it starts for further devices.
-
-    Raises:
-        ConfigError: another process is using it.
-    """
+    """Lock the folder for this process and the ones it starts for further devices; a ConfigError if it is in use."""
     if "LOCAL_RANK" in os.environ:
         yield
         return
@@ -120,9 +107,7 @@ def claimed(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise ConfigError(
-            f"{folder} is in use by another run, or by another job of this sweep; wait for it or choose another folder"
-        ) from error
+        raise ConfigError(f"{folder} is in use by another run or job; wait for it or choose another folder") from error
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error}; choose another folder") from error
     try:
@@ -182,14 +167,10 @@ def failures(folder: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in folder.glob(f"*/{FAILURE_FILE}")}
 
 
-def _hydra_folder(*, _root_: DictConfig) -> str | None:
-    return None if _root_.hydra.mode == RunMode.MULTIRUN else HYDRA_FOLDER  # in a sweep see `_resumed`
-
-
-def _digest_of_root(*, _root_: DictConfig) -> str:
-    return config_digest(_root_)
-
-
 # For conf/hydra/default.yaml. Processes of a launcher have them too, because their task imports this module.
-OmegaConf.register_new_resolver("config_digest", _digest_of_root, replace=True)
-OmegaConf.register_new_resolver("hydra_folder", _hydra_folder, replace=True)
+OmegaConf.register_new_resolver("config_digest", lambda *, _root_: config_digest(_root_), replace=True)
+OmegaConf.register_new_resolver(
+    "hydra_folder",
+    lambda *, _root_: None if _root_.hydra.mode == RunMode.MULTIRUN else HYDRA_FOLDER,  # in a sweep see `_resumed`
+    replace=True,
+)

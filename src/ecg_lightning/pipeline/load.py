@@ -18,13 +18,11 @@ def load_beats(dataset: str, *overrides: str, config_dir: Path | str | None = No
 
     Args:
         dataset: a choice of the group ``dataset``, such as ``mitbih``.
-        overrides: choices and settings of how it is read, such as ``source=synthetic``, ``context=full`` or
-            ``data_dir=/recordings``.
+        overrides: how it is read, such as ``source=synthetic``, ``context=full`` or ``data_dir=/recordings``.
         config_dir: folder with more choices, as ``--config-dir``.
 
     Raises:
-        DataError: the recordings are missing or damaged.
-        ConfigError: unknown or impossible settings.
+        DataError, ConfigError: recordings are missing or damaged; settings are unknown or impossible.
     """
     datamodule = make_datamodule(validated(compose([f"dataset={dataset}", *overrides], config_dir=config_dir)))
     beats = cached_beats(datamodule.source, datamodule.cache_dir)
@@ -32,13 +30,8 @@ def load_beats(dataset: str, *overrides: str, config_dir: Path | str | None = No
 
 
 def load_checkpoint(path: Path | str, *, device: Literal["cpu", "auto"] = "auto") -> Estimator:
-    """The estimator that a run has saved, ready for ``predict_proba``.
+    """The estimator that a run has saved, ready for ``predict_proba`` on the CPU or the best device there is.
 
-    Args:
-        path: a checkpoint, or a run's folder for its best one.
-        device: ``cpu``, or the best available.
-
-    Raises:
-        CheckpointError: the file cannot be read, or is no checkpoint of this project.
+    `path` is a checkpoint, or a run's folder for its best one; if it cannot be read, a CheckpointError is raised.
     """
     return load_estimator(read_checkpoint(path), device=device)

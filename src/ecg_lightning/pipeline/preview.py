@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import compose
+from ecg_lightning.pipeline.settings import validated
 
 DRAWS = 5  # how often the transforms are applied to each beat
 NEW = 3  # new beats that are shown of each class
@@ -40,7 +40,7 @@ class Preview:
 
 
 def preview(overrides: Iterable[str] = (), *, n_beats: int = 3, config_dir: Path | None = None) -> Preview:
-    """Training beats of every class as they are, and after the augmentation of a configuration.
+    """Training beats of every class as they are and after the augmentation of a configuration.
 
     Args:
         overrides: as for ``ecg-lightning train``, such as ``augmentation=strong``.
@@ -48,17 +48,9 @@ def preview(overrides: Iterable[str] = (), *, n_beats: int = 3, config_dir: Path
         config_dir: folder with more choices.
 
     Raises:
-        ConfigError: settings that are unknown or do not fit each other.
-        DataError: the beats are absent or damaged.
+        ConfigError, DataError: settings are unknown or do not fit each other; the beats are absent or damaged.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        cfg = compose(overrides, output_dir=".", config_dir=config_dir)
-        plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    plain = validated(compose(overrides, output_dir=".", config_dir=config_dir))
     datamodule = make_datamodule(plain)
     datamodule.setup()
     with torch.random.fork_rng(devices=[]):
@@ -119,8 +111,7 @@ def _panel(datamodule: BeatDataModule, row: int) -> Panel:
 
 def _lead(signals: Any, lengths: Any, at: int) -> FloatArray:
     """The first lead of a beat ``[t]`` without padding."""
-    signal: FloatArray = np.asarray(signals[at, 0, : int(lengths[at])])
-    return signal
+    return np.asarray(signals[at, 0, : int(lengths[at])])
 
 
 def _transformed(datamodule: BeatDataModule, beats: Beats) -> tuple[torch.Tensor, torch.Tensor]:

@@ -216,10 +216,9 @@ class Settings(Group):
 
 
 def validated(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration in plain values with interpolations resolved, if every setting is valid.
+    """The configuration in plain values with interpolations resolved.
 
-    Raises:
-        ConfigError: the first setting that is unknown, missing, of another type or out of range.
+    The first setting that is unknown, missing, of another type or out of range is a ConfigError.
     """
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)

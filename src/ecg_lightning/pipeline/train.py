@@ -29,11 +29,7 @@ def train(cfg: DictConfig) -> RunRecord:
 
 
 def fit_and_test(experiment: Experiment) -> RunRecord:
-    """Fit, test once and save what `build` returned; see `train`.
-
-    Returns:
-        The record, as written to ``scores.json`` next to ``predictions.parquet``.
-    """
+    """Fit, test once and save what `build` returned, see `train`; the record is that of ``scores.json``."""
     began, clock = datetime.now(UTC), time.perf_counter()
     datamodule, estimator, fold = experiment.datamodule, experiment.estimator, experiment.config["tested"]
     fit = estimator.fit(datamodule)
@@ -47,13 +43,11 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
         estimator=estimator,
         beats=tested,
         probabilities=probabilities,
-        positive=estimator.task.positive,
         fold=fold,
         **vars(fit),  # epochs, steps and validation scores
         started=began.isoformat(timespec="milliseconds"),
         wall_s=time.perf_counter() - clock,
         config_digest=provenance.config_digest(experiment.cfg),
     )
-    if estimator.is_main_process:
-        return save_run(experiment.output_dir, record, tested, probabilities)
-    return record
+    main = estimator.is_main_process
+    return save_run(experiment.output_dir, record, tested, probabilities) if main else record
