@@ -28,7 +28,10 @@ def quick_imports() -> Iterator[None]:
 def _import_torchmetrics() -> None:
     from lightning_utilities.core import imports
 
-    check, available = imports.RequirementCache._check_requirement, imports.package_available
+    try:
+        check, available = imports.RequirementCache._check_requirement, imports.package_available
+    except AttributeError:  # of another version: torchmetrics then takes as long as it does
+        return
 
     def check_used(cache: imports.RequirementCache) -> None:
         if str(cache.requirement).partition(">")[0] in UNUSED:
