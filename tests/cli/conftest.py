@@ -18,6 +18,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     site = tmp_path / "site-packages"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
+    registry.model_names()  # imports the package's own, which register themselves only once
     before = set(sys.modules)
     registered = dict(registry._registered)
 
