@@ -131,7 +131,10 @@ def inspect_checkpoint(
 @app.command("evaluate")
 def evaluate_checkpoint(
     file: Annotated[Path, Argument(help="A checkpoint, or a run's folder for its best one.")],
-    source: Annotated[str | None, Option(help="Other source of the dataset (default: as in training).")] = None,
+    on: Annotated[
+        str | None, Option(help="Test all beats of another database instead: svdb, or svdb:split for those of a split.")
+    ] = None,
+    leads: Annotated[str | None, Option(help="Leads of the other database, e.g. '[0]' (default: as in training).")] = None,
     csv: Annotated[Path | None, Option(help="Test all beats of this CSV file in Kaggle's format instead.")] = None,
     split: Annotated[str | None, Option(help="Other split, e.g. patient or ds1_ds2 (default: as in training).")] = None,
     seed: Annotated[int | None, Option(help="Other seed of the split.")] = None,
@@ -149,7 +152,7 @@ def evaluate_checkpoint(
         from ecg_lightning.report import terminal, write_report
 
     where: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
-    record = evaluate(file, source=source, csv=csv, split=split, seed=seed, fold=fold, **where)
+    record = evaluate(file, on=on, leads=None if leads is None else json.loads(leads), csv=csv, split=split, seed=seed, fold=fold, **where)
     terminal.print_run(record)
     if output is not None:
         typer.echo(f"Results in {output}; {write_report([output])}")

@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from ecg_lightning.core.errors import EcgLightningError
-from ecg_lightning.pipeline.config import added_conf_dirs, choices, command_again, conf_dir, known_settings
+from ecg_lightning.pipeline.config import added_conf_dirs, choices, command_again, conf_dir, expanded, known_settings
 
 EXAMPLES = {
     "{program}": "cnet on MIT-BIH, random split",
-    "{program} model=seq source=kaggle seed=1": "another network, source and seed",
+    "{program} model=seq dataset=svdb seed=1": "another network, database and seed",
     "{program} task=mi split=patient": "infarction, split by patient",
     "{program} trainer.max_epochs=5 optimizer.lr=1e-3": "any setting",
     "{program} -m model=cnet,seq,bilstm,bigru": "a sweep, which ends with one table",
@@ -44,18 +44,22 @@ def help_text(arguments: Sequence[str]) -> str:
     program = "python train.py" if sys.argv[0].endswith("train.py") else "ecg-lightning train"
     commands = {command.format(program=program): what for command, what in EXAMPLES.items()}
     width = max(map(len, commands))
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    own = [Path(folder) for option, folder in pairwise(words) if option in ("--config-dir", "-cd")]
-    groups = choices([conf_dir(), *added_conf_dirs(), *own])
+    groups = choices([conf_dir(), *added_conf_dirs(), *_config_dirs(arguments)])
     return "\n".join(
         [
             "Train and test a heartbeat classifier.\n",
             *(f"  {command:<{width}}  {what}" for command, what in commands.items()),
             f"\nChoices (group=choice; each is a file group/choice.yaml that lists its settings, in {conf_dir()}):\n",
             *(f"{group}: {', '.join(names)}" for group, names in groups.items()),
-            "\nData: ecg-lightning data fetch mitdb | ptbdb | heartbeat, then ECG_DATA_DIR or data_dir=…",
+            "\nData: ecg-lightning data list, data fetch NAME, then ECG_DATA_DIR or data_dir=…",
         ]
     )
+
+
+def _config_dirs(arguments: Sequence[str]) -> list[Path]:
+    """The folders of ``--config-dir``."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    return [Path(folder) for option, folder in pairwise(words) if option in ("--config-dir", "-cd")]
 
 
 def _start_hydra(arguments: Sequence[str]) -> None:
@@ -73,7 +77,9 @@ def _start_hydra(arguments: Sequence[str]) -> None:
     parser = get_args_parser()
     try:
         # Not hydra.main, which reads sys.argv: there it includes "train", which Lightning needs for further processes.
-        _run_hydra(parser.parse_args(arguments), parser, run_job, str(conf_dir()), "train")
+        own = _config_dirs(arguments)
+        words = expanded(arguments, config_dir=own[-1] if own else None)
+        _run_hydra(parser.parse_args(words), parser, run_job, str(conf_dir()), "train")
     except KeyboardInterrupt:
         again = ""
         if HydraConfig.initialized():

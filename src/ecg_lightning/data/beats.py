@@ -21,9 +21,12 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 TextArray = npt.NDArray[np.str_]
 
-FORMAT = "ecg_lightning.beats/2"  # of the file
+FORMAT = "ecg_lightning.beats/3"  # of the file
 DIGEST = "ecg_lightning.beats/1"  # begins every fingerprint; 1, so that beats of one lead keep those of older runs
-OPTIONAL = ("labels", "records", "patients", "samples", "published_test", "context")
+OPTIONAL = (
+    "labels", "records", "patients", "samples", "published_test", "context", "databases", "folds", "quality"
+)  # fmt: skip
+DERIVED = ("lengths", "quality")  # from the signals or beside them, so not part of the fingerprint
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,6 +49,9 @@ class Beats:
     published_test: BoolArray | None = None  # [n] bool, True for beats in the publisher's test file
     context: FloatArray | None = None  # [n, k] float32, numbers beyond the samples: see `ecg_lightning.data.context`
     context_names: tuple[str, ...] = ()  # what these numbers are, k phrases
+    databases: TextArray | None = None  # [n], of beats from several
+    folds: TextArray | None = None  # [n], of the division that their publisher recommends
+    quality: FloatArray | None = None  # [n] float32, 0 (no usable signal) to 1: see `ecg_lightning.data.quality`
     origin: Mapping[str, Any] = field(default_factory=dict)  # plain values: source, settings, synthetic or not
 
     def __post_init__(self) -> None:
@@ -102,13 +108,15 @@ class Beats:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (first 16 hexadecimal digits) of signals and columns, without lengths and a single lead's name."""
+        """SHA-256 (first 16 hexadecimal digits) of signals and columns, without `DERIVED` and a single lead's name."""
         digest = hashlib.sha256(f"{DIGEST} {self.length} {self.fs:g} {' '.join(self.classes)}".encode())
         if len(self.lead_names) > 1:
             digest.update(json.dumps(self.lead_names).encode())
         digest.update(" ".join(self.context_names).encode())
         digest.update(np.ascontiguousarray(self.signals).view(np.uint8).data)
         for name, column in self.columns.items():
+            if name in DERIVED:
+                continue
             digest.update(name.encode())
             if column.dtype.kind == "U":  # as UTF-8, whatever the width of the array that holds it
                 words, indices = np.unique(column, return_inverse=True)
@@ -132,7 +140,7 @@ class Beats:
                 columns[name] = pa.array(column)
         names = ("lead_names", "classes", "context_names", "fs", "fingerprint")
         about = {"format": FORMAT, "origin": dict(self.origin), **{name: getattr(self, name) for name in names}}
-        about["lengths_sha256"] = _digest_of(self.lengths)
+        about["derived_sha256"] = _digest_of_derived(self)
         text = json.dumps(about)
         metadata = {"beats": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata)
@@ -172,7 +180,7 @@ class Beats:
             beats = cls(fs=about["fs"], origin=about["origin"], **columns)
         except (DataError, OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path} is no readable file of beats: {error}") from error
-        if beats.fingerprint != about["fingerprint"] or _digest_of(beats.lengths) != about.get("lengths_sha256"):
+        if beats.fingerprint != about["fingerprint"] or _digest_of_derived(beats) != about.get("derived_sha256"):
             raise DataError(f"{path} is damaged: its values do not have the fingerprint it was written with")
         return beats
 
@@ -187,5 +195,9 @@ class Beats:
         return dataclasses.replace(first, **joined)
 
 
-def _digest_of(lengths: IntArray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(lengths, dtype=np.int64).data).hexdigest()
+def _digest_of_derived(beats: Beats) -> str:
+    columns = [getattr(beats, name) for name in DERIVED]
+    digest = hashlib.sha256()
+    for column in columns:
+        digest.update(b"" if column is None else np.ascontiguousarray(column).data)
+    return digest.hexdigest()

@@ -12,16 +12,23 @@ from pathlib import Path
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.databases.joined import Joined
 
 log = logging.getLogger(__name__)
 
-RECIPE = 2  # part of every key: raise it when the same files and settings give other beats than before
+RECIPE = 3  # part of every key: raise it when the same files and settings give other beats than before
 
 
 def cached_beats(source: Source, cache_dir: Path) -> Beats:
     """The source's beats from the cache, built first if not there; a `DataError` if it cannot be read or written."""
-    path = cache_dir / f"{source.dataset}-{source.name}-{cache_key(source)}.arrow"
-    return load_or_build(path, source.read, doing=f"reading {source.dataset} from {source.name}")
+    path = cache_dir / f"{source.name}-{cache_key(source)}.arrow"
+
+    def build() -> Beats:
+        if isinstance(source, Joined):  # each part has its own place in the cache
+            return source.join([cached_beats(part, cache_dir) for part in source.parts])
+        return source.read()
+
+    return load_or_build(path, build, doing=f"reading {source.name}")
 
 
 def load_or_build(path: Path, build: Callable[[], Beats], *, doing: str) -> Beats:

@@ -14,6 +14,7 @@ from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset, MixedBa
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.resampling import Resampling, resampled
 from ecg_lightning.data.splits import Folds, Split, without_duplicates
 from ecg_lightning.data.splits import split as split_beats
@@ -94,6 +95,13 @@ class BeatDataModule(pl.LightningDataModule):
             train = beats.select(self.folds.train)
             trained_on = resampled(train, self.resampling, seed=self.seed, cache_dir=self.cache_dir)
             self.datasets["train"] = BeatDataset(trained_on, np.arange(len(trained_on)))
+
+    def use_all(self, *, cached: bool = True) -> None:
+        """Test all beats of the source."""
+        beats = cached_beats(self.source, self.cache_dir) if cached else self.source.read()
+        nothing = np.arange(0)
+        protocol = Protocol(name="all", seed=0, by="none")
+        self.use(beats, Folds(train=nothing, validation=nothing, test=np.arange(len(beats)), protocol=protocol))
 
     def use(self, beats: Beats, folds: Folds) -> None:
         """Serve these beats, divided in this way and not resampled, instead of those of the source."""

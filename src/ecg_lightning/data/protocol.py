@@ -26,7 +26,7 @@ class Protocol:
 
     name: str  # ``random``, ``patient``, that of record lists such as ``ds1_ds2``, or ``all`` (everything is tested)
     seed: int
-    by: Literal["beats", "patients", "records", "none"]  # what was divided
+    by: Literal["beats", "patients", "records", "folds", "databases", "none"]  # what was divided
     test_fraction: float | None = None  # share that tests; None where folds, lists or the publisher decide
     validation_fraction: float | None = None  # share of the rest that validates
     fold: int | None = None  # which fold was tested, from 0; None without cross-validation
@@ -35,6 +35,8 @@ class Protocol:
     patients: Mapping[str, int] | None = None
     shared_records: tuple[str, ...] = ()  # of one patient that the lists have on both sides
     shared_patients: SharedPatients = "both"  # left there as published, moved to one, or left out: ``neither``
+    n_shared_patients: int = 0  # people who are in lists of both sides
+    tested: tuple[str, ...] = ()  # names of the folds or databases that are tested
     left_out: tuple[LeftOut, ...] = ()
     train_size: int | None = None  # how many `train_unit` were trained on, where it was a part of them
     train_unit: Literal["beats", "patients"] = "beats"
@@ -64,11 +66,13 @@ class Protocol:
             test = "the published test file is tested"
         elif self.by == "records":
             test = "divided by lists of records"
+        elif self.by in ("folds", "databases"):
+            test = f"{self.by[:-1] if len(self.tested) == 1 else self.by} {' and '.join(self.tested)} tested"
         else:
             test = f"{self.test_fraction:.0%} of the {self.by}{' of each class' * (self.by == 'beats')} are tested"
         if self.validation_fraction is None:
             return test
-        rest = {"beats": "the rest", "patients": "the other patients", "records": "the training patients"}[self.by]
+        rest = {"beats": "the rest", "patients": "the other patients"}.get(self.by, "the training patients")
         return f"{test}, {self.validation_fraction:.0%} of {rest} validate"
 
     def _patients(self, parts: bool) -> list[str]:
@@ -84,6 +88,8 @@ class Protocol:
         shared = f"records {' and '.join(self.shared_records)} of one patient" if self.shared_records else ""
         if shared and self.shared_patients == "both":
             return [*phrases, f"{shared} on both sides, as published"]
+        if self.n_shared_patients and self.shared_patients == "both":
+            return [*phrases, f"{self.n_shared_patients} patients on both sides"]
         phrases.append("no patient on two sides")
         if shared and self.shared_patients in sides:
             phrases.append(f"{shared} both on the {sides[self.shared_patients]} side")

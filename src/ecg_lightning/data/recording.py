@@ -1,7 +1,9 @@
-"""`Recording`: continuous signals with their beats, as every reader yields it, and how leads are chosen from one."""
+"""`Recording` and `Annotations`, as every reader yields them, and how leads are chosen from a recording."""
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +14,41 @@ from ecg_lightning.data.beats import IntArray
 Lead = int | str  # position in the record, from 0, or name, in any case
 Leads = tuple[tuple[Lead, ...], ...]  # a place for each wanted lead, with its alternatives in order of preference
 
+WITHOUT_CLASS = -1  # label of a beat that is part of the rhythm but has no class
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Annotations:
+    """What is annotated at points of a recording: beats, rhythms, noise, comments."""
+
+    samples: IntArray  # [a] index on the clock of the recording's signals, ascending
+    symbols: list[str]  # [a] of the WFDB standard, or whatever text another format has
+    notes: list[str]  # [a] further text, such as the rhythm ``(AFIB`` of a ``+``; empty without any
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def select(self, places: Sequence[int]) -> Self:
+        """Those at these positions."""
+        symbols, notes = ([column[place] for place in places] for column in (self.symbols, self.notes))
+        samples = self.samples[np.asarray(places, dtype=np.int64)]
+        return dataclasses.replace(self, samples=samples, symbols=symbols, notes=notes)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recording:
     """Some leads of one record with its annotated or detected beats."""
 
     record: str
-    patient: str  # several records may have the same
-    signals: npt.NDArray[np.floating[Any]]  # [leads, t] in mV
+    patient: str | None  # several records may have the same; None where it is not known
+    signals: npt.NDArray[np.floating[Any]]  # [leads, t] in mV; NaN in gaps
     lead_names: tuple[str, ...]
     fs: float  # Hz
     peaks: IntArray  # [b], sample of each R peak, ascending
-    labels: IntArray | None = None  # [b], class of each beat, or None where they are not known
+    labels: IntArray | None = None  # [b], class of each beat or `WITHOUT_CLASS`; None where they are not known
+    symbols: Sequence[str] | None = None  # [b], annotated symbol of each beat
+    comments: tuple[str, ...] = ()  # lines of its header
+    fold: str | None = None  # of the publisher's recommended division
 
 
 def make_leads(setting: Any) -> Leads:

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,16 +13,18 @@ from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.options import Fraction, Natural, Part, options
-from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.beats import Beats, IntArray, TextArray
 from ecg_lightning.data.protocol import LeftOut, Protocol, SharedPatients
 
 log = logging.getLogger(__name__)
 
 DoubleArray = npt.NDArray[np.float64]
 Records = Sequence[str | int]
-REMEDY = "use source=physionet, or split=random, which has the same patients on all sides"
+REMEDY = "use split=random, which has the same patients on all sides, or a database that states them"
 
 Division = tuple[IntArray, IntArray, dict[str, Any]]  # rows to train and validate on, rows to test on, of the protocol
+
+LISTED = ("records", "folds", "databases")  # protocols by lists
 
 PATIENT_CHOICES = (10, 1000)  # fewest and most random choices of patients, of which the one with most even classes wins
 
@@ -52,7 +55,10 @@ class Split:
     Attributes:
         protocol: ``random`` divides the beats of each class; ``patient`` keeps all beats of a patient on one side;
             ``records`` tests on the records of one list, trains on those of another, of which some patients validate,
-            and leaves those of further lists out.
+            and leaves those of further lists out; ``folds`` and ``databases`` do the same with the folds that the
+            publisher recommends, and with databases.
+        train, test, left_out: the lists, of names or patterns such as ``svdb/*``, which is a record of a database; no
+            `train` is all that no other list has.
         test_fraction: share of the beats (of the patients) to test on, where neither `fold` nor lists say it. Beats
             that their publisher put into a test file are always the test fold of ``random``.
         validation_fraction: share of the rest (by patient: of the patients) to select on.
@@ -63,16 +69,16 @@ class Split:
             With the same seed a smaller part is contained in every larger one.
     """
 
-    protocol: Literal["random", "patient", "records"]
-    name: str | None = None  # of the lists of records, such as ``ds1_ds2``
+    protocol: Literal["random", "patient", "records", "folds", "databases"]
+    name: str | None = None  # of the lists, such as ``ds1_ds2``
     test_fraction: Fraction = 0.2
     validation_fraction: Fraction = 0.1
     seed: Natural = 0  # the same seed divides the same beats in the same way
     fold: Natural | None = None
     n_folds: Annotated[int, Field(ge=2)] = 5
-    train_records: Records = ()  # to train and to validate on
-    test_records: Records = ()
-    left_out: Mapping[str, Records] | None = None  # reason → records
+    train: Records | None = None  # to train and to validate on
+    test: Records | None = None
+    left_out: Mapping[str, Records] | None = None  # reason → what is not used
     shared_patients: SharedPatients = "both"
     train_size: Part = None
     train_unit: Literal["beats", "patients"] = "beats"  # beats in the shares of their classes, or whole patients
@@ -80,23 +86,24 @@ class Split:
     def __post_init__(self) -> None:
         if self.fold is not None and self.fold >= self.n_folds:
             raise ConfigError(f"fold={self.fold} of n_folds={self.n_folds}: expected at most {self.n_folds - 1}")
-        lists = (self.train_records, self.test_records, *(self.left_out or {}).values())
+        lists = (self.train or (), self.test or (), *(self.left_out or {}).values())
         listed = [str(record) for records in lists for record in records]
-        if self.protocol != "records":
+        if self.protocol not in LISTED:
             if listed or self.shared_patients != "both":
                 raise ConfigError(
-                    "lists of records and shared_patients are settings of protocol=records, as in split=ds1_ds2; "
-                    f"protocol={self.protocol} has none"
+                    "lists (train, test, left_out) and shared_patients are settings of protocol=records, folds and "
+                    f"databases, as in split=ds1_ds2; protocol={self.protocol} has none"
                 )
             return
         if self.fold is not None:
             raise ConfigError(
-                f"fold={self.fold}: lists of records have one test fold; leave it at null, or use split=patient"
+                f"fold={self.fold}: lists have one test fold; leave it at null, or use split=patient"
             )
-        if not (self.train_records and self.test_records):
-            raise ConfigError("protocol=records needs split.train_records and split.test_records, names of records")
+        if not self.test or (self.protocol == "records" and not self.train):
+            what = "split.train and split.test, names of records" if self.protocol == "records" else "split.test"
+            raise ConfigError(f"protocol={self.protocol} needs {what}")
         if twice := sorted({record for record in listed if listed.count(record) > 1}):
-            raise ConfigError(f"record {twice[0]} is more than once in the lists of the split: expected once")
+            raise ConfigError(f"{twice[0]} is more than once in the lists of the split: expected once")
 
 
 def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
@@ -110,7 +117,7 @@ def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
     """
     how = Split(**{"protocol": protocol, **settings})
     rng = np.random.default_rng(how.seed)
-    rest, test, about = _by_record(beats, how) if how.protocol == "records" else _at_random(beats, how, rng)
+    rest, test, about = _by_lists(beats, how) if how.protocol in LISTED else _at_random(beats, how, rng)
     train, validation = _take(rest, beats, how.validation_fraction, how, rng)
     made_of = Protocol(seed=how.seed, validation_fraction=how.validation_fraction, **about)
     left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
@@ -142,7 +149,7 @@ def _at_random(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
         if how.fold is not None:
             raise ConfigError(
                 f"fold={how.fold}: these beats bring their own test file and are not assigned to folds; "
-                "leave split.fold at null, or use source=physionet"
+                "leave split.fold at null, or use a database of recordings"
             )
         test, about["published_test"] = beats.published_test, True
         return np.flatnonzero(~test), np.flatnonzero(test), about
@@ -181,51 +188,79 @@ def _take(
     return np.setdiff1d(rows, out, assume_unique=True), out
 
 
-def _by_record(beats: Beats, how: Split) -> Division:
-    name = how.name or "records"
-    lists = {"train_records": [*map(str, how.train_records)], "test_records": [*map(str, how.test_records)]}
-    unused = {reason: [*map(str, records)] for reason, records in (how.left_out or {}).items()}
-    if beats.records is None or beats.patients is None:
+def _by_lists(beats: Beats, how: Split) -> Division:
+    name, kind = how.name or how.protocol, how.protocol.removesuffix("s")
+    column: TextArray | None = getattr(beats, how.protocol)
+    if how.protocol == "databases" and column is None:
+        column = np.full(len(beats), str(beats.origin.get("dataset")))
+    if column is None:
+        raise ConfigError(f"the {how.protocol} of these beats are not known, so they cannot be split by them ({name}); {REMEDY}")
+    if beats.patients is None:
+        raise ConfigError(f"the patients of these beats are not known, so they cannot be split by {how.protocol} ({name}); {REMEDY}")
+    patients_of: dict[str, set[str]] = {}
+    for one, patient in sorted(set(zip(column.tolist(), beats.patients.tolist(), strict=True))):
+        patients_of.setdefault(one, set()).add(patient)
+    wanted = {"test": how.test or (), "train": how.train or (), **(how.left_out or {})}
+    found, lists = set[str](), dict[str, list[str]]()
+    for which, patterns in wanted.items():
+        lists[which] = [one for one in patients_of if _listed(one, patterns)]
+        if again := found.intersection(lists[which]):
+            raise ConfigError(f"{kind} {sorted(again)[0]} is in two lists of split {name}: expected one")
+        found.update(lists[which])
+    if how.train is None:
+        lists["train"] = [one for one in patients_of if one not in found]
+    elif others := [one for one in patients_of if one not in found]:
         raise ConfigError(
-            f"the records of these beats are not known, so they cannot be split by lists of records ({name}); {REMEDY}"
+            f"{kind} {', '.join(others[:5])}{' …' if others[5:] else ''} is in no list of split {name}: choose the "
+            "database that it is made for, name it in split.train, split.test or split.left_out, or use split=patient"
         )
-    patient_of = dict(zip(beats.records.tolist(), beats.patients.tolist(), strict=True))
-    listed = {record for records in (*lists.values(), *unused.values()) for record in records}
-    if others := sorted(patient_of.keys() - listed):
-        raise ConfigError(
-            f"record {', '.join(others[:5])}{' …' if others[5:] else ''} is in no list of split {name}: choose the "
-            "database that it is made for, name the record in train_records, test_records or left_out, or use "
-            "split=patient"
-        )
-    for which, records in lists.items():
-        if absent := [record for record in records if record not in patient_of]:
-            if len(absent) == len(records):
-                raise DataError(
-                    f"none of the {len(records)} records in {which} of split {name} is there ({', '.join(absent[:5])} "
-                    "…): fetch them, or use split=patient"
-                )
-            log.warning("%s of split %s lack %s: metrics do not compare with others", which, name, ", ".join(absent))
+    for which in ("train", "test"):
+        patterns = [str(pattern) for pattern in wanted[which]]
+        absent = [pattern for pattern in patterns if not any(_listed(one, [pattern]) for one in patients_of)]
+        if not lists[which]:
+            raise DataError(
+                f"none of the {len(patterns)} {how.protocol} in {which} of split {name} is there "
+                f"({', '.join(absent[:5])} …): fetch them, or use split=patient"
+            )
+        if absent:
+            log.warning("%s of split %s lacks %s: metrics do not compare with others", which, name, ", ".join(absent))
+    unused = {reason: lists[reason] for reason in how.left_out or {}}
 
-    train_side, test_side = ({record for record in records if record in patient_of} for records in lists.values())
-    on_both = {patient_of[record] for record in train_side} & {patient_of[record] for record in test_side}
-    shared = {record for record in train_side | test_side if patient_of[record] in on_both}
-    if how.shared_patients != "both":
-        train_side, test_side = train_side - shared, test_side - shared
+    sides: dict[str, set[str]] = {which: set().union(*(patients_of[one] for one in lists[which])) for which in ("train", "test")}  # fmt: skip
+    people = sides["train"] & sides["test"]
+    in_list = {which: np.isin(column, lists[which]) for which in lists}
+    both = (in_list["train"] | in_list["test"]) & np.isin(beats.patients, sorted(people))
+    shared = tuple(np.unique(column[both]).tolist()) if how.protocol == "records" else ()
+    train, test = in_list["train"], in_list["test"]
+    if people and how.shared_patients != "both":
+        train, test = train & ~both, test & ~both
         if how.shared_patients == "train":
-            train_side |= shared
+            train = train | both
         elif how.shared_patients == "test":
-            test_side |= shared
-        elif shared:
-            unused["patients on both sides"] = sorted(shared)
+            test = test | both
+        else:
+            unused["patients on both sides"] = list(shared) or sorted(people)
+    left_out = []
+    for reason, names in unused.items():
+        rows = both if reason == "patients on both sides" else in_list[reason]
+        if rows.any():
+            left_out.append(LeftOut(reason=reason, records=tuple(names), beats=int(rows.sum())))
+    about = {
+        "name": name, "by": how.protocol, "shared_patients": how.shared_patients, "left_out": tuple(left_out),
+        "shared_records": shared, "n_shared_patients": len(people), "tested": _names_of(lists["test"], how),
+    }  # fmt: skip
+    return np.flatnonzero(train), np.flatnonzero(test), about
 
-    rest, test = (np.flatnonzero(np.isin(beats.records, sorted(side))) for side in (train_side, test_side))
-    left_out = tuple(
-        LeftOut(reason=reason, records=found, beats=int(np.isin(beats.records, found).sum()))
-        for reason, records in unused.items()
-        if (found := tuple(record for record in records if record in patient_of))
-    )
-    about = {"name": name, "by": "records", "shared_patients": how.shared_patients, "left_out": left_out}
-    return rest, test, about | {"shared_records": tuple(sorted(shared))}
+
+def _listed(name: str, patterns: Records) -> bool:
+    """Whether a name fits one of the patterns, which may leave out the database before the slash."""
+    last = name.rpartition("/")[2]
+    return any(fnmatchcase(name if "/" in pattern else last, pattern) for pattern in map(str, patterns))
+
+
+def _names_of(test: list[str], how: Split) -> tuple[str, ...]:
+    """Which folds or databases are tested, for the sentence; records are too many."""
+    return () if how.protocol == "records" else tuple(test)
 
 
 def _take_patients(rows: IntArray, beats: Beats, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
@@ -343,15 +378,17 @@ def _order_of_patients(rows: IntArray, beats: Beats, rng: np.random.Generator) -
 
 
 def _check_classes(beats: Beats, folds: Folds) -> None:
-    """Every class must be in the training fold and, unless patients prevent it, in the others."""
+    """Every class that the beats have must be in the training fold and, unless patients prevent it, in the others."""
     labels, at_random = beats.known_labels, folds.protocol.by == "beats"
     for label, name in enumerate(beats.classes):
         counts = {fold: int((labels[rows] == label).sum()) for fold, rows in folds.named().items()}
         where = " and ".join(fold for fold, count in counts.items() if not count)
-        if not where:
-            continue
         found = sum(counts.values())
-        if at_random or not counts["train"]:
+        if not found:
+            log.warning("there is no beat of class %s: the model cannot learn it, and it has no score", name)
+        if not where or not found:
+            continue
+        if at_random or not (counts["train"] or folds.protocol.by in LISTED):
             patients = None if at_random or beats.patients is None else beats.patients[labels == label]
             owners = "" if patients is None else f" of {len(np.unique(patients))} patients"
             raise DataError(

@@ -6,6 +6,9 @@ zero-padded to 187 samples at 125 Hz; from MIT-BIH they give exactly the publish
 paper scales by 10 s windows; the released files hold beats scaled one by one.
 """
 
+import dataclasses
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -16,9 +19,11 @@ from pydantic import Field
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.core.options import Amount, Natural, Positive, options
-from ecg_lightning.data.beats import Beats, FloatArray, IntArray
+from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.recording import Recording
+
+log = logging.getLogger(__name__)
 
 
 @options("dataset.cut")
@@ -33,6 +38,9 @@ class Cut:
     scaling: Literal["beat", "record", "none"] = "beat"  # to [0, 1] by minimum and maximum of either, or none (mV)
 
 
+FILTER_REACH = 11  # samples of the lower rate on each side that scipy's resampling filter sees
+
+
 def resample(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:
     """Polyphase resampling of ``[t]`` from `fs` to `new_fs` (both Hz), with scipy's zero-phase anti-aliasing filter."""
     from scipy.signal import resample_poly
@@ -42,14 +50,40 @@ def resample(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) ->
     return resampled.astype(np.float32, copy=False)
 
 
+def bridged(
+    signal: npt.NDArray[np.floating[Any]],
+) -> tuple[npt.NDArray[np.floating[Any]], BoolArray | None]:
+    """A signal ``[t]`` with straight lines through its gaps (NaN), and where these are; None without any."""
+    gaps = ~np.isfinite(signal)
+    if not gaps.any():
+        return signal, None
+    if gaps.all():
+        return np.zeros_like(signal), gaps
+    filled = signal.copy()
+    filled[gaps] = np.interp(np.flatnonzero(gaps), np.flatnonzero(~gaps), signal[~gaps])
+    return filled, gaps
+
+
 def at_rate(recording: Recording, fs: float) -> FloatArray:
-    """The signals ``[leads, t]`` of a recording at another sampling rate in Hz."""
-    return np.stack([resample(signal, recording.fs, fs) for signal in recording.signals])
+    """The signals ``[leads, t]`` of a recording at another sampling rate in Hz; NaN wherever a gap has an influence."""
+    return np.stack([_with_gaps(signal, recording.fs, fs) for signal in recording.signals])
+
+
+def _with_gaps(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:
+    filled, gaps = bridged(signal)
+    resampled = resample(filled, fs, new_fs)
+    if gaps is not None:
+        reach = FILTER_REACH * max(new_fs / fs, 1)  # samples at the new rate on either side of a gap
+        edges = np.flatnonzero(np.diff(gaps, prepend=False, append=False)).reshape(-1, 2) * (new_fs / fs)
+        for first, last in edges:
+            resampled[max(0, int(np.floor(first - reach))) : int(np.ceil(last + reach))] = np.nan
+    return resampled
 
 
 def scale_to_unit(signals: FloatArray) -> FloatArray:
     """Each lead of ``[leads, t]`` to [0, 1] by its own minimum and maximum; a flat one becomes zeros."""
-    low, high = signals.min(axis=1, keepdims=True), signals.max(axis=1, keepdims=True)
+    # A gap, NaN, is neither; fmin and fmax pass over it without the copies that nanmin makes.
+    low, high = (extreme.reduce(signals, axis=1, keepdims=True) for extreme in (np.fmin, np.fmax))
     scaled: FloatArray = np.divide(signals - low, high - low, out=np.zeros_like(signals), where=high > low)
     return scaled
 
@@ -59,14 +93,13 @@ def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> 
 
     Returns:
         Beats ``[n, leads, how.length]``, lengths ``[n]`` and positions ``[n]`` in ``recording.peaks``, without the
-        last beat, which has no RR interval, and without beats that are flat in every lead (electrodes off).
+        last beat, which has no RR interval, without beats that are flat in every lead (electrodes off), and without
+        beats that touch a gap.
     """
     signals = at_rate(recording, how.fs) if resampled is None else resampled
     if how.scaling == "record":
         signals = scale_to_unit(signals)
-    peaks = np.round(recording.peaks * (how.fs / recording.fs)).astype(np.int64)
-    starts = peaks[:-1] - round(how.before * how.fs)
-    wanted = (how.rr_factor * np.diff(peaks)).astype(np.int64) - how.margin + (peaks[:-1] - starts)
+    starts, wanted = _windows(recording, how)
 
     beats = np.zeros((len(starts), len(signals), how.length), dtype=np.float32)
     lengths = np.zeros(len(starts), dtype=np.int64)
@@ -74,7 +107,7 @@ def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> 
     for row, (start, length) in enumerate(zip(starts.tolist(), wanted.tolist(), strict=True)):
         # An end before the recording must not count from its other end, as a negative index would.
         beat = signals[:, max(start, 0) : max(start + min(length, how.length), 0)]
-        if beat.shape[1] < 2 or (beat == beat[:, :1]).all():
+        if beat.shape[1] < 2 or (beat == beat[:, :1]).all() or not np.isfinite(beat).all():
             continue
         offset = max(-start, 0)
         end = offset + beat.shape[1]
@@ -98,6 +131,13 @@ def lengths_before_zeros(signals: FloatArray) -> IntArray:
     return lengths
 
 
+def _windows(recording: Recording, how: Cut) -> tuple[IntArray, IntArray]:
+    """Where each beat but the last starts and how long it should be, ``[b - 1]``, in samples at the rate of the beats."""
+    peaks = np.round(recording.peaks * (how.fs / recording.fs)).astype(np.int64)
+    starts = peaks[:-1] - round(how.before * how.fs)
+    return starts, (how.rr_factor * np.diff(peaks)).astype(np.int64) - how.margin + (peaks[:-1] - starts)
+
+
 def beats_of(
     recordings: Iterable[Recording],
     *,
@@ -106,12 +146,27 @@ def beats_of(
     origin: dict[str, Any],
     context: Context = NO_CONTEXT,
 ) -> Beats:
-    """Cut all recordings and join their beats; a `DataError` if none held a beat or they differ in their leads."""
-    parts = []
+    """Cut all recordings and join their beats; a `DataError` if none held a beat or they differ in their leads.
+
+    Beats without class are part of the rhythm, and of the morphology around, but are not among the beats. How many
+    there were of each symbol, and how many beats touch a gap, is in ``origin["dropped"]`` and the log.
+    """
+    parts, without_class, in_gaps = [], Counter[str](), 0
     for recording in recordings:
         resampled = at_rate(recording, how.fs)
         signals, lengths, positions = cut(recording, how, resampled)
+        if not np.isfinite(resampled).all():
+            ends = [(start, start + min(length, how.length)) for start, length in zip(*_windows(recording, how), strict=True)]
+            absent = set(range(len(ends))).difference(positions.tolist())
+            in_gaps += sum(bool(np.isnan(resampled[:, max(ends[at][0], 0) : max(ends[at][1], 0)]).any()) for at in absent)
+            resampled = np.stack([bridged(signal)[0] for signal in resampled])
         around = context.of(recording.peaks, recording.fs, resampled, how.fs)
+        if recording.labels is not None and (recording.labels < 0).any():
+            nameless = np.flatnonzero(recording.labels < 0)
+            without_class.update([recording.symbols[at] if recording.symbols else "?" for at in nameless])
+            with_class = recording.labels[positions] >= 0
+            signals, lengths, positions = signals[with_class], lengths[with_class], positions[with_class]
+        n = len(positions)
         parts.append(
             Beats(
                 signals=signals,
@@ -120,14 +175,22 @@ def beats_of(
                 labels=None if recording.labels is None else recording.labels[positions],
                 classes=classes,
                 fs=how.fs,
-                records=np.full(len(positions), recording.record),
-                patients=np.full(len(positions), recording.patient),
+                records=np.full(n, recording.record),
+                patients=None if recording.patient is None else np.full(n, recording.patient),
                 samples=recording.peaks[positions],
                 context=None if around is None else around[positions],
                 context_names=context.names(recording.lead_names),
-                origin=origin,
+                folds=None if recording.fold is None else np.full(n, recording.fold),
             )
         )
     if not any(len(part) for part in parts):
         raise DataError(f"{len(parts)} recordings held no beat to cut out")
-    return Beats.concatenate(parts)
+    dropped: dict[str, Any] = {}
+    if without_class:
+        dropped["without class"] = dict(without_class.most_common())
+        log.info("%d beats have no class and are part of the rhythm alone: %s", without_class.total(), dict(without_class))
+    if in_gaps:
+        dropped["touching a gap"] = in_gaps
+        log.info("%d beats touch a gap in their recording and are left out", in_gaps)
+    beats = Beats.concatenate(parts)
+    return dataclasses.replace(beats, origin=origin | ({"dropped": dropped} if dropped else {}))

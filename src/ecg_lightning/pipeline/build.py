@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core import provenance
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.databases.card import class_map_of, leads_of
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.models import settings_of
@@ -21,7 +21,7 @@ from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.training.checkpoint import Checkpoint, InputSpec, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
-from ecg_lightning.training.tasks import Task, get_task
+from ecg_lightning.training.tasks import make_task
 from ecg_lightning.training.trainer import check_devices, make_trainer, set_epochs
 from ecg_lightning.training.transfer import Transfer, load_weights
 
@@ -58,7 +58,6 @@ def build(cfg: DictConfig) -> Experiment:
 
     kind = estimator_type(config["model"]["name"])
     _refuse_unused(config, kind)
-    task = get_task(config["task"]["name"])
     model = _model_settings(config)
     transfer = Transfer(**config["transfer"])
     resumed = _read_resumed(config["ckpt_path"])
@@ -71,15 +70,17 @@ def build(cfg: DictConfig) -> Experiment:
     if trainer is not None:
         check_devices(trainer, transfer)
 
+    check_task(config)
     datamodule = make_datamodule(config)
     datamodule.setup()
     beats = datamodule.beats
-    check_classes(beats, task)
-    spec = InputSpec.of(beats, config["dataset"]["leads"])
+    task = make_task(config["task"]["name"], beats.classes)
+    spec = InputSpec.of(beats, leads_of(config["dataset"]))
     if trainer is not None:
         config["trainer"]["max_epochs"] = set_epochs(trainer, config, len(datamodule.datasets["train"]))
     about = {
         "classes": list(task.classes),
+        "class_map": class_map_of(config["dataset"]),
         "fs": beats.fs,
         "data": {**beats.origin, "synthetic": beats.synthetic, "fingerprint": beats.fingerprint},
         "protocol": json.loads(json.dumps(asdict(datamodule.folds.protocol))),
@@ -123,7 +124,7 @@ def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
     """The beats that a plain configuration describes, not yet read; a ConfigError for an impossible source or split."""
     dataset, augmentation = config["dataset"], config["augmentation"]
     return BeatDataModule(
-        make_source(config["source"], dataset, config["context"], Path(config["data_dir"]).expanduser()),
+        make_source(dataset, config["context"], Path(config["data_dir"]).expanduser()),
         cache_dir=Path(config["cache_dir"]).expanduser(),
         split=config["split"],
         drop_duplicates=dataset["drop_duplicates"],
@@ -133,13 +134,13 @@ def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
     )
 
 
-def check_classes(beats: Beats, task: Task) -> None:
-    """Refuse beats whose classes are not those of the task, by a ConfigError."""
-    if beats.classes != task.classes:
+def check_task(config: Mapping[str, Any]) -> None:
+    """Refuse a database that is made for another task, by a ConfigError."""
+    task, dataset = config["task"]["name"], config["dataset"]
+    if dataset["task"] != task:
         raise ConfigError(
-            f"task {task.name} asks for the classes {', '.join(task.classes)}, but dataset "
-            f"{beats.origin.get('dataset')} has {', '.join(beats.classes)}; leave dataset to the task, or choose "
-            "another task"
+            f"dataset {dataset['name']} is for task {dataset['task']}, not for task={task}: choose "
+            f"task={dataset['task']}, or another dataset"
         )
 
 

@@ -39,6 +39,53 @@ def choices(folders: Iterable[Path]) -> dict[str, list[str]]:
     return {group: sorted(found[group]) for group in sorted(found)}
 
 
+def expanded(overrides: Iterable[str], *, config_dir: Path | str | None = None) -> list[str]:
+    """Overrides in Hydra's own terms.
+
+    ``dataset=[mitbih,svdb]`` becomes the card of several databases with the cards of both, and ``dataset=ptbxl`` alone
+    also chooses the task that its card is for.
+    """
+    words: list[str] = []
+    chosen: list[str] = []
+    for word in overrides:
+        if listed := re.fullmatch(r"dataset=\[([\w,\s-]*)\]", word):
+            chosen = [name.strip() for name in listed[1].split(",") if name.strip()]
+            if len(set(chosen)) < len(chosen) or not chosen:
+                raise ConfigError(f"{word}: expected the names of different databases, such as dataset=[mitbih,svdb]")
+            if len(chosen) == 1:
+                words.append(f"dataset={chosen[0]}")
+                continue
+            words += ["dataset=several", f"dataset.name={'+'.join(chosen)}"]
+            words += [f"+dataset@dataset.cards.{name}={name}" for name in chosen]
+        else:
+            words.append(word)
+            if word.startswith("dataset="):
+                chosen = word.removeprefix("dataset=").split(",")
+    tasks = {_task_of(name, config_dir) for name in chosen}
+    if chosen and tasks != {None} and not any(word.startswith("task=") for word in words):
+        if len(tasks) > 1:
+            raise ConfigError(f"{', '.join(chosen)} are databases of different tasks; choose those of one task")
+        if (task := str(tasks.pop())) != "arrhythmia":
+            words.append(f"task={task}")
+    return words
+
+
+def _task_of(name: str, config_dir: Path | str | None) -> str | None:
+    """The task that the card of a database, or one of its bases, states; None of an unknown database."""
+    from omegaconf import OmegaConf
+
+    own = [] if config_dir is None else [Path(config_dir).expanduser()]
+    for folder in (*own, conf_dir(), *added_conf_dirs()):
+        file = folder / "dataset" / f"{name}.yaml"
+        if file.is_file():
+            card = OmegaConf.load(file)
+            if "task" in card:
+                return str(card.task)
+            bases = [base for base in card.get("defaults", []) if isinstance(base, str) and base != "_self_"]
+            return _task_of(bases[0], config_dir) if bases else None
+    return None
+
+
 def compose(
     overrides: Iterable[str] = (), *, output_dir: Path | str | None = None, config_dir: Path | str | None = None
 ) -> "DictConfig":
@@ -60,6 +107,7 @@ def compose(
     from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
+    words = expanded(overrides, config_dir=config_dir)
     setup_globals()
     search_path = create_config_search_path(str(conf_dir()))
     for folder in added_conf_dirs():
@@ -71,7 +119,7 @@ def compose(
         search_path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
     try:
         loader = ConfigLoaderImpl(search_path)
-        cfg = loader.load_configuration("train", list(overrides), run_mode=RunMode.RUN, from_shell=False)
+        cfg = loader.load_configuration("train", words, run_mode=RunMode.RUN, from_shell=False)
         folder = Path(cfg.hydra.run.dir if output_dir is None else output_dir)
     except (HydraException, OmegaConfBaseException) as error:
         message = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)

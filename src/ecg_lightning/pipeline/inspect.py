@@ -15,7 +15,7 @@ from ecg_lightning.models import BeatModel
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import Checkpoint, guess_network
 from ecg_lightning.training.estimator import estimator_type
-from ecg_lightning.training.tasks import get_task
+from ecg_lightning.training.tasks import task_of
 from ecg_lightning.training.transfer import Transfer
 
 COMPARED = (  # sections of a description that say how the weights were made
@@ -111,7 +111,7 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
     stated, about = checkpoint.hyperparameters, checkpoint.about
     if stated is None:
         return dict.fromkeys(COMPARED) | {"chain": []}
-    task, spec = get_task(stated["task"]), checkpoint.input
+    task, spec = task_of(stated), checkpoint.input
     data, config, protocol = about.get("data", {}), about.get("config", {}), about.get("protocol")
     chain, origin = [], about.get("origin")
     while origin:
@@ -128,7 +128,7 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
             "context": list(spec.context) or None,
         },
         "data": {
-            **{key: data.get(key) for key in ("source", "dataset", "fingerprint")},
+            **{key: data.get(key) for key in ("dataset", "fingerprint")},
             "synthetic": bool(data.get("synthetic")),
             "protocol": protocol and TypeAdapter(Protocol).validate_python(protocol).sentence(),
         },

@@ -56,12 +56,11 @@ def preview(overrides: Iterable[str] = (), *, n_beats: int = 3, config_dir: Path
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plain["seed"])
         rows = panels(datamodule, n_beats)
-    beats, dataset, source = datamodule.beats, plain["dataset"], plain["source"]["name"]
+    beats, dataset = datamodule.beats, plain["dataset"]
     return Preview(
         rows=rows, fs=beats.fs, length=beats.length, synthetic=beats.synthetic, augmentation=plain["augmentation"],
-        # Kaggle's files were cut by others, and scaled beat by beat.
-        scaling="beat" if source == "kaggle" else dataset["cut"]["scaling"],
-        data=f"{dataset['name']} from {source}; {datamodule.folds.protocol.sentence()}",
+        scaling=dataset["cut"]["scaling"],
+        data=f"{dataset['name']}; {datamodule.folds.protocol.sentence()}",
     )  # fmt: skip
 
 

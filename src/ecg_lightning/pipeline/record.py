@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ecg_lightning.core import provenance
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.data.labels import CLASSES_OF_TASK
+from ecg_lightning.data.databases.card import class_map_of, title_of
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.metrics.scoring import score_beats
 from ecg_lightning.runs.schema import ContextInfo, RunRecord, Validation
@@ -50,12 +50,13 @@ def make_record(
         baseline=baseline,
         n_parameters=estimator.n_parameters,
         dataset=config["dataset"]["name"],
-        source=config["source"]["name"],
+        title=title_of(config["dataset"]),
         synthetic=datamodule.beats.synthetic,
         fingerprint=datamodule.beats.fingerprint,
         classes=beats.classes,
-        class_map=CLASSES_OF_TASK.get(config["task"]["name"], ""),
+        class_map=class_map_of(config["dataset"]),
         leads=tuple(beats.lead_names),
+        dropped=dict(datamodule.beats.origin.get("dropped", {})),
         context=ContextInfo(**config["context"]),
         protocol=datamodule.folds.protocol,
         n=datamodule.folds.sizes(),

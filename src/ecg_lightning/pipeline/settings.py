@@ -12,18 +12,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Amount, Count, Natural, Part, Positive, first_error
+from ecg_lightning.data.databases.card import Card, Cards, Group
 from ecg_lightning.data.resampling import Resampling
 from ecg_lightning.data.splits import Split
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Name = str | int  # of a lead or a record; YAML reads 100 as a number
-
-
-class Group(BaseModel):
-    """Settings without others; types are not converted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class OpenGroup(Group):
@@ -35,35 +29,6 @@ class OpenGroup(Group):
 class TaskSettings(Group):
     name: str
     fill_up_to: Part
-
-
-class Cut(Group):
-    fs: Positive
-    length: Annotated[int, Field(ge=2)]
-    rr_factor: Positive
-    margin: Natural
-    scaling: Literal["beat", "record", "none"]
-
-
-class Dataset(OpenGroup):
-    """A database card; its other settings belong to the source."""
-
-    name: str
-    leads: Annotated[list[Name | list[Name]], Field(min_length=1)]
-    recorded_fs: Positive | None
-    drop_duplicates: bool
-    cut: Cut
-
-
-class Source(OpenGroup):
-    """The simulation; a source of another package has its own settings."""
-
-    name: str
-    patients: Annotated[int, Field(ge=2)] = 2
-    minutes: Positive = 1
-    fs: Positive = 1
-    noise: Amount = 0
-    seed: Natural = 0
 
 
 class Context(Group):
@@ -195,10 +160,13 @@ class Settings(Group):
     tested: Literal["test", "validation"]
     report: Literal["full", "brief", "none"]
     compile: bool
+    test_on: list[str]
     ckpt_path: str | None
     task: TaskSettings
-    dataset: Dataset
-    source: Source
+    dataset: Annotated[
+        Annotated[Card, Tag("one")] | Annotated[Cards, Tag("several")],
+        Discriminator(lambda dataset: "several" if isinstance(dataset, dict) and "cards" in dataset else "one"),
+    ]
     context: Context
     split: Split
     model: Annotated[

@@ -5,6 +5,7 @@
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
@@ -12,9 +13,12 @@ from omegaconf import DictConfig
 from ecg_lightning.core import provenance
 from ecg_lightning.pipeline.build import Experiment, build
 from ecg_lightning.pipeline.config import quiet
+from ecg_lightning.pipeline.evaluate import evaluate
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
+
+ON = "on"  # folder in that of a run, with its tests on other databases
 
 
 def train(cfg: DictConfig) -> RunRecord:
@@ -49,5 +53,21 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
         wall_s=time.perf_counter() - clock,
         config_digest=provenance.config_digest(experiment.cfg),
     )
-    main = estimator.is_main_process
-    return save_run(experiment.output_dir, record, tested, probabilities) if main else record
+    if not estimator.is_main_process:
+        return record
+    # Before the record, which marks a run as complete.
+    test_elsewhere(experiment)
+    return save_run(experiment.output_dir, record, tested, probabilities)
+
+
+def test_elsewhere(experiment: Experiment) -> None:
+    """Test the checkpoint that was best on validation on the databases of ``test_on``, in ``on/NAME`` of the folder."""
+    for on in experiment.config["test_on"]:
+        evaluate(
+            experiment.output_dir / "checkpoints" / "best.ckpt",
+            on=on,
+            data_dir=Path(experiment.config["data_dir"]),
+            cache_dir=Path(experiment.config["cache_dir"]),
+            output_dir=experiment.output_dir / ON / on.replace(":", "-"),
+            device="cpu" if experiment.config["trainer"]["accelerator"] == "cpu" else "auto",
+        )

@@ -123,9 +123,9 @@ def _title(table: RunsTable) -> str:
     record = table.record
     if record is None:
         return f"{table.task}: published rows, {NOT_RUN}"
-    source = f"{record.source}{' (SYNTHETIC)' * record.synthetic}"
+    data = f"{record.dataset}{' (SYNTHETIC)' * record.synthetic}"
     tested = f", scored on {table.tested} beats" * (table.tested != "test")
-    return f"{table.task}: {record.dataset} from {source}, split {record.protocol.name}{tested}"
+    return f"{table.task}: {data}, split {record.protocol.name}{tested}"
 
 
 def _notes(table: RunsTable) -> list[Note]:

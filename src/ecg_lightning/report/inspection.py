@@ -118,7 +118,7 @@ def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
 
 def _data(data: Mapping[str, Any]) -> str:
     synthetic = " (SYNTHETIC)" if data["synthetic"] else ""
-    return f"{data['dataset']} from {data['source']}{synthetic}, fingerprint {data['fingerprint']}"
+    return f"{data['dataset']}{synthetic}, fingerprint {data['fingerprint']}"
 
 
 def _origin(origin: Mapping[str, Any]) -> str:

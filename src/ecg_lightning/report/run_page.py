@@ -33,8 +33,6 @@ TASKS = {
     "arrhythmia": "Which of the five AAMI classes is this beat?",
     "mi": "Is this beat of a patient with infarction?",
 }
-DATASETS = {"mitbih": "MIT-BIH", "ptbdb": "PTB Diagnostic"}
-SOURCES = {"physionet": "PhysioNet", "kaggle": "the Kaggle files", "synthetic": "a simulation"}
 
 CALIBRATED, NEARLY = 0.01, 0.03  # differences of confidence and accuracy below which a model is calibrated, nearly so
 MOST_FREQUENT = 6  # errors in their table
@@ -65,7 +63,7 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
     parts = [Part(name, title, draw(shown)) for name, title, draw in SECTIONS]
     tested = f"Split {record.protocol.name}, seed {record.seed}, {record.n_tested:,} {record.fold} beats."
     return render(
-        title=clean(f"{record.model} on {DATASETS.get(record.dataset, record.dataset)}"),
+        title=clean(f"{record.model} on {data_of(record)}"),
         kicker="Report of a run",
         subtitle=f"{TASKS.get(record.task, record.task)} {tested}",
         warning=SYNTHETIC_WARNING * record.synthetic,
@@ -75,8 +73,8 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
 
 
 def data_of(record: RunRecord) -> str:
-    """Its database and source in words."""
-    return f"{DATASETS.get(record.dataset, record.dataset)} from {SOURCES.get(record.source, record.source)}"
+    """Its database in words."""
+    return record.title or record.dataset
 
 
 def _verdict(run: Shown) -> Markup:

@@ -22,7 +22,7 @@ from ecg_lightning.report.comparison import bootstrap_notes, difference, is_sign
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import REPORT, Part, aside, columns, figure, join, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.run_page import DATASETS, data_of
+from ecg_lightning.report.run_page import data_of
 from ecg_lightning.report.tables import SYNTHETIC_WARNING
 from ecg_lightning.report.verdict import against_baselines, deciding, listed, name_of
 from ecg_lightning.runs.aggregate import Result, Run, groups, low_data
@@ -78,13 +78,13 @@ def runs_report(paths: Sequence[Path], *, output: Path) -> str:
 def _key(run: Run) -> str:
     """Equal for runs whose metrics compare. Not the fingerprint: the context changes that."""
     record = run.record
-    about = [record.task, record.dataset, record.source, record.synthetic, record.classes, record.fold]
+    about = [record.task, record.dataset, record.synthetic, record.classes, record.fold]
     return json.dumps([*about, protocol_of(record)])
 
 
 def _title(runs: Sequence[Run]) -> str:
     networks = list(dict.fromkeys(run.record.model for run in runs if not run.record.baseline))
-    datasets = list(dict.fromkeys(DATASETS.get(run.record.dataset, run.record.dataset) for run in runs))
+    datasets = list(dict.fromkeys(data_of(run.record) for run in runs))
     names = networks if 0 < len(networks) < 5 else [f"{len(networks)} networks"] if networks else ["Baselines"]
     return f"{listed(names)} on {listed(datasets)}"
 

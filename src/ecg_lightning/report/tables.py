@@ -124,7 +124,7 @@ def intervals_note(record: RunRecord) -> str:
 def conditions(record: RunRecord, *, parts: bool = True) -> str:
     """What metrics depend on apart from model and seed; for `parts` see the sentence of a protocol."""
     return _conditions(
-        record.dataset, record.source, record.protocol.sentence(parts=parts, seed=parts), record.class_map,
+        record.dataset, record.protocol.sentence(parts=parts, seed=parts), record.class_map,
         record.context.phrase(), f" ({', '.join(record.leads)})" if record.leads else "",
     )  # fmt: skip
 
@@ -132,11 +132,11 @@ def conditions(record: RunRecord, *, parts: bool = True) -> str:
 def sweep_conditions(entry: Mapping[str, Any]) -> str:
     """`conditions` of an entry of `ecg_lightning.runs.aggregate.pool`."""
     split = entry["protocol"] + (f", {len(entry['folds'])} of {entry['n_folds']} folds" if entry["folds"] else "")
-    return _conditions(entry["dataset"], entry["source"], split, entry["class_map"], entry["context"])
+    return _conditions(entry["dataset"], split, entry["class_map"], entry["context"])
 
 
-def _conditions(dataset: str, source: str, split: str, classes: str, context: str, leads: str = "") -> str:
-    return f"{dataset} from {source}{leads}; split {split}; classes: {classes}; context: {context}"
+def _conditions(dataset: str, split: str, classes: str, context: str, leads: str = "") -> str:
+    return f"{dataset}{leads}; split {split}; classes: {classes}; context: {context}"
 
 
 def published_notes(record: RunRecord, published: Published | None) -> list[Note]:

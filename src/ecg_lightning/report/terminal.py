@@ -31,9 +31,8 @@ def announce(experiment: "Experiment") -> None:
     beats, folds = datamodule.beats, datamodule.folds
     sizes, counts = ("  ".join(f"{name} {n:,}" for name, n in of.items()) for of in (folds.sizes(), beats.counts()))
     kind = "baseline" if estimator.baseline else f"{estimator.n_parameters:,} parameters"
-    data = f"{experiment.cfg.dataset.name} from {experiment.cfg.source.name}"
     print(f"model    {estimator.name}, {kind}")
-    print(f"beats    {data}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
+    print(f"beats    {experiment.config['dataset']['name']}{' (SYNTHETIC)' if beats.synthetic else ''}: {counts}")
     print(f"split    {folds.protocol.sentence()}: {sizes}", flush=True)
     classifier = getattr(estimator, "classifier", None)
     if classifier is not None and (origin := classifier.hparams["about"]["origin"]):

@@ -198,7 +198,7 @@ def _about(results: Sequence[Result], but: Sequence[str]) -> dict[str, Any]:
     """What the results have in common."""
     record = results[0].record
     return {
-        **{name: getattr(record, name) for name in ("task", "model", "dataset", "source", "synthetic", "class_map")},
+        **{name: getattr(record, name) for name in ("task", "model", "dataset", "synthetic", "class_map")},
         "split": record.protocol.name,
         "protocol": record.protocol.sentence(parts=False, seed=False),
         "left_out": record.n_left_out,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
-from ecg_lightning.data.labels import CLASSES_OF_TASK
 from ecg_lightning.metrics.catalogue import CLASS_METRICS, dig
 from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, groups, mean_and_sd, results_of_folds
 from ecg_lightning.runs.discover import find_runs
@@ -29,13 +28,14 @@ from ecg_lightning.runs.schema import ALONE, RunRecord, Scores
 if TYPE_CHECKING:
     import pandas as pd
 
-TASKS = {"arrhythmia": "mitbih", "mi": "ptbdb"}  # with published metrics, and their dataset
+TASKS = {"arrhythmia": ("mitbih", "kaggle_mitbih"), "mi": ("ptbdb", "kaggle_ptbdb")}  # with published metrics: datasets
+PUBLISHED_CLASSES = {"arrhythmia": "AAMI EC57 with e and j in N", "mi": "MI by reason for admission"}
 SCRATCH, PRETRAINED = "none", "head_only"  # the modes of transfer of the published table
 MODES = (SCRATCH, PRETRAINED, "last_layer")  # that compare with it: its pretrained backbone was frozen
 ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")  # settings that may differ among repetitions
 
 COLUMNS = (
-    *("task", "dataset", "source", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
+    *("task", "dataset", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
     *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
     *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
     *("seeds", "folds", "epochs", "steps", "runs"),
@@ -176,9 +176,9 @@ def frame(collection: Collection) -> "pd.DataFrame":
 
 
 def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
-    about: dict[str, Any] = {"task": table.task, "class_map": CLASSES_OF_TASK.get(table.task)}
+    about: dict[str, Any] = {"task": table.task, "class_map": PUBLISHED_CLASSES.get(table.task)}
     if (record := table.record) is not None:
-        about |= {key: getattr(record, key) for key in ("dataset", "source", "synthetic", "class_map")}
+        about |= {key: getattr(record, key) for key in ("dataset", "synthetic", "class_map")}
         about |= {"split": record.protocol.name, "protocol": table.protocol}
         about |= {"left_out": record.n_left_out, "tested": table.tested}
     for block in table.blocks:
@@ -240,7 +240,7 @@ def errata(blocks: Iterable[Block]) -> list[str]:
 
 def _table_key(run: Run) -> tuple[Any, ...]:
     record = run.record
-    about = record.task, record.dataset, record.source, record.synthetic, record.classes, record.fold
+    about = record.task, record.dataset, record.synthetic, record.classes, record.fold
     return *about, protocol_of(record), _as_published(record)
 
 
@@ -262,7 +262,7 @@ def _as_published(record: RunRecord) -> bool:
 
 
 def _is_real(record: RunRecord) -> bool:
-    return not record.synthetic and TASKS.get(record.task) == record.dataset and record.fold == "test"
+    return not record.synthetic and record.dataset in TASKS.get(record.task, ()) and record.fold == "test"
 
 
 def _compares(record: RunRecord | None) -> bool:

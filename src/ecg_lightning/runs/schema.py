@@ -174,7 +174,7 @@ class RunRecord(Strict):
     baseline: bool
     n_parameters: Count | None
     dataset: str
-    source: str
+    title: str = ""  # of the database
     synthetic: bool
     fingerprint: str  # of the beats
     classes: tuple[str, ...]  # in the order of the labels
@@ -201,6 +201,8 @@ class RunRecord(Strict):
     config_digest: str | None = None  # equal for runs that ask for the same result
     predictions_sha256: str | None = None
     checkpoint: str | None = None  # of an evaluation, the file that was tested
+    trained_on: str | None = None  # of an evaluation on another database, that of the training
+    dropped: dict[str, JsonValue] = {}  # beats that have no class, by symbol, or touch a gap
     warning: str | None = None  # of an evaluation, why its scores may be too good
     started: str | None = None
     wall_s: Annotated[float, Field(ge=0)] | None = None

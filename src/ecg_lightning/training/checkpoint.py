@@ -27,8 +27,8 @@ from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.options import Positive, options
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.models import create_model, list_models, model_names
-from ecg_lightning.training.checkpoint_v1 import upgrade
-from ecg_lightning.training.tasks import get_task
+from ecg_lightning.training.checkpoint_v1 import upgrade, with_card
+from ecg_lightning.training.tasks import task_of
 
 CHECKPOINT_KEY = "ecg_lightning"  # marks a file as a checkpoint of this project
 FORMAT = 2  # a later one is refused, an earlier one converted
@@ -141,7 +141,7 @@ class Checkpoint:
             **file,
             "task": self.hyperparameters["task"],
             "model": self.model,
-            "data": {key: data.get(key) for key in ("source", "dataset", "synthetic", "fingerprint")},
+            "data": {key: data.get(key) for key in ("dataset", "synthetic", "fingerprint")},
             "protocol": self.about.get("protocol"),
             "epoch": self.epoch,
             "scores": dict(self.scores or {}),
@@ -178,7 +178,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
                 f"{path} has format {marked['format']}, this version reads up to {FORMAT}; install a newer version"
             )
         _check_values([stated, marked])
-        stated = upgrade(stated) if marked["format"] == 1 else stated
+        stated = upgrade(stated) if marked["format"] == 1 else dict(stated)
+        if (stated.get("about") or {}).get("config"):
+            stated["about"] = {**stated["about"], "config": with_card(stated["about"]["config"])}
         _check_hyperparameters(stated)
         state = content["state_dict"].items()
         weights = {name.removeprefix(MODEL_PREFIX): weight for name, weight in state if name.startswith(MODEL_PREFIX)}
@@ -257,7 +259,7 @@ def _check_values(value: Any) -> None:
 
 def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
     """A checkpoint names a task and a model of ours, and asks for sizes that can be built."""
-    get_task(stated["task"])
+    task_of(stated)
     InputSpec.from_plain(stated["input"])
     if (name := stated["model"]["name"]) not in list_models():
         raise ConfigError(f"there is no model {name!r}; choose one of {', '.join(list_models())}")

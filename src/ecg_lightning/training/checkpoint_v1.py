@@ -1,7 +1,24 @@
-"""Converts the hyperparameters of checkpoints of format 1, written until version 0.1, to format 2."""
+"""Converts the hyperparameters of checkpoints of earlier formats.
+
+Format 1 was written until version 0.1. Before version 0.2 was released its format 2 had a group ``source``, which
+`with_card` turns into the card of a database.
+"""
 
 from collections.abc import Mapping
 from typing import Any
+
+# What is the same in all cards.
+CARD: Mapping[str, Any] = {
+    "about": {}, "download": None, "reader": "wfdb", "records": None, "annotator": None, "class_map": None,
+    "diagnoses": None, "patients": None, "folds": None, "gaps": "refuse", "csv": None, "rows": None,
+    "simulation": None, "own": {},
+}  # fmt: skip
+KAGGLE = {
+    "mitbih": ("kaggle_mitbih", {"files": ["mitbih_train.csv", "mitbih_test.csv"], "test_file": "mitbih_test.csv",
+               "labels": "last", "classes": ["N", "S", "V", "F", "Q"], "outside": "refuse"}),
+    "ptbdb": ("kaggle_ptbdb", {"files": ["ptbdb_normal.csv", "ptbdb_abnormal.csv"], "test_file": None,
+              "labels": "last", "classes": ["normal", "MI"], "outside": "refuse"}),
+}  # fmt: skip
 
 DIVIDES = {"random": "beats", "patient": "patients", "records": "records"}
 
@@ -26,7 +43,7 @@ def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
     about = dict(stated.get("about") or {})
     about["data"] = data = _without_sentence(about.get("data") or {})
     if about.get("config"):
-        about["config"] = config = _config(about["config"])
+        about["config"] = config = with_card(_config(about["config"]))
         about["protocol"] = _protocol(config["split"])
     if about.get("origin"):
         about["origin"] = _origin(about["origin"])
@@ -43,6 +60,38 @@ def upgrade(stated: Mapping[str, Any]) -> dict[str, Any]:
         "transfer": _transfer(stated["transfer"]) if stated.get("transfer") else None,
         "about": about,
     }
+
+
+def with_card(old: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with a group ``source`` → one with a card; others are returned as they are."""
+    if "source" not in old:
+        return dict(old)
+    config = {"test_on": [], **old}
+    source, dataset = dict(config.pop("source")), dict(old["dataset"])
+    task = str(old["task"]["name"])
+    card = {**CARD, **dataset, "task": task}
+    match source.pop("name"):
+        case "kaggle":
+            name, rows = KAGGLE[dataset["name"]]
+            card |= {"name": name, "reader": "rows", "folder": "heartbeat", "rows": rows, "leads": ["II"]}
+            card |= dict.fromkeys(("annotator", "class_map", "diagnoses", "patients", "recorded_fs"))
+        case "synthetic":
+            name = "synthetic" if task == "arrhythmia" else f"synthetic_{task}"
+            card |= {"name": name, "reader": "simulation", "folder": None, "simulation": source}
+            card |= dict.fromkeys(("annotator", "class_map", "diagnoses", "patients", "recorded_fs"))
+        case "physionet":
+            codes: dict[str, list[str]] = {}
+            for code, name in (dataset["diagnoses"] or {}).items():
+                codes.setdefault(name, []).append(code)
+            if codes:
+                card["diagnoses"] = {"comment": "Reason for admission", "table": None, "folder": False, "classes": codes}
+        case reader:
+            card |= {"reader": reader, "own": source}
+    split = dict(old["split"])
+    for new, before in (("train", "train_records"), ("test", "test_records")):
+        if before in split:
+            split[new] = split.pop(before)
+    return {**config, "dataset": card, "split": split}
 
 
 def _config(old: Mapping[str, Any]) -> dict[str, Any]:

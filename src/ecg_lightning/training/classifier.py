@@ -15,7 +15,7 @@ from ecg_lightning.data.batches import Batch, MixedBatch
 from ecg_lightning.models import create_model
 from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint, InputSpec
 from ecg_lightning.training.loss import BeatLoss, LossSettings
-from ecg_lightning.training.tasks import get_task
+from ecg_lightning.training.tasks import task_of
 from ecg_lightning.training.transfer import Transfer
 
 MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")  # what can choose the checkpoint
@@ -82,7 +82,7 @@ class BeatClassifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # the run's folder has the configuration already
-        self.task = get_task(task)
+        self.task = task_of({"task": task, "about": about})
         self.optimizer_settings = optimizer
         self.transfer = Transfer(**(transfer or {}))
         spec = InputSpec.from_plain(input)

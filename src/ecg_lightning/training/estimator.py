@@ -24,7 +24,7 @@ from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, fit_referenc
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, MODEL_PREFIX, Checkpoint, InputSpec
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier, validation_metrics
-from ecg_lightning.training.tasks import Task, get_task
+from ecg_lightning.training.tasks import Task, task_of
 
 EVAL_BATCH = 2048  # beats
 
@@ -178,7 +178,7 @@ class SklearnEstimator(Estimator):
         self.name = str(self.settings.pop("name"))
         check_settings(self.name, self.settings)
         self.stated = stated
-        self.task = get_task(stated["task"])
+        self.task = task_of(stated)
         self.input = InputSpec.from_plain(stated["input"])
         self.seed = seed
         self.checkpoint = checkpoint

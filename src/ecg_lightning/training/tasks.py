@@ -1,6 +1,8 @@
 """Tasks: the classes of a beat, and how logits become probabilities."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,14 +40,27 @@ class Task:
         return torch.cat([1 - positive, positive], dim=1)
 
 
-TASKS = {
-    "arrhythmia": Task(name="arrhythmia", classes=AAMI_CLASSES),
-    "mi": Task(name="mi", classes=PTB_CLASSES, positive="MI"),
-}
+POSITIVE = {"arrhythmia": None, "mi": "MI"}  # task → the class that a single logit stands for
 
 
-def get_task(name: str) -> Task:
-    """The task of this name; raises `ConfigError` if there is none."""
-    if name not in TASKS:
-        raise ConfigError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")
-    return TASKS[name]
+CLASSES = {"arrhythmia": AAMI_CLASSES, "mi": PTB_CLASSES}  # of checkpoints that state none
+
+
+def task_of(stated: Mapping[str, Any]) -> Task:
+    """The task that the hyperparameters of a checkpoint state; raises as `make_task`."""
+    name = str(stated["task"])
+    return make_task(name, (stated.get("about") or {}).get("classes") or CLASSES.get(name, ()))
+
+
+def make_task(name: str, classes: Sequence[str]) -> Task:
+    """The task of this name with the classes that the card of its database states.
+
+    Raises `ConfigError` if there is none, or if the classes are not those of a binary task.
+    """
+    if name not in POSITIVE:
+        raise ConfigError(f"there is no task {name!r}; choose one of {', '.join(POSITIVE)}")
+    positive = POSITIVE[name]
+    if len(classes) < 2 or (positive is not None and (len(classes) != 2 or classes[1] != positive)):
+        asked = "at least two classes" if positive is None else f"two classes, of which the second is {positive}"
+        raise ConfigError(f"task {name} is for {asked}, but these beats have {', '.join(classes)}")
+    return Task(name=name, classes=tuple(classes), positive=positive)

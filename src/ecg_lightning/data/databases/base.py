@@ -1,28 +1,36 @@
 """What a source of beats is: something that names its files and settings, and reads `Beats` from them."""
 
+import dataclasses
 import shlex
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.context import NO_CONTEXT, Context
+from ecg_lightning.data.databases.card import Card, folder_of
+from ecg_lightning.data.recording import Leads, lead_names, make_leads
+from ecg_lightning.data.windows import Cut
 
 
 def fetch_command(name: str, data_dir: Path) -> str:
-    """The command that downloads one of the published datasets."""
+    """The command that downloads a published database."""
     return f"ecg-lightning data fetch {name} --data-dir {shlex.quote(str(data_dir))}"
 
 
 class Source(ABC):
-    """One way to get the beats of one dataset; sources are frozen dataclasses, their fields are their settings.
+    """Where beats come from."""
 
-    Attributes:
-        name: the word that chooses it: ``source=name``.
-        dataset: name of the database: ``dataset=name``.
-    """
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of the database."""
 
-    name: ClassVar[str]
-    dataset: str
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
 
     @abstractmethod
     def files(self) -> list[Path]:
@@ -35,3 +43,52 @@ class Source(ABC):
     @abstractmethod
     def read(self) -> Beats:
         """Parse, cut or simulate all beats; a `DataError` says which file is damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardSource(Source):
+    """A source that a card describes; one of another package has the same fields.
+
+    Attributes:
+        card: of the database.
+        data_dir: folder that its folder is in.
+        cut: how beats are cut, with the part before the R peak that the context asks for.
+        context: that is computed for each beat.
+    """
+
+    card: Card
+    data_dir: Path
+    cut: Cut
+    context: Context = NO_CONTEXT
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return folder_of({"folder": self.card.folder}, self.data_dir)
+
+    @property
+    def leads(self) -> Leads:
+        """The places of the leads with their alternatives."""
+        return make_leads(self.card.leads)
+
+    def settings(self) -> dict[str, Any]:
+        """Reader, leads and cutting, and context if any is wanted; subclasses add what else they depend on."""
+        context = list(self.context.names(lead_names(self.leads)))
+        return {
+            "dataset": self.name,
+            "reader": self.card.reader,
+            "leads": [list(place) for place in self.leads],
+            "cut": dataclasses.asdict(self.cut),
+            **({"context": context} if context else {}),
+        }
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a file that is absent or damaged."""
+        if self.card.download is not None:
+            return f"get it with: {fetch_command(self.name, self.data_dir)}"
+        return f"put the recordings into {self.folder}, or correct folder and records in the card of {self.name}"

@@ -12,27 +12,27 @@ pipeline, of no value as evidence about real ECGs.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
-
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Amount, Natural, Positive, options
 from ecg_lightning.data.beats import Beats, IntArray
-from ecg_lightning.data.context import NO_CONTEXT, Context
-from ecg_lightning.data.databases.base import Source
-from ecg_lightning.data.labels import AAMI_CLASSES, CLASSES, PTB_CLASSES
-from ecg_lightning.data.recording import Recording
-from ecg_lightning.data.windows import Cut, beats_of
+from ecg_lightning.data.databases.base import CardSource
+from ecg_lightning.data.databases.card import Simulation
+from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
+from ecg_lightning.data.recording import Recording, lead_names
+from ecg_lightning.data.windows import beats_of
 
 Array = npt.NDArray[np.float64]
 
 # Part of the settings, hence of a cache's key: count the revision up when a change below changes the signals.
 MODEL = "ECGSYN (McSharry et al. 2003), revision 1"
+
+CLASSES = {"arrhythmia": AAMI_CLASSES, "mi": PTB_CLASSES}  # by task
+PREFIX = {"arrhythmia": "mitbih", "mi": "ptbdb"}  # of the names of records: which database the simulation is like
 
 N, S, V, F, Q = range(len(AAMI_CLASSES))
 
@@ -90,87 +90,84 @@ PATIENT_SPREAD = np.array([[0.20], [0.05], [0.10]])
 BEAT_SPREAD = np.array([[0.07], [0.015], [0.04]])
 
 
-@options("source")
-class Synthetic(Source):
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(CardSource):
     """Simulated patients, one recording each, the same for the same settings.
 
-    Attributes:
-        dataset: ``mitbih``, every patient with beats of all five AAMI classes, or ``ptbdb``, every second patient with
-            myocardial infarction.
-        leads: names of the leads. The first has the waves of the tables above; in each further one every wave is
-            larger, smaller or inverted, with noise of its own.
+    For task ``arrhythmia`` every patient has beats of all five AAMI classes; for ``mi`` every second patient has
+    myocardial infarction. The first lead has the waves of the tables above; in each further one every wave is larger,
+    smaller or inverted, with noise of its own.
     """
 
-    name: ClassVar[str] = "synthetic"
-
-    dataset: str
-    cut: Cut
-    patients: Annotated[int, Field(ge=2)]  # one more leaves the others as they are
-    minutes: Positive  # of each recording
-    fs: Positive = 360.0  # sampling rate of the recordings in Hz
-    noise: Amount = 0.03  # standard deviation of the white measurement noise in mV
-    seed: Natural = 0
-    context: Context = NO_CONTEXT
-    leads: tuple[str, ...] = ("lead 0",)
-
     def __post_init__(self) -> None:
-        if self.dataset not in CLASSES:
-            raise ConfigError(f"dataset={self.dataset!r} cannot be simulated; choose {' or '.join(CLASSES)}")
+        if self.card.task not in CLASSES or self.card.simulation is None:
+            raise ConfigError(
+                f"dataset {self.name}: a simulation has task {' or '.join(CLASSES)} and dataset.simulation"
+            )
+
+    @property
+    def how(self) -> Simulation:
+        """The settings of the simulation."""
+        assert self.card.simulation is not None
+        return self.card.simulation
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return CLASSES[self.card.task]
 
     def files(self) -> list[Path]:
         return []
 
     def settings(self) -> dict[str, Any]:
-        own = asdict(self) | {"leads": list(self.leads), "context": list(self.context.names(self.leads))}
-        own = {key: value for key, value in own.items() if key != "context" or value}
-        return {"source": self.name, "synthetic": True, "model": MODEL, **own}
+        own = {"synthetic": True, "model": MODEL, "task": self.card.task, "simulation": self.how.model_dump()}
+        return super().settings() | own
 
     def read(self) -> Beats:
-        classes = CLASSES[self.dataset]
-        return beats_of(self.recordings(), how=self.cut, classes=classes, origin=self.settings(), context=self.context)
+        origin = self.settings()
+        return beats_of(self.recordings(), how=self.cut, classes=self.classes, origin=origin, context=self.context)
 
     def recordings(self) -> Iterator[Recording]:
         """The continuous recordings, in mV, with their R peaks and labels, one patient after the other."""
         # A child of the seed for each patient, so that a patient does not depend on how many there are.
-        for number, seed in enumerate(np.random.SeedSequence(self.seed).spawn(self.patients)):
+        for number, seed in enumerate(np.random.SeedSequence(self.how.seed).spawn(self.how.patients)):
             # Further leads have generators of their own, so that the first does not depend on how many there are.
             others = [np.random.default_rng(child) for child in seed.spawn(len(self.leads) - 1)]
             yield self._recording(number, np.random.default_rng(seed), others)
 
     def _recording(self, number: int, rng: np.random.Generator, others: list[np.random.Generator]) -> Recording:
-        seconds = 60 * self.minutes
+        seconds = 60 * self.how.minutes
         mean_rr = 60 / rng.uniform(55, 85)
         respiration = rng.uniform(0.2, 0.3)
         # More beats than fit, whatever the pauses: those after the end are dropped below.
         n = int(1.5 * seconds / mean_rr) + 32
 
         sinus = _vary(SINUS, PATIENT_SPREAD, rng)
-        infarcted = self.dataset == "ptbdb" and number % 2 == 1
-        rhythm = _labels(n, rng) if self.dataset == "mitbih" else np.zeros(n, dtype=np.int64)
+        infarcted = self.card.task == "mi" and number % 2 == 1
+        rhythm = _labels(n, rng) if self.card.task == "arrhythmia" else np.zeros(n, dtype=np.int64)
         shapes = _shapes(_infarct(sinus, rng) if infarcted else sinus, rhythm, rng)
         # ECGSYN makes waves shorter in fast hearts by the square root of the rate (Bazett); rad to s is a division.
         shapes[:, 1:] *= np.sqrt(mean_rr) / (2 * np.pi)
         intervals = _rr_intervals(rhythm, mean_rr, respiration, rng)
         peaks = np.cumsum(intervals) - intervals[0] * rng.uniform(1.0, 1.9)
 
-        time = np.arange(round(seconds * self.fs)) / self.fs
+        time = np.arange(round(seconds * self.how.fs)) / self.how.fs
         # A = 0.15 mV, equation 2: the baseline wanders with respiration.
         wander = 0.15 * np.sin(2 * np.pi * (respiration * time + rng.uniform()))
 
         def lead(shapes: Array, rng: np.random.Generator) -> Array:
-            noise = self.noise * rng.standard_normal(len(time))
-            return _integrate(_waves(time, peaks, shapes), wander, self.fs) + noise
+            noise = self.how.noise * rng.standard_normal(len(time))
+            return _integrate(_waves(time, peaks, shapes), wander, self.how.fs) + noise
 
         signals = [lead(shapes, rng), *(lead(shapes * _projection(other), other) for other in others)]
-        samples = np.round(peaks * self.fs).astype(np.int64)
+        samples = np.round(peaks * self.how.fs).astype(np.int64)
         inside = (samples >= 0) & (samples < len(time))
-        labels = rhythm if self.dataset == "mitbih" else np.full(n, PTB_CLASSES.index("MI" if infarcted else "normal"))
+        labels = rhythm if self.card.task == "arrhythmia" else np.full(n, PTB_CLASSES.index("MI" if infarcted else "normal"))
         return Recording(
-            record=f"{self.dataset}-{number:03d}",
+            record=f"{PREFIX[self.card.task]}-{number:03d}",
             patient=f"synthetic-{number:03d}",
             signals=np.stack(signals).astype(np.float32),
-            lead_names=self.leads,
-            fs=self.fs,
+            lead_names=lead_names(self.leads),
+            fs=self.how.fs,
             peaks=samples[inside],
             labels=labels[inside],
         )

@@ -2,15 +2,52 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.labels import AAMI_SYMBOLS
 
 if TYPE_CHECKING:
+    from ecg_lightning.data.labels import ClassMap
+    from ecg_lightning.data.readers.base import RecordingFile
     from ecg_lightning.data.recording import Lead, Recording
 
-__all__ = ["read_recording"]
+LATEST_S = 0.15  # seconds after the end at which a last beat may be annotated, as in record 860 of SVDB
+
+__all__ = ["FORMATS", "open_recording", "read_recording"]
+
+# Reader → suffixes of its files; without any of them a path is a WFDB record.
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "wfdb": (".hea", ".dat"),
+    "edf": (".edf", ".bdf"),
+    "csv": (".csv", ".tsv", ".txt"),
+    "mat": (".mat",),
+}
+
+
+def open_recording(path: Path | str, *, reader: str | None = None, **settings: Any) -> "RecordingFile":
+    """Open a recording by its header, without reading its signals.
+
+    Args:
+        path: the file; of WFDB the record with or without its extension.
+        reader: a key of `FORMATS`; None chooses by the suffix.
+        settings: of the reader, such as ``fs`` and ``unit`` of CSV.
+
+    Raises:
+        DataError: the file is absent, cut off or damaged.
+    """
+    path = Path(path)
+    if reader is None:
+        reader = next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), "wfdb")
+        if reader == "mat" and path.with_suffix(".hea").is_file():
+            reader = "wfdb"
+    match reader:
+        case "wfdb":
+            from ecg_lightning.data.readers.wfdb import WfdbFile
+
+            return WfdbFile(path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path)
+    raise DataError(f"{path}: there is no reader {reader!r}; choose one of {', '.join(FORMATS)}")
 
 
 def read_recording(
@@ -18,48 +55,75 @@ def read_recording(
     *,
     leads: "Sequence[Lead | Sequence[Lead]] | None" = None,
     annotator: str | None = None,
-    class_map: Mapping[str, str] = AAMI_SYMBOLS,
+    class_map: "ClassMap | None" = None,
     fs: float | None = None,
+    reader: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> "Recording":
-    """A WFDB record with its beats.
+    """A recording with its beats.
 
     Args:
-        path: the record, with or without its extension.
+        path: the file; of WFDB the record with or without its extension.
         leads: as ``dataset.leads``: positions or names, or alternatives of which the first counts that the record has;
             None for all of them.
-        annotator: extension of the file of annotated beats, such as ``atr``; None detects the R peaks in the first
-            lead, and the beats have no labels.
-        class_map: class → the WFDB symbols of its annotated beats.
+        annotator: who annotated the beats, which of WFDB is the extension of a file such as ``atr``; None detects the R
+            peaks in the first lead, and the beats have no labels.
+        class_map: how symbols become classes; None is AAMI's.
         fs: sampling rate in Hz that the record must have; None takes any.
+        reader, settings: as in `open_recording`.
 
     Raises:
         DataError: a file is absent or damaged, or the record lacks a lead or is too short.
         ConfigError: `leads` is something else.
     """
-    from ecg_lightning.data.readers import wfdb
+    from ecg_lightning.data.labels import WFDB_SYMBOLS, make_class_map
     from ecg_lightning.data.recording import Recording, make_leads
     from ecg_lightning.data.rpeaks import detect_r_peaks
 
-    record = Path(path)
-    record = record.with_suffix("") if record.suffix in (".hea", ".dat") else record
-    names = wfdb.lead_names_of(record)
-    places = make_leads([*range(len(names))] if leads is None else list(leads))
-    signals, fs = wfdb.read_leads(record, leads=places, recorded_fs=fs)
-    labels = None
-    if annotator is not None:
-        peaks, labels = wfdb.read_annotations(
-            record, n_samples=signals.shape[1], annotator=annotator, class_map=class_map
+    file = open_recording(path, reader=reader, **(settings or {}))
+    places = make_leads([*range(len(file.lead_names))] if leads is None else list(leads))
+    positions = file.positions(places)
+    rate = file.fs(positions)
+    if fs is not None and rate != fs:
+        raise DataError(
+            f"record {file.name} is sampled at {rate:g} Hz, expected {fs:g} Hz; "
+            "if that is right, set dataset.recorded_fs=null to take any rate"
         )
-    elif signals.shape[1] >= 2 * fs:
-        peaks = detect_r_peaks(signals[0], fs)
+    signals = file.read(positions)
+    n_samples, labels, symbols = signals.shape[1], None, None
+    if annotator is not None:
+        class_map = class_map or make_class_map("aami")
+        found, clock = file.annotations(annotator)
+        where = f"the annotations of {file.path} by {annotator}"
+        unknown = sorted({one for one in found.symbols if one not in WFDB_SYMBOLS and not class_map.is_beat(one)})
+        if unknown and (reader or "wfdb") == "wfdb":
+            at = found.samples[found.symbols.index(unknown[0])]
+            raise DataError(
+                f"{where} have the unknown symbol {unknown[0]!r} at sample {at:,}; expected the symbols of the WFDB "
+                "annotation standard, or of dataset.class_map. Is the file damaged?"
+            )
+        beats, labels = class_map.beats(found)
+        peaks, symbols = beats.samples, beats.symbols
+        if clock != rate:
+            peaks = np.round(peaks * (rate / clock)).astype(np.int64)
+        if not len(peaks):
+            raise DataError(f"{where} have no beat")
+        if peaks[0] < 0 or (np.diff(peaks) < 0).any():
+            raise DataError(f"{where} have beats out of order: the file is damaged")
+        if peaks[-1] > n_samples + LATEST_S * rate:
+            raise DataError(f"{where} have a beat at sample {peaks[-1]:,} of a record of {n_samples:,} samples")
+    elif n_samples >= 2 * rate:
+        peaks = detect_r_peaks(signals[0], rate)
     else:
-        raise DataError(f"record {record.name} lasts {signals.shape[1] / fs:.2g} s, too short to find R peaks in it")
+        raise DataError(f"record {file.name} lasts {n_samples / rate:.2g} s, too short to find R peaks in it")
     return Recording(
-        record=record.name,
-        patient=record.name,
+        record=file.name,
+        patient=None,
         signals=signals,
-        lead_names=tuple(place[0] if isinstance(place[0], str) else names[place[0]] for place in places),
-        fs=fs,
+        lead_names=tuple(place[0] if isinstance(place[0], str) else file.lead_names[place[0]] for place in places),
+        fs=rate,
         peaks=peaks,
         labels=labels,
+        symbols=symbols,
+        comments=file.comments,
     )

@@ -1,62 +1,74 @@
-"""The Kaggle files: beats already cut and scaled, one a row, with the label in the last column.
+"""Files whose rows are beats, already cut and scaled, with the class in the last column, such as the Kaggle files.
 
 Fazeli, "ECG Heartbeat Categorization Dataset" (kaggle.com/shayanfazeli/heartbeat), made by the recipe of Kachuee et al.
 2018: no header, 187 samples at 125 Hz zero-padded at the end, then the label as a float. They name no patient.
 """
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
-from ecg_lightning.data.databases.base import Source, fetch_command
-from ecg_lightning.data.labels import CLASSES
+from ecg_lightning.data.context import NO_CONTEXT
+from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.windows import lengths_before_zeros
 
 FS = 125.0
 LENGTH = 187
 
-FILES = {"mitbih": ("mitbih_train.csv", "mitbih_test.csv"), "ptbdb": ("ptbdb_normal.csv", "ptbdb_abnormal.csv")}
-
-TEST_FILE = "mitbih_test.csv"
 LEAD = "II"  # of all beats (Kachuee et al., section III-A)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kaggle(Source):
-    """Beats from CSV files in ``data_dir/heartbeat``: ``mitbih``, with a test file, or ``ptbdb``, a file a class."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowsOfFiles(CardSource):
+    """Beats from the CSV files that ``rows`` of a card names.
 
-    name: ClassVar[str] = "kaggle"
-
-    dataset: str
-    data_dir: Path
+    Raises:
+        ConfigError: context or several leads are asked for, which such files do not hold.
+    """
 
     def __post_init__(self) -> None:
-        if self.dataset not in FILES:
-            raise ConfigError(f"source kaggle has no dataset {self.dataset!r}; choose one of {', '.join(FILES)}")
+        if self.card.rows is None:
+            raise ConfigError(f"dataset {self.name}: reader rows needs dataset.rows, which names the files and classes")
+        if self.context != NO_CONTEXT or self.cut.before:
+            raise ConfigError(
+                f"dataset {self.name} holds single beats, and nothing from before their R peak: choose context=none, or "
+                "a database of recordings"
+            )
+        if len(self.leads) > 1:
+            raise ConfigError(
+                f"dataset {self.name} holds one lead, and dataset.leads={self.card.leads} asks for {len(self.leads)}"
+            )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        assert self.card.rows is not None
+        return tuple(self.card.rows.classes)
 
     def files(self) -> list[Path]:
-        """The two files of the dataset."""
-        paths = [self.data_dir / "heartbeat" / name for name in FILES[self.dataset]]
+        """The files of beats."""
+        assert self.card.rows is not None
+        paths = [self.folder / name for name in self.card.rows.files]
         if absent := [path for path in paths if not path.is_file()]:
-            raise DataError(f"{absent[0]} is not there; get it with: {fetch_command('heartbeat', self.data_dir)}")
+            raise DataError(f"{absent[0]} is not there; {self.remedy}")
         return paths
 
     def settings(self) -> dict[str, Any]:
-        """Source and dataset: nothing can be set."""
-        return {"source": self.name, "dataset": self.dataset}
+        """Also which files, and how they are read."""
+        assert self.card.rows is not None
+        return super().settings() | {"rows": self.card.rows.model_dump(mode="json")}
 
     def read(self) -> Beats:
-        """Parse both files."""
-        parts = []
+        """Parse all files."""
+        assert self.card.rows is not None
+        parts, test_file = [], self.card.rows.test_file
         for path in self.files():
-            beats = beats_of_csv(path, classes=CLASSES[self.dataset], origin=self.settings())
-            if TEST_FILE in FILES[self.dataset]:
-                beats = dataclasses.replace(beats, published_test=np.full(len(beats), path.name == TEST_FILE))
+            beats = beats_of_csv(path, classes=self.classes, origin=self.settings())
+            if test_file is not None:
+                beats = dataclasses.replace(beats, published_test=np.full(len(beats), path.name == test_file))
             parts.append(beats)
         return Beats.concatenate(parts)
 

@@ -1,0 +1,215 @@
+"""The card of a database: all that the program knows about it, as ``conf/dataset/NAME.yaml`` states it.
+
+A card of a single database is a `Card`. Several databases at once are a `Cards`: their cards by name, and settings that
+hold for all of them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ecg_lightning.core.options import Amount, Natural, Positive
+from ecg_lightning.data.labels import PHRASES, make_class_map
+
+Name = str | int  # of a lead, a record or a symbol; YAML reads 100 as a number
+Words = Annotated[list[Name], Field(min_length=1)]
+
+
+# Of beats that came with their classes.
+AS_MADE = {"arrhythmia": PHRASES["aami"], "mi": "MI by reason for admission"}
+
+
+class Group(BaseModel):
+    """Settings without others; types are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PublishedClass(Group):
+    """What a publisher states of one class."""
+
+    beats: Natural | None = None
+    records: Natural | None = None
+    patients: Natural | None = None
+
+
+class Published(Group):
+    """What a publisher states of a whole database, with which ``data check`` compares; null where it is not known."""
+
+    records: Natural | None = None
+    patients: Natural | None = None
+    classes: dict[str, PublishedClass] = {}
+    left_out: Natural | None = None  # records of none of the classes
+
+
+class About(Group):
+    """What ``data list`` shows; nothing here changes what is read."""
+
+    licence: str | None = None
+    citation: str | None = None
+    homepage: str | None = None
+    tried: Literal["real recordings", "simulated recordings"] | None = None  # on which the card was tried
+    published: Published = Published()
+
+
+class Download(Group):
+    """Where ``data fetch`` gets the files."""
+
+    url: str | None = None  # folder with SHA256SUMS.txt and RECORDS
+    kaggle: str | None = None  # or the handle of a Kaggle dataset
+    extensions: list[str] = []  # of the files of each record
+    files: list[str] = []  # further files
+    size: str | None = None  # in words
+
+
+class Table(Group):
+    """A column of a CSV file in the database's folder, of the row that names the record."""
+
+    table: str
+    record: str  # column with the record's name or path
+    column: str
+
+
+class Patients(Group):
+    """How the people of a database are known, in one of these ways."""
+
+    same: dict[Name, Name] | None = None  # record → the record that names its patient; every other is a patient
+    comment: str | None = None  # regular expression of a header comment, whose first group is the patient
+    record: str | None = None  # regular expression of a record's name, whose first group is the patient
+    table: Table | None = None
+    database: str | None = None  # whose people these are, if it is another
+
+
+class Diagnoses(Group):
+    """A class for each record instead of annotated beats, from a header comment or a table.
+
+    A comment or a cell may hold several codes, as a list, as keys, or separated by commas. Of several classes that fit,
+    the last counts; records that fit none are left out.
+    """
+
+    comment: str | None = None  # key of a header comment: ``Reason for admission``
+    table: Table | None = None
+    folder: bool = False  # the name of the record's folder
+    classes: dict[str, Words]  # class → codes
+
+
+class Csv(Group):
+    """What a CSV file of one recording does not state."""
+
+    fs: Positive | None = None  # Hz; null computes it from the column of time
+    time: Name | None = None  # column of seconds
+    unit: str = "mV"  # or uV, V, nV; or adu with `gain`
+    gain: Positive | None = None  # analog-to-digital units a millivolt
+    baseline: float = 0.0  # analog-to-digital units at 0 mV
+
+
+class Rows(Group):
+    """CSV files whose rows are beats, already cut, of `cut.length` samples."""
+
+    files: Annotated[list[str], Field(min_length=1)]
+    test_file: str | None = None  # of the publisher
+    labels: Literal["last", "none"] = "last"  # the last column is the class, or there is none
+    classes: Annotated[list[str], Field(min_length=2)]  # by number from 0, or as they are named
+    outside: Literal["refuse", "rescale"] = "refuse"  # values outside [0, 1]: an error, or each beat is scaled
+
+
+class Simulation(Group):
+    """Simulated patients."""
+
+    patients: Annotated[int, Field(ge=2)]
+    minutes: Positive  # of each patient
+    fs: Positive  # Hz
+    noise: Amount  # mV, standard deviation
+    seed: Natural
+
+
+class CutSettings(Group):
+    """How beats are cut, see `ecg_lightning.data.windows.Cut`."""
+
+    fs: Positive
+    length: Annotated[int, Field(ge=2)]
+    rr_factor: Positive
+    margin: Natural
+    scaling: Literal["beat", "record", "none"]
+
+
+class Card(Group):
+    """A database."""
+
+    name: str
+    title: str
+    task: str  # that its classes belong to
+    about: About = About()
+    download: Download | None = None
+    reader: str  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation; or one of another package
+    folder: str | None  # in data_dir, or an absolute path
+    records: str | list[str] | None = None  # patterns of the records that are used; null uses all
+    annotator: str | None = None
+    class_map: str | dict[str, str | Words] | None = None
+    diagnoses: Diagnoses | None = None
+    patients: Literal["record", "folder"] | Patients | None = None  # null: not known
+    folds: Table | None = None  # division that the publisher recommends
+    leads: Annotated[list[Name | list[Name]], Field(min_length=1)]
+    recorded_fs: Positive | None = None
+    gaps: Literal["leave_out", "refuse"] = "leave_out"  # beats that touch a gap, or recordings with one
+    drop_duplicates: bool = False
+    csv: Csv | None = None
+    rows: Rows | None = None
+    simulation: Simulation | None = None
+    own: dict[str, Any] = {}  # settings of a reader of another package
+    cut: CutSettings
+
+
+class Cards(Group):
+    """Several databases as one."""
+
+    name: str
+    title: str
+    task: str
+    cards: Annotated[dict[str, Card], Field(min_length=2)]
+    class_map: str | dict[str, str | Words] | None = None  # null: as each card states
+    leads: Annotated[list[Name | list[Name]], Field(min_length=1)] | None = None  # null: as each card states
+    drop_duplicates: bool = False
+    cut: CutSettings
+
+
+def cards_of(dataset: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The cards of ``dataset`` by the name of their database, with the settings that hold for all of them."""
+    if "cards" not in dataset:
+        return {dataset["name"]: dict(dataset)}
+    shared = {key: dataset[key] for key in ("class_map", "leads") if dataset.get(key) is not None}
+    return {card["name"]: {**card, **shared, "cut": dataset["cut"]} for card in dataset["cards"].values()}
+
+
+def leads_of(dataset: Mapping[str, Any]) -> list[Any]:
+    """The leads of ``dataset``; of several databases those of the first."""
+    return list(next(iter(cards_of(dataset).values()))["leads"])
+
+
+def class_map_of(dataset: Mapping[str, Any]) -> str:
+    """How symbols or diagnoses become classes, in words."""
+    phrases = []
+    for card in cards_of(dataset).values():
+        if card.get("class_map"):
+            phrases.append(make_class_map(card["class_map"]).phrase)
+        elif how := card.get("diagnoses"):
+            table = how.get("table")
+            where = how.get("comment") or (table and table["column"]) or "folder"
+            phrases.append(f"{[*how['classes']][-1]} by {where.lower()}")
+        else:
+            phrases.append(AS_MADE[card["task"]])
+    return "; ".join(dict.fromkeys(phrases))
+
+
+def title_of(dataset: Mapping[str, Any]) -> str:
+    """The title of ``dataset``, of several databases those of all."""
+    return " + ".join(str(card["title"]) for card in cards_of(dataset).values())
+
+
+def folder_of(card: Mapping[str, Any], data_dir: Path) -> Path:
+    """Where the files of a card are."""
+    return data_dir / Path(card["folder"] or "").expanduser()
+
+

@@ -1,0 +1,79 @@
+"""Several databases as one: their beats one after the other, with the database of each."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.databases.base import Source
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Joined(Source):
+    """The beats of several sources.
+
+    Records and patients are named ``database/name``. Patients of a database whose card says that they are those of
+    another have the other's name, so that nobody is two people.
+    """
+
+    parts: tuple[Source, ...]
+
+    @property
+    def name(self) -> str:
+        return "+".join(part.name for part in self.parts)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of the first, and then those that only others have."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.classes))
+
+    def files(self) -> list[Path]:
+        return [file for part in self.parts for file in part.files()]
+
+    def settings(self) -> dict[str, Any]:
+        parts = {part.name: part.settings() for part in self.parts}
+        return {"dataset": self.name, "databases": parts, "cut": parts[self.parts[0].name].get("cut")}
+
+    def read(self) -> Beats:
+        return self.join([part.read() for part in self.parts])
+
+    def join(self, beats: list[Beats]) -> Beats:
+        """The beats of each part as one; ConfigError for other leads, lengths, rates or context in one of them."""
+        first, named = beats[0], []
+        for part, own in zip(self.parts, beats, strict=True):
+            facts = [(one.signals.shape[1:], one.fs, len(one.context_names)) for one in (first, own)]
+            if facts[0] != facts[1]:
+                leads = ", ".join(own.lead_names)
+                raise ConfigError(
+                    f"beats of {part.name} (leads {leads}, {own.length} samples, {own.fs:g} Hz) cannot be joined with "
+                    f"those of {self.parts[0].name} (leads {', '.join(first.lead_names)}, {first.length} samples, "
+                    f"{first.fs:g} Hz): choose dataset.leads and dataset.cut for all of them"
+                )
+            place = np.array([self.classes.index(name) for name in own.classes])
+            n, people = len(own), getattr(part, "people", part.name)
+            records = np.char.add(f"{part.name}/", own.records.astype(str)) if own.records is not None else None
+            named.append(
+                dataclasses.replace(
+                    own,
+                    classes=self.classes,
+                    labels=place[own.known_labels],
+                    lead_names=first.lead_names,
+                    context_names=first.context_names,
+                    records=np.full(n, f"{part.name}/?") if records is None else records,
+                    patients=None if own.patients is None else np.char.add(f"{people}/", own.patients.astype(str)),
+                    databases=np.full(n, part.name),
+                    samples=np.full(n, -1) if own.samples is None else own.samples,
+                    published_test=None,
+                    folds=None,
+                )
+            )
+        if any(part.patients is None for part in named):
+            named = [dataclasses.replace(part, patients=None) for part in named]
+        dropped = {part.name: own.origin["dropped"] for part, own in zip(self.parts, beats, strict=True) if "dropped" in own.origin}  # fmt: skip
+        origin = self.settings() | {"synthetic": any(one.synthetic for one in beats)}
+        return dataclasses.replace(
+            Beats.concatenate(named), origin=origin | ({"dropped": dropped} if dropped else {})
+        )
