@@ -76,6 +76,8 @@ class Recordings(CardSource):
         else:
             suffixes = FORMATS.get(self.card.reader, ())
             paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+            others = {path.with_name(f"{path.stem}{self.card.annotator}") for path in paths} | {*self.metadata.tables}
+            paths = [path for path in paths if path not in others]
             names = [path.relative_to(folder).as_posix() for path in paths]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise DataError(

@@ -93,22 +93,11 @@ class WfdbFile(RecordingFile):
         return [by_channel[at] * scale if scale != 1 else by_channel[at] for at, scale in zip(positions, scales, strict=True)]  # fmt: skip
 
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
-        import wfdb
-
         path = self.path.with_name(f"{self.name}.{annotator}")
         if not path.is_file():
             raise DataError(f"{path} is not there: record {self.name} has no annotations by {annotator}")
-        # Annotation files end with a zero word; wfdb reads one that was cut off without an error.
-        if not path.read_bytes().endswith(b"\0\0"):
-            raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file")
-        try:
-            found = wfdb.rdann(str(self.path), annotator)
-        except Exception as error:  # wfdb raises whatever its parsing stumbles over
-            raise DataError(f"{path} is no readable annotation file: {error}") from error
-        notes = [str(note).strip("\0 ") for note in found.aux_note]
-        symbols = [str(symbol) for symbol in found.symbol]
-        annotations = Annotations(samples=np.asarray(found.sample, dtype=np.int64), symbols=symbols, notes=notes)
-        return annotations, float(found.fs or self.frame_rate)
+        annotations, clock = read_annotation_file(path)
+        return annotations, clock or self.frame_rate
 
     def _check_sums(self, channels: Sequence[int], digital: Sequence[Any], start: int, stop: int) -> None:
         """Compare the sum of each signal with the checksum (modulo 2^16) of its header, once all of it was read."""
@@ -182,6 +171,24 @@ class WfdbFile(RecordingFile):
                     raise DataError(f"{segment.path}.hea has another number of samples a frame than record {self.name}")
                 signals[number][(begin - start) * rates[number] : (end - start) * rates[number]] = part
         return signals
+
+
+def read_annotation_file(path: Path) -> tuple[Annotations, float | None]:
+    """The annotations of a WFDB annotation file, and the rate in Hz of their clock; None if neither it nor a header states it."""
+    import wfdb
+
+    # Annotation files end with a zero word; wfdb reads one that was cut off without an error.
+    if not path.read_bytes().endswith(b"\0\0"):
+        raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file")
+    try:
+        found = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
+    except Exception as error:  # wfdb raises whatever its parsing stumbles over
+        raise DataError(f"{path} is no readable annotation file: {error}") from error
+    return Annotations(
+        samples=np.asarray(found.sample, dtype=np.int64),
+        symbols=[str(symbol) for symbol in found.symbol],
+        notes=[str(note).strip("\0 ") for note in found.aux_note],
+    ), float(found.fs) if found.fs else None
 
 
 def _header(record: Path) -> Any:
