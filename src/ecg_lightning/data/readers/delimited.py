@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mode
 from typing import Any, BinaryIO, cast
 from zipfile import BadZipFile, ZipFile
 
@@ -41,8 +42,8 @@ class Delimited:
         last = self.preamble[-1] if self.preamble else ()
         return last if len(last) == len(self.numeric) else None
 
-    def options(self, types: dict[str, Any], columns: Sequence[int] | None = None) -> dict[str, Any]:
-        """Options of pyarrow's reader for columns that are named by their number, without the lines before them."""
+    def options(self, types: dict[str, Any], *, nulls: Sequence[str] = NULLS) -> dict[str, Any]:
+        """Options of pyarrow's reader for these of the columns, which are named by their number."""
         from pyarrow import csv as arrow
 
         return {
@@ -57,8 +58,8 @@ class Delimited:
             ),
             "convert_options": arrow.ConvertOptions(
                 column_types=types,
-                include_columns=None if columns is None else [str(at) for at in columns],
-                null_values=list(NULLS),
+                include_columns=[*types],
+                null_values=[*nulls],
                 decimal_point=self.decimal,
             ),
         }  # fmt: skip
@@ -72,26 +73,29 @@ class Delimited:
         try:
             with open_binary(self.path) as stream:
                 types = {str(at): pa.float64() for at in columns}
-                for batch in arrow.open_csv(stream, **self.options(types, columns)):
+                for batch in arrow.open_csv(stream, **self.options(types)):
                     yield np.stack([batch.column(str(at)).to_numpy(zero_copy_only=False) for at in columns])
         except (pa.ArrowException, *BROKEN) as error:
             raise DataError(f"{self.path} {self.fault() or f'cannot be read: {error}'}") from error
 
-    def fault(self) -> str | None:
+    def fault(self, *, nulls: Sequence[str] = NULLS) -> str | None:
         """What is wrong with the first bad row, read line by line, because the fast parser does not report it."""
-        row, n = 0, len(self.numeric)
+        row, n, found = 0, len(self.numeric), None
         try:
             for row, fields in enumerate(self.rows(), start=1):
+                if found:
+                    return found  # there is a row after it
                 if row <= len(self.preamble):
                     continue
+                cells = zip(fields, self.numeric, strict=False)
+                text = [field for field, number in cells if number and field not in nulls and not NUMBER.fullmatch(field)]
                 if len(fields) != n:
-                    return f"row {row} has {len(fields)} columns; expected {n}"
-                for field, numeric in zip(fields, self.numeric, strict=True):
-                    if numeric and field not in NULLS and not NUMBER.fullmatch(field):
-                        return f"row {row} has {field[:30]!r} where a number is expected"
+                    found = f"row {row} has {len(fields)} columns instead of {n}"
+                elif text:
+                    found = f"row {row} has {text[0][:30]!r} where a number is expected"
         except (csv.Error, *BROKEN) as error:
             return f"cannot be read after row {row}: {error}"
-        return None
+        return found and f"{found}; the file ends there, was it cut off?"
 
     def rows(self) -> Iterator[list[str]]:
         """The fields of each line that is not blank."""
@@ -142,7 +146,7 @@ def look_at(path: Path) -> Delimited:
     except csv.Error as error:
         raise DataError(f"{path} is no text with columns: {error}") from error
     sampled = [fields for fields in table if any(fields)][-5:]
-    width = len(sampled[-1]) if sampled else 0
+    width = mode(map(len, sampled)) if sampled else 0  # the last row may be cut off
     sampled = [fields for fields in sampled if len(fields) == width]
     kinds = [[_kind(fields[column]) for fields in sampled] for column in range(width)]
     numeric = tuple("number" in kind or "text" not in kind for kind in kinds)
