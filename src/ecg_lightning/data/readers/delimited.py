@@ -3,6 +3,7 @@
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ecg_lightning.core.errors import DataError
 HEAD = 1 << 17  # bytes from which the layout is read
 NULLS = ("", "NaN", "nan", "NA", "null", "NULL")
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
-BROKEN = (OSError, EOFError, UnicodeError, BadZipFile, NotImplementedError, RuntimeError)  # of compressed files, too
+BROKEN = (OSError, EOFError, UnicodeError, zlib.error, BadZipFile, NotImplementedError, RuntimeError)  # of compressed files, too
 
 
 @dataclass(frozen=True, kw_only=True)
