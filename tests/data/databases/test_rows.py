@@ -29,7 +29,9 @@ def rows(*labels: object) -> str:
     return "".join(",".join([*ROW, str(label)]) + "\n" for label in labels)
 
 
-def source(data_dir: Path, *files: str, context: dict[str, Any] | None = None, cut: dict[str, Any] | None = None, **card: Any) -> Source:
+def source(
+    data_dir: Path, *files: str, context: dict[str, Any] | None = None, cut: dict[str, Any] | None = None, **card: Any
+) -> Source:
     """The source of a card of rows; `card` has settings of ``rows``, and of the card itself."""
     own = {name: card.pop(name) for name in ("leads", "class_map", "download") if name in card}
     settings_of_rows = {"files": [*files], "classes": list(AAMI_CLASSES), "test_file": None} | card
@@ -110,7 +112,11 @@ BAD = {
     "a header of another width": ("time,label\n" + rows(0, 1), "row 1", "has 2 columns"),
     "a first row that is no header": (rows("x").replace("1.0,", "?,") + rows(0, 1), "row 1", "'?' where a number"),
     "missing column": (text_of(lambda fields: fields[1:]), "row 2", "187 columns instead of 188"),
-    "missing column everywhere": (rows(0, 1, 2).replace("1.0,", ""), "row 1", "has 187 columns; expected 187 samples and a label"),
+    "missing column everywhere": (
+        rows(0, 1, 2).replace("1.0,", ""),
+        "row 1",
+        "has 187 columns; expected 187 samples and a label",
+    ),
     "extra column": (text_of(lambda fields: ["0.5", *fields]), "row 2", "189 columns instead of 188"),
     "text": (text_of(lambda fields: ["0.5", "abc", *fields[2:]]), "row 2", "'abc' where a number is expected"),
     "nothing between commas": (text_of(lambda fields: ["0.5", "", *fields[2:]]), "row 2", "'' where a number"),
@@ -179,7 +185,7 @@ def test_a_missing_file_names_the_command_that_gets_it(data_dir: Path, missing: 
     ids=str,
 )
 def test_what_the_files_do_not_hold_is_refused(tmp_path: Path, leads: list[int], context: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="dataset beats holds (one lead|single beats)"):
+    with pytest.raises(ConfigError, match=r"dataset beats holds (one lead|single beats)"):
         source(tmp_path, "a.csv", leads=leads, context=context)
 
 
@@ -217,7 +223,10 @@ def test_labels_may_be_names_of_classes_or_symbols_of_the_class_map(tmp_path: Pa
     assert source(tmp_path, "beats.csv").read().known_labels.tolist() == [0, 2, 4]
     path.write_text(rows("L", "E", "A", "/"))
     assert source(tmp_path, "beats.csv", class_map="aami").read().known_labels.tolist() == [0, 2, 1, 4]
-    with pytest.raises(DataError, match=r"row 1 has the label 'L', none of the classes N, S, V, F, Q and no symbol of dataset\.class_map"):
+    with pytest.raises(
+        DataError,
+        match=r"row 1 has the label 'L', none of the classes N, S, V, F, Q and no symbol of dataset\.class_map",
+    ):
         source(tmp_path, "beats.csv").read()
 
 
@@ -229,7 +238,7 @@ def test_files_without_labels_can_be_predicted_and_nothing_else(tmp_path: Path) 
         split(beats, "random", test_fraction=0.5, seed=0)
     with pytest.raises(DataError, match="row 1 has 187 columns; expected 187 samples and a label"):
         beats_of(tmp_path / "beats.csv", text)
-    with pytest.raises(DataError, match="row 1 has 188 columns; expected 187 samples "):
+    with pytest.raises(DataError, match=r"row 1 has 188 columns; expected 187 samples "):
         beats_of(tmp_path / "beats.csv", rows(0, 1), labels="none")
 
 
@@ -238,7 +247,9 @@ def test_the_number_of_samples_is_that_of_the_card(tmp_path: Path) -> None:
     (tmp_path / "heartbeat" / "beats.csv").write_text("0.1,1,0.3,0,2\n0.2,1,0,0,3\n")
     beats = source(tmp_path, "beats.csv", cut={"length": 4, "fs": 50.0}).read()
     assert (beats.length, beats.fs, beats.lengths.tolist()) == (4, 50.0, [3, 2])
-    with pytest.raises(DataError, match=r"row 1 has 5 columns; expected 187 samples and a label \(dataset\.cut\.length=187\)"):
+    with pytest.raises(
+        DataError, match=r"row 1 has 5 columns; expected 187 samples and a label \(dataset\.cut\.length=187\)"
+    ):
         source(tmp_path, "beats.csv").read()
 
 
@@ -256,7 +267,10 @@ def test_values_outside_0_to_1_are_refused_by_what_they_look_like_or_scaled(
     tmp_path: Path, look: str, values: np.ndarray
 ) -> None:
     text = (",".join(map(str, values)) + ",1\n") * 2
-    with pytest.raises(DataError, match=rf"row 1 has values outside \[0, 1\] \(2 such rows\).* look like {look}.*outside=rescale"):
+    with pytest.raises(
+        DataError,
+        match=rf"row 1 has values outside \[0, 1\], which look like {look} .*\(2 such rows\).*outside=rescale",
+    ):
         beats_of(tmp_path / "beats.csv", text)
     beats = beats_of(tmp_path / "beats.csv", text, outside="rescale")
     expected = (values - values.min()) / (values.max() - values.min())
@@ -267,6 +281,8 @@ def test_the_padding_of_a_beat_stays_zero_when_it_is_scaled(tmp_path: Path) -> N
     values = [300, 500, 400, *[0] * 184]
     beats = beats_of(tmp_path / "beats.csv", ",".join(map(str, values)) + ",1\n", outside="rescale")
     assert beats.signals[0, 0, :4].tolist() == [0, 1, 0.5, 0] and beats.lengths.tolist() == [3]
+    flat = beats_of(tmp_path / "beats.csv", ",".join(map(str, [7, 7, 7, *[0] * 184])) + ",1\n", outside="rescale")
+    assert not flat.signals.any()
 
 
 @given(
@@ -274,18 +290,22 @@ def test_the_padding_of_a_beat_stays_zero_when_it_is_scaled(tmp_path: Path) -> N
     cut=st.none() | st.integers(0, 1600),
     label=st.sampled_from(["last", "none"]),
 )
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_damaged_files_are_read_or_refused_and_nothing_else(
     tmp_path: Path, changes: list[tuple[int, int]], cut: int | None, label: str
 ) -> None:
     content = bytearray(rows(0, 1, 2, 3).encode()[:cut])
     for at, value in changes if content else ():
         content[at % len(content)] = value
+    refusal = None
     try:
         beats = beats_of(tmp_path / "beats.csv", bytes(content), labels=label)
         assert beats.signals.min() >= 0 and beats.signals.max() <= 1
     except DataError as error:
-        assert str(tmp_path / "beats.csv") in str(error)
+        refusal = str(error)
+    assert refusal is None or str(tmp_path / "beats.csv") in refusal
 
 
 @pytest.mark.real_data("heartbeat_sample/mitbih_train_sample.csv")

@@ -1,6 +1,6 @@
 """A simulated recording of known heartbeats, and writers of its twins in other notations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import wfdb
 
+from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.readers import read_recording
@@ -103,3 +104,12 @@ def same_beats(one: Beats, other: Beats, *, within: float = 0.0) -> bool:
     for name in ("lengths", "labels", "samples"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     return True
+
+
+def refusal_of(read: Callable[[], Any]) -> str | None:
+    """What a `DataError` says; None if all was read."""
+    try:
+        read()
+    except DataError as error:
+        return str(error)
+    return None

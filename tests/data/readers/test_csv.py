@@ -9,11 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_records import (
+    DIGITAL,
+    FS,
+    MILLIVOLTS,
+    PEAKS,
+    SYMBOLS,
+    N,
+    beats_in,
+    csv_record,
+    refusal_of,
+    same_beats,
+    wfdb_record,
+)
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.readers import open_recording, read_recording
-from ecg_lightning.data.recording import Recording
-from made_records import DIGITAL, FS, MILLIVOLTS, N, PEAKS, SYMBOLS, beats_in, csv_record, same_beats, wfdb_record
 
 
 def table(header: str, *columns: Any, sep: str = ",", end: str = "\n") -> str:
@@ -25,7 +37,6 @@ TIME = [f"{at / FS:.4f}" for at in range(N)]
 MS = [f"{at / FS * 1000:.0f}" for at in range(N)]
 MV = [f"{value:.3f}" for value in MILLIVOLTS[0]]
 UV = [f"{value * 1000:.0f}" for value in MILLIVOLTS[0]]
-COMMA = [value.replace(".", ",") for value in MV]
 WATCH = f'Name,A B\nRecorded Date,2024-01-01\nDevice,"Watch6,1"\nSample Rate,{FS} hertz\n\n\nLead,Lead I\nUnit,µV\n\n'
 
 
@@ -39,7 +50,7 @@ TWINS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "numbers alone": (table("", MV), "utf-8", {"fs": FS}),
     "a column by name": (table("a,b", MV, TIME), "utf-8", {"time": "b"}),
     "rows counted": (table(",ECG", range(N), MV), "utf-8", {"fs": FS}),
-    "semicolons and decimal commas": (table("t;MLII", [t.replace(".", ",") for t in TIME], COMMA, sep=";"), "utf-8", {}),
+    "semicolons and decimal commas": (table("time;MLII", TIME, MV, sep=";").replace(".", ","), "utf-8", {}),
     "tabs": (table("time\tMLII", TIME, MV, sep="\t"), "utf-8", {}),
     "lines ended as on Windows": (table("time,MLII", TIME, MV, end="\r\n"), "utf-8", {}),
     "a mark of the byte order": (PLAIN, "utf-8-sig", {}),
@@ -48,7 +59,7 @@ TWINS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "Latin-1": (table("time,ECG (µV)", TIME, UV), "latin-1", {}),
     "microvolts in the header": (table("time (s),ECG (uV)", TIME, UV), "utf-8", {}),
     "microvolts in the card": (table("time,MLII", TIME, UV), "utf-8", {"unit": "uV"}),
-    "integers of a converter": (table("ECG", DIGITAL[:, 0] + 512), "utf-8", {"fs": FS, "gain": 200.0, "baseline": 512.0}),
+    "integers of a converter": (table("x", DIGITAL[:, 0] + 512), "utf-8", {"fs": FS, "gain": 200.0, "baseline": 512.0}),
     "names and units as rdsamp writes": (
         table("'sample #','MLII','V1'\n'sample #','mV','mV'", range(N), MV, MV), "utf-8", {"fs": FS},
     ),
@@ -58,7 +69,9 @@ TWINS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("text", "encoding", "card"), TWINS.values(), ids=TWINS.keys())
-def test_the_heartbeats_are_those_of_the_wfdb_record(tmp_path: Path, text: str, encoding: str, card: dict[str, Any]) -> None:
+def test_the_heartbeats_are_those_of_the_wfdb_record(
+    tmp_path: Path, text: str, encoding: str, card: dict[str, Any]
+) -> None:
     path = csv_record(tmp_path / "r1.csv", text, encoding=encoding)
     # The text holds every digit, but divides in another order.
     assert same_beats(beats_in(path, "_beats.csv", **card), beats_in(wfdb_record(tmp_path / "plain")), within=1e-6)
@@ -121,13 +134,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "time that stands still": (table("time,a", ["0"] * N, MV), {}, "does not increase from 0 in row 2 to 0"),
     "milliseconds called seconds": (table("time,a", MS, MV), {}, "has 0.36 rows a second; if it is in milliseconds"),
     "neither time nor rate": (table("a,b", MV, MV), {}, "states neither time nor sampling rate; set dataset.csv.fs"),
-    "no such column": (PLAIN, {"time": "when"}, "has no column 'when', which dataset.csv.time asks for; it has time, MLII"),
+    "no such column": (PLAIN, {"time": "when"}, "has no column 'when', which dataset.csv.time asks for"),
     "no such position": (PLAIN, {"time": 7}, "has 2 columns, and dataset.csv.time=7"),
     "integers without gain": (table("a", DIGITAL[:, 0] + 512), {"fs": FS}, "without a unit, which are no millivolts"),
-    "units of a converter without gain": (table("a (adu)", DIGITAL[:, 0]), {"fs": FS}, "in 'adu', which are no millivolts"),
+    "units of a converter": (table("a (adu)", DIGITAL[:, 0]), {"fs": FS}, "in 'adu', which are no millivolts"),
     "a unit of another kind": (table("a", MV), {"fs": FS, "unit": "mmHg"}, "lead a is in 'mmHg'"),
     "text between numbers": (table("a", [*MV[:99], "abc", *MV[100:]]), {"fs": FS}, "row 101 has 'abc' where a number"),
-    "a row with more": (table("a,b", [*MV[:99], "1,2", *MV[100:]], MV), {"fs": FS}, "row 101 has 3 columns instead of 2"),
+    "a row with more": (table("a,b", [*MV[:99], "1,2", *MV[100:]], MV), {"fs": FS}, "row 101 has 3 columns"),
     "cut off": (PLAIN[:-9], {}, "the file ends there, was it cut off?"),
     "time alone": (table("time", TIME), {}, "has no column of numbers beside time"),
     "text alone": ("a web page\n<p>\n", {"fs": FS}, "begins with 'a web page' and has no row of numbers"),
@@ -137,7 +150,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("text", "card", "said"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_read_is_refused_in_a_sentence(tmp_path: Path, text: str, card: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_read_is_refused_in_a_sentence(
+    tmp_path: Path, text: str, card: dict[str, Any], said: str
+) -> None:
     path = csv_record(tmp_path / "r1.csv", text)
     with pytest.raises(DataError) as error:
         open_recording(path, **card).read([0])
@@ -168,6 +183,22 @@ def test_beats_may_be_annotated_in_seconds_or_milliseconds(tmp_path: Path) -> No
         assert same_beats(beats_in(path, "_b.csv"), expected)
 
 
+def test_a_card_of_a_folder_reads_recordings_and_neither_tables_nor_annotations(tmp_path: Path) -> None:
+    for name in ("r1", "r2"):
+        csv_record(tmp_path / f"{name}.csv", table("time,MLII", TIME, MV if name == "r1" else [*reversed(MV)]))
+    (tmp_path / "people.csv").write_text("record,person\nr1.csv,Ada\nr2.csv,Bo\n")
+    card = {
+        "name": "own", "title": "own", "task": "arrhythmia", "reader": "csv", "folder": str(tmp_path), "leads": [0],
+        "annotator": "_beats.csv", "class_map": "aami",
+        "patients": {"table": {"table": "people.csv", "record": "record", "column": "person"}},
+        "cut": {"fs": 125.0, "length": 187, "rr_factor": 1.2, "margin": 3, "scaling": "beat"},
+    }  # fmt: skip
+    source = make_source(card, {"rhythm": False, "morphology": False, "before": 0.0}, tmp_path)
+    beats = source.read()
+    assert {*zip(beats.records, beats.patients, strict=True)} == {("r1", "Ada"), ("r2", "Bo")}
+    assert {path.name for path in source.files()} == {"r1.csv", "r2.csv", "r1_beats.csv", "r2_beats.csv", "people.csv"}
+
+
 @given(
     values=st.lists(st.floats(-40, 40).map(lambda one: round(one, 3)) | st.just(float("nan")), min_size=2, max_size=60)
     .filter(lambda one: any(value == value for value in one[-5:]) and one[0] == one[0]),
@@ -188,7 +219,7 @@ def test_what_is_written_is_read(tmp_path: Path, values: list[float], sep: str, 
     cut=st.none() | st.integers(0, 500),
     packing=st.sampled_from([".csv", ".gz", ".zip"]),
 )
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_read_or_refused_and_nothing_else(
     tmp_path: Path, changes: list[tuple[int, int]], cut: int | None, packing: str
 ) -> None:
@@ -203,7 +234,5 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(
     for at, value in changes if content else ():
         content[at % len(content)] = value
     path.write_bytes(content)
-    try:
-        assert isinstance(read_recording(path, leads=[0]), Recording)
-    except DataError as error:
-        assert str(tmp_path) in str(error) or "record r1" in str(error)
+    refusal = refusal_of(lambda: read_recording(path, leads=[0]))
+    assert refusal is None or str(tmp_path) in refusal or "record r1" in refusal

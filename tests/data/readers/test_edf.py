@@ -9,11 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_records import (
+    DIGITAL,
+    FS,
+    GAIN,
+    MILLIVOLTS,
+    PEAKS,
+    SYMBOLS,
+    N,
+    beats_in,
+    edf_record,
+    refusal_of,
+    same_beats,
+    wfdb_record,
+)
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.readers import open_recording, read_recording
-from ecg_lightning.data.recording import Recording
-from made_records import DIGITAL, FS, GAIN, MILLIVOLTS, N, PEAKS, SYMBOLS, beats_in, edf_record, same_beats, wfdb_record
 
 QUANTUM = 1 / GAIN  # mV
 
@@ -25,7 +37,10 @@ def discontinuous(path: Path, kept: list[int], *, later: float = 0.0) -> Path:
     head, size = 256 * (signals + 1), (len(content) - 256 * (signals + 1)) // (N // FS)
     records = [content[head + at * size : head + (at + 1) * size] for at in kept]
     if later:
-        moved = [record.replace(b"+%d\x14\x14\0" % at, b"+%g\x14\x14\0" % (at + later))[:size] for at, record in zip(kept, records, strict=True)]
+        moved = [
+            record.replace(b"+%d\x14\x14\0" % at, b"+%g\x14\x14\0" % (at + later))[:size]
+            for at, record in zip(kept, records, strict=True)
+        ]
         records = records[:2] + moved[2:]
     header = content[:192] + b"EDF+D".ljust(44) + f"{len(kept):<8}".encode() + content[244:head]
     path.write_bytes(header + b"".join(records))
@@ -102,11 +117,15 @@ def test_signals_of_other_rates_are_read_with_the_finest(tmp_path: Path) -> None
 
 def test_reading_in_pieces_is_reading_at_once(tmp_path: Path) -> None:
     file = open_recording(discontinuous(tmp_path / "r1.edf", [0, 1, 2, 5, 6, 9], later=0.1))
-    pieces = [np.stack(file.read_frames([1, 0], at, min(at + 257, file.n_frames))) for at in range(0, file.n_frames, 257)]
+    pieces = [
+        np.stack(file.read_frames([1, 0], at, min(at + 257, file.n_frames))) for at in range(0, file.n_frames, 257)
+    ]
     np.testing.assert_array_equal(np.concatenate(pieces, axis=1), file.read([1, 0]))
 
 
-@pytest.mark.parametrize(("unit", "bytes_"), [("µV in Latin-1", b"\xb5V"), ("µV in UTF-8", b"\xc2\xb5V"), ("microvolt", b"uV")])
+@pytest.mark.parametrize(
+    ("unit", "bytes_"), [("µV in Latin-1", b"\xb5V"), ("µV in UTF-8", b"\xc2\xb5V"), ("microvolt", b"uV")]
+)
 def test_microvolts_are_known_in_every_spelling(tmp_path: Path, unit: str, bytes_: bytes) -> None:
     path = edf_record(tmp_path / "r1.edf", unit="uV", per_mv=1000)
     path.write_bytes(path.read_bytes().replace(b"uV".ljust(8), bytes_.ljust(8)))
@@ -120,7 +139,11 @@ def test_the_patient_of_the_header_can_be_asked_for_and_an_anonymous_one_is_nobo
 
 def test_a_start_between_two_seconds_does_not_move_the_annotations(tmp_path: Path) -> None:
     signal = edfio.EdfSignal(np.sin(np.arange(10.0 * FS)), FS, label="ECG", physical_dimension="mV")
-    notes = [edfio.EdfAnnotation(2.5, None, "N"), edfio.EdfAnnotation(7.0, None, "(AFIB"), edfio.EdfAnnotation(7.5, None, "V")]
+    notes = [
+        edfio.EdfAnnotation(2.5, None, "N"),
+        edfio.EdfAnnotation(7.0, None, "(AFIB"),
+        edfio.EdfAnnotation(7.5, None, "V"),
+    ]
     edfio.Edf([signal], annotations=notes, starttime=datetime.time(1, 2, 3, 250_000)).write(tmp_path / "r1.edf")
     annotations, _ = open_recording(tmp_path / "r1.edf").annotations("edf")
     assert annotations.samples.tolist() == [900, 2520, 2700]
@@ -139,7 +162,9 @@ REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize(("change", "said"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_read_is_refused_in_a_sentence(tmp_path: Path, change: Callable[[bytes], bytes], said: str) -> None:
+def test_what_cannot_be_read_is_refused_in_a_sentence(
+    tmp_path: Path, change: Callable[[bytes], bytes], said: str
+) -> None:
     path = edf_record(tmp_path / "r1.edf")
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError) as error:
@@ -172,20 +197,22 @@ def test_what_is_written_is_read_within_half_a_step_of_the_converter(
 
 
 @given(
-    changes=st.lists(st.tuples(st.integers(0, 1100) | st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4),
+    changes=st.lists(
+        st.tuples(st.integers(0, 1100) | st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4
+    ),
     cut=st.none() | st.integers(0, 2000),
     apart=st.booleans(),
 )
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_read_or_refused_and_nothing_else(
     tmp_path: Path, changes: list[tuple[int, int]], cut: int | None, apart: bool
 ) -> None:
-    path = discontinuous(tmp_path / "r1.edf", [0, 1, 2, 5]) if apart else edf_record(tmp_path / "r1.edf", digital=DIGITAL)
+    path = (
+        discontinuous(tmp_path / "r1.edf", [0, 1, 2, 5]) if apart else edf_record(tmp_path / "r1.edf", digital=DIGITAL)
+    )
     content = bytearray(path.read_bytes()[:cut])
     for at, value in changes if content else ():
         content[at % len(content)] = value
     path.write_bytes(content)
-    try:
-        assert isinstance(read_recording(path, leads=[0], annotator="edf"), Recording)
-    except DataError as error:
-        assert str(tmp_path) in str(error) or "record r1" in str(error)
+    refusal = refusal_of(lambda: read_recording(path, leads=[0], annotator="edf"))
+    assert refusal is None or str(tmp_path) in refusal or "record r1" in refusal

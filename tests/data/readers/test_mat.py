@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_records import DIGITAL, FS, MILLIVOLTS, N, beats_in, refusal_of, same_beats, wfdb_record
 from scipy.io import savemat
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.readers import open_recording, read_recording
-from ecg_lightning.data.recording import Recording
-from made_records import DIGITAL, FS, MILLIVOLTS, N, beats_in, same_beats, wfdb_record
 
 
 def test_a_header_beside_it_says_all(tmp_path: Path) -> None:
@@ -25,7 +24,9 @@ def test_a_header_beside_it_says_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["4", "5"])
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize(("values", "card"), [(DIGITAL.T, {"gain": 200.0}), (MILLIVOLTS * 1000, {"unit": "uV"}), (MILLIVOLTS, {})])
+@pytest.mark.parametrize(
+    ("values", "card"), [(DIGITAL.T, {"gain": 200.0}), (MILLIVOLTS * 1000, {"unit": "uV"}), (MILLIVOLTS, {})]
+)
 def test_without_a_header_the_card_says_rate_and_unit(
     tmp_path: Path, version: str, turned: bool, values: Any, card: dict[str, Any]
 ) -> None:
@@ -60,11 +61,13 @@ def test_a_file_of_version_7_3_is_refused_with_the_way_out(tmp_path: Path) -> No
 
 
 @given(
-    changes=st.lists(st.tuples(st.integers(0, 300) | st.integers(0, 10**5), st.integers(0, 255)), min_size=1, max_size=4),
+    changes=st.lists(
+        st.tuples(st.integers(0, 300) | st.integers(0, 10**5), st.integers(0, 255)), min_size=1, max_size=4
+    ),
     cut=st.none() | st.integers(0, 500),
     version=st.sampled_from("45"),
 )
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_read_or_refused_and_nothing_else(
     tmp_path: Path, changes: list[tuple[int, int]], cut: int | None, version: str
 ) -> None:
@@ -74,7 +77,5 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(
     for at, value in changes if content else ():
         content[at % len(content)] = value
     path.write_bytes(content)
-    try:
-        assert isinstance(read_recording(path, leads=[0], settings={"fs": FS, "gain": 200.0}), Recording)
-    except DataError as error:
-        assert str(tmp_path) in str(error) or "record r1" in str(error)
+    refusal = refusal_of(lambda: read_recording(path, leads=[0], settings={"fs": FS, "gain": 200.0}))
+    assert refusal is None or str(tmp_path) in refusal or "record r1" in refusal

@@ -9,11 +9,10 @@ import pytest
 import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_records import DIGITAL, FS, GAIN, MILLIVOLTS, PEAKS, SYMBOLS, N, beats_in, refusal_of, same_beats, wfdb_record
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.readers import open_recording, read_recording
-from ecg_lightning.data.recording import Recording
-from made_records import DIGITAL, FS, GAIN, MILLIVOLTS, N, PEAKS, SYMBOLS, beats_in, same_beats, wfdb_record
 
 Digital = npt.NDArray[np.int64]
 
@@ -65,7 +64,7 @@ TWINS: dict[str, Callable[[Path], Path]] = {
     "no length": lambda f: written(f, f"r1 2 {FS}\n{LEADS}"),
     "neither gain nor unit": lambda f: written(f, f"r1 2 {FS} {N}\nr1.dat 16\nr1.dat 16\n"),
     "gain 0, not calibrated": lambda f: written(f, f"r1 2 {FS} {N}\nr1.dat 16 0\nr1.dat 16 0\n"),
-    "a counter, date and comments": lambda f: written(f, f"# x\nr1 2 {FS}/100(5) {N} 1:2:3 4/5/2006\n{LEADS}# age 60\n"),
+    "a counter, date and comments": lambda f: written(f, f"# x\nr1 2 {FS}/9(5) {N} 1:2:3 4/5/2006\n{LEADS}# age 60\n"),
     "a single lead": lambda f: wfdb_record(f, digital=DIGITAL[:, :1]),
     "lines ended as on Windows": lambda f: written(f, f"r1 2 {FS} {N}\r\n" + LEADS.replace("\n", "\r\n")),
     "24 bits": lambda f: wfdb_record(f, fmt=["24"] * 2),
@@ -105,12 +104,14 @@ def packed(digital: Digital, fmt: str) -> bytes:
         return (flat + 32768).astype("<u2").tobytes()
     a, b, c = np.pad(flat & 0x3FF, (0, -len(flat) % 3)).reshape(-1, 3).T
     words = a | b << 10 | c << 20  # 311: three samples of 10 bits from the lowest on
-    if fmt == "310":  # two words of 16 bits: 11 bits hold a sample above a bit that is not used, 5 bits half of the third
+    if (
+        fmt == "310"
+    ):  # two words of 16 bits: 11 bits hold a sample above a bit that is not used, 5 bits half of the third
         words = (a << 1 | (c & 0x1F) << 11) | (b << 1 | (c >> 5) << 11) << 16
     return words.astype("<u4").tobytes()
 
 
-@pytest.mark.parametrize("fmt", "8 16 24 32 61 80 160 212 310 311 508 516 524".split())
+@pytest.mark.parametrize("fmt", ["8", "16", "24", "32", "61", "80", "160", "212", "310", "311", "508", "516", "524"])
 def test_every_signal_format_is_read_at_once_or_in_pieces(tmp_path: Path, fmt: str) -> None:
     n = len(SMALL)
     if fmt in ("8", "61", "160", "310", "311"):
@@ -136,7 +137,11 @@ def test_gaps_between_segments_and_absent_leads_are_gaps(tmp_path: Path) -> None
     file = open_recording(tmp_path / "r1")
     assert file.lead_names == ("II", "V1")
     expected = np.full((2, 1600), np.nan)
-    expected[0, :1000], expected[1, :1000], expected[0, 1100:] = MILLIVOLTS[1, :1000], MILLIVOLTS[0, :1000], MILLIVOLTS[0, 1000:1500]
+    expected[0, :1000], expected[1, :1000], expected[0, 1100:] = (
+        MILLIVOLTS[1, :1000],
+        MILLIVOLTS[0, :1000],
+        MILLIVOLTS[0, 1000:1500],
+    )
     np.testing.assert_array_equal(file.read([0, 1]), expected)
 
 
@@ -191,7 +196,7 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(tmp_path: Path, header: st
 def test_a_segment_of_another_length_than_the_record_states_is_refused(tmp_path: Path) -> None:
     path = segments(tmp_path / "twin")
     path.with_suffix(".hea").write_text(f"r1/2 2 {FS} {N - 9}\npart0 {N // 2}\npart1 {N // 2 - 9}\n")
-    with pytest.raises(DataError, match=f"part1.hea states {N // 2} samples, the record r1 .* {N // 2 - 9}"):
+    with pytest.raises(DataError, match=f"part1.hea states {N // 2} samples, record r1 {N // 2 - 9}"):
         open_recording(path)
 
 
@@ -221,7 +226,7 @@ def test_a_path_that_is_no_recording_is_refused_by_name(tmp_path: Path, name: st
     changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
     cut=st.none() | st.integers(0, 200),
 )
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_read_or_refused_and_nothing_else(
     tmp_path: Path, which: str, changes: list[tuple[int, int]], cut: int | None
 ) -> None:
@@ -231,7 +236,5 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(
     for at, value in changes if content else ():
         content[at % len(content)] = value
     damaged.write_bytes(content)
-    try:
-        assert isinstance(read_recording(path, annotator="atr"), Recording)
-    except DataError as error:
-        assert str(tmp_path) in str(error) or "record r1" in str(error)
+    refusal = refusal_of(lambda: read_recording(path, annotator="atr"))
+    assert refusal is None or str(tmp_path) in refusal or "record r1" in refusal

@@ -39,7 +39,7 @@ class RowsOfFiles(CardSource):
             raise ConfigError(f"dataset {self.name}: reader rows needs dataset.rows, which names the files and classes")
         if self.context != NO_CONTEXT or self.cut.before:
             raise ConfigError(
-                f"dataset {self.name} holds single beats, and nothing from before their R peak: choose context=none, or "
+                f"dataset {self.name} holds single beats and nothing from before their R peak: choose context=none, or "
                 "a database of recordings"
             )
         if len(self.leads) > 1:
@@ -117,22 +117,21 @@ def beats_of_csv(
             class, a row cut off, a flat beat, values outside [0, 1], or an empty file.
     """
     layout = look_at(path)
-    header = len(layout.preamble)
     columns = f"{length} samples{' and a label' if labels == 'last' else ''}"
     if fault := _fault_of_layout(layout, length + (labels == "last")):
         raise DataError(f"{path}: {fault}; expected {columns} (dataset.cut.length={length})")
 
-    def refuse(rows: BoolArray, fault: str) -> None:
+    def refuse(rows: BoolArray, fault: str, remedy: str = "Correct these rows or take them out") -> None:
         if rows.any():
+            row = int(rows.argmax()) + 1 + len(layout.preamble)
             raise DataError(
-                f"{path}: row {int(rows.argmax()) + 1 + header} has {fault} ({int(rows.sum())} such rows); expected "
-                f"{columns}. Correct these rows or take them out"
+                f"{path}: row {row} has {fault} ({int(rows.sum())} such rows); expected {columns}. {remedy}"
             )
 
     signals, labels_read = _read(layout, length, columns, labelled=labels == "last")
     refuse(~np.isfinite(signals).all(axis=1), "a value that is NaN or infinite")
     low, high = signals.min(axis=1), signals.max(axis=1)
-    refuse(low == high, "a flat beat")
+    refuse(np.asarray(low == high), "a flat beat")
     numbers: IntArray | None = None
     if labels_read is not None:
         numbers = _numbers_of(labels_read, classes, symbols or {})
@@ -145,15 +144,12 @@ def beats_of_csv(
         )
     lengths = lengths_before_zeros(signals[:, None])  # nothing else in the format marks the end of a beat
     if outside == "rescale":
-        inside = np.arange(length) < lengths[:, None]
-        low, high = (extreme(signals, axis=1, where=inside, initial=start)[:, None] for extreme, start in ((np.min, np.inf), (np.max, -np.inf)))
-        signals = np.where(inside, (signals - low) / (high - low), 0).astype(np.float32)
-    elif (low < 0).any() or (high > 1).any():
-        strange = (low < 0) | (high > 1)
-        raise DataError(
-            f"{path}: row {int(strange.argmax()) + 1 + header} has values outside [0, 1] ({int(strange.sum())} such rows); "
-            f"all go from {low.min():.4g} to {high.max():.4g} and look like {_look_of(signals)}. "
-            "dataset.rows.outside=rescale scales each beat to [0, 1] by its minimum and maximum"
+        signals = _rescaled(signals, lengths)
+    elif (strange := (low < 0) | (high > 1)).any():
+        refuse(
+            strange,
+            f"values outside [0, 1], which look like {_look_of(signals)} from {low.min():.4g} to {high.max():.4g}",
+            "dataset.rows.outside=rescale scales each beat to [0, 1] by its minimum and maximum",
         )
     return Beats(
         signals=signals[:, None], lengths=lengths, lead_names=(LEAD,), labels=numbers, classes=classes, fs=fs,
@@ -181,10 +177,9 @@ def _read(layout: Delimited, length: int, columns: str, *, labelled: bool) -> tu
     types = dict.fromkeys(map(str, range(length)), pa.float32())
     if labelled:
         types[str(length)] = pa.float32() if layout.numeric[-1] else pa.string()
-    options = layout.options(types, nulls=())
     try:
         with open_binary(layout.path) as file:
-            table = csv.read_csv(file, **options)
+            table = csv.read_csv(file, **layout.options(types, nulls=()))
     except (pa.ArrowException, *BROKEN) as error:
         raise DataError(f"{layout.path}: {layout.fault(nulls=()) or error}; expected {columns}") from error
     signals = np.empty((table.num_rows, length), dtype=np.float32)
@@ -192,7 +187,9 @@ def _read(layout: Delimited, length: int, columns: str, *, labelled: bool) -> tu
         signals[:, column] = table[column].to_numpy()
     if not labelled:
         return signals, None
-    return signals, table[length].to_numpy() if layout.numeric[-1] else [text.strip() for text in table[length].to_pylist()]
+    if layout.numeric[-1]:
+        return signals, table[length].to_numpy()
+    return signals, [text.strip() for text in table[length].to_pylist()]
 
 
 def _numbers_of(labels: Any, classes: tuple[str, ...], symbols: Mapping[str, str]) -> IntArray:
@@ -202,6 +199,16 @@ def _numbers_of(labels: Any, classes: tuple[str, ...], symbols: Mapping[str, str
         number_of |= {name: number for number, name in enumerate(classes)}
         return np.asarray([number_of.get(label, -1) for label in labels], dtype=np.int64)
     return np.where(np.isin(labels, np.arange(len(classes))), labels, -1).astype(np.int64)
+
+
+def _rescaled(signals: FloatArray, lengths: IntArray) -> FloatArray:
+    """Each beat ``[n, length]`` to [0, 1] by its minimum and maximum before its padding."""
+    padding = np.arange(signals.shape[1]) >= lengths[:, None]
+    low = signals.min(axis=1, keepdims=True, where=~padding, initial=np.inf)
+    high = signals.max(axis=1, keepdims=True, where=~padding, initial=-np.inf)
+    scaled: FloatArray = (signals - low) / np.where(high > low, high - low, 1)
+    scaled[padding] = 0
+    return scaled
 
 
 def _look_of(signals: FloatArray) -> str:

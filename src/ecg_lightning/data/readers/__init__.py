@@ -32,7 +32,7 @@ def open_recording(path: Path | str, *, reader: str | None = None, **settings: A
     Args:
         path: the file; of WFDB the record with or without its extension.
         reader: a key of `FORMATS`; None chooses by the suffix.
-        settings: of the reader, such as ``fs`` and ``unit`` of CSV.
+        settings: ``fs``, ``time``, ``unit``, ``gain`` and ``baseline`` of CSV and MATLAB files, as in a card.
 
     Raises:
         DataError: the file is absent, cut off or damaged.
@@ -56,14 +56,17 @@ def open_recording(path: Path | str, *, reader: str | None = None, **settings: A
             from ecg_lightning.data.readers.edf import EdfFile
 
             return EdfFile(path)
-        case "csv":
+        case "csv" | "mat":
+            from ecg_lightning.data.readers.base import Calibration
+
+            calibration = Calibration(**{key: settings[key] for key in ("unit", "gain", "baseline") if key in settings})
+            if reader == "mat":
+                from ecg_lightning.data.readers.mat import MatFile
+
+                return MatFile(path, fs=settings.get("fs"), calibration=calibration)
             from ecg_lightning.data.readers.csv import CsvFile
 
-            return CsvFile(path, **settings)
-        case "mat":
-            from ecg_lightning.data.readers.mat import MatFile
-
-            return MatFile(path, **{key: value for key, value in settings.items() if key != "time"})
+            return CsvFile(path, fs=settings.get("fs"), time=settings.get("time"), calibration=calibration)
     raise DataError(f"{path}: there is no reader {reader!r}; choose one of {', '.join(FORMATS)}")
 
 

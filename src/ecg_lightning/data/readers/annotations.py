@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.beats import IntArray
 from ecg_lightning.data.recording import Annotations
 
 SAMPLE = re.compile(r"sample([ _]?(#|number|index))?|index", re.IGNORECASE)
@@ -43,7 +44,9 @@ def _read_table(file: Path, fs: float) -> Annotations:
     symbol = next((column for column, name in enumerate(header) if SYMBOL.fullmatch(name)), None)
     column = timer if at is None else at
     if column is None or symbol is None:
-        raise DataError(f"{file} has the columns {', '.join(header) or 'of no names'}; expected sample or time, and symbol")
+        raise DataError(
+            f"{file} has the columns {', '.join(header) or 'of no names'}; expected sample or time, and symbol"
+        )
     rate = 1.0 if at is not None else fs
     if at is None and (hit := TIME.fullmatch(header[column])) and hit["ms"]:
         rate = fs / 1000
@@ -58,7 +61,7 @@ def _read_table(file: Path, fs: float) -> Annotations:
     return from_text(np.round(samples).astype(np.int64), symbols)
 
 
-def from_text(samples: np.ndarray, texts: list[str]) -> Annotations:  # type: ignore[type-arg]
+def from_text(samples: IntArray, texts: list[str]) -> Annotations:
     """Annotations whose symbols are texts; a rhythm such as ``(AFIB`` becomes the note of a ``+``, as in WFDB."""
     rhythms = [text.startswith("(") and len(text) > 1 for text in texts]
     return Annotations(

@@ -79,7 +79,9 @@ class RecordingFile(ABC):
             stop = min(start + step, self.n_frames)
             for at, part in enumerate(self.read_frames(positions, start, stop)):
                 if len(part) != (stop - start) * rates[at]:
-                    raise DataError(f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states")
+                    raise DataError(
+                        f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states"
+                    )
                 coarser.get(at, signals[at])[start * rates[at] : stop * rates[at]] = part
         for at, signal in coarser.items():
             signals[at] = resample_around_gaps(signal, rates[at], finest)
@@ -108,27 +110,29 @@ class Calibration:
 
     Attributes:
         unit: of voltage, or of a converter (``adu``); None is mV, if the numbers are small enough for it.
-        gain: analog-to-digital units a millivolt.
+        gain: analog-to-digital units a millivolt, whatever the unit.
         baseline: analog-to-digital units at 0 mV.
     """
 
-    unit: str | None
-    gain: float | None
-    baseline: float
+    unit: str | None = None
+    gain: float | None = None
+    baseline: float = 0.0
 
     def millivolts(self, values: Signal, *, lead: str, where: str) -> Signal:
         """Of `values` ``[t]``; DataError for a unit that is none of voltage, or one that is missing."""
-        largest = float(np.abs(values).max(initial=0, where=np.isfinite(values)))
-        counts = self.unit is not None and self.unit.lower() in COUNTS
-        if self.gain is None and (counts or (self.unit is None and largest > LARGEST)):
-            raise DataError(
-                f"{where}: lead {lead} has values up to {largest:.6g} "
-                f"{f'in {self.unit!r}' if counts else 'without a unit'}, which are no millivolts; set dataset.csv.unit to "
-                "mV, uV, V or nV, or dataset.csv.gain and baseline for units of a converter"
-            )
-        if self.gain is not None and (counts or self.unit is None):
+        if self.gain is not None:
             return (values - self.baseline) / self.gain
+        largest = float(np.abs(values).max(initial=0, where=np.isfinite(values)))
+        unit = f"in {self.unit!r}" if self.unit else "without a unit"
+        if (self.unit or "").lower() in COUNTS or (self.unit is None and largest > LARGEST):
+            raise DataError(
+                f"{where}: lead {lead} has values up to {largest:.6g} {unit}, which are no millivolts; set dataset.csv.unit "
+                "to mV, uV, V or nV, or dataset.csv.gain and baseline for units of a converter"
+            )
         return values * to_millivolts(self.unit, lead=lead, where=where)
+
+
+AS_STATED = Calibration()
 
 
 def to_millivolts(unit: Any, *, lead: str, where: str) -> float:

@@ -6,14 +6,14 @@ that write the integers of their converter.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.readers.annotations import annotations_beside
-from ecg_lightning.data.readers.base import COUNTS, MILLIVOLTS, Calibration, RecordingFile, Signal
+from ecg_lightning.data.readers.base import AS_STATED, COUNTS, MILLIVOLTS, Calibration, RecordingFile, Signal
 from ecg_lightning.data.readers.delimited import Delimited, look_at
 from ecg_lightning.data.recording import Annotations
 
@@ -33,7 +33,7 @@ class CsvFile(RecordingFile):
         path: of the file.
         fs: sampling rate in Hz; None computes it from the column of time, or takes it from a line before the header.
         time: name or position of the column of seconds, or of what its name says (``time (ms)``); None looks for one.
-        unit, gain, baseline: as in `Calibration`; a unit of None is the one that the file states.
+        calibration: of all leads; a unit of None is the one that the file states.
     """
 
     def __init__(
@@ -42,9 +42,7 @@ class CsvFile(RecordingFile):
         *,
         fs: float | None = None,
         time: str | int | None = None,
-        unit: str | None = None,
-        gain: float | None = None,
-        baseline: float = 0.0,
+        calibration: Calibration = AS_STATED,
     ) -> None:
         self.path, self.name, self.files = path, path.stem, (path,)
         self._layout = look_at(path)
@@ -64,44 +62,42 @@ class CsvFile(RecordingFile):
             names[column] or (lead if lead and len(self._columns) == 1 else f"lead {at}")
             for at, column in enumerate(self._columns)
         )
-        self._calibrations = [
-            Calibration(unit=unit or units[column] or stated.get("unit"), gain=gain, baseline=baseline)
-            for column in self._columns
+        own = [
+            calibration.unit or (None if calibration.gain else units[at] or stated.get("unit")) for at in self._columns
         ]
+        self._calibrations = [replace(calibration, unit=unit) for unit in own]
         self.samples_per_frame = (1,) * len(self._columns)
         if fs is None and timer is None:
-            fs = _first_number(next((text for key, text in stated.items() if re.search("sampl.*rate|frequency", key)), ""))
-        if fs is not None:
-            self.frame_rate, self.n_frames, self._clock = float(fs), self._count(), None
-        elif timer is None:
-            raise DataError(f"{path} states neither time nor sampling rate; set dataset.csv.fs or dataset.csv.time")
-        else:
+            rates = [text for key, text in stated.items() if re.search(r"sampl.*rate|frequency", key)]
+            hit = re.search(r"\d+(\.\d+)?", rates[0]) if rates else None
+            if hit is None:
+                raise DataError(f"{path} states neither time nor sampling rate; set dataset.csv.fs or dataset.csv.time")
+            fs = float(hit[0])
+        if fs is None:
+            assert timer is not None
             step = SECONDS.get((units[timer] or names[timer] or "s").lower(), 1.0)
             self.frame_rate, self.n_frames = self._rate_of(timer, step)
-            self._clock = timer
-        self._open: tuple[tuple[int, ...], Iterator[Signal]] | None = None
-        self._at, self._rest = 0, np.empty((0, 0))
+        else:
+            self.frame_rate = float(fs)
+            self.n_frames = sum(batch.shape[1] for batch in self._layout.batches(self._columns[:1]))
+        self._open: tuple[list[int], Iterator[Signal]] | None = None  # columns, and what is left of them from …
+        self._at, self._rest = 0, np.empty((0, 0))  # … this row on, of which these are read but not used
 
     def read_frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
-        columns = tuple(self._columns[at] for at in positions)
+        columns = [self._columns[at] for at in positions]
         if self._open is None or self._open[0] != columns or start < self._at:
             self._open = (columns, self._layout.batches(columns))
             self._at, self._rest = 0, np.empty((len(columns), 0))
-        parts, found = [], 0
-        while found < stop - start:
+        parts = [self._rest[:, :0]]
+        while self._at < stop:
             if not self._rest.shape[1]:
-                batch = next(self._open[1], None)
-                if batch is None:
+                self._rest = next(self._open[1], self._rest)
+                if not self._rest.shape[1]:
                     raise DataError(f"{self.path} has fewer rows than when it was opened")
-                self._rest = batch
-            skipped = min(max(start - self._at, 0), self._rest.shape[1])
-            taken = self._rest[:, skipped : skipped + stop - start - found] if self._at + skipped >= start else None
-            used = skipped + (0 if taken is None else taken.shape[1])
-            self._at, self._rest = self._at + used, self._rest[:, used:]
-            if taken is not None:
-                parts.append(taken)
-                found += taken.shape[1]
-        values = np.concatenate(parts, axis=1) if parts else np.empty((len(columns), 0))
+            taken, self._rest = np.split(self._rest, [stop - self._at], axis=1)
+            parts.append(taken[:, max(start - self._at, 0) :])
+            self._at += taken.shape[1]
+        values = np.concatenate(parts, axis=1)
         return [
             self._calibrations[at].millivolts(row, lead=self.lead_names[at], where=str(self.path))
             for at, row in zip(positions, values, strict=True)
@@ -109,9 +105,6 @@ class CsvFile(RecordingFile):
 
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
         return annotations_beside(self.path, annotator, self.frame_rate)
-
-    def _count(self) -> int:
-        return sum(batch.shape[1] for batch in self._layout.batches(self._columns[:1]))
 
     def _rate_of(self, column: int, step: float) -> tuple[float, int]:
         """The rate in Hz and the number of rows, from a column of time in units of `step` seconds.
@@ -126,13 +119,17 @@ class CsvFile(RecordingFile):
             raise DataError(f"{where} has {len(times)} rows, too few for a sampling rate; set dataset.csv.fs")
         if not (steps > 0).all():
             at = int(np.argmax(~(steps > 0)))
-            raise DataError(f"{where} does not increase from {times[at]:.10g} in row {row + at} to {times[at + 1]:.10g}; {remedy}")
+            raise DataError(
+                f"{where} does not increase from {times[at]:.10g} in row {row + at} to {times[at + 1]:.10g}; {remedy}"
+            )
         span = (times[-1] - times[0]) * step
         rate = (len(times) - 1) / span
         if abs(rate - round(rate)) * span < 1 and round(rate):  # less than a sample: times are rounded
             rate = float(round(rate))
         if rate < SLOWEST:
-            raise DataError(f"{where} has {rate:.3g} rows a second; if it is in milliseconds, call it time_ms, or set dataset.csv.fs")
+            raise DataError(
+                f"{where} has {rate:.3g} rows a second; if it is in milliseconds, call it time_ms; or {remedy}"
+            )
         off = times - times[0] - np.arange(len(times)) / (rate * step)
         jump = int(np.argmax(steps))
         if steps[jump] * step * rate > 1.75 or np.abs(off).max() * step * rate > 1:
@@ -164,16 +161,15 @@ def _time_column(path: Path, names: list[str | None], units: list[str | None], t
     """The column of time that the card names, or that is called so."""
     if isinstance(time, int):
         if not 0 <= time < len(names):
-            raise DataError(f"{path} has {len(names)} columns, and dataset.csv.time={time} asks for one more; count from 0")
+            raise DataError(
+                f"{path} has {len(names)} columns, and dataset.csv.time={time} asks for one more; count from 0"
+            )
         return time
     if time is not None:
         known = [(name or "").lower() for name in names]
         if time.lower() not in known:
-            raise DataError(f"{path} has no column {time!r}, which dataset.csv.time asks for; it has {', '.join(map(str, names))}")
+            raise DataError(
+                f"{path} has no column {time!r}, which dataset.csv.time asks for; it has {', '.join(map(str, names))}"
+            )
         return known.index(time.lower())
     return next((column for column, name in enumerate(names) if name and TIME.fullmatch(name)), None)
-
-
-def _first_number(text: str) -> float | None:
-    hit = re.search(r"\d+(\.\d+)?", text)
-    return float(hit[0]) if hit else None

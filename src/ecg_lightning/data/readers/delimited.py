@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from statistics import mode
 from typing import Any, BinaryIO, cast
@@ -16,7 +17,15 @@ from ecg_lightning.core.errors import DataError
 HEAD = 1 << 17  # bytes from which the layout is read
 NULLS = ("", "NaN", "nan", "NA", "null", "NULL")
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
-BROKEN = (OSError, EOFError, UnicodeError, zlib.error, BadZipFile, NotImplementedError, RuntimeError)  # of compressed files, too
+BROKEN = (
+    OSError,
+    EOFError,
+    UnicodeError,
+    zlib.error,
+    BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+)  # of compressed files, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +64,7 @@ class Delimited:
                 block_size=16 << 20,
             ),
             "parse_options": arrow.ParseOptions(
-                delimiter=self.delimiter, ignore_empty_lines=len(self.numeric) > 1  # the only cell of a row may be empty
+                delimiter=self.delimiter, ignore_empty_lines=len(self.numeric) > 1  # an only cell may be empty
             ),
             "convert_options": arrow.ConvertOptions(
                 column_types=types,
@@ -89,7 +98,9 @@ class Delimited:
                 if row <= len(self.preamble):
                     continue
                 cells = zip(fields, self.numeric, strict=False)
-                text = [field for field, number in cells if number and field not in nulls and not NUMBER.fullmatch(field)]
+                text = [
+                    field for field, number in cells if number and field not in nulls and not NUMBER.fullmatch(field)
+                ]
                 if len(fields) != n:
                     found = f"row {row} has {len(fields)} columns instead of {n}"
                 elif text:
@@ -100,23 +111,14 @@ class Delimited:
 
     def rows(self) -> Iterator[list[str]]:
         """The fields of each line that is not blank."""
-        with open_binary(self.path) as stream:
-            lines = (line.decode(self.encoding, errors="replace") for line in _lines(stream, self.encoding))
-            for fields in csv.reader(lines, delimiter=self.delimiter):
+        with open_binary(self.path) as stream, TextIOWrapper(stream, self.encoding, "replace", newline="") as text:
+            for fields in csv.reader(text, delimiter=self.delimiter):
                 if fields:
                     yield [_bare(field) for field in fields]
 
 
-def _lines(stream: BinaryIO, encoding: str) -> Iterator[bytes]:
-    if not encoding.startswith("utf-16"):
-        yield from stream
-        return
-    for line in stream.read().decode(encoding, errors="replace").splitlines():
-        yield line.encode(encoding)
-
-
 def open_binary(path: Path) -> BinaryIO:
-    """The bytes of a file; of a ``.gz`` or ``.zip`` those of what is packed. DataError for a ``.zip`` of several files."""
+    """The bytes of a file, unpacked if it is a ``.gz`` or ``.zip``; DataError for a ``.zip`` of several files."""
     if path.suffix.lower() == ".gz":
         return cast(BinaryIO, gzip.open(path))
     if path.suffix.lower() != ".zip":

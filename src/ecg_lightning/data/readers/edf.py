@@ -53,14 +53,16 @@ class EdfFile(RecordingFile):
             raise DataError(f"{path} is no readable EDF or BDF file: {error}") from error
         if not (self._duration > 0 and self._samples and min(self._samples) > 0 and min(sizes) > 0):
             raise DataError(
-                f"{path} states {len(self._samples)} signals and data records of {self._duration:g} s; expected signals "
+                f"{path} states {len(self._samples)} signals and data records of {self._duration:g} s, expected signals "
                 "with samples in data records of some duration"
             )
         held, rest = divmod(path.stat().st_size - len(header), self._bytes_per_record)
         self._n_records = held if stated == -1 else stated  # -1: the recorder was stopped before it knew
         if held < 1 or held != self._n_records or (rest and stated != -1):
             raise DataError(f"{path} is cut off or damaged: it states {stated} data records, and holds {held}")
-        self.lead_names = tuple(re.sub(r"^(ECG|EKG) +(?=\S)", "", label) or f"lead {at}" for at, label in enumerate(labels))
+        self.lead_names = tuple(
+            re.sub(r"^(ECG|EKG) +(?=\S)", "", label) or f"lead {at}" for at, label in enumerate(labels)
+        )
         self._units = [unit or "no unit" for unit in units]
         per_frame = gcd(*self._samples)
         self.samples_per_frame = tuple(n // per_frame for n in self._samples)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.readers.annotations import annotations_beside
-from ecg_lightning.data.readers.base import Calibration, RecordingFile, Signal
+from ecg_lightning.data.readers.base import AS_STATED, Calibration, RecordingFile, Signal
 from ecg_lightning.data.recording import Annotations
 
 
@@ -20,18 +20,10 @@ class MatFile(RecordingFile):
     Args:
         path: of the file, of MATLAB's version 4 to 7.
         fs: sampling rate in Hz, which such a file does not state.
-        unit, gain, baseline: as in `Calibration`.
+        calibration: of all leads.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        fs: float | None = None,
-        unit: str | None = None,
-        gain: float | None = None,
-        baseline: float = 0.0,
-    ) -> None:
+    def __init__(self, path: Path, *, fs: float | None = None, calibration: Calibration = AS_STATED) -> None:
         from scipy.io import whosmat
 
         self.path, self.name, self.files = path, path.stem, (path,)
@@ -52,7 +44,7 @@ class MatFile(RecordingFile):
         self.lead_names = tuple(f"lead {at}" for at in range(n_leads))
         self.samples_per_frame = (1,) * n_leads
         self.frame_rate = float(fs)
-        self._calibration = Calibration(unit=unit, gain=gain, baseline=baseline)
+        self._calibration = calibration
 
     def read_frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
         return [

@@ -79,7 +79,8 @@ class WfdbFile(RecordingFile):
         if self._segments:
             return self._read_segments(positions, start, stop)
         scales = [
-            to_millivolts(self._header.units[at], lead=self.lead_names[at], where=f"{self.path}.hea") for at in positions
+            to_millivolts(self._header.units[at], lead=self.lead_names[at], where=f"{self.path}.hea")
+            for at in positions
         ]
         channels = sorted(positions)
         skews = {at: self._header.skew[at] or 0 for at in channels}  # frames by which a signal is late in its file
@@ -111,7 +112,12 @@ class WfdbFile(RecordingFile):
         def load(**part: int) -> Any:
             # wfdb gives format 61 as millivolts alone: it stumbles over the byte order of the digital values.
             loaded = wfdb.rdrecord(
-                str(self.path), channels=channels, physical="61" in formats, smooth_frames=False, ignore_skew=True, **part
+                str(self.path),
+                channels=channels,
+                physical="61" in formats,
+                smooth_frames=False,
+                ignore_skew=True,
+                **part,
             )
             if "61" in formats:
                 loaded.adc(expanded=True, inplace=True)
@@ -166,7 +172,9 @@ class WfdbFile(RecordingFile):
     def _open_segments(self, header: Any) -> None:
         start, layout = 0, None
         for name, length in zip(header.seg_name, header.seg_len, strict=True):
-            segment = None if name == NO_FILE else WfdbFile(self.path.with_name(name), is_segment=True) if length else None
+            segment = (
+                None if name == NO_FILE else WfdbFile(self.path.with_name(name), is_segment=True) if length else None
+            )
             if name != NO_FILE and not length:
                 layout = _header(self.path.with_name(name))
             self._segments.append((start, int(length), segment))
@@ -186,13 +194,11 @@ class WfdbFile(RecordingFile):
                 continue
             if segment.n_frames != length:
                 raise DataError(
-                    f"{segment.path}.hea states {segment.n_frames} samples, the record {self.name} that it is a segment of "
-                    f"{length}"
+                    f"{segment.path}.hea states {segment.n_frames} samples, record {self.name} {length} of it"
                 )
             if segment.frame_rate != self.frame_rate:
                 raise DataError(
-                    f"{segment.path}.hea states {segment.frame_rate:g} Hz, the record {self.name} that it is a segment "
-                    f"of {self.frame_rate:g} Hz"
+                    f"{segment.path}.hea states {segment.frame_rate:g} Hz, record {self.name} {self.frame_rate:g} Hz"
                 )
 
     def _read_segments(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
@@ -219,7 +225,7 @@ class WfdbFile(RecordingFile):
 
 
 def read_annotation_file(path: Path) -> tuple[Annotations, float | None]:
-    """The annotations of a WFDB annotation file, and the rate in Hz of their clock; None if neither it nor a header states it."""
+    """The annotations of a file, and the rate in Hz of their clock; None if neither it nor a header states that."""
     import wfdb
 
     # Annotation files end with a zero word; wfdb reads one that was cut off without an error.
