@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ecg_lightning.core.errors import ConfigError, DataError
-from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT
 from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.labels import make_class_map
@@ -121,7 +121,7 @@ def beats_of_csv(
     if fault := _fault_of_layout(layout, length + (labels == "last")):
         raise DataError(f"{path}: {fault}; expected {columns} (dataset.cut.length={length})")
 
-    def refuse(rows: BoolArray, fault: str, remedy: str = "Correct these rows or take them out") -> None:
+    def refuse(rows: Any, fault: str, remedy: str = "Correct these rows or take them out") -> None:
         if rows.any():
             row = int(rows.argmax()) + 1 + len(layout.preamble)
             raise DataError(
@@ -131,7 +131,7 @@ def beats_of_csv(
     signals, labels_read = _read(layout, length, columns, labelled=labels == "last")
     refuse(~np.isfinite(signals).all(axis=1), "a value that is NaN or infinite")
     low, high = signals.min(axis=1), signals.max(axis=1)
-    refuse(np.asarray(low == high), "a flat beat")
+    refuse(low == high, "a flat beat")
     numbers: IntArray | None = None
     if labels_read is not None:
         numbers = _numbers_of(labels_read, classes, symbols or {})

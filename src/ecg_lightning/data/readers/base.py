@@ -126,8 +126,8 @@ class Calibration:
         unit = f"in {self.unit!r}" if self.unit else "without a unit"
         if (self.unit or "").lower() in COUNTS or (self.unit is None and largest > LARGEST):
             raise DataError(
-                f"{where}: lead {lead} has values up to {largest:.6g} {unit}, which are no millivolts; set dataset.csv.unit "
-                "to mV, uV, V or nV, or dataset.csv.gain and baseline for units of a converter"
+                f"{where}: lead {lead} has values up to {largest:.6g} {unit}, which are no millivolts; set "
+                "dataset.csv.unit to mV, uV, V or nV, or dataset.csv.gain and baseline for units of a converter"
             )
         return values * to_millivolts(self.unit, lead=lead, where=where)
 

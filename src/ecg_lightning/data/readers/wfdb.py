@@ -35,10 +35,10 @@ def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = F
     if first[2] and is_segment:
         raise DataError(f"{header} is a segment of another record, and has segments itself: WFDB knows no such records")
     if first[2]:
-        parts = [files_of(header.with_name(name), is_segment=True) for name in names]
+        parts = [files_of(header.parent / name, is_segment=True) for name in names]
         paths = [header, *(path for part in parts for path in part)]
     else:
-        paths = [header, *(header.with_name(name) for name in names)]
+        paths = [header, *(header.parent / name for name in names)]
     if annotator is not None:
         paths.append(header.with_suffix(f".{annotator}"))
     for path in paths:
@@ -173,10 +173,10 @@ class WfdbFile(RecordingFile):
         start, layout = 0, None
         for name, length in zip(header.seg_name, header.seg_len, strict=True):
             segment = (
-                None if name == NO_FILE else WfdbFile(self.path.with_name(name), is_segment=True) if length else None
+                None if name == NO_FILE else WfdbFile(self.path.parent / name, is_segment=True) if length else None
             )
             if name != NO_FILE and not length:
-                layout = _header(self.path.with_name(name))
+                layout = _header(self.path.parent / name)
             self._segments.append((start, int(length), segment))
             start += int(length)
         held = [segment for _, _, segment in self._segments if segment is not None]
