@@ -53,7 +53,7 @@ class EdfFile(RecordingFile):
             raise DataError(f"{path} is no readable EDF or BDF file: {error}") from error
         if not (self._duration > 0 and self._samples and min(self._samples) > 0 and min(sizes) > 0):
             raise DataError(
-                f"{path} states {len(self._samples)} signals in data records of {self._duration:g} s; expected some signals "
+                f"{path} states {len(self._samples)} signals in data records of {self._duration:g} s; expected signals "
                 "with samples, and some duration"
             )
         held, rest = divmod(path.stat().st_size - len(header), self._bytes_per_record)
