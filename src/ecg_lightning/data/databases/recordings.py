@@ -4,7 +4,6 @@ What is special about a database is in its card, ``conf/dataset/NAME.yaml``.
 """
 
 import dataclasses
-import fnmatch
 import hashlib
 import logging
 from collections import Counter
@@ -68,26 +67,32 @@ class Recordings(CardSource):
         listed twice, or if there is none.
         """
         folder = self.folder
-        if (folder / "RECORDS").is_file():
-            names = (folder / "RECORDS").read_text().split()
-        elif self.card.reader == "wfdb":
-            names = [path.with_suffix("").relative_to(folder).as_posix() for path in sorted(folder.rglob("*.hea"))]
-            names = self._without_segments(names)
-        else:
-            suffixes = FORMATS.get(self.card.reader, ())
-            paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-            names = [path.relative_to(folder).as_posix() for path in paths]
+        listing = folder / "RECORDS"
+        names = listing.read_text().split() if listing.is_file() else self.found()
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise DataError(
-                f"{folder / 'RECORDS'} lists {', '.join(twice[:5])} more than once: its beats would be on both sides of "
+                f"{listing} lists {', '.join(twice[:5])} more than once: its beats would be on both sides of "
                 "a split; take the second mention out"
             )
-        if self.card.records is not None:
-            patterns = [self.card.records] if isinstance(self.card.records, str) else self.card.records
-            names = [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+        names = self.card.chosen(names)
         if not names:
             raise DataError(f"{folder} holds no recording that {self.name} asks for; {self.remedy}")
         return [folder / name for name in names]
+
+    def found(self) -> list[str]:
+        """Names of all recordings in the folder or below, as ``RECORDS`` would list them."""
+        folder = self.folder
+        if self.card.reader == "wfdb":
+            names = [path.with_suffix("").relative_to(folder).as_posix() for path in sorted(folder.rglob("*.hea"))]
+            return self._without_segments(names)
+        suffixes = FORMATS.get(self.card.reader, ())
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+        return [path.relative_to(folder).as_posix() for path in paths]
+
+    @property
+    def people(self) -> str:
+        """Name of the database whose people these are, which another card may be the first to have."""
+        return self.metadata.own_people
 
     def files(self) -> list[Path]:
         """Header, signal and annotation files of all records, and tables."""
@@ -118,7 +123,7 @@ class Recordings(CardSource):
 
     def read(self) -> Beats:
         """Read and cut all records."""
-        self._refuse_copies()
+        self.refuse_copies()
         origin = self.settings()
         return beats_of(self.recordings(), how=self.cut, classes=self.classes, origin=origin, context=self.context)
 
@@ -146,8 +151,11 @@ class Recordings(CardSource):
         """A record, opened by its header."""
         return open_recording(record, reader=self.card.reader, **self._format)
 
-    def recording(self, record: Path, *, name: str | None = None) -> Recording:
-        """One record with its beats, patient and fold; DataError says what to do about a damaged file."""
+    def recording(self, record: Path, *, name: str | None = None, detect: bool = True) -> Recording:
+        """One record with its beats, patient and fold; DataError says what to do about a damaged file.
+
+        Without `detect` a record whose beats are not annotated has none.
+        """
         try:
             recording = read_recording(
                 record,
@@ -157,6 +165,7 @@ class Recordings(CardSource):
                 fs=self.card.recorded_fs,
                 reader=self.card.reader,
                 settings=self._format,
+                detect=detect,
             )
         except DataError as error:
             raise DataError(str(error) if "dataset." in str(error) else f"{error}; {self.remedy}") from error
@@ -189,7 +198,7 @@ class Recordings(CardSource):
             return short
         return {record: record.relative_to(self.folder).as_posix() for record in records}
 
-    def _refuse_copies(self) -> None:
+    def refuse_copies(self) -> None:
         """DataError for two records with the same content, whose beats would be on both sides of a split."""
         seen: dict[tuple[int, ...], list[Path]] = {}
         for record in self.records():
