@@ -5,6 +5,7 @@ Commands import what they need when they run, so that ``--help`` is quick.
 
 import importlib.metadata
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -140,6 +141,23 @@ def check_data(
         typer.echo(f"{data_dir} holds no database; ecg-lightning data list shows which can be fetched")
     if not right:
         raise typer.Exit(1)
+
+
+@data.command("new")
+def add_database(
+    folder: Annotated[Path, Argument(help="Folder of recordings: WFDB, EDF or BDF, CSV, MATLAB.")],
+    name: Annotated[str | None, Option(help="Name of the database (default: that of the folder).")] = None,
+    output: Annotated[Path, Option(help="Folder of your configurations; the card is OUTPUT/dataset/NAME.yaml.")] = Path("conf"),
+) -> None:
+    """Look at a folder of recordings, and write the draft of its card: the file that makes it a database."""
+    from ecg_lightning.pipeline.cards import new_card
+
+    path, _ = new_card(folder, name, output)
+    typer.echo(path.read_text(encoding="utf-8"), nl=False)
+    where = shlex.join(["--config-dir", str(output)])
+    typer.echo(f"{path} is a draft: read it, decide what it leaves open, then")
+    typer.echo(f"  ecg-lightning data check {path.stem} {where}")
+    typer.echo(f"  ecg-lightning train {where} dataset={path.stem}")
 
 
 @app.command("inspect")

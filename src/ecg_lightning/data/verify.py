@@ -118,7 +118,7 @@ class _Record:
 
 def _read(source: Recordings, record: Path) -> _Record:
     file = source.open(record)
-    patient, leads = source.metadata.patient(record, file.name, file.comments), ", ".join(file.lead_names)
+    patient, leads = source.metadata.patient(record, file.name, file.comments), "+".join(file.lead_names)
     diagnosis = None
     if source.card.diagnoses is not None:
         diagnosis, stated = source.metadata.diagnosis(record, file.comments)
@@ -189,13 +189,13 @@ def _check_recordings(source: Recordings, result: DatabaseCheck) -> None:
     unlisted = set(card.chosen(found)).difference(path.relative_to(source.folder).as_posix() for path in paths)
     unfinished = sorted(path.name for path in source.folder.rglob("*.partial"))
     notes = {
-        "leads": _counted(Counter(record.leads for record in records)),
-        "sampling rates": _counted(rates),
+        "leads": counted(Counter(record.leads for record in records)),
+        "sampling rates": counted(rates),
         "patients": "" if card.patients is not None else "not known, so no split by patient",
         "classes without a beat": ", ".join(absent),
-        "beats without class, part of the rhythm alone": _counted(without_class),
-        "annotations that are no beats": _counted(others),
-        "diagnoses left out": _counted(left_out),
+        "beats without class, part of the rhythm alone": counted(without_class),
+        "annotations that are no beats": counted(others),
+        "diagnoses left out": counted(left_out),
         "gaps": f"{sum(gaps):,} samples are missing in {len(gaps)} records" if gaps else "",
         "there but not in RECORDS, and not used": _some(sorted(unlisted)) if paths else "",
         "unfinished downloads": _some(unfinished),
@@ -208,11 +208,11 @@ def _without(remedy: str, error: DataError) -> str:
     return str(error).removesuffix(f"; {remedy}")
 
 
-def _counted(counts: Counter[str], most: int = 8) -> str:
-    """``N 12, V 3``; without numbers if there is one."""
-    shown = [f"{name or 'none'} ({n:,})" for name, n in counts.most_common(most)]
-    more = [f"{len(counts) - most} more"] if len(counts) > most else []
-    return next(iter(counts)) if len(counts) == 1 and counts.total() > 1 else ", ".join(shown + more)
+def counted(counts: Mapping[str, int], most: int = 8) -> str:
+    """``N (12), V (3), 4 more``, most frequent first."""
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    more = [f"{len(ordered) - most} more"] if len(ordered) > most else []
+    return ", ".join([f"{name or 'no name'} ({n:,})" for name, n in ordered[:most]] + more)
 
 
 def _some(names: list[str]) -> str:

@@ -1,18 +1,26 @@
 """The cards of databases: those that can be chosen, and a first draft of one for a folder of recordings."""
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import first_error
 from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.databases.card import Card
 from ecg_lightning.data.databases.registry import make_source
+from ecg_lightning.data.describe import FolderContents, look_into
+from ecg_lightning.data.labels import BEAT_SYMBOLS
+from ecg_lightning.data.verify import counted
 from ecg_lightning.pipeline.config import added_conf_dirs, choices, conf_dir, config_loader, known_settings
 
+MOST_CLASSES = 10  # folders that may be classes
 NO_CONTEXT = {"rhythm": False, "morphology": False, "before": 0.0}
 
 
@@ -78,3 +86,115 @@ def is_there(card: Card, data_dir: Path) -> bool:
     if card.rows is not None:
         return any((source.folder / name).is_file() for name in card.rows.files)
     return card.folder is not None and source.folder.is_dir()
+
+
+def describe_cards(data_dir: Path, config_dir: Path | None = None) -> dict[str, dict[str, Any]]:
+    """What ``data list`` shows of each database, as plain values."""
+    described = {}
+    for name, card in load_cards(config_dir).items():
+        about = card.about.model_dump()
+        published = about.pop("published")
+        described[name] = {
+            "title": card.title,
+            "task": card.task,
+            "records": published["records"],
+            "patients": published["patients"],
+            "classes": {one: {key: n for key, n in of.items() if n is not None} for one, of in published["classes"].items()},
+            "leads": card.leads,
+            "fs": card.recorded_fs or (card.simulation.fs if card.simulation else None),
+            **about,
+            "size": card.download.size if card.download else None,
+            "folder": str(source_of(card, data_dir).folder) if card.folder is not None else None,
+            "here": card.simulation is not None or is_there(card, data_dir),
+        }
+    return described
+
+
+def new_card(folder: Path, name: str | None, output: Path) -> tuple[Path, FolderContents]:
+    """Write the draft of a card for a folder of recordings to ``OUTPUT/dataset/NAME.yaml``.
+
+    Raises:
+        DataError: the folder holds no recordings, or the card cannot be written.
+        ConfigError: there is a card of this name, or it is no name.
+    """
+    name = name or re.sub(r"\W+", "_", folder.resolve().name.lower()).strip("_")
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ConfigError(f"--name {name}: expected lower-case letters, digits and underscores")
+    path = output / "dataset" / f"{name}.yaml"
+    if path.exists() or name in choices([conf_dir(), *added_conf_dirs()])["dataset"]:
+        raise ConfigError(f"there is a database {name} already ({path}); choose another name with --name")
+    found = look_into(folder)
+    with atomic_write(path) as partial:
+        partial.write_text(card_text(name, found), encoding="utf-8")
+    return path, found
+
+
+def card_text(name: str, found: FolderContents) -> str:
+    """The draft of a card, with what was found and what is to be decided in comments."""
+    leads = Counter({"+".join(own): n for own, n in found.leads.items()})
+    rates = Counter({f"{fs:g} Hz": n for fs, n in found.rates.items()})
+    common = [lead for lead in next(iter(found.leads), ()) if all(lead in own for own in found.leads)]
+    lead = 0 if not common or common[0].startswith("lead ") else common[0]
+    rate = min(found.rates) if len(found.rates) == 1 else None
+    people = [f"# People: {found.people.evidence}"]
+    if found.people.how is None:
+        people.append("# If each recording is another person: record. With null, split=patient is refused")
+    lines = [
+        f"# Draft by `ecg-lightning data new`: {len(found.records):,} recordings, of which {found.opened:,} were opened",
+        "defaults:",
+        "  - _database",
+        "  - _self_",
+        f"name: {name}",
+        f"title: {name} # as tables show it",
+        f"reader: {found.reader}",
+        f"folder: {_yaml(str(found.folder.resolve()))}",
+        *_classes(found),
+        *people,
+        f"patients: {_yaml(found.people.how)}",
+        f"# Leads: {counted(leads) or 'none'}",
+        f"leads: [{_yaml(lead)}]",
+        f"# Sampling rates: {counted(rates) or 'none'}; null accepts any",
+        f"recorded_fs: {'null' if rate is None else f'{rate:g}'}",
+    ]
+    if found.amplitude is not None:
+        lines.append(f"# The first lead spans {found.amplitude:.3g} mV in ten seconds (median); usual is 0.5 to 5")
+    if found.reader in ("csv", "mat"):
+        lines.append("# csv: {fs: 250, unit: mV} # what the files do not state")
+    lines += [f"# Cannot be read: {' '.join(problem.split())}" for problem in found.problems[:5]]
+    return "\n".join(lines) + "\n"
+
+
+def _classes(found: FolderContents) -> list[str]:
+    """The lines of a card on where classes come from."""
+    if found.annotators:
+        beats = {name: sum(n for symbol, n in of.items() if symbol in BEAT_SYMBOLS) for name, of in found.annotators.items()}
+        annotator = max(beats, key=lambda name: (beats[name], sum(found.annotators[name].values())))
+        symbols = Counter(found.annotators[annotator])
+        others = [f"{name} ({sum(of.values()):,})" for name, of in found.annotators.items() if name != annotator]
+        lines = [f"# Annotations: {counted(symbols, most=20)}", f"annotator: {_yaml(annotator)}"]
+        if others:
+            lines.insert(0, f"# Other annotators: {', '.join(others)}")
+        if beats[annotator]:
+            return [*lines, "class_map: aami # or aami4, aami_escape_s, aami_wide, rhythm; or class: [symbols] for each class"]
+        own = {symbol: [symbol] for symbol in symbols}
+        return [*lines, "# Each text is a class; join them, and take out those that are not of beats", f"class_map: {_yaml(own)}"]
+    if 1 < len(found.folders) <= MOST_CLASSES and found.people.how != "folder":
+        classes = {name: [name] for name in found.folders}
+        return [
+            "# No annotations; each folder is a class, and the R peaks are detected",
+            f"diagnoses: {_yaml({'folder': True, 'classes': classes})}",
+        ]
+    return [
+        *(f"# Header comment {key}: {counted(values)}" for key, values in [*found.comments.items()][:5]),
+        "# No annotations and no folders by class: to be decided. Either annotator and class_map, or diagnoses",
+        "annotator: null",
+        "class_map: null",
+        "diagnoses: null # {folder: true, classes: {…}}, {comment: …, classes: {…}} or {table: {…}, classes: {…}}",
+    ]
+
+
+def _yaml(value: Any) -> str:
+    """A value in one line of YAML; texts that are plain words without quotes."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in ("null", "true", "false", "yes", "no", "on", "off"):
+        return value
+    return json.dumps(value, ensure_ascii=False)

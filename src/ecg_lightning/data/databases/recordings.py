@@ -81,13 +81,10 @@ class Recordings(CardSource):
 
     def found(self) -> list[str]:
         """Names of all recordings in the folder or below, as ``RECORDS`` would list them."""
-        folder = self.folder
-        if self.card.reader == "wfdb":
-            names = [path.with_suffix("").relative_to(folder).as_posix() for path in sorted(folder.rglob("*.hea"))]
-            return self._without_segments(names)
-        suffixes = FORMATS.get(self.card.reader, ())
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-        return [path.relative_to(folder).as_posix() for path in paths]
+        tables = [table.name for table in self.metadata.tables]
+        endings = (self.card.annotator,) if self.card.annotator and self.card.reader != "wfdb" else ()
+        names = find_recordings(self.folder, self.card.reader)
+        return [name for name in names if name not in tables and not name.endswith(endings)]
 
     @property
     def people(self) -> str:
@@ -217,12 +214,18 @@ class Recordings(CardSource):
                         "list the others in RECORDS or dataset.records"
                     )
 
-    def _without_segments(self, names: list[str]) -> list[str]:
-        """Without the headers that are segments of other records."""
-        segments: set[str] = set()
-        for name in names:
-            header = (self.folder / f"{name}.hea").read_text(errors="replace")
-            lines = [line for line in header.splitlines() if line.strip() and not line.startswith("#")]
-            if lines and "/" in lines[0].split()[0]:
-                segments.update((Path(name).parent / line.split()[0]).as_posix() for line in lines[1:])
-        return [name for name in names if name not in segments]
+
+def find_recordings(folder: Path, reader: str) -> list[str]:
+    """Names of all recordings of a format in a folder or below, relative to it; those of WFDB without extension."""
+    if reader != "wfdb":
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS.get(reader, ()))
+        paths = [path for path in paths if path.suffix.lower() != ".mat" or not path.with_suffix(".hea").is_file()]
+        return [path.relative_to(folder).as_posix() for path in paths]
+    names, segments = [], set[str]()
+    for path in sorted(folder.rglob("*.hea")):
+        name = path.with_suffix("").relative_to(folder)
+        names.append(name.as_posix())
+        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip() and not line.startswith("#")]
+        if lines and "/" in lines[0].split()[0]:
+            segments.update((name.parent / line.split()[0]).as_posix() for line in lines[1:])
+    return [name for name in names if name not in segments]

@@ -1,0 +1,184 @@
+"""What a folder of recordings holds, for the first draft of its card: formats, leads, rates, symbols, people."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.databases.recordings import find_recordings
+from ecg_lightning.data.readers import FORMATS, open_recording
+from ecg_lightning.data.readers.base import RecordingFile
+
+MOST = 200  # recordings that are opened; of more, every n-th
+MOST_VALUES = 20  # of a comment that may be a diagnosis
+LOOK_S = 10.0  # seconds of a recording that are read
+
+PERSON = re.compile(r"(?i)\b(?:patient|subject)\b\W*(?:id|no|number)?\W*([\w-]*\d[\w-]*)")  # in a header comment
+PERSON_COLUMN = re.compile(r"(?i)(patient|subject|person)([ _-]?(id|no|number|name))?")
+PREFIX = re.compile(r"(.*?[^_-])[_-]")  # of a record's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """How people may be known: `how` is the setting ``patients`` of a card, `evidence` what speaks for it."""
+
+    how: str | dict[str, Any] | None
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderContents:
+    """What was found in a folder.
+
+    Attributes:
+        records: names of all recordings, as ``RECORDS`` would list them.
+        opened: how many of them were opened.
+        leads: names of all leads → recordings.
+        rates: sampling rate in Hz → recordings.
+        hours: length of what was opened.
+        amplitude: median over recordings of the first lead's range in `LOOK_S`, in mV.
+        annotators: as a card names them → symbols → annotations.
+        comments: key of header comments ``key: value`` that differ → values → recordings.
+        folders: name of the recording's folder → recordings; empty if there are no subfolders.
+        problems: why recordings cannot be opened.
+    """
+
+    folder: Path
+    reader: str
+    records: Sequence[str]
+    opened: int
+    leads: Mapping[tuple[str, ...], int]
+    rates: Mapping[float, int]
+    hours: float
+    amplitude: float | None
+    annotators: Mapping[str, Mapping[str, int]]
+    people: People
+    comments: Mapping[str, Mapping[str, int]]
+    folders: Mapping[str, int]
+    problems: Sequence[str] = field(default_factory=list)
+
+
+def look_into(folder: Path) -> FolderContents:
+    """Open the recordings of a folder and read some seconds of each; DataError if it has none that can be read."""
+    found = {reader: find_recordings(folder, reader) for reader in FORMATS} if folder.is_dir() else {}
+    reader = next((reader for reader, names in found.items() if names), None)
+    if reader is None:
+        known = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+        raise DataError(f"{folder} holds no recordings; expected a folder with files such as {known}")
+    tables = [path for path in sorted(folder.glob("*.csv")) if not path.name.startswith(".")]
+    suffixes = _suffixes_beside(found[reader]) if reader == "csv" else []
+    names = [name for name in found[reader] if not any(name.endswith(suffix) for suffix in suffixes)]
+    people = _people_in_tables(tables, names)
+    if people is not None and reader == "csv":
+        names = [name for name in names if name != people.how["table"]["table"]]  # type: ignore[index, call-overload]
+
+    files: list[RecordingFile] = []
+    problems, ranges, annotators = [], [], dict[str, Counter[str]]()
+    for name in names[:: -(-len(names) // MOST)]:
+        try:
+            file = open_recording(folder / name, reader=reader)
+            signal = file.read_frames([0], 0, min(file.n_frames, round(LOOK_S * file.frame_rate)))[0]
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        files.append(file)
+        if np.isfinite(signal).any():
+            ranges.append(float(np.nanmax(signal) - np.nanmin(signal)))
+        for annotator in _annotators(file, suffixes):
+            try:
+                annotators.setdefault(annotator, Counter()).update(file.annotations(annotator)[0].symbols)
+            except DataError:  # a file of another kind
+                continue
+    parents = Counter(Path(name).parent.name for name in names if "/" in name)
+    return FolderContents(
+        folder=folder,
+        reader=reader,
+        records=names,
+        opened=len(files),
+        leads=Counter(file.lead_names for file in files),
+        rates=Counter(file.fs([0]) for file in files),
+        hours=sum(file.n_frames / file.frame_rate for file in files) / 3600,
+        amplitude=float(np.median(ranges)) if ranges else None,
+        annotators={name: counts for name, counts in annotators.items() if counts},
+        people=people or _people_in_comments(files) or _people_in_names(names, parents),
+        comments=_values_of_comments(files),
+        folders=parents if parents.total() == len(names) else {},
+        problems=problems,
+    )
+
+
+def _annotators(file: RecordingFile, suffixes: Sequence[str]) -> list[str]:
+    """What may be annotations beside a recording, or in it, as a card names them."""
+    if file.path.suffix.lower() in FORMATS["edf"]:
+        suffixes = ["edf"]
+    own = {path.name for path in file.files} | {f"{file.name}.hea", file.path.name}
+    beside = [path.name for path in sorted(file.path.parent.glob(f"{file.name}.*")) if path.name not in own]
+    if not file.path.suffix:  # WFDB names them without the point
+        return [name.removeprefix(f"{file.name}.") for name in beside]
+    return [*suffixes, *(name.removeprefix(file.name) for name in beside)]
+
+
+def _suffixes_beside(names: Sequence[str]) -> list[str]:
+    """``_beats.csv`` where there are ``a.csv`` and ``a_beats.csv``: files of annotations."""
+    stems = {name.rpartition(".")[0] for name in names}
+    return sorted({name.removeprefix(stem) for name in names for stem in stems if re.match(rf"{re.escape(stem)}_[a-z]", name)})
+
+
+def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People | None:
+    """From a table with a column of people, and one that names the records."""
+    wanted = [{name, Path(name).name, Path(name).stem} for name in records]
+    for path in tables:
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            continue
+        columns = list(rows[0]) if rows else []
+        person = next((name for name in columns if name and PERSON_COLUMN.fullmatch(name.strip())), None)
+        for column in columns if person else ():
+            stated = {str(row[column]).strip().removesuffix(".hea").removesuffix(".dat") for row in rows}
+            if column != person and all(names & stated for names in wanted):
+                n = len({row[person] for row in rows})
+                how = {"table": {"table": path.name, "record": column, "column": person}}
+                return People(how=how, evidence=f"{path.name} names {n} people")
+    return None
+
+
+def _people_in_comments(files: Sequence[RecordingFile]) -> People | None:
+    """From a header comment of every recording."""
+    hits = [next(filter(None, map(PERSON.search, file.comments)), None) for file in files]
+    people = {hit[1] for hit in hits if hit}
+    if not hits or not all(hits):
+        return None
+    return People(how={"comment": PERSON.pattern}, evidence=f"a header comment of each recording, {len(people)} people")
+
+
+def _values_of_comments(files: Sequence[RecordingFile]) -> dict[str, Counter[str]]:
+    """Those that may be diagnoses: comments with few values for many recordings."""
+    values: dict[str, Counter[str]] = {}
+    for file in files:
+        for comment in file.comments:
+            key, _, value = (part.strip() for part in comment.partition(":"))
+            if value:
+                values.setdefault(key, Counter())[value] += 1
+    return {key: of for key, of in values.items() if 1 < len(of) <= len(files) / 2 and len(of) <= MOST_VALUES}
+
+
+def _people_in_names(names: Sequence[str], parents: Counter[str]) -> People:
+    """From the folders of the recordings, if each has a number; else not known."""
+    if parents.total() == len(names) and len(parents) > 1 and all(re.search(r"\d", parent) for parent in parents):
+        return People(how="folder", evidence=f"{len(parents)} folders with numbers, such as {next(iter(parents))}")
+    words = [hit[1] if (hit := PREFIX.match(Path(name).name)) else Path(name).name for name in names]
+    if 1 < len(set(words)) < len(words):
+        return People(
+            how=None,
+            evidence=f"names begin with {len(set(words))} different words, such as {words[0]}; if these are people: "
+            "patients: {record: '" + PREFIX.pattern + "'}",
+        )
+    return People(how=None, evidence="neither folders, header comments nor a table name them")
