@@ -108,13 +108,13 @@ def fetch_data(
     names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
     for card in cards_to_fetch(dataset, config_dir):
         done = fetch(card, data_dir, url=url, records=names, connections=connections)
-        n_files = done.downloaded + done.kept
-        typer.echo(f"{done.folder}: {n_files} files, {decimal(done.size)}; {done.downloaded} of them were downloaded now")
+        total = f"{done.downloaded + done.kept} files, {decimal(done.size)}"
+        typer.echo(f"{done.folder}: {total}; {done.downloaded} of them were downloaded now")
 
 
 @data.command("check")
 def check_data(
-    datasets: Annotated[list[str] | None, Argument(metavar="[NAME]…", help="Databases (default: all there are).")] = None,
+    datasets: Annotated[list[str] | None, Argument(metavar="NAME", help="Databases (default: all there).")] = None,
     data_dir: DataDir = Path("data"),
     config_dir: ConfigDir = None,
     as_json: Json = False,
@@ -147,7 +147,7 @@ def check_data(
 def add_database(
     folder: Annotated[Path, Argument(help="Folder of recordings: WFDB, EDF or BDF, CSV, MATLAB.")],
     name: Annotated[str | None, Option(help="Name of the database (default: that of the folder).")] = None,
-    output: Annotated[Path, Option(help="Folder of your configurations; the card is OUTPUT/dataset/NAME.yaml.")] = Path("conf"),
+    output: Annotated[Path, Option(help="Folder of your cards, which go into OUTPUT/dataset.")] = Path("conf"),
 ) -> None:
     """Look at a folder of recordings, and write the draft of its card: the file that makes it a database."""
     from ecg_lightning.pipeline.cards import new_card

@@ -30,6 +30,7 @@ class People:
 
     how: str | dict[str, Any] | None
     evidence: str
+    table: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def look_into(folder: Path) -> FolderContents:
     names = [name for name in found[reader] if not any(name.endswith(suffix) for suffix in suffixes)]
     people = _people_in_tables(tables, names)
     if people is not None and reader == "csv":
-        names = [name for name in names if name != people.how["table"]["table"]]  # type: ignore[index, call-overload]
+        names = [name for name in names if name != people.table]
 
     files: list[RecordingFile] = []
     problems, ranges, annotators = [], [], dict[str, Counter[str]]()
@@ -127,7 +128,7 @@ def _annotators(file: RecordingFile, suffixes: Sequence[str]) -> list[str]:
 def _suffixes_beside(names: Sequence[str]) -> list[str]:
     """``_beats.csv`` where there are ``a.csv`` and ``a_beats.csv``: files of annotations."""
     stems = {name.rpartition(".")[0] for name in names}
-    return sorted({name.removeprefix(stem) for name in names for stem in stems if re.match(rf"{re.escape(stem)}_[a-z]", name)})
+    return sorted({name.removeprefix(stem) for name in names for stem in stems if name.startswith(f"{stem}_")})
 
 
 def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People | None:
@@ -146,7 +147,7 @@ def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People 
             if column != person and all(names & stated for names in wanted):
                 n = len({row[person] for row in rows})
                 how = {"table": {"table": path.name, "record": column, "column": person}}
-                return People(how=how, evidence=f"{path.name} names {n} people")
+                return People(how=how, evidence=f"{path.name} names {n} people", table=path.name)
     return None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.databases.base import CardSource, fetch_command
+from ecg_lightning.data.databases.card import PublishedClass
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.rows import RowsOfFiles
 
@@ -126,14 +127,13 @@ def _read(source: Recordings, record: Path) -> _Record:
             return _Record(leads=leads, patient=patient, stated=stated)
     recording = source.recording(record, detect=False)
     labels = np.empty(0, dtype=np.int64) if recording.labels is None else recording.labels
-    nameless = np.flatnonzero(labels < 0)
     return _Record(
         leads=leads,
         patient=patient,
         diagnosis=diagnosis,
         fs=recording.fs,
         beats=Counter(source.classes[label] for label in labels[labels >= 0]),
-        without_class=Counter((recording.symbols or [])[at] for at in nameless),
+        without_class=Counter(one for one, label in zip(recording.symbols or [], labels, strict=False) if label < 0),
         others=recording.other_symbols,
         missing=int(np.isnan(recording.signals).any(axis=0).sum()),
     )
@@ -175,10 +175,11 @@ def _check_recordings(source: Recordings, result: DatabaseCheck) -> None:
     if card.diagnoses is None:
         _count_beats(result, beats)
     for name in source.classes if card.diagnoses else ():
-        stated, own = published.classes.get(name), [record for record in records if record.diagnosis == name]
-        result.counts.append(Count(f"records of {name}", len(own), stated and stated.records))
+        stated = published.classes.get(name, PublishedClass())
+        own = [record for record in records if record.diagnosis == name]
+        result.counts.append(Count(f"records of {name}", len(own), stated.records))
         if card.patients is not None:
-            result.counts.append(Count(f"people of {name}", people(own), stated and stated.patients))
+            result.counts.append(Count(f"people of {name}", people(own), stated.patients))
     left_out = Counter(record.stated for record in records if record.stated is not None)
     if card.diagnoses is not None:
         result.counts.append(Count("records left out", left_out.total(), published.left_out))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def load_cards(config_dir: Path | str | None = None, names: Iterable[str] | None
 
 
 def cards_to_fetch(name: str, config_dir: Path | str | None = None) -> list[Card]:
-    """The card of a database, or those of all databases in a folder of this name, such as ``mitdb``; else ConfigError."""
+    """The card of this name, or those of all databases in a folder of this name, such as ``mitdb``."""
     cards = load_cards(config_dir)
     found = [cards[name]] if name in cards else [card for card in cards.values() if card.folder == name]
     if not found:
@@ -92,17 +92,17 @@ def describe_cards(data_dir: Path, config_dir: Path | None = None) -> dict[str, 
     """What ``data list`` shows of each database, as plain values."""
     described = {}
     for name, card in load_cards(config_dir).items():
-        about = card.about.model_dump()
+        about = card.about.model_dump(exclude_none=True)
         published = about.pop("published")
         described[name] = {
             "title": card.title,
             "task": card.task,
-            "records": published["records"],
-            "patients": published["patients"],
-            "classes": {one: {key: n for key, n in of.items() if n is not None} for one, of in published["classes"].items()},
+            "records": published.get("records"),
+            "patients": published.get("patients"),
+            "classes": published["classes"],
             "leads": card.leads,
             "fs": card.recorded_fs or (card.simulation.fs if card.simulation else None),
-            **about,
+            **{key: about.get(key) for key in ("licence", "citation", "homepage", "tried")},
             "size": card.download.size if card.download else None,
             "folder": str(source_of(card, data_dir).folder) if card.folder is not None else None,
             "here": card.simulation is not None or is_there(card, data_dir),
@@ -140,7 +140,7 @@ def card_text(name: str, found: FolderContents) -> str:
     if found.people.how is None:
         people.append("# If each recording is another person: record. With null, split=patient is refused")
     lines = [
-        f"# Draft by `ecg-lightning data new`: {len(found.records):,} recordings, of which {found.opened:,} were opened",
+        f"# Draft by `ecg-lightning data new`: {len(found.records):,} recordings, {found.opened:,} of them opened",
         "defaults:",
         "  - _database",
         "  - _self_",
@@ -152,7 +152,7 @@ def card_text(name: str, found: FolderContents) -> str:
         *people,
         f"patients: {_yaml(found.people.how)}",
         f"# Leads: {counted(leads) or 'none'}",
-        f"leads: [{_yaml(lead)}]",
+        f"leads: {_yaml([lead])}",
         f"# Sampling rates: {counted(rates) or 'none'}; null accepts any",
         f"recorded_fs: {'null' if rate is None else f'{rate:g}'}",
     ]
@@ -167,17 +167,17 @@ def card_text(name: str, found: FolderContents) -> str:
 def _classes(found: FolderContents) -> list[str]:
     """The lines of a card on where classes come from."""
     if found.annotators:
-        beats = {name: sum(n for symbol, n in of.items() if symbol in BEAT_SYMBOLS) for name, of in found.annotators.items()}
-        annotator = max(beats, key=lambda name: (beats[name], sum(found.annotators[name].values())))
-        symbols = Counter(found.annotators[annotator])
+        by_beats = {name: (_n_beats(of), sum(of.values())) for name, of in found.annotators.items()}
+        annotator = max(by_beats, key=lambda name: by_beats[name])
+        symbols = found.annotators[annotator]
         others = [f"{name} ({sum(of.values()):,})" for name, of in found.annotators.items() if name != annotator]
         lines = [f"# Annotations: {counted(symbols, most=20)}", f"annotator: {_yaml(annotator)}"]
         if others:
             lines.insert(0, f"# Other annotators: {', '.join(others)}")
-        if beats[annotator]:
-            return [*lines, "class_map: aami # or aami4, aami_escape_s, aami_wide, rhythm; or class: [symbols] for each class"]
-        own = {symbol: [symbol] for symbol in symbols}
-        return [*lines, "# Each text is a class; join them, and take out those that are not of beats", f"class_map: {_yaml(own)}"]
+        if _n_beats(symbols):
+            return [*lines, "class_map: aami # or aami4, aami_escape_s, aami_wide, rhythm, or {class: [symbols], …}"]
+        own = _yaml({symbol: [symbol] for symbol in symbols})
+        return [*lines, "# Each text is a class: join some, take out what is not of beats", f"class_map: {own}"]
     if 1 < len(found.folders) <= MOST_CLASSES and found.people.how != "folder":
         classes = {name: [name] for name in found.folders}
         return [
@@ -193,8 +193,10 @@ def _classes(found: FolderContents) -> list[str]:
     ]
 
 
+def _n_beats(symbols: Mapping[str, int]) -> int:
+    return sum(n for symbol, n in symbols.items() if symbol in BEAT_SYMBOLS)
+
+
 def _yaml(value: Any) -> str:
-    """A value in one line of YAML; texts that are plain words without quotes."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z]\w*", value) and value.lower() not in ("null", "true", "false", "yes", "no", "on", "off"):
-        return value
+    """A value in one line of YAML, of which JSON is a part."""
     return json.dumps(value, ensure_ascii=False)

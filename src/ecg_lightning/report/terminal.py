@@ -80,21 +80,21 @@ def _print_folder(folder: Path) -> None:
 
 def print_databases(databases: Mapping[str, Mapping[str, Any]]) -> None:
     """Print a table of databases in 100 columns, and the title and citation of each."""
-    head = ("records", "people", "beats", "Hz", "leads", "here", "tried on", "licence")
-    columns = [Column("database", text=True), *(Column(name, text=name in ("leads", "tried on", "licence")) for name in head)]
+    numbers, texts = ("records", "people", "beats", "Hz"), ("leads", "here", "tried on", "licence")
+    columns = [Column("database", text=True), *map(Column, numbers), *(Column(name, text=True) for name in texts)]
     rows = []
     for name, one in databases.items():
         beats = sum(of.get("beats", 0) for of in one["classes"].values()) or None
         counts = [NONE if n is None else Number(n) for n in (one["records"], one["patients"], beats)]
         leads = ", ".join("/".join(map(str, lead)) if isinstance(lead, list) else str(lead) for lead in one["leads"])
-        fs = NONE if one["fs"] is None else f"{one['fs']:g}"
         tried = (one["tried"] or NONE).removesuffix(" recordings")
+        fs = NONE if one["fs"] is None else f"{one['fs']:g}"
         rows.append(Row([name, *counts, fs, leads, "yes" if one["here"] else "no", tried, one["licence"] or NONE]))
     show(Section(tables=[Table(columns=columns, rows=rows)]))
     for name, one in databases.items():
         sizes = f" ({one['size']})" if one["size"] else ""
-        counts = ", ".join(f"{kind} {n:,} {unit}" for kind, of in one["classes"].items() for unit, n in of.items())
-        parts = (f"{name}: {one['title']}{sizes}", counts, one["citation"])
+        classes = ", ".join(f"{kind} {n:,} {unit}" for kind, of in one["classes"].items() for unit, n in of.items())
+        parts = (f"{name}: {one['title']}{sizes}", classes, one["citation"])
         _line(". ".join(part for part in parts if part))
     _line("Get one with ecg-lightning data fetch NAME; add your own with ecg-lightning data new FOLDER")
 

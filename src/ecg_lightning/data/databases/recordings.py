@@ -225,7 +225,8 @@ def find_recordings(folder: Path, reader: str) -> list[str]:
     for path in sorted(folder.rglob("*.hea")):
         name = path.with_suffix("").relative_to(folder)
         names.append(name.as_posix())
-        lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip() and not line.startswith("#")]
+        text = path.read_text(errors="replace").splitlines()
+        lines = [line for line in text if line.strip() and not line.startswith("#")]
         if lines and "/" in lines[0].split()[0]:
             segments.update((name.parent / line.split()[0]).as_posix() for line in lines[1:])
     return [name for name in names if name not in segments]
