@@ -89,7 +89,7 @@ def test_part_of_the_arrhythmia_database_is_counted_and_is_no_fault(mitdb: Path)
     ("damage", "said"),
     [
         (lambda folder: (folder / "100.dat").unlink(), "100.dat is not there"),
-        (lambda folder: (folder / "100.hea").unlink(), "100.hea is no readable WFDB header"),
+        (lambda folder: (folder / "100.hea").unlink(), "100.hea is not there"),
         (lambda folder: (folder / "100.atr").unlink(), "100.atr is not there"),
         (lambda folder: _cut(folder / "100.dat", 1_000), "its file does not hold the 3600 samples"),
         (lambda folder: _cut(folder / "100.atr", 11), "100.atr is cut off"),

@@ -118,6 +118,7 @@ class _Record:
 
 
 def _read(source: Recordings, record: Path) -> _Record:
+    source.files_of(record)  # all there?
     file = source.open(record)
     patient, leads = source.metadata.patient(record, file.name, file.comments), "+".join(file.lead_names)
     diagnosis = None
