@@ -73,8 +73,7 @@ def look_into(folder: Path) -> FolderContents:
         known = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
         raise DataError(f"{folder} holds no recordings; expected a folder with files such as {known}")
     tables = [path for path in sorted(folder.glob("*.csv")) if not path.name.startswith(".")]
-    suffixes = _suffixes_beside(found[reader]) if reader == "csv" else []
-    names = [name for name in found[reader] if not any(name.endswith(suffix) for suffix in suffixes)]
+    names = _without_annotations(found[reader]) if reader == "csv" else found[reader]
     people = _people_in_tables(tables, names)
     if people is not None and reader == "csv":
         names = [name for name in names if name != people.table]
@@ -91,7 +90,7 @@ def look_into(folder: Path) -> FolderContents:
         files.append(file)
         if np.isfinite(signal).any():
             ranges.append(float(np.nanmax(signal) - np.nanmin(signal)))
-        for annotator in _annotators(file, suffixes):
+        for annotator in _annotators(file):
             try:
                 annotators.setdefault(annotator, Counter()).update(file.annotations(annotator)[0].symbols)
             except DataError:  # a file of another kind
@@ -114,21 +113,22 @@ def look_into(folder: Path) -> FolderContents:
     )
 
 
-def _annotators(file: RecordingFile, suffixes: Sequence[str]) -> list[str]:
-    """What may be annotations beside a recording, or in it, as a card names them."""
-    if file.path.suffix.lower() in FORMATS["edf"]:
-        suffixes = ["edf"]
+def _annotators(file: RecordingFile) -> list[str]:
+    """Files beside a recording that may be its annotations, and the EDF file itself, as a card names them."""
     own = {path.name for path in file.files} | {f"{file.name}.hea", file.path.name}
-    beside = [path.name for path in sorted(file.path.parent.glob(f"{file.name}.*")) if path.name not in own]
+    beside = sorted(path.name for path in file.path.parent.glob(f"{file.name}[._]*") if path.name not in own)
     if not file.path.suffix:  # WFDB names them without the point
-        return [name.removeprefix(f"{file.name}.") for name in beside]
-    return [*suffixes, *(name.removeprefix(file.name) for name in beside)]
+        return [name.removeprefix(f"{file.name}.") for name in beside if name.startswith(f"{file.name}.")]
+    inside = ["edf"] if file.path.suffix.lower() in FORMATS["edf"] else []
+    return [*inside, *(name.removeprefix(file.name) for name in beside)]
 
 
-def _suffixes_beside(names: Sequence[str]) -> list[str]:
-    """``_beats.csv`` where there are ``a.csv`` and ``a_beats.csv``: files of annotations."""
+def _without_annotations(names: Sequence[str]) -> list[str]:
+    """Without files such as ``a_beats.csv`` beside ``a.csv``, which are annotations of it."""
     stems = {name.rpartition(".")[0] for name in names}
-    return sorted({name.removeprefix(stem) for name in names for stem in stems if name.startswith(f"{stem}_")})
+    return [
+        name for name in names if (hit := re.fullmatch(r"(.+)_[A-Za-z]+\.\w+", name)) is None or hit[1] not in stems
+    ]
 
 
 def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People | None:

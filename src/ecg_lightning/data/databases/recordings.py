@@ -81,10 +81,12 @@ class Recordings(CardSource):
 
     def found(self) -> list[str]:
         """Names of all recordings in the folder or below, as ``RECORDS`` would list them."""
-        tables = [table.name for table in self.metadata.tables]
-        endings = (self.card.annotator,) if self.card.annotator and self.card.reader != "wfdb" else ()
         names = find_recordings(self.folder, self.card.reader)
-        return [name for name in names if name not in tables and not name.endswith(endings)]
+        if self.card.reader == "wfdb":
+            return names
+        beside = {path.with_name(f"{path.stem}{self.card.annotator}").as_posix() for path in map(Path, names)}
+        beside.update(table.name for table in self.metadata.tables)
+        return [name for name in names if name not in beside]
 
     @property
     def people(self) -> str:
