@@ -126,15 +126,14 @@ def _annotators(file: RecordingFile) -> list[str]:
 def _without_annotations(names: Sequence[str]) -> list[str]:
     """Without files such as ``a_beats.csv`` beside ``a.csv``, which are annotations of it."""
     stems = {name.rpartition(".")[0] for name in names}
-    return [
-        name for name in names if (hit := re.fullmatch(r"(.+)_[A-Za-z]+\.\w+", name)) is None or hit[1] not in stems
-    ]
+    beside = {name: hit[1] for name in names if (hit := re.fullmatch(r"(.+)_[A-Za-z]+\.\w+", name))}
+    return [name for name in names if beside.get(name) not in stems]
 
 
 def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People | None:
     """From a table with a column of people, and one that names the records."""
-    wanted = [{name, Path(name).name, Path(name).stem} for name in records]
     for path in tables:
+        wanted = [{name, Path(name).name, Path(name).stem} for name in records if name != path.name]
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = list(csv.DictReader(file))
@@ -144,7 +143,7 @@ def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People 
         person = next((name for name in columns if name and PERSON_COLUMN.fullmatch(name.strip())), None)
         for column in columns if person else ():
             stated = {str(row[column]).strip().removesuffix(".hea").removesuffix(".dat") for row in rows}
-            if column != person and all(names & stated for names in wanted):
+            if column != person and wanted and all(names & stated for names in wanted):
                 n = len({row[person] for row in rows})
                 how = {"table": {"table": path.name, "record": column, "column": person}}
                 return People(how=how, evidence=f"{path.name} names {n} people", table=path.name)

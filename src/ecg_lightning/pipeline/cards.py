@@ -140,7 +140,7 @@ def card_text(name: str, found: FolderContents) -> str:
     if found.people.how is None:
         people.append("# If each recording is another person: record. With null, split=patient is refused")
     lines = [
-        f"# Draft by `ecg-lightning data new`: {len(found.records):,} recordings, {found.opened:,} of them opened",
+        f"# Draft by `ecg-lightning data new`; recordings: {len(found.records):,}, of which opened: {found.opened:,}",
         "defaults:",
         "  - _database",
         "  - _self_",
