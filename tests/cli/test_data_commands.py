@@ -143,6 +143,16 @@ def test_what_the_draft_leaves_open_it_says(tmp_path: Path) -> None:
     )
 
 
+def test_whatever_is_in_the_files_the_draft_is_a_card(tmp_path: Path) -> None:
+    """Names and comments of a user's files are data: no interpolation, no line break, no escape sequence."""
+    folder = tmp_path / "da${seed}ta"
+    for name in ("ill: yes/a", "ill: yes/b", "#none/c", "#none/d"):
+        write_record(folder, name, comments=["Reason: \x1b[31m#x", "note: {"])
+    card, composed, _ = draft(folder, "--name", "clinic")
+    assert composed.folder == str(folder)
+    assert card["diagnoses"]["classes"] == {"#none": ["#none"], "ill: yes": ["ill: yes"]}
+
+
 def test_recordings_that_cannot_be_opened_are_named_in_the_draft(tmp_path: Path) -> None:
     write_record(tmp_path / "data", "r1", symbols="NNV")
     (tmp_path / "data" / "r2.hea").write_text("<html>")

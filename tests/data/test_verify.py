@@ -11,6 +11,7 @@ import wfdb
 from typer.testing import CliRunner
 
 from ecg_lightning.cli.main import app
+from ecg_lightning.data.databases.card import Patients, Table
 from ecg_lightning.data.verify import Count, DatabaseCheck, check
 from ecg_lightning.pipeline.cards import load_cards, source_of
 
@@ -171,6 +172,12 @@ def test_a_record_without_diagnosis_is_a_fault(ptbdb: Path) -> None:
     result = checked("ptbdb", ptbdb.parent)
     assert "no header comment 'Reason for admission'" in result.problems[0]
     assert result.damaged == ["patient104/s0306lre"]
+
+
+def test_an_absent_table_is_one_problem_and_not_one_a_record(mitdb: Path) -> None:
+    table = Table(table="people.csv", record="record", column="patient")
+    card = CARDS["mitbih"].model_copy(update={"patients": Patients(table=table)})
+    assert check(source_of(card, mitdb.parent)).problems == [f"{mitdb / 'people.csv'} is not there"]
 
 
 def _write_rows(path: Path, labels: list[int]) -> None:

@@ -123,15 +123,14 @@ def check_data(
 
     Exit code 1 if anything is wrong or not there.
     """
-    from ecg_lightning.data.verify import check
-    from ecg_lightning.pipeline.cards import is_there, load_cards, source_of
+    from ecg_lightning.data.verify import check, is_there
+    from ecg_lightning.pipeline.cards import load_cards, source_of
     from ecg_lightning.report.terminal import print_check
 
-    cards = load_cards(config_dir, datasets or None)
-    chosen = [card for card in cards.values() if datasets or is_there(card, data_dir)]
+    sources = [source_of(card, data_dir) for card in load_cards(config_dir, datasets or None).values()]
     checks = []
-    for card in chosen:
-        checks.append(check(source_of(card, data_dir)))
+    for source in sources if datasets else filter(is_there, sources):
+        checks.append(check(source))
         if not as_json:
             print_check(checks[-1])
     right = bool(checks) and all(one.present and not one.problems for one in checks)
@@ -152,7 +151,7 @@ def add_database(
     """Look at a folder of recordings, and write the draft of its card: the file that makes it a database."""
     from ecg_lightning.pipeline.cards import new_card
 
-    path, _ = new_card(folder, name, output)
+    path = new_card(folder, name, output)
     typer.echo(path.read_text(encoding="utf-8"), nl=False)
     where = shlex.join(["--config-dir", str(output)])
     typer.echo(f"{path} is a draft: read it, decide what it leaves open, then")

@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,38 +35,24 @@ class People:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderContents:
-    """What was found in a folder.
-
-    Attributes:
-        records: names of all recordings, as ``RECORDS`` would list them.
-        opened: how many of them were opened.
-        leads: names of all leads → recordings.
-        rates: sampling rate in Hz → recordings.
-        hours: length of what was opened.
-        amplitude: median over recordings of the first lead's range in `LOOK_S`, in mV.
-        annotators: as a card names them → symbols → annotations.
-        comments: key of header comments ``key: value`` that differ → values → recordings.
-        folders: name of the recording's folder → recordings; empty if there are no subfolders.
-        problems: why recordings cannot be opened.
-    """
+    """What was found in a folder; numbers are of recordings where nothing else is said."""
 
     folder: Path
     reader: str
-    records: Sequence[str]
+    records: Sequence[str]  # names of all, as ``RECORDS`` would list them
     opened: int
-    leads: Mapping[tuple[str, ...], int]
-    rates: Mapping[float, int]
-    hours: float
-    amplitude: float | None
-    annotators: Mapping[str, Mapping[str, int]]
+    leads: Mapping[tuple[str, ...], int]  # names of all leads of a recording → number
+    rates: Mapping[float, int]  # Hz → number
+    amplitude: float | None  # median range of the first lead in `LOOK_S`, mV
+    annotators: Mapping[str, Mapping[str, int]]  # as a card names them → symbol → number of annotations
     people: People
-    comments: Mapping[str, Mapping[str, int]]
-    folders: Mapping[str, int]
-    problems: Sequence[str] = field(default_factory=list)
+    comments: Mapping[str, Mapping[str, int]]  # key of a header comment ``key: value`` → value → number
+    folders: Mapping[str, int]  # name of the recording's folder → number; empty if some are in no subfolder
+    problems: Sequence[str]  # of what cannot be opened
 
 
 def look_into(folder: Path) -> FolderContents:
-    """Open the recordings of a folder and read some seconds of each; DataError if it has none that can be read."""
+    """Open the recordings of a folder and read some seconds of each; DataError if there are none."""
     found = {reader: find_recordings(folder, reader) for reader in FORMATS} if folder.is_dir() else {}
     reader = next((reader for reader, names in found.items() if names), None)
     if reader is None:
@@ -103,7 +89,6 @@ def look_into(folder: Path) -> FolderContents:
         opened=len(files),
         leads=Counter(file.lead_names for file in files),
         rates=Counter(file.fs([0]) for file in files),
-        hours=sum(file.n_frames / file.frame_rate for file in files) / 3600,
         amplitude=float(np.median(ranges)) if ranges else None,
         annotators={name: counts for name, counts in annotators.items() if counts},
         people=people or _people_in_comments(files) or _people_in_names(names, parents),
@@ -175,10 +160,8 @@ def _people_in_names(names: Sequence[str], parents: Counter[str]) -> People:
     if parents.total() == len(names) and len(parents) > 1 and all(re.search(r"\d", parent) for parent in parents):
         return People(how="folder", evidence=f"{len(parents)} folders with numbers, such as {next(iter(parents))}")
     words = [hit[1] if (hit := PREFIX.match(Path(name).name)) else Path(name).name for name in names]
-    if 1 < len(set(words)) < len(words):
-        return People(
-            how=None,
-            evidence=f"names begin with {len(set(words))} different words, such as {words[0]}; if these are people: "
-            "patients: {record: '" + PREFIX.pattern + "'}",
-        )
-    return People(how=None, evidence="neither folders, header comments nor a table name them")
+    evidence = "neither folders, header comments nor a table name them"
+    if 1 < (n := len(set(words))) < len(words):
+        setting = "{record: '" + PREFIX.pattern + "'}"
+        evidence = f"names begin with {n} different words, such as {words[0]}; if these are people: {setting}"
+    return People(how=None, evidence=evidence)

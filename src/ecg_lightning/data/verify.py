@@ -61,21 +61,28 @@ class DatabaseCheck:
         }
 
 
+def is_there(source: CardSource) -> bool:
+    """Whether some of the files of a database are there; a simulation has none."""
+    if source.card.rows is not None:
+        return any((source.folder / name).is_file() for name in source.card.rows.files)
+    return source.card.folder is not None and source.folder.is_dir() and any(source.folder.iterdir())
+
+
 def check(source: CardSource) -> DatabaseCheck:
     """Read the files of a database and count what is in them; whatever is wrong is a problem of the result."""
-    result = DatabaseCheck(source=source)
+    result = DatabaseCheck(source=source, present=source.card.folder is None or is_there(source))
+    if not result.present:
+        return result
     if isinstance(source, Recordings):
         _check_recordings(source, result)
     elif isinstance(source, RowsOfFiles):
         rows = source.card.rows
         assert rows is not None
-        result.present = any((source.folder / name).is_file() for name in rows.files)
         parts = [rows.model_copy(update={"files": [name]}) for name in rows.files]  # so that each has its problem
         _check_beats([replace(source, card=source.card.model_copy(update={"rows": part})) for part in parts], result)
     else:
-        result.present = source.card.folder is None or source.folder.is_dir()
         _check_beats([source], result)
-    if result.present and not result.problems and result.counts[0].published in (None, result.counts[0].found):
+    if not result.problems and result.counts[0].published in (None, result.counts[0].found):
         wrong = [count for count in result.counts if count.published not in (None, count.found)]
         result.problems += [f"{one.found:,} {one.what}: published are {one.published:,}" for one in wrong]
     return result
@@ -84,7 +91,7 @@ def check(source: CardSource) -> DatabaseCheck:
 def _check_beats(sources: Iterable[CardSource], result: DatabaseCheck) -> None:
     """Count the beats of sources that have no records."""
     beats: Counter[str] = Counter()
-    for source in sources if result.present else ():
+    for source in sources:
         try:
             read = source.read()
             beats.update(read.counts() if read.labels is not None else {"?": len(read)})
@@ -143,15 +150,15 @@ def _read(source: Recordings, record: Path) -> _Record:
 def _check_recordings(source: Recordings, result: DatabaseCheck) -> None:
     """Read each record by itself, so that a damaged one hides no other, and count what is in them."""
     card, published = source.card, source.card.about.published
-    found = source.found() if source.folder.is_dir() else []
-    result.present = bool(found) or (source.folder / "RECORDS").is_file()
     records: list[_Record] = []
     paths: list[Path] = []
     try:
-        paths = source.records() if result.present else []
+        paths = source.records()
     except DataError as error:
         result.problems.append(_without(source.remedy, error))
-    for path in paths:
+    if absent := [table for table in source.metadata.tables if paths and not table.is_file()]:
+        result.problems.append(f"{absent[0]} is not there")
+    for path in paths if not absent else ():
         try:
             records.append(_read(source, path))
         except DataError as error:
@@ -187,14 +194,14 @@ def _check_recordings(source: Recordings, result: DatabaseCheck) -> None:
 
     rates = Counter(f"{record.fs:g} Hz" for record in records if record.fs)
     gaps = [record.missing for record in records if record.missing]
-    absent = [name for name in source.classes if not beats[name]] if card.diagnoses is None else []
-    unlisted = set(card.chosen(found)).difference(path.relative_to(source.folder).as_posix() for path in paths)
+    without_beats = [name for name in source.classes if not beats[name]] if card.diagnoses is None else []
+    unlisted = set(card.chosen(source.found())).difference(path.relative_to(source.folder).as_posix() for path in paths)
     unfinished = sorted(path.name for path in source.folder.rglob("*.partial"))
     notes = {
         "leads": counted(Counter(record.leads for record in records)),
         "sampling rates": counted(rates),
         "patients": "" if card.patients is not None else "not known, so no split by patient",
-        "classes without a beat": ", ".join(absent),
+        "classes without a beat": ", ".join(without_beats),
         "beats without class, part of the rhythm alone": counted(without_class),
         "annotations that are no beats": counted(others),
         "diagnoses left out": counted(left_out),

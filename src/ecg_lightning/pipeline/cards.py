@@ -17,7 +17,7 @@ from ecg_lightning.data.databases.card import Card
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.describe import FolderContents, look_into
 from ecg_lightning.data.labels import BEAT_SYMBOLS
-from ecg_lightning.data.verify import counted
+from ecg_lightning.data.verify import counted, is_there
 from ecg_lightning.pipeline.config import added_conf_dirs, choices, conf_dir, config_loader, known_settings
 
 MOST_CLASSES = 10  # folders that may be classes
@@ -80,19 +80,11 @@ def source_of(card: Card, data_dir: Path) -> CardSource:
     return source
 
 
-def is_there(card: Card, data_dir: Path) -> bool:
-    """Whether the folder of a database is there, with some of its files if they are named."""
-    source = source_of(card, data_dir)
-    if card.rows is not None:
-        return any((source.folder / name).is_file() for name in card.rows.files)
-    return card.folder is not None and source.folder.is_dir()
-
-
 def describe_cards(data_dir: Path, config_dir: Path | None = None) -> dict[str, dict[str, Any]]:
     """What ``data list`` shows of each database, as plain values."""
     described = {}
     for name, card in load_cards(config_dir).items():
-        about = card.about.model_dump(exclude_none=True)
+        about, source = card.about.model_dump(exclude_none=True), source_of(card, data_dir)
         published = about.pop("published")
         described[name] = {
             "title": card.title,
@@ -104,13 +96,13 @@ def describe_cards(data_dir: Path, config_dir: Path | None = None) -> dict[str, 
             "fs": card.recorded_fs or (card.simulation.fs if card.simulation else None),
             **{key: about.get(key) for key in ("licence", "citation", "homepage", "tried")},
             "size": card.download.size if card.download else None,
-            "folder": str(source_of(card, data_dir).folder) if card.folder is not None else None,
-            "here": card.simulation is not None or is_there(card, data_dir),
+            "folder": None if card.folder is None else str(source.folder),
+            "here": card.folder is None or is_there(source),
         }
     return described
 
 
-def new_card(folder: Path, name: str | None, output: Path) -> tuple[Path, FolderContents]:
+def new_card(folder: Path, name: str | None, output: Path) -> Path:
     """Write the draft of a card for a folder of recordings to ``OUTPUT/dataset/NAME.yaml``.
 
     Raises:
@@ -123,10 +115,10 @@ def new_card(folder: Path, name: str | None, output: Path) -> tuple[Path, Folder
     path = output / "dataset" / f"{name}.yaml"
     if path.exists() or name in choices([conf_dir(), *added_conf_dirs()])["dataset"]:
         raise ConfigError(f"there is a database {name} already ({path}); choose another name with --name")
-    found = look_into(folder)
+    text = card_text(name, look_into(folder))
     with atomic_write(path) as partial:
-        partial.write_text(card_text(name, found), encoding="utf-8")
-    return path, found
+        partial.write_text(text, encoding="utf-8")
+    return path
 
 
 def card_text(name: str, found: FolderContents) -> str:
@@ -160,8 +152,9 @@ def card_text(name: str, found: FolderContents) -> str:
         lines.append(f"# The first lead spans {found.amplitude:.3g} mV in ten seconds (median); usual is 0.5 to 5")
     if found.reader in ("csv", "mat"):
         lines.append("# csv: {fs: 250, unit: mV} # what the files do not state")
-    lines += [f"# Cannot be read: {' '.join(problem.split())}" for problem in found.problems[:5]]
-    return "\n".join(lines) + "\n"
+    lines += [f"# Cannot be read: {problem}" for problem in found.problems[:5]]
+    # What is in files may hold line breaks, and characters that YAML refuses.
+    return "".join("".join(one if one.isprintable() else " " for one in line) + "\n" for line in lines)
 
 
 def _classes(found: FolderContents) -> list[str]:
@@ -198,5 +191,5 @@ def _n_beats(symbols: Mapping[str, int]) -> int:
 
 
 def _yaml(value: Any) -> str:
-    """A value in one line of YAML, of which JSON is a part."""
-    return json.dumps(value, ensure_ascii=False)
+    """A value in one line of YAML, of which JSON is a part, without interpolation."""
+    return json.dumps(value, ensure_ascii=False).replace("${", "\\\\${")
