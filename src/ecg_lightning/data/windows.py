@@ -66,10 +66,11 @@ def bridged(
 
 def at_rate(recording: Recording, fs: float) -> FloatArray:
     """The signals ``[leads, t]`` of a recording at another sampling rate in Hz; NaN wherever a gap has an influence."""
-    return np.stack([_with_gaps(signal, recording.fs, fs) for signal in recording.signals])
+    return np.stack([resample_around_gaps(signal, recording.fs, fs) for signal in recording.signals])
 
 
-def _with_gaps(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:
+def resample_around_gaps(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:
+    """`resample` of a signal ``[t]`` with gaps, NaN; wherever one has an influence, the result is NaN."""
     filled, gaps = bridged(signal)
     resampled = resample(filled, fs, new_fs)
     if gaps is not None:

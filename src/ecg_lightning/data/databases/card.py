@@ -97,11 +97,11 @@ class Diagnoses(Group):
 
 
 class Csv(Group):
-    """What a CSV file of one recording does not state."""
+    """What a CSV file, or a MATLAB file, of one recording does not state."""
 
     fs: Positive | None = None  # Hz; null computes it from the column of time
-    time: Name | None = None  # column of seconds
-    unit: str = "mV"  # or uV, V, nV; or adu with `gain`
+    time: Name | None = None  # column of seconds, or of milliseconds if it is called so; null looks for one
+    unit: str | None = None  # mV, uV, V, nV, or adu with `gain`; null: as stated, or mV if values are small
     gain: Positive | None = None  # analog-to-digital units a millivolt
     baseline: float = 0.0  # analog-to-digital units at 0 mV
 
@@ -112,7 +112,7 @@ class Rows(Group):
     files: Annotated[list[str], Field(min_length=1)]
     test_file: str | None = None  # of the publisher
     labels: Literal["last", "none"] = "last"  # the last column is the class, or there is none
-    classes: Annotated[list[str], Field(min_length=2)]  # by number from 0, or as they are named
+    classes: Annotated[list[str], Field(min_length=2)]  # by number from 0, name, or symbol of the class_map
     outside: Literal["refuse", "rescale"] = "refuse"  # values outside [0, 1]: an error, or each beat is scaled
 
 
