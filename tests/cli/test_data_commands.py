@@ -120,6 +120,42 @@ def test_the_annotator_with_the_most_beats_is_chosen_and_the_others_named(tmp_pa
     assert "# Other annotators: st (4)" in text
 
 
+def test_edf_files_with_annotations_inside_become_a_database(tmp_path: Path) -> None:
+    """Their texts are the classes until the user joins them; who it is, the header says."""
+    from edfio import Edf, EdfAnnotation, EdfSignal, Patient
+
+    (tmp_path / "holter").mkdir()
+    for number in range(3):
+        signal = np.random.default_rng(number).normal(size=2_500)
+        ecg = EdfSignal(signal, sampling_frequency=250, label="ECG II", physical_dimension="mV")
+        texts = [EdfAnnotation(0.8 * at, None, text) for at, text in enumerate(("normal", "pvc", "normal"), start=1)]
+        who = Patient(code=f"P{number // 2}")
+        Edf([ecg], annotations=texts, patient=who).write(tmp_path / "holter" / f"h{number}.edf")
+    card, composed, _ = draft(tmp_path / "holter")
+    assert (card["reader"], card["annotator"], card["leads"]) == ("edf", "edf", ["II"])
+    assert card["class_map"] == {"normal": ["normal"], "pvc": ["pvc"]}
+    beats = source_of(composed, tmp_path).read()
+    assert set(beats.patients.tolist()) == {"P0", "P1"}  # type: ignore[union-attr]
+
+
+def test_csv_files_with_tables_of_beats_become_a_database(tmp_path: Path) -> None:
+    """Neither the beats of a recording nor the table of people is taken for a recording."""
+    folder = tmp_path / "watch"
+    folder.mkdir()
+    for name in ("r1", "r2"):
+        signal = np.random.default_rng([*name.encode()]).normal(size=2_500)
+        rows = "".join(f"{at / 250:.3f},{value:.3f}\n" for at, value in enumerate(signal))
+        (folder / f"{name}.csv").write_text(f"time,ECG (mV)\n{rows}")
+        (folder / f"{name}_beats.csv").write_text("sample,symbol\n200,N\n400,V\n600,N\n")
+    (folder / "people.csv").write_text("file,patient\nr1,a\nr2,b\n")
+    card, composed, _ = draft(folder)
+    assert (card["reader"], card["annotator"], card["recorded_fs"]) == ("csv", "_beats.csv", 250)
+    beats = source_of(composed, tmp_path).read()
+    assert set(beats.patients.tolist()) == {"a", "b"}  # type: ignore[union-attr]
+    run = CliRunner().invoke(app, ["data", "check", "watch", "--config-dir", str(tmp_path / "conf")])
+    assert run.exit_code == 0, run.stdout
+
+
 def test_folders_by_class_become_diagnoses(tmp_path: Path) -> None:
     for name in ("healthy/a", "healthy/b", "infarction/c", "infarction/d"):
         write_record(tmp_path / "data", name)
@@ -187,7 +223,7 @@ def test_a_folder_without_recordings_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_the_list_shows_counts_licence_and_citation_in_a_hundred_columns(tmp_path: Path) -> None:
-    (tmp_path / "svdb").mkdir()
+    write_record(tmp_path / "svdb", "800", symbols="N")
     arguments = ["data", "list", "--data-dir", str(tmp_path)]
     run = CliRunner().invoke(app, arguments, env={"COLUMNS": "100"})
     table = run.stdout.split("\n\n")[0].splitlines()

@@ -182,7 +182,7 @@ def test_an_absent_table_is_one_problem_and_not_one_a_record(mitdb: Path) -> Non
 
 def _write_rows(path: Path, labels: list[int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(",".join(["0.5"] * 187) + f",{label}.0\n" for label in labels))
+    path.write_text("".join(",".join(["0.5", "1.0"] * 93 + ["0.5"]) + f",{label}.0\n" for label in labels))
 
 
 def test_the_rows_of_kaggle_files_are_counted_by_class_and_each_bad_file_is_named(tmp_path: Path) -> None:
