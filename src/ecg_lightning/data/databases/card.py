@@ -4,7 +4,8 @@ A card of a single database is a `Card`. Several databases at once are a `Cards`
 hold for all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -160,6 +161,11 @@ class Card(Group):
     simulation: Simulation | None = None
     own: dict[str, Any] = {}  # settings of a reader of another package
     cut: CutSettings
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """The names of records that fit a pattern of ``records``."""
+        patterns = [self.records] if isinstance(self.records, str) else self.records
+        return [name for name in names if patterns is None or any(fnmatch(name, pattern) for pattern in patterns)]
 
 
 class Cards(Group):

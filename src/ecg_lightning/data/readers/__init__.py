@@ -1,5 +1,6 @@
 """Readers of recordings and their annotations, one module a file format."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,7 @@ def read_recording(
     fs: float | None = None,
     reader: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    detect: bool = True,
 ) -> "Recording":
     """A recording with its beats.
 
@@ -92,6 +94,7 @@ def read_recording(
         class_map: how symbols become classes; None is AAMI's.
         fs: sampling rate in Hz that the record must have; None takes any.
         reader, settings: as in `open_recording`.
+        detect: False leaves out the detection, the slow part: without an annotator there are no beats.
 
     Raises:
         DataError: a file is absent or damaged, or the record lacks a lead or is too short.
@@ -111,7 +114,7 @@ def read_recording(
             "if that is right, set dataset.recorded_fs=null to take any rate"
         )
     signals = file.read(positions)
-    n_samples, labels, symbols = signals.shape[1], None, None
+    n_samples, labels, symbols, others = signals.shape[1], None, None, Counter[str]()
     if annotator is not None:
         class_map = class_map or make_class_map("aami")
         found, clock = file.annotations(annotator)
@@ -124,7 +127,7 @@ def read_recording(
                 "annotation standard, or of dataset.class_map. Is the file damaged?"
             )
         beats, labels = class_map.beats(found)
-        peaks, symbols = beats.samples, beats.symbols
+        peaks, symbols, others = beats.samples, beats.symbols, Counter(found.symbols) - Counter(beats.symbols)
         if clock != rate:
             peaks = np.round(peaks * (rate / clock)).astype(np.int64)
         if not len(peaks):
@@ -134,7 +137,7 @@ def read_recording(
         if peaks[-1] > n_samples + LATEST_S * rate:
             raise DataError(f"{where} have a beat at sample {peaks[-1]:,} of a record of {n_samples:,} samples")
     elif n_samples >= 2 * rate:
-        peaks = detect_r_peaks(signals[0], rate)
+        peaks = detect_r_peaks(signals[0], rate) if detect else np.empty(0, dtype=np.int64)
     else:
         raise DataError(f"record {file.name} lasts {n_samples / rate:.2g} s, too short to find R peaks in it")
     return Recording(
@@ -146,5 +149,6 @@ def read_recording(
         peaks=peaks,
         labels=labels,
         symbols=symbols,
+        other_symbols=others,
         comments=file.comments,
     )
