@@ -17,7 +17,7 @@ from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, 
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.tables import SYNTHETIC_WARNING, by_class, ec57, intervals_note, overall, published_notes
+from ecg_lightning.report.tables import SYNTHETIC_WARNING, by_class, by_quality, ec57, intervals_note, overall, published_notes
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
 from ecg_lightning.runs.compare import compare
 from ecg_lightning.runs.discover import read_run
@@ -171,7 +171,7 @@ def _metrics(run: Shown) -> Markup:
     ]
     over_records = Markup("Averages over records: {}.").format(Markup(", ").join(averages)) if averages else ""
     about_ec57 = note("F or Q predicted as V, and Q predicted as S, are not counted.", over_records)
-    counted = ec57(f)
+    counted, of_quality = ec57(f), by_quality(f)
     return join(
         note(f"In percent, on the {record.fold} beats.", intervals),
         columns(
@@ -179,6 +179,7 @@ def _metrics(run: Shown) -> Markup:
             html(by_class(f, keys, published, ("f1",), title=f"By class{level}", swatches=True)),
             html(overall(f), look="inline"),
             counted and Markup("<div>{}</div>").format(join(html(counted), about_ec57)),
+            of_quality and html(of_quality),
             look="two tables",
         ),
         note(*(one.text for one in published_notes(record, published))),
