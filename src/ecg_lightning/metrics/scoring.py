@@ -141,7 +141,7 @@ def _by_quality(
         one: dict[str, Any] = {"above": QUALITY[at], "to": QUALITY[at + 1], "beats": int(matrix.sum())}
         one |= {metric: float(overall[metric]) for metric in ("accuracy", "macro_f1")}
         if classes == AAMI_CLASSES:
-            one |= {of: counted["f1"] for of, counted in ec57.ec57(matrix, None).items()}
+            one |= {of: counted["f1"] for of, counted in ec57.ec57(matrix[None], None).items()}
         found.append(one)
     return found
 
