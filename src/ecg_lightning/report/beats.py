@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ecg_lightning.explain.embedding import Embedding
 from ecg_lightning.explain.mistakes import Mistake, Mistakes, ShownBeat
 from ecg_lightning.explain.saliency import BeatSaliency, ClassSaliency, Saliency
+from ecg_lightning.pipeline.data_report import Typical
 from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report.cells import MINUS, Column, Number, Row, Table, clean
 from ecg_lightning.report.charts import text
@@ -21,6 +22,7 @@ from ecg_lightning.report.render import html, swatch
 
 SECOND, SMALL, LARGE = 200, 8, 40  # units that are a second, a small square of ECG paper (40 ms), a large one (200 ms)
 PAPER = 160  # height of the paper of a single lead; a large square less for saliency, and of each of several leads
+TALLEST = 240  # height of the paper of typical beats in mV
 BARS = 34  # height of the contributions below a trace
 LEVELS = 6  # widths of a trace that shows saliency
 N_COLOURS = 5  # classes, and patients, that have a colour of their own
@@ -68,6 +70,32 @@ def saliency(found: Saliency, about: Explanation) -> Markup:
         note(METHODS[found.method].format(_percent(found.error)), WIDTHS, *_on_paper(about)),
         *(_class_saliency(one, found, about) for one in found.classes),
     )
+
+
+def typical(found: Sequence[Typical], about: Explanation, *, millivolts: bool) -> Markup:
+    """The median beat of each class with the range of 80 % of its beats, all on one scale."""
+    values = np.concatenate([np.ravel(edge) for one in found for edge in (one.low, one.high)])
+    low, high, scale = float(values.min()), float(values.max()), None
+    height = PAPER
+    if millivolts:  # 10 mm/mV, or a half, a quarter … of it where there is no room; ends are lines of large squares
+        for mm in (10.0, 5.0, 2.5, 1.25, 0.5, 0.1):
+            scale, step = mm * SMALL, LARGE / (mm * SMALL)
+            low, high = step * np.floor(values.min() / step), step * np.ceil(values.max() / step)
+            if (height := round(scale * (high - low))) <= TALLEST:
+                break
+    cards = []
+    for one in found:
+        paper, panels = _Paper(about, [[low, high]], height=height, scale=scale), []
+        for lead, (median, bottom, top) in enumerate(zip(one.median, one.low, one.high, strict=True)):
+            colour = f"class-{_look(about, one.name)[1:]}" if _look(about, one.name) != "quiet" else "muted"
+            band = Markup('<path d="M{}z" fill="var(--{})" opacity=".3"/>')
+            area = "L".join([*paper.points(top), *reversed(paper.points(bottom))])
+            panels.append(paper.lines(lead) + band.format(area, colour) + _path(paper.trace(median), "ink", 2))
+        drawn, tall = _stacked(panels, paper.height)
+        title = swatch(_look(about, one.name), clean(one.name)) + _sub(f"median of {one.n:,} beats")
+        cards.append(_card(title, paper.svg(drawn, tall, f"a typical beat of class {one.name}")))
+    words = f"{scale / SMALL:g} mm are 1 mV; each beat is shown around its own median." if scale else HEIGHTS[about.scaling]
+    return join(columns(*cards, look="beat-grid"), note("25 mm/s: a large square is 200 ms.", words, SYNTHETIC * about.synthetic))
 
 
 def embedding(found: Embedding, about: Explanation) -> Markup:
@@ -194,10 +222,15 @@ def _to_plot(values: Sequence[float]) -> npt.NDArray[np.float64]:
 
 
 class _Paper:
-    """ECG paper as wide as a beat can last, with time 0 at the R peak; all leads on one scale."""
+    """ECG paper as wide as a beat can last, with time 0 at the R peak; all leads on one scale.
 
-    def __init__(self, about: Explanation, signals: Iterable[Sequence[float]], *, height: int) -> None:
-        self.about, self.height = about, height
+    It fills the height, or has a `scale` in units of height for one of the signals.
+    """
+
+    def __init__(
+        self, about: Explanation, signals: Iterable[Sequence[float]], *, height: int, scale: float | None = None
+    ) -> None:
+        self.about, self.height, self.scale = about, height, scale
         # To whole small squares, so that the paper's edges are lines of it.
         self.left = -SMALL * (int(np.ceil(SECOND * about.before / SMALL - 1e-6)) or 1)
         right = SMALL * int(np.ceil(SECOND * (about.length / about.fs - about.before) / SMALL - 1e-6))
@@ -209,6 +242,8 @@ class _Paper:
         return SECOND * (position / self.about.fs - self.about.before)
 
     def y(self, value: float) -> float:
+        if self.scale is not None:
+            return self.scale * (self.high - value)
         share = (value - self.low) / ((self.high - self.low) or 1.0)
         return self.height - 12 - (self.height - 26) * share
 
