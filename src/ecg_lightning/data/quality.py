@@ -33,6 +33,7 @@ NOISE, WANDER = 0.05, 1.0  # heights, as parts of that of the QRS complex, at wh
 RANGE = 4.0  # of noise in a QRS complex, in standard deviations
 
 Signal = npt.NDArray[np.floating[Any]]
+Numbers = npt.NDArray[np.float64]
 
 
 def flat_and_clipped(signal: Signal, fs: float) -> tuple[BoolArray, BoolArray]:
@@ -71,25 +72,27 @@ def quality_of_beats(recording: Recording, resampled: FloatArray, fs: float) -> 
 class _Windows:
     """The stretches around R peaks, given in seconds, of a signal of `n` samples at a rate."""
 
-    def __init__(self, peaks: npt.NDArray[np.float64], fs: float, n: int) -> None:
+    def __init__(self, peaks: Numbers, fs: float, n: int) -> None:
         before, after = WINDOW_S
         self.starts = np.clip(np.round((peaks - before) * fs), 0, n).astype(np.int64)
         self.stops = np.clip(np.round((peaks + after) * fs) + 1, 0, n).astype(np.int64)
 
-    def sum(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def sum(self, values: npt.NDArray[Any]) -> Numbers:
         """Of the values ``[t]`` in each stretch."""
         if not values.any():  # as most recordings have no flat line
             return np.zeros(len(self.starts))
         running = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-        return running[self.stops] - running[self.starts]
+        total: Numbers = running[self.stops] - running[self.starts]
+        return total
 
-    def share(self, where: BoolArray) -> npt.NDArray[np.float64]:
+    def share(self, where: BoolArray) -> Numbers:
         """Of each stretch that is `where`; all of one outside of the signal."""
         n = self.stops - self.starts
-        return np.divide(self.sum(where), n, out=np.ones(len(n)), where=n > 0)
+        shares: Numbers = np.divide(self.sum(where), n, out=np.ones(len(n)), where=n > 0)
+        return shares
 
 
-def _purity(signal: FloatArray, peaks: npt.NDArray[np.float64], fs: float) -> npt.NDArray[np.float64]:
+def _purity(signal: FloatArray, peaks: Numbers, fs: float) -> Numbers:
     """The factors of noise and wander ``[b]`` of one lead ``[t]``."""
     from scipy.signal import butter, sosfiltfilt
 

@@ -51,8 +51,8 @@ def score(
           ``support`` (number of beats of the class), ``predicted`` (number of beats predicted as it);
         - ``confusion``: see `confusion.confusion_matrix`;
         - ``reliability``: ends, beats, mean confidence and accuracy of each bin that has beats;
-        - with `quality`: ``by_quality``: ends, beats, accuracy and macro-F1 of each bin of `QUALITY` that has beats, with
-          the five AAMI classes also the EC57 F1 of V and S;
+        - with `quality`: ``by_quality``: ends, beats, accuracy and macro-F1 of each bin of `QUALITY` that has beats,
+          with the five AAMI classes also the EC57 F1 of V and S;
         - with `positive`: its metrics of ``per_class``, at the top level;
         - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
     """
@@ -109,9 +109,9 @@ def score(
 
 def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None = None) -> dict[str, Any]:
     """`score` of the ``n`` tested beats of a run with `bootstrap.intervals`; `probabilities` are ``[n, classes]``."""
-    known = {"records": beats.records, "quality": beats.quality}
-    scores = score(beats.known_labels, probabilities, beats.classes, positive, **known)
-    return scores | {"intervals": intervals(beats.known_labels, probabilities, beats.classes, beats.patients)}
+    labels, classes = beats.known_labels, beats.classes
+    scores = score(labels, probabilities, classes, positive, records=beats.records, quality=beats.quality)
+    return scores | {"intervals": intervals(labels, probabilities, classes, beats.patients)}
 
 
 def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:

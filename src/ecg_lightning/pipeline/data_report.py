@@ -1,7 +1,7 @@
 """What is in a database: from its card, recordings and beats to facts that a page shows, without training."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,12 @@ from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.settings import validated
 
 BEFORE_S, AFTER_S = 0.3, 0.6  # around the R peak, of typical beats
-PER_RECORD = 100  # beats of a class and record, at most, that a typical beat is made of, so that no record is most of it
+PER_RECORD = 100  # beats of a class and record in its typical beat at most, so that no record is most of it
 OF_ROWS = 5000  # the same where records are not known
-RR_S = np.linspace(0, 2.5, 51)  # ends of the bins of RR intervals; longer ones are in the last
-POOR = 0.5  # quality below which a beat is one of poor signal
-
-# Beyond these, a fact is odd.
-SHORTEST_RR_S, LONGEST_RR_S = 0.2, 3.0
-HEIGHTS_MV = (0.05, 10.0)  # of QRS complexes, median of a record
-FLAT_S, CLIPPED_S = 1.0, 0.2  # of a record
-MANY = 0.5  # beats of a class that one person has, as a share
-MANY_POOR = 0.1  # beats of a record that are of poor signal, as a share
+POOR = 0.5  # quality below which the signal of a beat is poor
+BINS = 10  # of quality
+NO_ROWS = np.arange(0)
+MANY = 0.5  # share of the beats of a class that is odd to be of one person
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +44,7 @@ class RecordFacts:
     leads: tuple[str, ...]  # that its file has
     used: tuple[str, ...]  # of these, in the order in which the beats have them
     counts: Mapping[str, int]  # beats by class
-    rr: FloatArray  # [b - 1] intervals in s
+    rr: npt.NDArray[np.float64]  # [b - 1] intervals in s
     gap_s: float  # seconds in which a lead that is used has no signal …
     flat_s: float  # … stays the same …
     clipped_s: float  # … or is at its lowest or highest value for long
@@ -63,15 +58,31 @@ class RecordFacts:
         return 60 / float(np.median(self.rr)) if len(self.rr) else None
 
 
+# What is odd about a recording: the end of a sentence, and whether it holds.
+ODD: Mapping[str, Callable[[RecordFacts], bool]] = {
+    "gaps in the leads that are read.": lambda one: one.gap_s > 0,
+    "flat lines of at least 1 s in all.": lambda one: one.flat_s >= 1,
+    "signal at its lowest or highest value for at least 0.2 s in all.": lambda one: one.clipped_s >= 0.2,
+    "QRS complexes below 0.05 mV: is the unit right?": lambda one: min(one.heights, default=1) < 0.05,
+    "QRS complexes above 10 mV: is the unit right?": lambda one: max(one.heights, default=1) > 10,
+    "RR intervals below 0.2 s.": lambda one: bool((one.rr < 0.2).any()),
+    "RR intervals above 3 s.": lambda one: bool((one.rr > 3).any()),
+    f"more than 10 % of beats with a signal quality below {POOR:g}.": lambda one: one.poor > 0.1,
+    "no beat of any class.": lambda one: not any(one.counts.values()),
+}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Typical:
-    """The median beat of a class with the range of the middle 80 % of beats, ``[leads, t]`` each."""
+class ClassFacts:
+    """One class."""
 
     name: str
-    n: int  # beats it is made of
-    median: FloatArray
-    low: FloatArray
-    high: FloatArray
+    n: int  # beats
+    people: int | None  # or records where people are not known, that have any; None where neither is known
+    quality: float | None  # median
+    poor: float  # share of beats with a quality below `POOR`
+    typical: tuple[FloatArray, FloatArray, FloatArray] | None  # quantiles .1, .5, .9 of beats ``[leads, t]``
+    n_typical: int  # beats that they are of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,21 +90,17 @@ class DataReport:
     """What a page shows of a database, or of several."""
 
     title: str
-    about: Mapping[str, Mapping[str, Any]]  # title → licence, citation, homepage
+    about: Mapping[str, Mapping[str, Any]]  # by database: licence, citation, homepage
     synthetic: bool
     class_map: str
-    counts: Mapping[str, int]  # beats by class
-    owners: Mapping[str, int]  # how many people, or records where people are not known, have beats of each class
+    lead_names: tuple[str, ...]
+    fs: float  # of typical beats, Hz
     n_patients: int | None  # None where they are not known
-    records: Sequence[RecordFacts]  # empty where they are not known
     left_out: int  # records of other diagnoses
     dropped: Mapping[str, Any]  # beats without class, by symbol, and beats that touch a gap
-    lead_names: tuple[str, ...]
-    fs: float  # of the beats, Hz
-    typical: Sequence[Typical]
-    before: float  # seconds before the R peak at which a typical beat starts
-    millivolts: bool  # whether typical beats are in mV; else they are scaled as the beats are
-    quality: Mapping[str, FloatArray]  # by class; empty where it is not known
+    classes: Sequence[ClassFacts]
+    records: Sequence[RecordFacts]  # empty where beats came without them: typical beats are scaled, else in mV
+    quality: Sequence[int]  # beats in each of `BINS`, from 0 to 1; empty where it is not known
     odd: Sequence[str]  # what deserves a look, a sentence each
 
 
@@ -115,38 +122,38 @@ def data_report(overrides: Iterable[str] = (), *, config_dir: Path | None = None
     windows: dict[str, list[FloatArray]] = defaultdict(list)
     rows_of = dict(_groups(beats.records)) if beats.records is not None else {}
     records: list[RecordFacts] = []
-    odd, left_out = [], 0
+    odd: list[str] = []
+    left_out = 0
     for part in source.parts if isinstance(source, Joined) else (source,):
         known = len(records)
         for recording, leads, used in _recordings(part):
             name = f"{part.name}/{recording.record}" if joined else recording.record
             _collect(windows, recording, beats.classes, part.classes, beats.fs)
-            records.append(_facts(name, recording, leads, used, beats, rows_of.get(name, np.arange(0))))
+            records.append(_facts(name, recording, leads, used, beats, rows_of.get(name, NO_ROWS)))
         odd += _odd_records(records[known:])
         left_out += len(part.records()) - (len(records) - known) if isinstance(part, Recordings) else 0
-    of_class = {beats.classes[label]: rows for label, rows in _groups(beats.known_labels)}
+    rows_of_class = {beats.classes[label]: rows for label, rows in _groups(beats.known_labels)}
     if not records:
-        windows.update((name, [_window_of_rows(beats, rows)]) for name, rows in of_class.items())
+        windows.update((name, [_window_of_rows(beats, rows)]) for name, rows in rows_of_class.items())
     people = beats.records if beats.patients is None else beats.patients
-    of_people = {} if people is None else {name: Counter(people[rows].tolist()) for name, rows in of_class.items()}
+    owners = {} if people is None else {name: Counter(people[rows].tolist()) for name, rows in rows_of_class.items()}
     return DataReport(
         title=title_of(dataset),
-        about={card["title"]: card["about"] for card in cards_of(dataset).values()},
+        about={name: card["about"] for name, card in cards_of(dataset).items()},
         synthetic=beats.synthetic,
         class_map=class_map_of(dataset),
-        counts=beats.counts(),
-        owners={name: len(counted) for name, counted in of_people.items()},
-        n_patients=None if beats.patients is None else len(np.unique(beats.patients)),
-        records=records,
-        left_out=left_out,
-        dropped=beats.origin.get("dropped", {}),
         lead_names=beats.lead_names,
         fs=beats.fs,
-        typical=[_typical(name, windows[name]) for name in beats.classes if name in windows],
-        before=BEFORE_S if records else 0.0,
-        millivolts=bool(records),
-        quality={} if beats.quality is None else {name: beats.quality[rows] for name, rows in of_class.items()},
-        odd=[*_odd_beats(beats, of_people), *odd],
+        n_patients=None if beats.patients is None else len(np.unique(beats.patients)),
+        left_out=left_out,
+        dropped=beats.origin.get("dropped", {}),
+        classes=[
+            _class_facts(name, beats, rows_of_class.get(name, NO_ROWS), owners.get(name), windows.get(name, []))
+            for name in beats.classes
+        ],
+        records=records,
+        quality=[] if beats.quality is None else np.histogram(beats.quality, BINS, (0, 1))[0].tolist(),
+        odd=[*_odd_beats(beats, owners), *odd],
     )
 
 
@@ -158,7 +165,7 @@ def _groups(column: npt.NDArray[Any]) -> Iterator[tuple[Any, IntArray]]:
 
 
 def _recordings(part: Source) -> Iterator[tuple[Recording, tuple[str, ...], tuple[str, ...]]]:
-    """The recordings of a source, if it has any, with the names of all leads of their files and of those that are used."""
+    """The recordings of a source, if it has any, with the names of all leads and of those that are used."""
     if isinstance(part, Recordings):
         files = {name: record for record, name in part.names(part.records()).items()}
         for recording in part.recordings():
@@ -198,11 +205,25 @@ def _some(rows: IntArray, n: int) -> IntArray:
     return rows[np.linspace(0, len(rows) - 1, min(n, len(rows))).astype(np.int64)]
 
 
-def _typical(name: str, windows: Sequence[FloatArray]) -> Typical:
-    beats = np.concatenate(windows)
-    there = np.isfinite(beats).mean(axis=(0, 1)) >= 0.5  # to where half of the beats have ended
-    low, median, high = np.nanquantile(beats[:, :, there], (0.1, 0.5, 0.9), axis=0)
-    return Typical(name=name, n=len(beats), median=median, low=low, high=high)
+def _class_facts(
+    name: str, beats: Beats, rows: IntArray, owners: Counter[str] | None, windows: Sequence[FloatArray]
+) -> ClassFacts:
+    """What is shown of a class, whose beats are `rows` and some of them in `windows`."""
+    typical, n_typical = None, sum(map(len, windows))
+    if windows:
+        shown = np.concatenate(windows)
+        there = np.isfinite(shown).mean(axis=(0, 1)) >= 0.5  # until half of the beats have ended
+        typical = tuple(np.nanquantile(shown[:, :, there], (0.1, 0.5, 0.9), axis=0))
+    quality = None if beats.quality is None or not len(rows) else beats.quality[rows]
+    return ClassFacts(
+        name=name,
+        n=len(rows),
+        people=None if owners is None else len(owners),
+        quality=None if quality is None else float(np.median(quality)),
+        poor=0.0 if quality is None else float((quality < POOR).mean()),
+        typical=typical,
+        n_typical=n_typical,
+    )
 
 
 def _facts(
@@ -257,26 +278,16 @@ def _odd_records(records: Sequence[RecordFacts]) -> Iterator[str]:
     """What is odd about recordings."""
     for where, values in {
         "sampled at": [f"{one.fs:g} Hz" for one in records],
-        "read from": [", ".join(one.used) for one in records],
+        "read from": [" and ".join(one.used) for one in records],
     }.items():
         (usual, n), *others = Counter(values).most_common() or [("", 0)]
         for other, _ in others[:5]:
             own = [one for one, value in zip(records, values, strict=True) if value == other]
-            yield f"{_named(own)} {'is' if len(own) == 1 else 'are'} {where} {other}, most ({n}) {where.split()[-1]} {usual}."
-    low, high = HEIGHTS_MV
-    for has, what in (
-        (lambda one: one.gap_s > 0, "a gap in a lead"),
-        (lambda one: one.flat_s >= FLAT_S, f"a flat line for at least {FLAT_S:g} s in all"),
-        (lambda one: one.clipped_s >= CLIPPED_S, f"signal at its lowest or highest value for at least {CLIPPED_S:g} s in all"),
-        (lambda one: any(height < low for height in one.heights), f"QRS complexes below {low:g} mV: is the unit right?"),
-        (lambda one: any(height > high for height in one.heights), f"QRS complexes above {high:g} mV: is the unit right?"),
-        (lambda one: (one.rr < SHORTEST_RR_S).any(), f"RR intervals below {SHORTEST_RR_S:g} s"),
-        (lambda one: (one.rr > LONGEST_RR_S).any(), f"RR intervals above {LONGEST_RR_S:g} s"),
-        (lambda one: one.poor > MANY_POOR, f"more than {100 * MANY_POOR:.0f} % of beats with a signal quality below {POOR:g}"),
-        (lambda one: not any(one.counts.values()), "no beat of any class"),
-    ):  # fmt: skip
+            be, at = "is" if len(own) == 1 else "are", where.split()[-1]
+            yield f"{_named(own)} {be} {where} {other}, most ({n}) {at} {usual}."
+    for what, has in ODD.items():
         if own := [one for one in records if has(one)]:
-            yield f"{_named(own)} {'has' if len(own) == 1 else 'have'} {what}{'' if what.endswith('?') else '.'}"
+            yield f"{_named(own)} {'has' if len(own) == 1 else 'have'} {what}"
 
 
 def _named(records: Sequence[RecordFacts]) -> str:

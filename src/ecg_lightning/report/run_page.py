@@ -17,7 +17,15 @@ from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, 
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.tables import SYNTHETIC_WARNING, by_class, by_quality, ec57, intervals_note, overall, published_notes
+from ecg_lightning.report.tables import (
+    SYNTHETIC_WARNING,
+    by_class,
+    by_quality,
+    ec57,
+    intervals_note,
+    overall,
+    published_notes,
+)  # fmt: skip
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
 from ecg_lightning.runs.compare import compare
 from ecg_lightning.runs.discover import read_run
