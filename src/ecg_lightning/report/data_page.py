@@ -62,7 +62,7 @@ def _overview(found: DataReport) -> Markup:
     lead = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number is not None)
     lengths = sorted(one.seconds for one in records)
     facts = {
-        "length": f"{' to '.join(map(duration, (lengths[0], lengths[-1])))}; {duration(sum(lengths))} in all" if lengths else "",
+        "length": lengths and f"{duration(sum(lengths))}; a record {duration(lengths[0])} to {duration(lengths[-1])}",
         "sampled at": _counted((f"{one.fs:g} Hz" for one in records), len(records)),
         "leads": _counted((name for one in records for name in one.leads), len(records)),
         "leads that are read": ", ".join(found.lead_names),
@@ -73,7 +73,7 @@ def _overview(found: DataReport) -> Markup:
     for name, about in found.about.items():
         stated = "; ".join(str(about[key]) for key in ("citation", "licence", "homepage") if about.get(key))
         facts[f"source of {name}" if len(found.about) > 1 else "source"] = stated
-    shown = definitions({name: clean(fact) for name, fact in facts.items()})
+    shown = definitions({name: clean(fact or "") for name, fact in facts.items()})
     return join(prose([f"{lead}."]), shown, aside("What is odd", map(clean, found.odd)))
 
 
@@ -115,7 +115,7 @@ def _typical(found: DataReport) -> Markup:
 
 
 def _rhythm(records: Sequence[RecordFacts]) -> Markup:
-    rates = {rate: one.record for one in records if (rate := one.heart_rate) is not None}
+    rates = sorted((rate, one.record) for one in records if (rate := one.heart_rate) is not None)
     if not rates:
         return Markup("")
     intervals = np.concatenate([one.rr for one in records])
@@ -131,8 +131,9 @@ def _rhythm(records: Sequence[RecordFacts]) -> Markup:
         x=charts.Axis(name="RR interval, s (longer in the last bin)", low=0, high=2.5, ticks=[0, 0.5, 1, 1.5, 2, 2.5]),
         y=charts.percent_axis("share of intervals, %", 0, float(shares.max())),
     )
-    slow, fast = (f"{rate:.0f} ({clean(rates[rate])})" for rate in (min(rates), max(rates)))
-    heart = f"The median heart rate of records is {np.median([*rates]):.0f} a minute, from {slow} to {fast}."
+    slow, fast = (f"{rate:.0f} ({clean(record)})" for rate, record in (rates[0], rates[-1]))
+    middle = np.median([rate for rate, _ in rates])
+    heart = f"The median heart rate of records is {middle:.0f} a minute, from {slow} to {fast}."
     return columns(figure(chart), Markup("<p>{} {}</p>").format(words, heart))
 
 
