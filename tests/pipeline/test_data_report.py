@@ -139,7 +139,7 @@ def test_rows_of_beats_have_classes_and_typical_beats_but_no_recordings(tmp_path
 
 
 def test_an_unknown_database_is_one_sentence_that_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="Could not find 'dataset/nosuch'.*mitbih"):
+    with pytest.raises(ConfigError, match=r"Could not find 'dataset/nosuch'.*mitbih"):
         data_report(["dataset=nosuch"])
 
 

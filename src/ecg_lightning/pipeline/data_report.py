@@ -236,6 +236,7 @@ def _facts(
     inside = (recording.peaks >= reach) & (recording.peaks < signals.shape[1] - reach)
     peaks = _some(recording.peaks[inside], PER_RECORD)
     heights = np.ptp(signals[:, peaks[:, None] + np.arange(-reach, reach + 1)], axis=2)
+    heights = heights[:, np.isfinite(heights).all(axis=0)]
     quality = None if beats.quality is None or not len(rows) else beats.quality[rows]
     counted = np.bincount(beats.known_labels[rows], minlength=len(beats.classes)).tolist()
     return RecordFacts(
@@ -250,7 +251,7 @@ def _facts(
         gap_s=float(np.isnan(signals).any(axis=0).sum() / fs),
         flat_s=float(flat.sum() / fs),
         clipped_s=float(clipped.sum() / fs),
-        heights=tuple(np.nanmedian(heights, axis=1).tolist()) if len(peaks) else (),
+        heights=tuple(np.median(heights, axis=1).tolist()) if heights.size else (),
         quality=None if quality is None else float(quality.mean()),
         poor=0.0 if quality is None else float((quality < POOR).mean()),
     )

@@ -77,4 +77,6 @@ class Joined(Source):
         named = [dataclasses.replace(part, **partly) for part in named]
         dropped = {part.name: own.origin["dropped"] for part, own in zip(self.parts, beats, strict=True) if "dropped" in own.origin}  # fmt: skip
         origin = self.settings() | {"synthetic": any(one.synthetic for one in beats)}
-        return dataclasses.replace(Beats.concatenate(named), origin=origin | ({"dropped": dropped} if dropped else {}))
+        return dataclasses.replace(
+            Beats.concatenate(named), origin=origin | ({"dropped": dropped} if dropped else {})
+        )
