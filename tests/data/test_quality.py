@@ -96,6 +96,13 @@ def test_quality_is_that_of_the_worst_lead_and_does_not_depend_on_the_unit(clean
     np.testing.assert_allclose(quality(with_signals(clean, 1000 * noisy)), both, atol=1e-3)
 
 
+def test_quality_hardly_depends_on_the_rate_of_the_beats() -> None:
+    recording = next(iter(simulation("dataset.simulation.fs=128", "dataset.simulation.noise=0.08").recordings()))
+    means = [quality_of_beats(recording, at_rate(recording, fs), fs).mean() for fs in (100, 125, 250, 500)]
+    assert max(means) - min(means) < 0.06 and 0.3 < min(means) < 0.9
+    assert np.isfinite(quality_of_beats(recording, at_rate(recording, 1.0), 1.0)).all()
+
+
 def test_a_gap_is_neither_flat_nor_clipped() -> None:
     signal = np.sin(np.arange(1000) / 7)
     signal[200:500] = np.nan

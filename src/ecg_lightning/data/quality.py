@@ -65,7 +65,7 @@ def quality_of_beats(recording: Recording, resampled: FloatArray, fs: float) -> 
         flat, clipped = flat_and_clipped(lead, recording.fs)
         window = _Windows(peaks, recording.fs, len(lead))
         lost = window.share(flat) + window.share(clipped) * sum(WINDOW_S) / CLIPPED_S
-        quality = np.minimum(quality, np.clip(1 - lost, 0, 1) * _purity(signal, peaks, fs))
+        quality = np.minimum(quality, np.clip(1 - lost, 0, 1) * _purity(signal, peaks, fs, recording.fs))
     return quality.astype(np.float32)
 
 
@@ -92,8 +92,8 @@ class _Windows:
         return shares
 
 
-def _purity(signal: FloatArray, peaks: Numbers, fs: float) -> Numbers:
-    """The factors of noise and wander ``[b]`` of one lead ``[t]``."""
+def _purity(signal: FloatArray, peaks: Numbers, fs: float, recorded_fs: float) -> Numbers:
+    """The factors of noise and wander ``[b]`` of one lead ``[t]``, recorded at another rate."""
     from scipy.signal import butter, sosfiltfilt
 
     n = len(signal)
@@ -103,17 +103,21 @@ def _purity(signal: FloatArray, peaks: Numbers, fs: float) -> Numbers:
 
     between = np.ones(n, dtype=bool)
     between[qrs] = False
-    noise_hz = min(NOISE_HZ, 0.4 * fs)
-    highpass, lowpass = butter(2, noise_hz, "highpass", fs=fs, output="sos"), butter(1, WANDER_HZ, fs=fs, output="sos")
-    pad = min(n - 1, round(fs))
-    rest = np.abs(sosfiltfilt(highpass, signal, padlen=pad))
+    top_hz, pad = min(fs, recorded_fs) / 2, min(n - 1, round(fs))
+    noise_hz = min(NOISE_HZ, 0.8 * top_hz)
+    wander_hz = min(WANDER_HZ, noise_hz)
+    rest = np.abs(sosfiltfilt(butter(2, noise_hz, "highpass", fs=fs, output="sos"), signal, padlen=pad))
     window = _Windows(peaks, fs, n)
     counted = window.sum(between)
     # The mean absolute value is that of normal noise times √(2/π), and small spikes of a pacemaker do not count much.
     noise = np.sqrt(np.pi / 2) * window.sum(rest * between) / np.maximum(counted, 1)
-    noise /= np.sqrt(1 - noise_hz / (fs / 2))  # white noise below `NOISE_HZ` is not in it
+    noise /= np.sqrt(1 - noise_hz / top_hz)  # white noise below `NOISE_HZ` is not in it
 
-    baseline = sosfiltfilt(lowpass, signal, padlen=pad)[np.clip(np.stack([window.starts, at, window.stops]), 0, n - 1)]
+    baseline = sosfiltfilt(butter(1, wander_hz, fs=fs, output="sos"), signal, padlen=pad)
+    baseline = baseline[np.clip(np.stack([window.starts, at, window.stops]), 0, n - 1)]
     power = np.maximum(np.square(height) - np.square(RANGE * noise), 0)
     factors = [power + np.square(other) for other in (noise / NOISE, np.ptp(baseline, axis=0) / WANDER)]
-    return np.prod([np.divide(power, one, out=np.zeros(len(peaks)), where=one > 0) for one in factors], axis=0)  # type: ignore[no-any-return]
+    purity: Numbers = np.prod(
+        [np.divide(power, one, out=np.zeros(len(peaks)), where=one > 0) for one in factors], axis=0
+    )
+    return purity
