@@ -159,6 +159,22 @@ def add_database(
     typer.echo(f"  ecg-lightning train {where} dataset={path.stem}")
 
 
+@data.command("report")
+def report_data(
+    dataset: Annotated[str, Argument(help="The name of a card, or of several: mitbih,svdb.")],
+    overrides: Annotated[list[str] | None, Argument(help="As for train, e.g. dataset.leads=[0,1] data_dir=…")] = None,
+    config_dir: Annotated[Path | None, Option(help="Folder with more cards, in dataset/.")] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="The page (default: data_DATASET.html).")] = None,
+) -> None:
+    """Write what is in a database as a single page: beats, records, rhythm, typical beats, quality, what is odd."""
+    from ecg_lightning.core.startup import quick_imports
+
+    with quick_imports():
+        from ecg_lightning.report.data_page import write_data_report
+
+    typer.echo(write_data_report(dataset, overrides or [], output, config_dir=config_dir))
+
+
 @app.command("inspect")
 def inspect_checkpoint(
     file: Annotated[Path, Argument(help="A checkpoint, a run's folder, or a plain PyTorch state dict.")],

@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from ecg_lightning.data.labels import AAMI_SYMBOLS
+from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.tables import SYNTHETIC_WARNING, by_class, ec57, intervals_note, overall, published_notes
+from ecg_lightning.report.tables import (
+    SYNTHETIC_WARNING,
+    by_class,
+    by_quality,
+    ec57,
+    intervals_note,
+    overall,
+    published_notes,
+)  # fmt: skip
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
 from ecg_lightning.runs.compare import compare
 from ecg_lightning.runs.discover import read_run
@@ -107,7 +115,8 @@ def _about(run: Shown) -> Markup:
     record, f = run.record, run.f
     folds = (("train", "training"), ("validation", "validation"), ("test", "test"))
     sizes = Markup(", ").join(Markup("{} {}").format(f.number(f"n.{fold}"), name) for fold, name in folds)
-    symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in AAMI_SYMBOLS.items())
+    named = next((name for name, phrase in PHRASES.items() if phrase == record.class_map), None)
+    symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in CLASS_MAPS[named].items()) if named else ""
     parameters = Markup(", {} parameters").format(f.number("n_parameters")) if record.n_parameters else ""
     weights = "random initialisation" if record.transfer == "none" else f"pretrained, transfer {record.transfer}"
     settings = (("augmentation", record.augmentation), ("resampling", record.resampling), ("loss", record.loss))
@@ -119,7 +128,7 @@ def _about(run: Shown) -> Markup:
             "leads": ", ".join(record.leads),
             "split": record.protocol.sentence(),
             "not used": record.n_left_out and f"{record.n_left_out:,} beats",
-            "classes": f"{record.class_map} ({symbols})" if record.task == "arrhythmia" else record.class_map,
+            "classes": f"{record.class_map} ({symbols})" if symbols else record.class_map,
             "context": record.context.phrase(),
             "model": Markup("{}{}{}").format(record.model, ", a baseline" * record.baseline, parameters),
             "weights": "" if record.baseline else weights,
@@ -171,14 +180,15 @@ def _metrics(run: Shown) -> Markup:
     ]
     over_records = Markup("Averages over records: {}.").format(Markup(", ").join(averages)) if averages else ""
     about_ec57 = note("F or Q predicted as V, and Q predicted as S, are not counted.", over_records)
-    counted = ec57(f)
+    below = join(*((html(counted), about_ec57) if (counted := ec57(f)) else ()))
+    below = join(below, html(of_quality) if (of_quality := by_quality(f)) else "")
     return join(
         note(f"In percent, on the {record.fold} beats.", intervals),
         columns(
             figure(_f1_chart(record, f, published or {"per_class": {}}), f"F1 of each class{level}.{diamonds}"),
             html(by_class(f, keys, published, ("f1",), title=f"By class{level}", swatches=True)),
             html(overall(f), look="inline"),
-            counted and Markup("<div>{}</div>").format(join(html(counted), about_ec57)),
+            below and Markup("<div>{}</div>").format(below),
             look="two tables",
         ),
         note(*(one.text for one in published_notes(record, published))),

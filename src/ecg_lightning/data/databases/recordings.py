@@ -129,7 +129,7 @@ class Recordings(CardSource):
     def recordings(self) -> Iterator[Recording]:
         """Each record in turn, without those of other diagnoses, which the log counts."""
         records = self.records()
-        names = self._names(records)
+        names = self.names(records)
         if self.card.diagnoses is None:
             for record in records:
                 yield self.recording(record, name=names[record])
@@ -190,7 +190,7 @@ class Recordings(CardSource):
     def _format(self) -> dict[str, Any]:
         return {} if self.card.csv is None else self.card.csv.model_dump()
 
-    def _names(self, records: list[Path]) -> dict[Path, str]:
+    def names(self, records: list[Path]) -> dict[Path, str]:
         """A name for each record: the last part of its path, or all of it where two have the same."""
         short = {record: record.name if self.card.reader == "wfdb" else record.stem for record in records}
         if len(set(short.values())) == len(records):
