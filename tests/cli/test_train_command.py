@@ -23,7 +23,7 @@ from ecg_lightning.runs.predictions import read_predictions, score_predictions
 from ecg_lightning.runs.schema import RunRecord
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["source=synthetic", "source.patients=6", "source.minutes=1", "report=none"]
+SMALL = ["dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "report=none"]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 

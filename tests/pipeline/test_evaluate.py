@@ -25,9 +25,9 @@ from ecg_lightning.training.estimator import NetworkEstimator
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = [
-    "source=synthetic",
-    "source.patients=8",
-    "source.minutes=1",
+    "dataset=synthetic",
+    "dataset.simulation.patients=8",
+    "dataset.simulation.minutes=1",
     "trainer=cpu",
     "trainer.max_epochs=2",
     "report=none",
@@ -153,7 +153,7 @@ def test_another_source_takes_its_settings_from_conf(make_run: MakeRun) -> None:
     config = plain_config({**trained, "source": {"name": "physionet"}}, source="synthetic")
     assert config["source"] == OmegaConf.to_container(OmegaConf.load(CONF / "source" / "synthetic.yaml"))
     lists = plain_config(trained, split="ds1_ds2")["split"]
-    assert (lists["protocol"], lists["name"], len(lists["test_records"])) == ("records", "ds1_ds2", 22)
+    assert (lists["protocol"], lists["name"], len(lists["test"])) == ("records", "ds1_ds2", 22)
     with pytest.raises(ConfigError, match="leave_one_out"):
         plain_config(trained, split="leave_one_out")
 

@@ -17,9 +17,9 @@ from ecg_lightning.training.checkpoint import read_checkpoint
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = [
-    "source=synthetic",
-    "source.patients=6",
-    "source.minutes=1",
+    "dataset=synthetic",
+    "dataset.simulation.patients=6",
+    "dataset.simulation.minutes=1",
     "trainer=cpu",
     "trainer.max_epochs=2",
     "report=none",

@@ -25,7 +25,7 @@ Shown = dict[str, list[Panel]]
 def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Overrides that simulate a few hundred beats."""
     cache = tmp_path_factory.mktemp("cache")
-    return ["source=synthetic", "source.patients=4", "source.minutes=1", f"cache_dir={cache}"]
+    return ["dataset=synthetic", "dataset.simulation.patients=4", "dataset.simulation.minutes=1", f"cache_dir={cache}"]
 
 
 @pytest.fixture(scope="module")

@@ -38,9 +38,9 @@ def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
 
     def make(*overrides: str, output_dir: Path | None = None) -> Any:
         small = [
-            "source=synthetic",
-            "source.patients=6",
-            "source.minutes=1",
+            "dataset=synthetic",
+            "dataset.simulation.patients=6",
+            "dataset.simulation.minutes=1",
             "trainer=cpu",
             "trainer.max_epochs=2",
             "report=none",
@@ -258,7 +258,7 @@ def test_the_inter_patient_experiments_split_by_patient(make_config: MakeConfig)
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "debug").glob("*.yaml")))
 def test_every_debug_mode_runs(name: str, make_config: MakeConfig) -> None:
-    cfg = make_config(f"debug={name}", "trainer.max_epochs=1", "source.minutes=0.8")
+    cfg = make_config(f"debug={name}", "trainer.max_epochs=1", "dataset.simulation.minutes=0.8")
     scores = train(cfg)
     assert scores.epochs == 1
     assert (Path(cfg.output_dir) / "scores.json").exists()
@@ -303,7 +303,7 @@ def test_training_stops_early_when_validation_no_longer_improves(make_config: Ma
         (["dataset.cut.length=40"], "40 samples .* 5 blocks"),
         (["optimizer.schedule=cosine"], "schedule.*cosine.*one_cycle"),
         (["optimizer.batch_size=0"], "batch_size=0"),
-        (["source.patients=1"], "patients=1"),
+        (["dataset.simulation.patients=1"], "patients=1"),
         (["split.protocol=leave_one_out"], "leave_one_out"),
         (["augmentation=light", "+augmentation.transforms.flip={}"], "flip.*time_stretch"),
         (["ckpt_path=nowhere/last.ckpt"], "ckpt_path=nowhere/last.ckpt"),
