@@ -20,7 +20,7 @@ from ecg_lightning.models import model_names
 from ecg_lightning.pipeline.config import choices, command_again, compose, conf_dir, override
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.published import published_row
-from ecg_lightning.training.tasks import TASKS
+from ecg_lightning.training.tasks import CLASSES
 
 ODD_PATHS = [
     "a=b, ü(1)",
@@ -159,7 +159,7 @@ def test_the_experiments_cover_the_published_rows() -> None:
         assert fixed.transfer.mode == ("head_only" if pretrained else "none")
     published = {
         (task, model, pretrained)
-        for task in TASKS
+        for task in CLASSES
         for model in ("cnet", "seq", "bilstm", "bigru")
         for pretrained in (False, True)
         if published_row(task, model, "smote_tomek", pretrained)

@@ -112,7 +112,7 @@ def changed_record(**changes: Any) -> Callable[[Path], object]:
         (lambda folder: (folder / "predictions.parquet").unlink(), "predictions.parquet"),
         (lambda folder: (folder / "predictions.parquet").write_bytes(b"no"), "predictions.parquet"),
         (lambda folder: (folder / "scores.json").write_text("{"), "scores.json"),
-        (changed_record(source={"seed": 7}), "fingerprint"),
+        (changed_record(dataset={"simulation": {"seed": 7}}), "fingerprint"),
         (changed_record(dataset=None), "malformed"),
         (changed_record(seed="${nowhere}"), "nowhere"),
     ],

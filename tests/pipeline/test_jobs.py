@@ -194,7 +194,7 @@ def test_folds_and_training_sizes_are_pooled_into_scores_and_a_curve(
 ) -> None:
     folder = tmp_path / "sweep"
     status = sweep(
-        "task=mi", "split=patient", "split.fold=0,1", "split.n_folds=2", "split.train_size=20,40",
+        "dataset=synthetic_mi", "split=patient", "split.fold=0,1", "split.n_folds=2", "split.train_size=20,40",
         "trainer.max_epochs=2", "optimizer.batch_size=8",
     )  # fmt: skip
     assert status == 0

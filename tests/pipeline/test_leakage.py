@@ -86,9 +86,8 @@ def test_no_patient_is_in_two_folds_unless_the_protocol_states_it(protocol: str,
 
 @pytest.mark.real_data("mitdb")
 def test_no_patient_of_the_real_data_is_in_two_folds(real_data_dir: Path) -> None:
-    data: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / "mitbih.yaml"))
-    none = {"rhythm": False, "morphology": False, "before": 0.0}
-    beats = make_source({"name": "physionet"}, data, none, real_data_dir).read()
+    config: Any = OmegaConf.to_container(compose(output_dir="."), resolve=True)
+    beats = make_source(config["dataset"], config["context"], real_data_dir).read()
     for protocol in RULES:
         for settings in RULES[protocol]:
             assert_nobody_crosses(beats, split(beats, **settings))

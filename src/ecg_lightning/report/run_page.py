@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from ecg_lightning.data.labels import AAMI_SYMBOLS
+from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
@@ -107,7 +107,8 @@ def _about(run: Shown) -> Markup:
     record, f = run.record, run.f
     folds = (("train", "training"), ("validation", "validation"), ("test", "test"))
     sizes = Markup(", ").join(Markup("{} {}").format(f.number(f"n.{fold}"), name) for fold, name in folds)
-    symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in AAMI_SYMBOLS.items())
+    symbols_of = next((CLASS_MAPS[name] for name, phrase in PHRASES.items() if phrase == record.class_map), {})
+    symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in symbols_of.items())
     parameters = Markup(", {} parameters").format(f.number("n_parameters")) if record.n_parameters else ""
     weights = "random initialisation" if record.transfer == "none" else f"pretrained, transfer {record.transfer}"
     settings = (("augmentation", record.augmentation), ("resampling", record.resampling), ("loss", record.loss))
@@ -119,7 +120,7 @@ def _about(run: Shown) -> Markup:
             "leads": ", ".join(record.leads),
             "split": record.protocol.sentence(),
             "not used": record.n_left_out and f"{record.n_left_out:,} beats",
-            "classes": f"{record.class_map} ({symbols})" if record.task == "arrhythmia" else record.class_map,
+            "classes": f"{record.class_map} ({symbols})" if symbols else record.class_map,
             "context": record.context.phrase(),
             "model": Markup("{}{}{}").format(record.model, ", a baseline" * record.baseline, parameters),
             "weights": "" if record.baseline else weights,
