@@ -118,7 +118,8 @@ GROUPS = choices([conf_dir()])
 def test_every_choice_composes_and_its_settings_are_valid(at: int) -> None:
     # One of each group at once, because composing takes a tenth of a second.
     chosen = [f"{group}={names[at % len(names)]}" for group, names in GROUPS.items()]
-    validated(compose([*chosen, "transfer.checkpoint=run"], output_dir="run"))
+    own = ["split.test=[svdb]"] * ("split=held_out" in chosen)
+    validated(compose([*chosen, *own, "transfer.checkpoint=run"], output_dir="run"))
 
 
 RECIPES = {

@@ -100,11 +100,12 @@ def test_a_checkpoint_of_format_1_gives_the_same_metrics(finished: Path, cache: 
         "backbone_lr": 1.0,
         "frozen_epochs": 0,
     }
+    config["source"] = {"name": "synthetic", **config["dataset"]["simulation"]}
     config["dataset"] = {
         "name": "ptbdb", "lead": "ii", "recorded_fs": 1000, "drop_duplicates": True,
         "cut": {**config["dataset"]["cut"], "before": 0.0},
     }  # fmt: skip
-    for new in ("context", "dropout"):
+    for new in ("context", "dropout", "test_on"):
         del config[new]
     torch.save(content, tmp_path / "old.ckpt")
     assert evaluate(tmp_path / "old.ckpt", cache_dir=cache, device="cpu").test == filed(finished).test
@@ -278,7 +279,7 @@ def test_a_run_with_rhythm_refuses_beats_without_it(
     assert not filed(finished).context.rhythm
     row = ",".join(["0.5"] * 187)
     (tmp_path / "beats.csv").write_text("".join(f"{row},{label}\n" for label in range(5)))
-    with pytest.raises(ConfigError, match=r"context \(previous RR .*none"):
+    with pytest.raises(ConfigError, match=r"beats.csv holds single beats, and nothing from before their R peak"):
         evaluate(folder, csv=tmp_path / "beats.csv", cache_dir=cache, device="cpu")
     with pytest.raises(ConfigError, match=r"kaggle_mitbih holds single beats"):
         evaluate(folder, on="kaggle_mitbih", cache_dir=cache, device="cpu")

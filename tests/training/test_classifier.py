@@ -135,7 +135,7 @@ def test_a_checkpoint_is_plain_values_and_tells_its_scores(
     assert hyperparameters["task"] == "arrhythmia"
     assert hyperparameters["model"] == {"name": "cnet", "channels": 4, "hidden": 3}
     assert hyperparameters["input"] == {"length": 187, "fs": 125.0}
-    assert hyperparameters["about"] == {"classes": ["N", "S"]}
+    assert hyperparameters["about"] == {"classes": ["N", "S", "V", "F", "Q"]}
     assert is_plain(hyperparameters)
 
 

@@ -55,7 +55,7 @@ def expanded(overrides: Iterable[str], *, config_dir: Path | str | None = None) 
             if len(chosen) == 1:
                 words.append(f"dataset={chosen[0]}")
                 continue
-            words += ["dataset=several", f"dataset.name={'+'.join(chosen)}"]
+            words += ["dataset=_several", f"dataset.name={'+'.join(chosen)}"]
             words += [f"+dataset@dataset.cards.{name}={name}" for name in chosen]
         else:
             words.append(word)
