@@ -111,7 +111,7 @@ def compose(
     setup_globals()
     search_path = create_config_search_path(str(conf_dir()))
     for folder in added_conf_dirs():
-        search_path.append("ecg_lightning.conf", f"file://{folder}")
+        search_path.prepend("ecg_lightning.conf", f"file://{folder}", SearchPathQuery(provider="schema"))
     if config_dir is not None:
         own = Path(config_dir).expanduser().absolute()
         if not own.is_dir():
