@@ -206,3 +206,12 @@ def test_tables_of_other_protocols_are_whole_in_80_columns_and_in_latex(tmp_path
     assert len(blocks) == 3
     for block in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1, block[0]
+
+
+@pytest.mark.parametrize("name", ["inter_patient", "published"])
+def test_a_filed_table_is_what_its_command_writes_today(name: str, tmp_path: Path) -> None:
+    """Of `results`: no number of it changes unless a record does."""
+    folder = Path(__file__).parents[2] / "results" / name
+    answer = CliRunner().invoke(app, ["table", str(folder), "--output", str(tmp_path / "table.md")])
+    assert answer.exit_code == 0, answer.output
+    assert (tmp_path / "table.md").read_bytes() == (folder / "table.md").read_bytes()
