@@ -1,7 +1,6 @@
 """The most confident mistakes of a model, in plain values that are ready for JSON."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np

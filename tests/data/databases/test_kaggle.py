@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ecg_lightning.data.databases.kaggle import Kaggle, read_csv
 
 from ecg_lightning.core.errors import ConfigError, DataError
-from ecg_lightning.data.databases.kaggle import Kaggle, read_csv
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.splits import split
 

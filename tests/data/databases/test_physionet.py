@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import wfdb
+from ecg_lightning.data.databases.physionet import PhysioNet
 from made import physionet
 from omegaconf import OmegaConf
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.cache import cached_beats
-from ecg_lightning.data.databases.physionet import PhysioNet
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.labels import AAMI_CLASSES, AAMI_SYMBOLS
 from ecg_lightning.data.readers.wfdb import read_annotations, read_leads
