@@ -1,5 +1,6 @@
 """Made data for the tests of the data layer: small, and of the same layout as the real."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -83,13 +84,14 @@ def made_data_dir(tmp_path_factory: pytest.TempPathFactory, synthetic_recordings
     folder = data_dir / "ptbdb"
     normal, infarcted = synthetic_recordings["ptbdb"]
     records = {
-        "patient001/s0010_re": (infarcted, "Myocardial infarction"),
-        "patient001/s0014lre": (infarcted, "Myocardial infarction"),
-        "patient104/s0306lre": (normal, "Healthy control"),
-        "patient200/s0400_re": (normal, "Cardiomyopathy"),
+        "patient001/s0010_re": (infarcted, 1.0, "Myocardial infarction"),
+        "patient001/s0014lre": (infarcted, 0.9, "Myocardial infarction"),  # a copy would be refused
+        "patient104/s0306lre": (normal, 1.0, "Healthy control"),
+        "patient200/s0400_re": (normal, 0.9, "Cardiomyopathy"),
     }
-    for record, (recording, diagnosis) in records.items():
+    for record, (recording, factor, diagnosis) in records.items():
         patient, name = record.split("/")
+        recording = dataclasses.replace(recording, signals=factor * recording.signals)
         comments = ["age: 60", f"Reason for admission: {diagnosis}"]
         write_record(folder / patient, recording, name, leads=("ii", "i"), fmt="16", comments=comments)
     (folder / "RECORDS").write_text("\n".join(records) + "\n")

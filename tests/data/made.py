@@ -18,7 +18,7 @@ def split_settings(name: str) -> dict[str, Any]:
     return {key: value for key, value in _settings("split", name).items() if key != "seed"}
 
 
-def card(name: str, **changes: Any) -> dict[str, Any]:
+def card(name: str, /, **changes: Any) -> dict[str, Any]:
     """What ``conf/dataset/NAME.yaml`` and its bases say; `cut` and `simulation` are changed setting by setting."""
     plain: Any = OmegaConf.to_container(OmegaConf.create(_settings("dataset", name)), resolve=True)
     own = {key: plain[key] | changes.pop(key) for key in ("cut", "simulation") if isinstance(changes.get(key), dict)}

@@ -665,3 +665,76 @@ def test_the_beats_of_ds1_and_ds2_are_as_many_as_published(real_data_dir: Path) 
     missing = published - [trained, np.bincount(beats.known_labels[folds.test], minlength=5)]
     # The last beat of each of the 22 records has no RR interval to end it: one is S on each side, the others are N.
     assert missing.tolist() == [[21, 1, 0, 0, 0], [21, 1, 0, 0, 0]]
+
+
+# lists of folds, databases and patterns
+
+
+@pytest.fixture(scope="module")
+def two_databases() -> Beats:
+    """Ten beats of each record: MIT-BIH's, four of SVDB's, and one of a database with two of MIT-BIH's people."""
+    of_mitbih = [f"mitbih/{record}" for record in [*DS1, *DS2, *PACED]]
+    names = np.array([*of_mitbih, *(f"svdb/{number}" for number in range(800, 804)), "nstdb/118e06", "nstdb/119e06"])
+    people = np.char.replace(np.char.replace(names, "nstdb", "mitbih"), "e06", "")
+    records = np.repeat(names, 10)
+    return Beats(
+        signals=np.ones((len(records), 1, 4), dtype=np.float32), lengths=np.full(len(records), 4), lead_names=("II",),
+        labels=np.arange(len(records)) % 10 // 9, classes=("N", "S"), fs=125.0, records=records,
+        patients=np.repeat(people, 10), databases=np.char.partition(records, "/")[:, 0],
+        folds=np.repeat((np.arange(len(names)) % 10 + 1).astype(str), 10),
+    )  # fmt: skip
+
+
+def test_the_folds_of_the_publisher_divide(two_databases: Beats) -> None:
+    assert two_databases.folds is not None
+    folds = split(two_databases, **split_settings("folds") | {"shared_patients": "test"})
+    assert set(two_databases.folds[folds.test]) >= {"9"}
+    assert not set(two_databases.folds[np.concatenate([folds.train, folds.validation])]) & {"9", "10"}
+    assert "fold 9 tested, 10% of the training patients validate" in folds.protocol.sentence()
+    assert [(one.reason, one.records) for one in folds.protocol.left_out] == [("reserved", ("10",))]
+    with pytest.raises(ConfigError, match="the folds of these beats are not known, so they cannot be split by them"):
+        split(dataclasses.replace(two_databases, folds=None), **split_settings("folds"))
+
+
+def test_a_database_is_held_out_and_its_people_are_nowhere_else(two_databases: Beats) -> None:
+    held_out = split_settings("held_out")
+    with pytest.raises(ConfigError, match=r"protocol=databases needs split\.test, names of databases"):
+        split(two_databases, **held_out)
+    folds = split(two_databases, **held_out | {"test": ["svdb"]})
+    sides = sides_of(two_databases, folds)
+    assert all(record.startswith("svdb/") for record in sides["test"][0]) and len(sides["test"][0]) == 4
+    assert "database svdb tested" in folds.protocol.sentence() and "no patient on two sides" in folds.protocol.sentence()
+    folds = split(two_databases, **held_out | {"test": ["nstdb"]})
+    sides = sides_of(two_databases, folds)
+    assert sides["test"][0] == {"nstdb/118e06", "nstdb/119e06", "mitbih/118", "mitbih/119"}
+    assert not sides["test"][1] & (sides["train"][1] | sides["validation"][1])
+    with pytest.raises(DataError, match="none of the 1 databases in test of split databases is there"):
+        split(two_databases, **held_out | {"test": ["incartdb"]})
+
+
+def test_a_single_database_is_known_by_its_origin(two_databases: Beats) -> None:
+    alone = dataclasses.replace(two_databases, databases=None, origin={"dataset": "mitbih"})
+    with pytest.raises(DataError, match="none of the 1 databases in test"):
+        split(alone, **split_settings("held_out") | {"test": ["svdb"]})
+
+
+def test_lists_take_patterns_with_or_without_the_database(two_databases: Beats) -> None:
+    only = two_databases.select(two_databases.databases != "nstdb")
+    folds = split(only, **split_settings("ds1_ds2_svdb_halves"))
+    sides = sides_of(only, folds)
+    trained = sides["train"][0] | sides["validation"][0]
+    assert trained == {*(f"mitbih/{record}" for record in DS1), "svdb/800", "svdb/802"}
+    assert sides["test"][0] == {*(f"mitbih/{record}" for record in DS2), "svdb/801", "svdb/803"}
+    halves = split(only.select(only.databases == "svdb"), **split_settings("svdb_halves"))
+    assert sides_of(only.select(only.databases == "svdb"), halves)["test"][0] == {"svdb/801", "svdb/803"}
+    with pytest.raises(ConfigError, match=r"record svdb/801 is in two lists of split records: expected one"):
+        split(only, "records", train=["mitbih/*", "svdb/80[01]"], test=["801", "802", "803"])
+    with pytest.raises(ConfigError, match=r"record mitbih/100, .* is in no list of split records"):
+        split(only, "records", train=["svdb/80[01]"], test=["svdb/80[23]"])
+
+
+def test_a_class_that_only_the_tested_database_has_is_said(two_databases: Beats, caplog: pytest.LogCaptureFixture) -> None:
+    only = dataclasses.replace(two_databases, labels=(two_databases.databases == "svdb").astype(np.int64))
+    folds = split(only, **split_settings("held_out") | {"test": ["svdb"]})
+    assert (only.known_labels[folds.test] == 1).all()
+    assert "class S (40 beats) comes from so few patients that none is in train and validation" in caplog.text

@@ -89,6 +89,11 @@ class Recordings(CardSource):
             raise DataError(f"{folder} holds no recording that {self.name} asks for; {self.remedy}")
         return [folder / name for name in names]
 
+    @property
+    def people(self) -> str:
+        """Name of the database whose people these are, which another card may be the first to have."""
+        return self.metadata.own_people
+
     def files(self) -> list[Path]:
         """Header, signal and annotation files of all records, and tables."""
         try:
