@@ -1,5 +1,6 @@
 """Made data for the tests of the data layer: small, and of the same layout as the real."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from made import simulated
 
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.synthetic import Synthetic
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.recording import Recording
-from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
 
@@ -39,7 +39,7 @@ def make_beats() -> MakeBeats:
             records=None if patients is None else np.char.add("r", owner.astype(str)),
             patients=None if patients is None else np.char.add("p", owner.astype(str)),
             samples=None if patients is None else np.arange(n) * 100,
-            origin={"source": "made", "synthetic": True, "cut": {"length": 187}},
+            origin={"dataset": "made", "synthetic": True, "cut": {"length": 187}},
         )
 
     return make
@@ -47,10 +47,10 @@ def make_beats() -> MakeBeats:
 
 @pytest.fixture(scope="session")
 def synthetic_recordings() -> dict[str, list[Recording]]:
-    """Half a minute of two patients, for each dataset."""
+    """Half a minute of two patients, like each of the two databases."""
     return {
-        name: list(Synthetic(dataset=name, cut=Cut(), patients=2, minutes=0.5, seed=3).recordings())
-        for name in ("mitbih", "ptbdb")
+        like: list(simulated(name, patients=2, minutes=0.5, seed=3).recordings())
+        for like, name in (("mitbih", "synthetic"), ("ptbdb", "synthetic_mi"))
     }
 
 
@@ -84,13 +84,14 @@ def made_data_dir(tmp_path_factory: pytest.TempPathFactory, synthetic_recordings
     folder = data_dir / "ptbdb"
     normal, infarcted = synthetic_recordings["ptbdb"]
     records = {
-        "patient001/s0010_re": (infarcted, "Myocardial infarction"),
-        "patient001/s0014lre": (infarcted, "Myocardial infarction"),
-        "patient104/s0306lre": (normal, "Healthy control"),
-        "patient200/s0400_re": (normal, "Cardiomyopathy"),
+        "patient001/s0010_re": (infarcted, 1.0, "Myocardial infarction"),
+        "patient001/s0014lre": (infarcted, 0.9, "Myocardial infarction"),  # a copy would be refused
+        "patient104/s0306lre": (normal, 1.0, "Healthy control"),
+        "patient200/s0400_re": (normal, 0.9, "Cardiomyopathy"),
     }
-    for record, (recording, diagnosis) in records.items():
+    for record, (recording, factor, diagnosis) in records.items():
         patient, name = record.split("/")
+        recording = dataclasses.replace(recording, signals=factor * recording.signals)
         comments = ["age: 60", f"Reason for admission: {diagnosis}"]
         write_record(folder / patient, recording, name, leads=("ii", "i"), fmt="16", comments=comments)
     (folder / "RECORDS").write_text("\n".join(records) + "\n")

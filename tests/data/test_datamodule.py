@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from made import simulated
 from torch import Tensor
 from torch.utils.data import BatchSampler as TorchBatchSampler
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset, MixedBatch
-from ecg_lightning.data.context import Context
-from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.data.windows import Cut
+from ecg_lightning.data.protocol import Protocol
+from ecg_lightning.data.splits import Folds
 
-SOURCE = Synthetic(dataset="mitbih", cut=Cut(), patients=3, minutes=1)
+SOURCE = simulated(patients=3, minutes=1)
+CONTEXT = {"rhythm": True, "morphology": True, "before": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +139,64 @@ def test_no_resampling_is_none_whatever_its_other_settings(tmp_path: Path) -> No
         assert BeatDataModule(SOURCE, cache_dir=tmp_path, resampling=settings).resampling is None
 
 
-def test_a_nonsensical_balance_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"augmentation\.balance=-1: expected at least"):
-        BeatDataModule(SOURCE, cache_dir=tmp_path, balance=-1)
+@pytest.mark.parametrize("name", ["balance", "balance_patients", "balance_databases"])
+def test_a_nonsensical_balance_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"augmentation\.{name}=-1: expected at least 0"):
+        BeatDataModule(SOURCE, cache_dir=tmp_path, **{name: -1})
+
+
+def two_databases() -> Beats:
+    """Of database a one patient with 400 beats and one with 100, of b one with 100; S is a tenth of each."""
+    owner = np.repeat(["a/1", "a/2", "b/1"], [400, 100, 100])
+    return Beats(
+        signals=np.random.default_rng(0).uniform(0.01, 1, (600, 1, 8)).astype(np.float32), lengths=np.full(600, 8),
+        lead_names=("II",), labels=np.arange(600) % 10 // 9, classes=("N", "S"), fs=125.0, patients=owner,
+        databases=np.char.partition(owner, "/")[:, 0], records=owner,
+    )  # fmt: skip
+
+
+def shown_of(beats: Beats, column: str, **balance: float) -> dict[str, float]:
+    """The share of each patient, database or class in twenty epochs, all beats being trained on."""
+    module = BeatDataModule(SOURCE, cache_dir=Path(), batch_size=100, **balance)  # type: ignore[arg-type]
+    nothing, protocol = np.arange(0), Protocol(name="all", seed=0, by="none")
+    module.use(beats, Folds(train=np.arange(len(beats)), validation=nothing, test=nothing, protocol=protocol))
+    loader, rows = module.train_dataloader(), []
+    for epoch in range(20):
+        loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        rows += [batch.rows for batch in loader]
+    drawn = torch.cat(rows).numpy()
+    assert len(drawn) == 20 * len(beats)
+    counts = np.bincount(beats.known_labels[drawn], minlength=2) / 20
+    np.testing.assert_allclose(module.drawn_counts(), counts, rtol=0.1)
+    names, found = np.unique(beats.columns[column][drawn], return_counts=True)
+    return dict(zip(names.tolist(), (found / found.sum()).round(2).tolist(), strict=True))
+
+
+def test_people_and_databases_are_sampled_as_often_as_asked() -> None:
+    beats = two_databases()
+    assert shown_of(beats, "patients") == {"a/1": 0.67, "a/2": 0.17, "b/1": 0.17}
+    equal = shown_of(beats, "patients", balance_patients=1)
+    assert all(share == pytest.approx(1 / 3, abs=0.02) for share in equal.values())
+    half = shown_of(beats, "patients", balance_patients=0.5)  # weights 20, 10, 10
+    assert half == pytest.approx({"a/1": 0.5, "a/2": 0.25, "b/1": 0.25}, abs=0.02)
+    assert shown_of(beats, "databases", balance_databases=1) == pytest.approx({"a": 0.5, "b": 0.5}, abs=0.02)
+
+
+def test_balances_of_classes_people_and_databases_multiply_and_the_loss_knows_what_is_sampled() -> None:
+    beats = two_databases()
+    both = shown_of(beats, "patients", balance_patients=1, balance_databases=1)  # 1 / 500, 1 / 500, 1 / 100
+    assert both == pytest.approx({"a/1": 1 / 7, "a/2": 1 / 7, "b/1": 5 / 7}, abs=0.02)
+    assert shown_of(beats, "labels", balance=1, balance_patients=1) == pytest.approx({0: 0.5, 1: 0.5}, abs=0.02)
+    # Where only one patient has a class, that class is sampled more or less often with the patient.
+    only = dataclasses.replace(beats, labels=(beats.patients == "b/1").astype(np.int64))
+    assert shown_of(only, "labels", balance_patients=1) == pytest.approx({0: 2 / 3, 1: 1 / 3}, abs=0.02)
+
+
+def test_people_or_databases_that_are_not_known_cannot_be_balanced(cache_dir: Path) -> None:
+    with pytest.raises(ConfigError, match=r"balance_databases=0\.5: the databases .* not known; choose several"):
+        module_of(cache_dir, balance_databases=0.5).drawn_counts()
+    with pytest.raises(ConfigError, match=r"balance_patients=1: the patients .*choose augmentation\.resampling\.method=none"):
+        module_of(cache_dir, balance_patients=1, resampling={"method": "smote"}).train_dataloader()
 
 
 def test_fewer_beats_than_devices_are_refused() -> None:
@@ -179,7 +236,7 @@ def test_the_loaders_give_the_beats_of_their_fold_with_labels_and_rows(cache_dir
 
 
 def test_beats_of_two_leads_without_labels_come_in_batches(cache_dir: Path) -> None:
-    beats = dataclasses.replace(dataclasses.replace(SOURCE, leads=("II", "V1")).read(), labels=None)
+    beats = dataclasses.replace(simulated(patients=3, minutes=1, leads=["II", "V1"]).read(), labels=None)
     batch = BeatDataset(beats, np.arange(len(beats)))[torch.tensor([5, 3])]
     assert batch.labels is None and batch.context is None
     np.testing.assert_array_equal(batch.signals, beats.signals[[5, 3]])
@@ -385,7 +442,7 @@ def test_setting_up_again_changes_nothing_and_reads_nothing(cache_dir: Path, mon
 
 
 def test_context_comes_with_their_beats_and_are_mixed_with_them(cache_dir: Path, tmp_path: Path) -> None:
-    source = dataclasses.replace(SOURCE, context=Context(rhythm=True, morphology=True))
+    source = simulated(patients=3, minutes=1, context=CONTEXT)
     module = BeatDataModule(source, cache_dir=cache_dir, batch_size=32, eval_batch_size=7, mixup=0.4)
     looker = Looker()
     trainer_of(tmp_path, max_epochs=1).fit(looker, module)
@@ -406,7 +463,7 @@ def test_context_comes_with_their_beats_and_are_mixed_with_them(cache_dir: Path,
 
 
 def test_resampling_balance_and_context_see_the_training_side_alone(cache_dir: Path) -> None:
-    source = dataclasses.replace(SOURCE, context=Context(rhythm=True, morphology=True))
+    source = simulated(patients=3, minutes=1, context=CONTEXT)
     module = BeatDataModule(source, cache_dir=cache_dir, split={"protocol": "patient"}, resampling={"method": "smote"})
     module.setup()
     beats, trained_on = module.beats, module.datasets["train"].beats

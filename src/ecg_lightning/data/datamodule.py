@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ecg_lightning.core.errors import ConfigError
@@ -34,6 +35,8 @@ class BeatDataModule(pl.LightningDataModule):
         resampling: settings of `Resampling`, of training beats.
         balance: exponent ``p``: a training beat is sampled ``(1 / frequency of its class) ** p`` as often. 0 takes
             each once an epoch, 1 shows every class equally often.
+        balance_patients, balance_databases: the same with the numbers of training beats of its patient and database;
+            the three factors multiply.
         transforms: of training beats, as in `make_transforms`.
         mixup: alpha of `Mixup`; 0 mixes none.
         seed: of the order of the training beats, and all that is random in a step.
@@ -50,16 +53,20 @@ class BeatDataModule(pl.LightningDataModule):
         eval_batch_size: int = 2048,
         resampling: Mapping[str, Any] | None = None,
         balance: float = 0.0,
+        balance_patients: float = 0.0,
+        balance_databases: float = 0.0,
         transforms: Mapping[str, Mapping[str, float] | None] | None = None,
         mixup: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or eval_batch_size < 1 or balance < 0:
-            raise ConfigError(
-                f"batch_size={batch_size}, eval_batch_size={eval_batch_size}, augmentation.balance={balance}: "
-                "expected at least 1, 1 and 0"
-            )
+        if batch_size < 1 or eval_batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}, eval_batch_size={eval_batch_size}: expected at least 1")
+        self.balance = {"labels": balance, "patients": balance_patients, "databases": balance_databases}  # by column
+        for column, exponent in self.balance.items():
+            if exponent < 0:
+                name = "augmentation.balance" + f"_{column}" * (column != "labels")
+                raise ConfigError(f"{name}={exponent}: expected at least 0")
         self.source = source
         self.cache_dir = cache_dir
         self.split_settings: dict[str, Any] = {"protocol": "random", **(split or {})}
@@ -69,7 +76,6 @@ class BeatDataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         how = Resampling(**resampling) if resampling else None
         self.resampling = how if how and how.method != "none" else None
-        self.balance = balance
         self.transform_settings = transforms or {}
         self.transforms: list[Transform] = []
         self.mixup = Mixup(alpha=mixup) if mixup else None
@@ -119,10 +125,36 @@ class BeatDataModule(pl.LightningDataModule):
         return [int(count) for count in np.bincount(labels, minlength=len(train.beats.classes))]
 
     def drawn_counts(self) -> list[int]:
-        """How many of them an epoch shows, on average, with `balance`."""
-        counts = np.array(self.training_counts())
-        weights = np.power(counts, 1 - self.balance, out=np.zeros(len(counts)), where=counts > 0)
-        return [round(count) for count in weights * counts.sum() / weights.sum()]
+        """How many of them an epoch shows, on average, with the balance of classes, patients and databases."""
+        if (weights := self.sampling_weights()) is None:
+            return self.training_counts()
+        train = self.datasets["train"]
+        share = np.bincount(train.beats.known_labels[train.rows], weights, minlength=len(train.beats.classes))
+        return [round(count) for count in share * len(train) / share.sum()]
+
+    def sampling_weights(self) -> Tensor | None:
+        """How often each training beat is sampled compared with others, ``[n_train]``; None takes each once an epoch.
+
+        ConfigError if patients or databases are to be balanced and are not known.
+        """
+        if not any(self.balance.values()):
+            return None
+        train = self.datasets["train"]
+        weights = torch.ones(len(train), dtype=torch.float64)
+        for column, exponent in self.balance.items():
+            if not exponent:
+                continue
+            values = getattr(train.beats, column)
+            if values is None:
+                known = "a database that states them" if column == "patients" else "several, as dataset=[mitbih,svdb]"
+                known = "augmentation.resampling.method=none" if self.resampling else known
+                raise ConfigError(
+                    f"augmentation.balance_{column}={exponent}: the {column} of the training beats are not known; "
+                    f"choose {known}, or 0"
+                )
+            _, group, counts = np.unique(values[train.rows], return_inverse=True, return_counts=True)
+            weights *= torch.from_numpy(counts[group]).double() ** -exponent
+        return weights
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training beats in an order that changes with the epoch."""
@@ -163,17 +195,13 @@ class BeatDataModule(pl.LightningDataModule):
 
     def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
         dataset = self.datasets[fold]
-        weights = None
-        if shuffle and self.balance:
-            counts = torch.tensor(self.training_counts())
-            weights = counts[torch.from_numpy(dataset.beats.known_labels[dataset.rows])].double() ** -self.balance
         batches = BatchSampler(
             len(dataset),
             batch_size,
             seed=self.seed if shuffle else None,
             reshuffle=not getattr(self.trainer, "overfit_batches", 0),
             first=self._batches_done if shuffle else int,
-            weights=weights,
+            weights=self.sampling_weights() if shuffle else None,
             rank=self.trainer.global_rank if self.trainer else 0,
             n_ranks=self.trainer.world_size if self.trainer else 1,
         )

@@ -20,7 +20,7 @@ PTB_CLASSES = ("normal", "MI")  # healthy control and myocardial infarction
 
 AAMI = {"N": [*"NLRej"], "S": [*"AaJS"], "V": [*"VE"], "F": ["F"], "Q": [*"/fQ"]}
 # Rhythms of the aux strings of MIT-BIH and of the European ST-T Database.
-RHYTHMS = "AB AFIB AFL B BII B3 IVR N NOD P PREX SAB SBR SVTA T VFL VT".split()
+RHYTHMS = ["AB", "AFIB", "AFL", "B", "BII", "B3", "IVR", "N", "NOD", "P", "PREX", "SAB", "SBR", "SVTA", "T", "VFL", "VT"]
 
 # Class maps by the name that ``dataset.class_map`` can give them: class → symbols, or rhythms such as ``(AFIB``.
 CLASS_MAPS: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType(

@@ -129,7 +129,7 @@ def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
         split=config["split"],
         drop_duplicates=dataset["drop_duplicates"],
         batch_size=config["optimizer"]["batch_size"],
-        **{name: augmentation[name] for name in ("resampling", "balance", "transforms", "mixup")},
+        **{name: value for name, value in augmentation.items() if name != "name"},
         seed=config["seed"],
     )
 

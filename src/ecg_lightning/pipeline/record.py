@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core import provenance
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.databases.card import class_map_of, title_of
+from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.metrics.scoring import score_beats
 from ecg_lightning.runs.schema import ContextInfo, RunRecord, Validation

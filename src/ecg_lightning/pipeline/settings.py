@@ -70,6 +70,8 @@ class Augmentation(Group):
     name: str
     resampling: Resampling
     balance: Amount
+    balance_patients: Amount
+    balance_databases: Amount
     transforms: dict[str, dict[str, Amount] | None]
     mixup: Amount
 

@@ -111,7 +111,8 @@ def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
     if isinstance(resampling, Mapping) and resampling["method"] != "none":
         own = {name: value for name, value in resampling.items() if name != "method"}
         phrases.append(f"{resampling['method']} {_phrase(own)}".strip())
-    phrases += [f"{name} {_value(augmentation[name])}" for name in ("balance", "mixup") if augmentation.get(name)]
+    names = ("balance", "balance_patients", "balance_databases", "mixup")
+    phrases += [f"{name.replace('_', ' of ')} {_value(augmentation[name])}" for name in names if augmentation.get(name)]
     transforms = augmentation["transforms"] or {}
     return phrases + [f"{name} {_phrase(own)}" for name, own in transforms.items() if own is not None]
 

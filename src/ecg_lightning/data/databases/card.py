@@ -152,7 +152,7 @@ class Card(Group):
     diagnoses: Diagnoses | None = None
     patients: Literal["record", "folder"] | Patients | None = None  # null: not known
     folds: Table | None = None  # division that the publisher recommends
-    leads: Annotated[list[Name | list[Name]], Field(min_length=1)]
+    leads: Annotated[list[Name | Words], Field(min_length=1)]
     recorded_fs: Positive | None = None
     gaps: Literal["leave_out", "refuse"] = "leave_out"  # beats that touch a gap, or recordings with one
     drop_duplicates: bool = False
@@ -176,7 +176,7 @@ class Cards(Group):
     task: str
     cards: Annotated[dict[str, Card], Field(min_length=2)]
     class_map: str | dict[str, str | Words] | None = None  # null: as each card states
-    leads: Annotated[list[Name | list[Name]], Field(min_length=1)] | None = None  # null: as each card states
+    leads: Annotated[list[Name | Words], Field(min_length=1)] | None = None  # null: as each card states
     drop_duplicates: bool = False
     cut: CutSettings
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.databases.base import CardSource

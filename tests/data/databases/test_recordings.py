@@ -1,8 +1,9 @@
-"""PhysioNet records: the real ones give the published counts, and a record that is not right is named and refused."""
+"""Databases of recordings: the real ones give the published counts, and a record that is not right is named and refused."""
 
 import dataclasses
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 import wfdb
-from made import physionet
-from omegaconf import OmegaConf
+from ecg_lightning.data.databases.recordings import Recordings
+from made import NO_CONTEXT, card, recordings
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.cache import cached_beats
-from ecg_lightning.data.databases.physionet import PhysioNet
 from ecg_lightning.data.databases.registry import make_source
-from ecg_lightning.data.labels import AAMI_CLASSES, AAMI_SYMBOLS
-from ecg_lightning.data.readers.wfdb import read_annotations, read_leads
-from ecg_lightning.data.recording import Recording, make_leads
+from ecg_lightning.data.labels import AAMI, AAMI_CLASSES
+from ecg_lightning.data.readers import read_recording
+from ecg_lightning.data.recording import WITHOUT_CLASS, Recording, make_leads
 from ecg_lightning.data.rpeaks import detect_r_peaks
-from ecg_lightning.data.windows import Cut
 
 
-def source_of(folder: Path, **settings: Any) -> PhysioNet:
-    return physionet(folder, **({"recorded_fs": 360.0 if folder.name == "mitdb" else None} | settings))
+def source_of(folder: Path, **settings: Any) -> Recordings:
+    return recordings(folder, **({"recorded_fs": 360.0 if folder.name == "mitdb" else None} | settings))
 
 
 @pytest.mark.real_data("mitdb/100.dat")
@@ -69,14 +68,18 @@ def test_beats_are_cut_at_the_annotations_with_the_class_of_their_symbol(
     assert not beats.synthetic
 
 
-@pytest.mark.parametrize(("symbols", "label"), [(text, i) for i, text in enumerate(AAMI_SYMBOLS.values())])
-def test_every_symbol_of_the_aami_table_counts_and_others_do_not(mitdb: Path, symbols: str, label: int) -> None:
-    own = [*symbols, "~", "!", "x", "|", "+"]
+@pytest.mark.parametrize(("symbols", "label"), [(text, i) for i, text in enumerate(AAMI.values())])
+def test_every_symbol_of_the_aami_table_counts_and_others_do_not(
+    mitdb: Path, symbols: list[str], label: int
+) -> None:
+    own = [*symbols, "~", "!", "x", "|", "+", "n"]
     samples = np.arange(1, len(own) + 1) * 300
     wfdb.wrann("201", "atr", samples, symbol=own, aux_note=["(N"] * len(own), write_dir=str(mitdb))
-    peaks, labels = read_annotations(mitdb / "201", n_samples=100_000)
-    assert peaks.tolist() == samples[: len(symbols)].tolist()
-    assert labels.tolist() == [label] * len(symbols)
+    recording = read_recording(mitdb / "201", annotator="atr")
+    assert recording.labels is not None
+    # A beat of none of the classes, n, is part of the rhythm; what is no beat is not.
+    assert recording.peaks.tolist() == [*samples[: len(symbols)], samples[-1]]
+    assert recording.labels.tolist() == [label] * len(symbols) + [WITHOUT_CLASS]
 
 
 @pytest.mark.parametrize(
@@ -98,16 +101,16 @@ def test_every_symbol_of_the_aami_table_counts_and_others_do_not(mitdb: Path, sy
 def test_leads_are_chosen_by_position_name_or_alternatives(
     mitdb: Path, synthetic_recordings: dict[str, list[Recording]], leads: list[Any], signs: list[int]
 ) -> None:
-    signals, fs = read_leads(mitdb / "201", leads=make_leads(leads), recorded_fs=360.0)
-    assert fs == 360.0
+    recording = read_recording(mitdb / "201", leads=leads, fs=360.0)
+    assert recording.fs == 360.0
     expected = np.array(signs)[:, None] * synthetic_recordings["mitbih"][0].signals
-    np.testing.assert_allclose(signals, expected, atol=0.003)  # 1/200 mV a step
+    np.testing.assert_allclose(recording.signals, expected, atol=0.003)  # 1/200 mV a step
 
 
 def test_a_place_has_the_name_of_its_first_alternative(mitdb: Path) -> None:
-    beats = source_of(mitdb, leads=make_leads([["II", "MLII"], 1])).read()
+    beats = source_of(mitdb, leads=[["II", "MLII"], 1]).read()
     assert beats.lead_names == ("II", "lead 1") and beats.signals.shape[1:] == (2, 187)
-    first, second = (source_of(mitdb, leads=make_leads([lead])).read() for lead in ("MLII", "V1"))
+    first, second = (source_of(mitdb, leads=[lead]).read() for lead in ("MLII", "V1"))
     np.testing.assert_array_equal(beats.signals, np.concatenate([first.signals, second.signals], axis=1))
     assert beats.origin["leads"] == [["II", "MLII"], [1]]
 
@@ -115,12 +118,12 @@ def test_a_place_has_the_name_of_its_first_alternative(mitdb: Path) -> None:
 @pytest.mark.parametrize("lead", ["V5", 2, -1, "", ["V5", "V6"]])
 def test_a_lead_that_is_not_there_is_refused_with_those_that_are(mitdb: Path, lead: Any) -> None:
     with pytest.raises(DataError, match=r"record 201 has no lead .*; it has MLII, V1"):
-        source_of(mitdb, leads=make_leads([0, lead])).read()
+        source_of(mitdb, leads=[0, lead]).read()
 
 
 def test_one_signal_is_not_two_leads(mitdb: Path) -> None:
     with pytest.raises(DataError, match=r"record 201 has no lead 'MLII' or 'II'.*MLII is taken"):
-        source_of(mitdb, leads=make_leads([0, ["MLII", "II"]])).read()
+        source_of(mitdb, leads=[0, ["MLII", "II"]]).read()
 
 
 @pytest.mark.parametrize("leads", [None, [], 0, "MLII", [[]], [1.0], [True], [None], ["II", ["II", 0]]], ids=str)
@@ -132,10 +135,10 @@ def test_what_is_no_list_of_leads_is_refused(leads: Any) -> None:
 def test_a_header_that_names_no_lead_is_read_by_position(mitdb: Path) -> None:
     header = mitdb / "201.hea"
     header.write_text(header.read_text().replace(" MLII\n", "\n"))
-    named, unnamed = (read_leads(mitdb / name, leads=((0,),), recorded_fs=None)[0] for name in ("202", "201"))
+    named, unnamed = (read_recording(mitdb / name, leads=[0]).signals for name in ("202", "201"))
     assert unnamed.shape == named.shape
-    with pytest.raises(DataError, match=r"no lead 'MLII'; it has \(unnamed\), V1"):
-        read_leads(mitdb / "201", leads=(("MLII",),), recorded_fs=None)
+    with pytest.raises(DataError, match=r"no lead 'MLII'; it has lead 0, V1"):
+        read_recording(mitdb / "201", leads=["MLII"])
 
 
 def test_another_sampling_rate_is_refused_unless_any_will_do(mitdb: Path) -> None:
@@ -185,7 +188,7 @@ def test_a_folder_without_records_names_the_command_that_gets_them(tmp_path: Pat
         with pytest.raises(DataError) as error:
             ask()
         assert str(folder) in str(error.value)
-        assert f"ecg-lightning data fetch mitdb --data-dir {tmp_path}" in str(error.value)
+        assert f"ecg-lightning data fetch mitbih --data-dir {tmp_path}" in str(error.value)
 
 
 @pytest.mark.parametrize("ending", ["hea", "dat", "atr"])
@@ -197,7 +200,7 @@ def test_a_missing_file_of_a_record_names_it_and_the_command_that_gets_it(
     with pytest.raises(DataError) as error:
         cached_beats(source_of(mitdb), tmp_path / "cache")
     assert str(path) in str(error.value)
-    assert f"ecg-lightning data fetch mitdb --data-dir {mitdb.parent}" in str(error.value)
+    assert f"ecg-lightning data fetch mitbih --data-dir {mitdb.parent}" in str(error.value)
     assert not (tmp_path / "cache").exists()
     with pytest.raises(DataError, match="202"):
         source_of(mitdb).read()
@@ -255,8 +258,8 @@ N, END = word(1, 300), b"\0\0"
 BAD_ANNOTATIONS = {
     "a code that is no symbol": (N + word(45, 100) + N + END, "unknown symbol 'nan' at sample 400"),
     "text": (b"this is no file of annotations!" + END, "no readable annotation file"),
-    "no beat": (word(14, 300) + END, "annotates no beat of the classes N, S, V, F, Q"),
-    "nothing": (END, "annotates no beat"),
+    "no beat": (word(14, 300) + END, "by atr have no beat"),
+    "nothing": (END, "by atr have no beat"),
     "a beat behind the end": (N + word(59, 0) + b"\x0f\x00\x00\x00" + N + END, "of a record of 10,800 samples"),
     "a beat before the start": (word(59, 0) + b"\xff\xff\x00\xf0" + N + N + END, "out of order"),
     "back in time": (N * 5 + word(59, 0) + b"\xff\xff\x00\xfe" + N + END, "out of order"),
@@ -267,14 +270,14 @@ BAD_ANNOTATIONS = {
 def test_annotations_that_cannot_be_right_are_refused(mitdb: Path, tmp_path: Path, content: bytes, said: str) -> None:
     (mitdb / "202.atr").write_bytes(content)
     message = refused(mitdb, tmp_path)
-    assert str(mitdb / "202.atr") in message
+    assert str(mitdb / "202") in message and "atr" in message
     assert said in message
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_random_bytes_are_never_taken_for_annotations(mitdb: Path, tmp_path: Path, seed: int) -> None:
     (mitdb / "202.atr").write_bytes(np.random.default_rng(seed).bytes(200) + END)
-    assert str(mitdb / "202.atr") in refused(mitdb, tmp_path)
+    assert str(mitdb / "202") in refused(mitdb, tmp_path)
 
 
 def first_line(text: str) -> Callable[[str], str]:
@@ -308,14 +311,32 @@ def test_a_header_that_cannot_be_right_is_refused(
     assert said in message
 
 
-def test_samples_that_are_missing_inside_a_signal_are_counted_and_refused(ptbdb: Path) -> None:
-    path = ptbdb / "patient104" / "s0306lre.dat"
-    values = np.fromfile(path, dtype="<i2")
-    values[2000:2020:2] = -(2**15)  # WFDB's mark of an invalid sample, in ten frames of the first of two leads
-    values.tofile(path)
-    with pytest.raises(DataError, match="record s0306lre: 10 of 10800 samples of lead ii are missing"):
-        source_of(ptbdb).read()
-    assert len(source_of(ptbdb, leads=(("i",),)).read()) > 0
+def with_gap(ptbdb: Path) -> Path:
+    """Ten samples of the first of two leads of a record are missing, around one of its beats."""
+    folder, name = ptbdb / "patient104", "s0306lre"
+    record = wfdb.rdrecord(str(folder / name))
+    record.p_signal[1000:1010, 0] = np.nan
+    wfdb.wrsamp(
+        name, fs=record.fs, units=record.units, sig_name=record.sig_name, p_signal=record.p_signal, fmt=record.fmt,
+        adc_gain=record.adc_gain, baseline=record.baseline, comments=record.comments, write_dir=str(folder),
+    )  # fmt: skip
+    return ptbdb
+
+
+def test_beats_that_touch_a_gap_are_left_out_and_counted(ptbdb: Path) -> None:
+    whole = source_of(ptbdb).read()
+    beats = source_of(with_gap(ptbdb)).read()
+    left_out = beats.origin["dropped"]["touching a gap"]
+    assert left_out in (1, 2) and len(beats) == len(whole) - left_out
+    assert np.isfinite(beats.signals).all()
+    assert "dropped" not in source_of(ptbdb, leads=["i"]).read().origin
+
+
+def test_recordings_with_a_gap_can_be_refused(ptbdb: Path) -> None:
+    with_gap(ptbdb)
+    with pytest.raises(DataError, match=r"record s0306lre: 10 of 10800 samples are missing; dataset\.gaps=leave_out"):
+        source_of(ptbdb, gaps="refuse").read()
+    assert len(source_of(ptbdb, leads=["i"], gaps="refuse").read()) > 0
 
 
 @pytest.mark.parametrize("line", ["# Reason for admission: Healthy control", "# age: 60"])
@@ -326,7 +347,7 @@ def test_a_record_without_a_diagnosis_is_refused_and_one_without_an_age_is_not(p
     assert len(changed.splitlines()) == len(text.splitlines()) - 1
     header.write_text(changed + "\n")
     if "Reason" in line:
-        with pytest.raises(DataError, match=r"s0306lre\.hea has no comment 'Reason for admission'"):
+        with pytest.raises(DataError, match=r"s0306lre has no header comment 'Reason for admission'"):
             source_of(ptbdb).read()
     else:
         assert len(source_of(ptbdb).read()) > 0
@@ -334,7 +355,7 @@ def test_a_record_without_a_diagnosis_is_refused_and_one_without_an_age_is_not(p
 
 def test_records_of_other_diagnoses_only_are_an_error(ptbdb: Path) -> None:
     (ptbdb / "RECORDS").write_text("patient200/s0400_re\n")
-    with pytest.raises(DataError, match="is of Healthy control or Myocardial infarction"):
+    with pytest.raises(DataError, match="is of normal or MI"):
         source_of(ptbdb).read()
 
 
@@ -351,14 +372,14 @@ def test_a_recording_too_short_for_r_peaks_is_named(
 
 
 def test_settings_tell_all_that_the_beats_depend_on(mitdb: Path) -> None:
-    source = source_of(mitdb, leads=(("V1",),), recorded_fs=None, cut=Cut(scaling="record"))
+    source = source_of(mitdb, leads=["V1"], recorded_fs=None, cut={"scaling": "record"})
     assert source.read().origin == source.settings()
     assert source.settings()["leads"] == [["V1"]]
-    assert dataclasses.asdict(source.cut).items() <= source.settings().items()
+    assert source.settings()["cut"] == dataclasses.asdict(source.cut)
 
 
 @pytest.mark.parametrize(
-    "changed", [{"annotator": None}, {"class_map": None}, {"diagnoses": {"Healthy control": "N"}}], ids=str
+    "changed", [{"annotator": None}, {"class_map": None}, {"diagnoses": {"folder": True, "classes": {"N": ["a"], "V": ["b"]}}}], ids=str
 )
 def test_beats_that_nothing_gives_a_class_are_refused(mitdb: Path, changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"annotator with dataset\.class_map"):
@@ -368,37 +389,25 @@ def test_beats_that_nothing_gives_a_class_are_refused(mitdb: Path, changed: dict
 def test_another_annotator_and_another_class_map_are_settings(mitdb: Path) -> None:
     (mitdb / "201.qrs").write_bytes((mitdb / "201.atr").read_bytes())
     (mitdb / "202.qrs").write_bytes((mitdb / "202.atr").read_bytes())
-    beats = source_of(mitdb, annotator="qrs", class_map={"normal": "N", "ectopic": "AV"}, patients={}).read()
+    beats = source_of(mitdb, annotator="qrs", class_map={"normal": "N", "ectopic": "AV"}, patients="record").read()
     usual = source_of(mitdb).read()
     assert beats.classes == ("normal", "ectopic") and beats.counts()["normal"] <= usual.counts()["N"]
     assert beats.patients is not None and set(beats.patients) == {"201", "202"}
 
 
-def described(dataset: str, **changes: Any) -> dict[str, Any]:
-    """What ``conf/dataset`` says of it."""
-    conf = Path(__file__).parents[3] / "conf" / "dataset"
-    files = [conf / "mitbih.yaml", conf / f"{dataset}.yaml"]  # what each begins with
-    plain = OmegaConf.to_container(OmegaConf.merge(*(OmegaConf.load(file) for file in files)))
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()} | changes
-
-
-NO_CONTEXT = {"rhythm": False, "morphology": False, "before": 0.0}
-
-
 @pytest.mark.parametrize(("folder", "dataset"), [("mitdb", "mitbih"), ("ptbdb", "ptbdb")])
 def test_the_shipped_descriptions_read_the_databases(request: pytest.FixtureRequest, folder: str, dataset: str) -> None:
     data: Path = request.getfixturevalue(folder)
-    made = make_source({"name": "physionet"}, described(dataset, recorded_fs=360), NO_CONTEXT, data.parent)
+    made = make_source(card(dataset, recorded_fs=360.0), NO_CONTEXT, data.parent)
     assert made.read().fingerprint == source_of(data).read().fingerprint
 
 
 def test_the_window_grows_by_what_is_before_the_r_peak(mitdb: Path) -> None:
     for before, length in ((0.0, 187), (0.272, 221)):
         context = NO_CONTEXT | {"before": before, "rhythm": True}
-        source = make_source({"name": "physionet"}, described("mitbih"), context, mitdb.parent)
+        source = make_source(card("mitbih"), context, mitdb.parent)
         beats = source.read()
-        assert (beats.length, beats.origin["before"], len(beats.context_names)) == (length, before, 8)
+        assert (beats.length, beats.origin["cut"]["before"], len(beats.context_names)) == (length, before, 8)
 
 
 @pytest.mark.parametrize(
@@ -414,4 +423,56 @@ def test_the_window_grows_by_what_is_before_the_r_peak(mitdb: Path) -> None:
 )
 def test_a_description_that_makes_no_sense_is_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        make_source({"name": "physionet"}, described("mitbih", **changed), NO_CONTEXT, tmp_path)
+        make_source(card("mitbih", **changed), NO_CONTEXT, tmp_path)
+
+
+def test_a_record_that_is_listed_twice_or_copied_is_refused(mitdb: Path) -> None:
+    (mitdb / "RECORDS").write_text("201\n202\n201\n")
+    with pytest.raises(DataError, match="RECORDS lists 201 more than once: its beats would be on both sides of a split"):
+        source_of(mitdb).files()
+    (mitdb / "RECORDS").write_text("201\n202\n203\n")
+    for ending in ("dat", "atr"):
+        shutil.copy(mitdb / f"201.{ending}", mitdb / f"203.{ending}")
+    (mitdb / "203.hea").write_text((mitdb / "201.hea").read_text().replace("201", "203"))
+    with pytest.raises(DataError, match=r"203 is a copy of .*201: its beats would be on both sides of a split; remove"):
+        source_of(mitdb).read()
+    assert source_of(mitdb, records=["201", "202"]).read().fingerprint == source_of(mitdb, records="20[12]").read().fingerprint
+
+
+def test_records_of_one_name_in_two_folders_are_two_records(mitdb: Path) -> None:
+    for folder, record in (("ward_a", "201"), ("ward_b", "202")):
+        (mitdb / folder).mkdir()
+        for ending in ("dat", "atr", "hea"):
+            content = (mitdb / f"{record}.{ending}").read_bytes()
+            (mitdb / folder / f"rec.{ending}").write_bytes(content.replace(record.encode(), b"rec") if ending == "hea" else content)
+    (mitdb / "RECORDS").write_text("ward_a/rec\nward_b/rec\n")
+    beats = source_of(mitdb, patients="folder").read()
+    assert beats.records is not None and beats.patients is not None
+    assert set(beats.records) == {"ward_a/rec", "ward_b/rec"}
+    assert set(beats.patients) == {"ward_a", "ward_b"}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [(None, 3), ("patient001/*", 2), (["*lre"], 2), (["patient104/s0306lre"], 1), (["patient1*", "*_re"], 2)],
+    ids=str,
+)
+def test_patterns_choose_the_records(ptbdb: Path, patterns: Any, found: int) -> None:
+    beats = source_of(ptbdb, records=patterns).read()
+    assert beats.records is not None and len(np.unique(beats.records)) == found
+
+
+def test_a_pattern_that_fits_no_record_is_refused(ptbdb: Path) -> None:
+    with pytest.raises(DataError, match="holds no recording that ptbdb asks for"):
+        source_of(ptbdb, records="records500/*").files()
+
+
+def test_of_own_recordings_the_remedy_is_no_download(mitdb: Path) -> None:
+    own = card("mitbih", name="mine", download=None)
+    (mitdb / "202.dat").unlink()
+    with pytest.raises(DataError) as error:
+        make_source(own, NO_CONTEXT, mitdb.parent).files()
+    assert "fetch" not in str(error.value)
+    assert f"put the recordings into {mitdb}, or correct folder and records in the card of mine" in str(error.value)
+    with pytest.raises(DataError, match="ecg-lightning data fetch mitbih"):
+        source_of(mitdb).files()
