@@ -7,7 +7,6 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, BoolArray, IntArray, TextArray
-from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS, intervals
 from ecg_lightning.metrics.confusion import N_BINS, Probabilities, confusion_matrix
@@ -49,7 +48,7 @@ def score(
         - ``confusion``: see `confusion.confusion_matrix`;
         - ``reliability``: ends, beats, mean confidence and accuracy of each bin that has beats;
         - with `positive`: its metrics of ``per_class``, at the top level;
-        - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
+        - with N, S and V among the classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
     """
     check(labels, probabilities, classes, positive)
     predicted = probabilities.argmax(axis=1)
@@ -90,13 +89,13 @@ def score(
     }
     if positive is not None:
         scores |= {metric: per_class[positive][metric] for metric in (*PER_CLASS, "auroc", "average_precision")}
-    if classes == AAMI_CLASSES:
+    if ec57.applies(classes):
         j = confusion.j_kappa(overall, of_class, classes)
         scores["j_kappa"] = None if np.isnan(j) else float(j)
         names = None if records is None else np.unique(records)
         parts = [...] if names is None else [records == name for name in names]
         by_record = [confusion_matrix(labels[part], predicted[part], len(classes)) for part in parts]
-        scores["ec57"] = ec57.ec57(np.stack(by_record), names)
+        scores["ec57"] = ec57.ec57(np.stack(by_record), classes, names)
     return scores
 
 
