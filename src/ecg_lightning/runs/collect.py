@@ -16,8 +16,10 @@ from ecg_lightning.metrics.catalogue import CLASS_METRICS, dig
 from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, groups, mean_and_sd, results_of_folds
 from ecg_lightning.runs.discover import find_runs
 from ecg_lightning.runs.published import (
+    DATASETS,
     PUBLISHED_CAVEAT,
     Elsewhere,
+    of_published_beats,
     published_elsewhere,
     published_for_run,
     published_row,
@@ -28,7 +30,6 @@ from ecg_lightning.runs.schema import ALONE, RunRecord, Scores
 if TYPE_CHECKING:
     import pandas as pd
 
-TASKS = {"arrhythmia": ("mitbih", "kaggle_mitbih"), "mi": ("ptbdb", "kaggle_ptbdb")}  # with published metrics: datasets
 PUBLISHED_CLASSES = {"arrhythmia": "AAMI EC57 with e and j in N", "mi": "MI by reason for admission"}
 SCRATCH, PRETRAINED = "none", "head_only"  # the modes of transfer of the published table
 MODES = (SCRATCH, PRETRAINED, "last_layer")  # that compare with it: its pretrained backbone was frozen
@@ -157,7 +158,7 @@ def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
     published = {table.task for table in tables if _compares(table.record)}
     if not only_run and published:
-        unrun = [task for task in TASKS if task not in published]
+        unrun = [task for task in DATASETS if task not in published]
         tables += [RunsTable(task=task, record=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
     elif not only_run and any(table.as_published for table in tables):
         beats = "real test beats of mitbih and ptbdb, split=random"
@@ -261,17 +262,13 @@ def _as_published(record: RunRecord) -> bool:
     return record.protocol.name == "random" and record.context.phrase() == ALONE
 
 
-def _is_real(record: RunRecord) -> bool:
-    return not record.synthetic and record.dataset in TASKS.get(record.task, ()) and record.fold == "test"
-
-
 def _compares(record: RunRecord | None) -> bool:
     """Whether published metrics compare with runs on these beats."""
-    return record is not None and _is_real(record) and _as_published(record)
+    return record is not None and of_published_beats(record) and _as_published(record)
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
-    record, task = table.record, [*TASKS, table.task].index(table.task)
+    record, task = table.record, [*DATASETS, table.task].index(table.task)
     synthetic, other_split = (record.synthetic, record.protocol.name != "random") if record else (False, False)
     return synthetic, table.tested != "test", other_split, task, table.task
 
@@ -290,7 +287,7 @@ def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> 
     if _compares(record) and not only_run:
         run = {(block.network, block.resampling, block.transfer) for block in blocks if block.published}
         blocks += _not_run(record.task, run)
-    elsewhere = published_elsewhere(record.task, record.protocol.name) if _is_real(record) and not only_run else ()
+    elsewhere = published_elsewhere(record.task, record.protocol.name) if of_published_beats(record) and not only_run else ()
     blocks.sort(key=_block_order)
     return RunsTable(task=record.task, record=record, blocks=tuple(blocks), elsewhere=elsewhere)
 

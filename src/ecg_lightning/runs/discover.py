@@ -10,6 +10,8 @@ from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
 from ecg_lightning.runs.schema import LARGEST, RECORD_KEYS, RunRecord, keys_of
 
+ON = "on"  # folder in that of a run, with a folder for each test of it on another database
+
 
 def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """The runs in folders at any depth, or in records under other names, each once; sentences on what is left out.
