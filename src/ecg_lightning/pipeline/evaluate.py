@@ -90,7 +90,7 @@ def evaluate(
     if csv is not None or (on is not None and not (split or _parts(on)[1])):
         datamodule.use_all(cached=csv is None)
     else:
-        datamodule.setup()
+        datamodule.setup("test")
     tested = datamodule.beats.select(np.sort(datamodule.folds.named()[fold]))
     unknown: dict[str, int] = {}
     if on is not None or csv is not None:
@@ -324,7 +324,7 @@ def _others_were_trained_on(config: Mapping[str, Any], home: Mapping[str, Any], 
     places = {key: config[key] for key in ("data_dir", "cache_dir")}
     try:
         datamodule = make_datamodule({**home, **places})
-        datamodule.setup()
+        datamodule.setup("test")
     except (DataError, ConfigError):
         return False
     folds = datamodule.folds

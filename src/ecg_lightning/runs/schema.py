@@ -218,6 +218,11 @@ class RunRecord(Strict):
         return sum(one.beats for one in self.protocol.left_out)
 
     @property
+    def tested_on(self) -> str:  # ``svdb``, or ``svdb, svdb_halves`` for the beats of a split
+        split = "" if self.protocol.by == "none" else f", {self.protocol.name}"
+        return f"{self.dataset}{split}{f', {self.fold}' * (self.fold != 'test')}"
+
+    @property
     def absent(self) -> list[str]:  # classes of which no beat was tested
         return [name for name, one in self.test["per_class"].items() if not one["support"]]
 
