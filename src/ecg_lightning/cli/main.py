@@ -148,7 +148,7 @@ def evaluate_checkpoint(
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
     output: Annotated[
         Path | None,
-        Option(help="Folder for scores, predictions and report (default: none); other databases have a folder in it."),
+        Option(help="Folder for scores and report (default: none); in RUN/on the commands report and table find them."),
     ] = None,
     device: Annotated[Literal["cpu", "auto"], Option(help="cpu, or the best available.")] = "auto",
 ) -> None:

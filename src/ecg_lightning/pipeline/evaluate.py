@@ -145,7 +145,7 @@ def evaluate_on(
 
 
 def check_databases(trained: Mapping[str, Any], databases: Sequence[str], **others: Any) -> None:
-    """Raise what `evaluate` would of these databases, short of reading recordings, for a model of this configuration."""
+    """Raise what `evaluate` would of these databases short of reading recordings, for a model of `trained`."""
     folders(databases)
     for on in databases:
         _prepared(trained, on=on, **others)[1].source.files()
@@ -257,10 +257,11 @@ def _card_of_rows(csv: Path, home: Mapping[str, Any], task: Task) -> dict[str, A
     """A card for one file of beats in Kaggle's format."""
     if not csv.is_file():
         raise ConfigError(f"{csv} is not there; give a CSV file of beats in Kaggle's format")
-    rows = {"files": [csv.name], "test_file": None, "labels": "last", "classes": list(task.classes), "outside": "refuse"}
+    rows = {"files": [csv.name], "test_file": None, "labels": "last", "classes": list(task.classes)}
     return {
         "name": csv.name, "title": csv.name, "task": task.name, "reader": "rows", "leads": ["II"],
-        "folder": str(csv.absolute().parent), "rows": rows, "cut": dict(home["cut"]), "drop_duplicates": False,
+        "folder": str(csv.absolute().parent), "rows": {**rows, "outside": "refuse"},
+        "cut": dict(home["cut"]), "drop_duplicates": False,
     }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
 
 
 def _elsewhere(experiment: Experiment) -> dict[str, Any]:
-    """The databases of ``test_on``, on which the checkpoint that was best on validation is tested, and where they are."""
+    """The databases of ``test_on``, on which the best checkpoint is tested, and where they are."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return {
         "databases": list(experiment.config["test_on"]),

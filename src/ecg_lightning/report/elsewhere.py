@@ -1,6 +1,7 @@
 """Home and away: the test of a run beside its tests on other databases, as a table, a section and a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -11,13 +12,15 @@ from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, figure, join, note, prose, render
 from ecg_lightning.report.render import html
 from ecg_lightning.report.tables import SYNTHETIC_WARNING, confusion, missing_notes
+from ecg_lightning.report.verdict import listed
 from ecg_lightning.runs.schema import RunRecord
 
 ABOUT = (
     "The beats differ, so a difference between rows is one of people, recordings and classes together. "
-    "macro-F1 is the mean over the classes that are there."
+    "macro-F1 is the mean over the classes that are there or predicted."
 )
 EC57 = "S and V as ANSI/AAMI EC57 counts them, gross: sensitivity (Se), positive predictivity (+P) and their F1."
+NO_HOME = "The record of the run is not beside its checkpoint: its own test is not shown."
 Away = Mapping[str, RunRecord]  # by the name of the folder of the evaluation
 
 
@@ -32,14 +35,14 @@ def elsewhere_section(home: RunRecord | None, away: Away) -> Section:
         Row([name, f.number(f"n.{f.value('fold')}"), _people(f), *map(f.cell, judged)], section=where)
         for where, name, f in shown
     ]
-    trained = home.tested_on if home else str(some.trained_on or some.dataset)
     notes = [f"In percent. {ABOUT}", *[EC57] * ("ec57" in some.test)]
     if any(f.value("test.intervals.macro_f1") for *_, f in shown):
         notes.append("Intervals: 95 %, by bootstrap over the people of each database.")
-    notes += [f"{name}: {text}" for name, text in _remarks(home, away)]
+    notes += [f"{record.tested_on}: {text}" for record in _records(home, away) for text in missing_notes(record)]
+    notes += [NO_HOME] * (home is None)
     synthetic = any(record.synthetic for record in away.values())
     return Section(
-        title=f"{some.model}, trained on {trained}: tested on other databases",
+        title=f"{some.model}, trained on {_trained_on(home, some)}: tested on other databases",
         tables=[Table(columns=heads, rows=rows, compact=True)],
         notes=[*map(Note, notes), *[Note(SYNTHETIC_WARNING, "warning")] * synthetic],
     )
@@ -48,29 +51,30 @@ def elsewhere_section(home: RunRecord | None, away: Away) -> Section:
 def elsewhere(home: RunRecord | None, away: Away) -> Markup:
     """The section of a page: how much is lost, the table, F1 by class, confusion matrices and shares of the classes."""
     section, shown = elsewhere_section(home, away), [*_numbers(home, away)]
-    matrices = [join(Markup("<h3>{}</h3>").format(clean(name)), html(confusion(f))) for _, name, f in shown]
-    remarks = [Markup("{}: {}").format(clean(name), clean(text)) for name, text in _remarks(home, away)]
+    matrices = [html(replace(confusion(f), title=name)) for _, name, f in shown]
+    doubts = [f"{record.tested_on}: {record.warning}." for record in _records(home, away) if record.warning]
     return join(
         prose([*_verdict(shown)]),
         html(section.tables[0]),
-        note(*(one.text for one in section.notes[: len(section.notes) - len(remarks)])),
-        aside("What is not there", remarks),
+        note(*(clean(one.text) for one in section.notes)),
+        aside("Limits", map(clean, doubts)),
         Markup("<h3>F1 by class</h3>"),
-        columns(*_charts(shown), look="two"),
+        columns(*_charts(shown)),
         Markup("<h3>Beats by class</h3>"),
         html(_shares(shown)),
-        columns(*(Markup("<div>{}</div>").format(one) for one in matrices), look="two"),
+        Markup("<h3>True class (rows) by predicted class (columns): percent of the row, and beats</h3>"),
+        columns(*matrices),
     )
 
 
 def elsewhere_report(home: RunRecord | None, away: Away) -> str:
     """The page as HTML of tests on other databases."""
     some = next(iter(away.values()))
-    n = len(away)
+    tested = listed([record.tested_on for record in away.values()])
     return render(
         title=clean(f"{some.model} on other databases"),
         kicker="Report of tests elsewhere",
-        subtitle=f"Tested on {n} database{'s' * (n > 1)} that {'were' if n > 1 else 'was'} no part of its training.",
+        subtitle=clean(f"Trained on {_trained_on(home, some)}; tested on {tested}."),
         warning=SYNTHETIC_WARNING * any(record.synthetic for record in away.values()),
         parts=[Part("elsewhere", "Home and away", elsewhere(home, away))],
         origin="From the scores.json of the run and of its tests, under the names that its elements carry.",
@@ -92,8 +96,8 @@ def _judged(record: RunRecord) -> list[Metric]:
         return metrics + [of_class(record.positive, key) for key in keys]
     if "ec57" not in record.test:
         return metrics + [of_class(name, "f1") for name in record.classes]
-    keys = ("sensitivity", "positive_predictivity", "f1")
-    return metrics + [of_ec57(name, key) for name in ("S", "V") for key in keys]
+    of_both = [(name, key) for name in ("S", "V") for key in ("sensitivity", "positive_predictivity", "f1")]
+    return metrics + [of_ec57(*one) for one in of_both]
 
 
 def _people(f: Numbers) -> Number | str:
@@ -129,8 +133,7 @@ def _charts(shown: Sequence[tuple[str, str, Numbers]]) -> Iterator[Markup]:
     for name, metric, look in [*metrics, ("macro-F1", OVERALL["macro_f1"], "ink")]:
         rows = [
             charts.Dot(
-                name=clean(where), value=f.value(metric.place),
-                interval=metric.interval(f.content["test"]) and [*metric.interval(f.content["test"])], look=look,
+                name=clean(where), value=f.value(metric.place), interval=metric.interval(f.content["test"]), look=look,
             )
             for _, where, f in shown
             if f.value(metric.place) is not None
@@ -154,12 +157,9 @@ def _shares(shown: Sequence[tuple[str, str, Numbers]]) -> Table:
     return Table(columns=heads, rows=rows)
 
 
-def _remarks(home: RunRecord | None, away: Away) -> Iterator[tuple[str, str]]:
-    """What is absent, left out or doubtful in each database."""
-    for record in [*[home] * bool(home), *away.values()]:
-        for text in missing_notes(record):
-            yield record.tested_on, text
-        if record.warning:
-            yield record.tested_on, f"Warning: {record.warning}."
-    if home is None:
-        yield "home", "The record of the run is not beside its checkpoint, so its own test is not shown."
+def _trained_on(home: RunRecord | None, some: RunRecord) -> str:
+    return home.tested_on if home else str(some.trained_on or some.dataset)
+
+
+def _records(home: RunRecord | None, away: Away) -> list[RunRecord]:
+    return [*([] if home is None else [home]), *away.values()]

@@ -217,7 +217,8 @@ def _f1_chart(record: RunRecord, f: Numbers, published: Mapping[str, Any]) -> Ma
 
 
 def _confusion(run: Shown) -> Markup:
-    matrix, errors = confusion(run.f), []
+    matrix = confusion(run.f)
+    errors: list[tuple[int, int, int, list[Cell | Number | str]]] = []
     for i, (true, row) in enumerate(zip(run.record.classes, matrix.rows, strict=True)):
         for j, (predicted, cell) in enumerate(zip(run.record.classes, row.cells[1:], strict=True)):
             if i != j and (count := run.record.test["confusion"][i][j]):

@@ -4,7 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class, of_ec57
-from ecg_lightning.report.cells import NONE, Cell, Column, Note, Number, Row, Section, Table, duration, inline, mark_best
+from ecg_lightning.report.cells import (
+    NONE,
+    Cell,
+    Column,
+    Note,
+    Number,
+    Row,
+    Section,
+    Table,
+    duration,
+    inline,
+    mark_best,
+)
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.runs.published import METRICS, PUBLISHED_CAVEAT, published_for_run
 from ecg_lightning.runs.schema import RunRecord

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
 from ecg_lightning.metrics.catalogue import CLASS_METRICS, dig
 from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, groups, mean_and_sd, results_of_folds
-from ecg_lightning.runs.discover import find_runs
+from ecg_lightning.runs.discover import find_runs, tests_elsewhere
 from ecg_lightning.runs.published import (
     DATASETS,
     PUBLISHED_CAVEAT,
@@ -36,7 +36,7 @@ MODES = (SCRATCH, PRETRAINED, "last_layer")  # that compare with it: its pretrai
 ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")  # settings that may differ among repetitions
 
 COLUMNS = (
-    *("task", "dataset", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
+    *("task", "trained_on", "dataset", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
     *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
     *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
     *("seeds", "folds", "epochs", "steps", "runs"),
@@ -128,12 +128,24 @@ class RunsTable:
         return sorted({min(sizes), max(sizes)}) if sizes else []
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """Runs of equal settings, and their tests on each database, their own among them, by its name."""
+
+    network: str
+    context: str
+    trained_on: str
+    settings: str  # as of a `Row`
+    tests: Mapping[str, Row]
+
+
 @dataclass(frozen=True)
 class Collection:
     """The tables, those with published metrics first, and a sentence on each thing left out or kept apart."""
 
     tables: tuple[RunsTable, ...]
     remarks: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[Tested, ...], ...] = ()  # tests on other databases, a table for each set of classes
 
 
 def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame":
@@ -163,7 +175,36 @@ def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     elif not only_run and any(table.as_published for table in tables):
         beats = "real test beats of mitbih and ptbdb, split=random"
         remarks.append(f"No row of the published table has been run: it is of {beats}.")
-    return Collection(tuple(sorted(tables, key=_table_order)), tuple(remarks))
+    return Collection(tuple(sorted(tables, key=_table_order)), tuple(remarks), tested_elsewhere(runs))
+
+
+def tested_elsewhere(runs: Sequence[Run]) -> tuple[tuple[Tested, ...], ...]:
+    """The runs that were tested on other databases, by task and classes."""
+    away = {run.folder: tests for run in runs if (tests := tests_elsewhere(run))}
+    tables = groups(
+        [run for run in runs if run.folder in away],
+        lambda run: (run.record.task, run.record.classes, run.record.synthetic),
+    )
+    return tuple(tuple(sorted(_tested(table, away), key=_tested_order)) for table in tables)
+
+
+def _tested(runs: Sequence[Run], away: Mapping[Path, Sequence[Run]]) -> Iterator[Tested]:
+    for alike in groups(runs, lambda run: (run.record.model, run.record.context.phrase(), run.record.tested_on)):
+        cells, record = groups(alike, lambda run: run.same_but(*FOLD, *SEEDS, *ASIDE)), alike[0].record
+        for cell, settings in zip(cells, _names(cells), strict=True):
+            tests = [test for run in cell for test in (run, *away[run.folder])]
+            yield Tested(
+                network=record.model, context=record.context.phrase(), trained_on=record.tested_on, settings=settings,
+                tests={same[0].record.tested_on: _row(same, settings) for same in groups(tests, _tested_on)},
+            )  # fmt: skip
+
+
+def _tested_on(run: Run) -> str:
+    return run.record.tested_on
+
+
+def _tested_order(one: Tested) -> tuple[int, str, str]:
+    return len(one.context) if one.context != ALONE else 0, one.context, one.trained_on
 
 
 def frame(collection: Collection) -> "pd.DataFrame":
@@ -171,6 +212,7 @@ def frame(collection: Collection) -> "pd.DataFrame":
     import pandas as pd
 
     lines = [line for table in collection.tables for line in _lines(table)]
+    lines += [line for table in collection.elsewhere for one in table for line in _lines_elsewhere(one)]
     types = dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
     tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(COLUMNS))
     return tidy.astype(types | {"n_seeds": "Int64", "left_out": "Int64"})
@@ -200,6 +242,22 @@ def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
         names = about | {"network": one.who, "status": "published elsewhere", "published_note": one.note or None}
         for (name, metric), value in _flat(one.metrics).items():
             yield names | {"class": name, "metric": metric, "published": value}
+
+
+def _lines_elsewhere(one: Tested) -> Iterator[dict[str, Any]]:
+    """Of the tests on other databases; that of a run itself is in the table of its own."""
+    names = {key: getattr(one, key) for key in ("trained_on", "context", "network")}
+    for name, row in one.tests.items():
+        record = row.results[0].record
+        fields = ("task", "dataset", "synthetic", "class_map", "resampling", "transfer")
+        about = {key: getattr(record, key) for key in fields}
+        about |= {"split": record.protocol.name, "protocol": protocol_of(record), "left_out": record.n_left_out}
+        about |= {"tested": record.fold} | names | _origin(row) | {"status": "tested elsewhere"}
+        if name != one.trained_on:
+            sds, intervals = _flat(row.sd), _flat(row.intervals)
+            for key, value in _flat(row.mean).items():
+                ends = dict(zip(("low", "high"), intervals.get(key) or (), strict=False))
+                yield about | {"class": key[0], "metric": key[1], "value": value, "sd": sds.get(key), **ends}
 
 
 def _origin(row: Row) -> dict[str, Any]:
@@ -287,7 +345,8 @@ def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> 
     if _compares(record) and not only_run:
         run = {(block.network, block.resampling, block.transfer) for block in blocks if block.published}
         blocks += _not_run(record.task, run)
-    elsewhere = published_elsewhere(record.task, record.protocol.name) if of_published_beats(record) and not only_run else ()
+    others = of_published_beats(record) and not only_run
+    elsewhere = published_elsewhere(record.task, record.protocol.name) if others else ()
     blocks.sort(key=_block_order)
     return RunsTable(task=record.task, record=record, blocks=tuple(blocks), elsewhere=elsewhere)
 

@@ -62,7 +62,8 @@ def read_run(path: Path) -> Run:
 
 def tests_elsewhere(run: Run) -> list[Run]:
     """The evaluations of a run on other databases, from the folders in its folder `ON`."""
-    return [read_run(file) for file in sorted(run.folder.glob(f"{ON}/*/{RECORD}"), key=lambda file: natural_order(str(file)))]
+    files = sorted(run.folder.glob(f"{ON}/*/{RECORD}"), key=lambda file: natural_order(file.parent.name))
+    return list(map(read_run, files))
 
 
 def run_of(checkpoint: Path) -> Run | None:

@@ -201,7 +201,7 @@ class RunRecord(Strict):
     predictions_sha256: str | None = None
     checkpoint: str | None = None  # of an evaluation, the file that was tested
     trained_on: str | None = None  # of an evaluation on another database, that of the training
-    # Beats that have no class, by symbol, touch a gap or, of an evaluation, are of a class that the model does not know.
+    # Beats that have no class, by symbol, touch a gap or, of an evaluation, are of a class unknown to the model.
     dropped: dict[str, JsonValue] = {}
     warning: str | None = None  # of an evaluation, why its scores may be too good
     started: str | None = None
