@@ -8,7 +8,8 @@ and counted in the record.
 import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import Card, CutSettings, cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.readers.wfdb import files_of
-from ecg_lightning.pipeline.build import make_datamodule
+from ecg_lightning.pipeline.build import check_task, make_datamodule
 from ecg_lightning.pipeline.config import compose, quiet
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
@@ -82,11 +83,9 @@ def evaluate(
     estimator = load_estimator(checkpoint, device=device)
     trained = _config_of(checkpoint)
     where: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "config_dir": config_dir}
-    try:
+    with _malformed(checkpoint):
         card = None if csv is None else _card_of_rows(csv, trained["dataset"], estimator.task)
         config, datamodule = _prepared(trained, on=on, card=card, leads=leads, split=split, seed=seed, **where)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or has malformed {error}") from error
     if csv is not None or (on is not None and not (split or _parts(on)[1])):
         datamodule.use_all(cached=csv is None)
     else:
@@ -128,7 +127,13 @@ def evaluate(
 
 
 def evaluate_on(
-    path: Path | str, databases: Sequence[str], *, output_dir: Path | None = None, **others: Any
+    path: Path | str,
+    databases: Sequence[str],
+    *,
+    fold: Literal["test", "validation"] = "test",
+    output_dir: Path | None = None,
+    device: Literal["cpu", "auto"] = "auto",
+    **others: Any,
 ) -> dict[str, RunRecord]:
     """Test a checkpoint on several databases, each in a folder of its own within `output_dir`.
 
@@ -136,10 +141,11 @@ def evaluate_on(
     raised before the first test, apart from what only reading the recordings can show. Returns the record of each
     database by the name of its folder: ``svdb``, or ``svdb-svdb_halves`` for those of a split.
     """
-    device = others.pop("device", "auto")
-    check_databases(_config_of(read_checkpoint(path)), databases, **others)
+    checkpoint = read_checkpoint(path)
+    with _malformed(checkpoint):
+        check_databases(_config_of(checkpoint), databases, **others)
     return {
-        name: evaluate(path, on=on, output_dir=output_dir and output_dir / name, device=device, **others)
+        name: evaluate(path, on=on, fold=fold, output_dir=output_dir and output_dir / name, device=device, **others)
         for name, on in folders(databases).items()
     }
 
@@ -182,6 +188,7 @@ def _prepared(
     config = plain_config(trained, of_split or split, seed, data_dir, cache_dir)
     if on is not None:
         config["dataset"] = _other_card(name, trained["dataset"], leads, config_dir)
+        check_task(config)
     elif card is not None:
         config["dataset"] = dict(card)
     return config, make_datamodule(config)
@@ -240,10 +247,10 @@ def _card_of_folder(folder: Path) -> dict[str, Any]:
     beside = [set(record.parent.glob(f"{record.name}.*")) - set(files_of(record)) for record in records]
     annotators = sorted(set.intersection(*({file.suffix[1:] for file in files} for files in beside))) if beside else []
     if "atr" not in annotators and len(annotators) != 1:
-        there = f"annotations {', '.join(annotators) or 'none'} of {len(records)} records"
+        there = f"{len(records)} WFDB records with annotations {', '.join(annotators) or 'of none'}"
         raise ConfigError(
-            f"{folder} has {there}: expected WFDB records with annotations .atr, or with one kind of them; "
-            "write a card that states what is there, and give its name with --config-dir"
+            f"{folder} holds {there}: expected such records with annotations .atr, or with one kind of them; write a "
+            "card that states what is there, and give its name with --config-dir"
         )
     card = Card(
         name=folder.name, title=folder.name, task="arrhythmia", reader="wfdb", folder=str(folder.absolute()),
@@ -263,6 +270,15 @@ def _card_of_rows(csv: Path, home: Mapping[str, Any], task: Task) -> dict[str, A
         "folder": str(csv.absolute().parent), "rows": {**rows, "outside": "refuse"},
         "cut": dict(home["cut"]), "drop_duplicates": False,
     }  # fmt: skip
+
+
+@contextmanager
+def _malformed(checkpoint: Checkpoint) -> Iterator[None]:
+    """Errors about the content of a configuration become a CheckpointError."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or has malformed {error}") from error
 
 
 def _config_of(checkpoint: Checkpoint) -> Mapping[str, Any]:
