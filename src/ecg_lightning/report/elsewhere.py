@@ -39,7 +39,7 @@ def elsewhere_section(home: RunRecord | None, away: Away) -> Section:
     if any(f.value("test.intervals.macro_f1") for *_, f in shown):
         notes.append("Intervals: 95 %, by bootstrap over the people of each database.")
     nameless = [name for _, name, f in shown if f.value("test.intervals.resampled") == "beats"]
-    notes += [f"{name}: the people are not known; intervals are over beats, so they are too narrow." for name in nameless]
+    notes += [f"{name}: the people are not known, so its intervals (over beats) are too narrow." for name in nameless]
     notes += [f"{record.tested_on}: {text}" for record in _records(home, away) for text in missing_notes(record)]
     notes += [NO_HOME] * (home is None)
     synthetic = any(record.synthetic for record in away.values())
