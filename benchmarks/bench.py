@@ -39,7 +39,7 @@ def overrides() -> list[str]:
     """MIT-BIH where it is, and a simulation of about its size elsewhere."""
     if folder := real_data():
         return [f"data_dir={folder.resolve()}"]
-    return ["source=synthetic", "source.patients=47", "source.minutes=30"]
+    return ["dataset=synthetic", "dataset.simulation.patients=47", "dataset.simulation.minutes=30"]
 
 
 def compose(folder: Path, *more: str) -> "DictConfig":  # noqa: F821
@@ -115,7 +115,7 @@ def kaggle(folder: Path) -> Iterable[Figure]:
     """The arrhythmia training CSV in the published size and format: 87,554 rows of 188 numbers, 411 MB."""
     import numpy as np
 
-    from ecg_lightning.data.databases.kaggle import LENGTH, read_csv
+    from ecg_lightning.data.databases.rows import LENGTH, read_csv
 
     path = folder / "mitbih_train.csv"
     rng = np.random.default_rng(0)
@@ -296,7 +296,7 @@ def report(folder: Path) -> Iterable[Figure]:
     import numpy as np
 
     from ecg_lightning.data.beats import Beats
-    from ecg_lightning.data.labels import AAMI_CLASSES, CLASS_MAP
+    from ecg_lightning.data.labels import AAMI_CLASSES, PHRASES
     from ecg_lightning.data.protocol import Protocol
     from ecg_lightning.metrics.scoring import score_beats
     from ecg_lightning.report import write_report
@@ -317,8 +317,8 @@ def report(folder: Path) -> Iterable[Figure]:
         logits = 3 * np.eye(5)[labels] + (1 + number / 30) * rng.standard_normal((len(labels), 5))
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         record = RunRecord(
-            task="arrhythmia", model=model, baseline=number >= 27, n_parameters=1, dataset="mitbih", source="physionet",
-            synthetic=False, fingerprint=beats.fingerprint, classes=AAMI_CLASSES, class_map=CLASS_MAP,
+            task="arrhythmia", model=model, baseline=number >= 27, n_parameters=1, dataset="mitbih",
+            synthetic=False, fingerprint=beats.fingerprint, classes=AAMI_CLASSES, class_map=PHRASES["aami"],
             protocol=protocol,
             n={"train": 1, "validation": 1, "test": len(labels)}, augmentation="none", resampling="none", loss=None,
             transfer="none", precision=None, seed=seed, monitor="val/macro_f1", val=Validation(macro_f1=0.5),

@@ -97,7 +97,6 @@ def make_record() -> Callable[..., "RunRecord"]:
     def make(task: str = "arrhythmia", *, noise: float = 0.4, split: str = "random", **fields: Any) -> "RunRecord":
         import numpy as np
 
-        from ecg_lightning.data.labels import CLASSES_OF_TASK
         from ecg_lightning.data.protocol import LeftOut, Protocol
         from ecg_lightning.metrics.scoring import score
         from ecg_lightning.runs.schema import RunRecord, Validation
@@ -124,12 +123,11 @@ def make_record() -> Callable[..., "RunRecord"]:
             "model": model,
             "baseline": False,
             "n_parameters": 53957,
-            "dataset": "mitbih" if task == "arrhythmia" else "ptbdb",
-            "source": "kaggle",
+            "dataset": "kaggle_mitbih" if task == "arrhythmia" else "kaggle_ptbdb",
             "synthetic": False,
             "fingerprint": "0123456789abcdef",
             "classes": classes,
-            "class_map": CLASSES_OF_TASK[task],
+            "class_map": "AAMI EC57 with e and j in N" if task == "arrhythmia" else "MI by reason for admission",
             "protocol": Protocol(**protocol),
             "n": {"train": 3000, "validation": 300, "test": 400},
             "augmentation": "none",

@@ -23,7 +23,7 @@ from ecg_lightning.runs.predictions import read_predictions, score_predictions
 from ecg_lightning.runs.schema import RunRecord
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["source=synthetic", "source.patients=6", "source.minutes=1", "report=none"]
+SMALL = ["dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "report=none"]
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 
 
@@ -60,7 +60,7 @@ def test_without_data_one_line_names_the_command_that_downloads_them(run: Run, t
     status, out, err = run(f"hydra.run.dir={tmp_path / 'run'}")
     assert (status, out) == (2, "")
     assert err.startswith("error: ") and len(err.splitlines()) == 1
-    assert "ecg-lightning data fetch mitdb" in err
+    assert "ecg-lightning data fetch mitbih" in err
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -97,7 +97,7 @@ def test_help_lists_all_choices_and_the_users_own(run: Run, tmp_path: Path) -> N
     assert status == 0
     listed = {line.partition(": ")[0]: line.partition(": ")[2].split(", ") for line in out.splitlines() if ": " in line}
     assert "mine" in listed["model"]
-    for group in ("model", "task", "source", "split", "trainer", "augmentation", "recipe"):
+    for group in ("model", "task", "dataset", "split", "trainer", "augmentation", "recipe"):
         files = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml") if not file.stem.startswith("_")}
         assert set(listed[group]) - {"mine"} == files
 
@@ -129,27 +129,25 @@ class Tiny(BeatModel):
 """
 
 DATABASE = """
-from dataclasses import dataclass
-from typing import ClassVar
-from ecg_lightning.data.databases.base import Source
+import dataclasses
+from ecg_lightning.data.databases.base import CardSource
+from ecg_lightning.data.databases.card import Simulation
 from ecg_lightning.data.databases.synthetic import Synthetic
-from ecg_lightning.data.windows import Cut
 
-@dataclass(frozen=True, kw_only=True)
-class Clinic(Source):
-    name: ClassVar[str] = "clinic"
-    dataset: str
-    cut: Cut
-    ward: int
+class Clinic(CardSource):
+    classes = ("N", "S", "V", "F", "Q")
 
     def files(self):
         return []
 
     def settings(self):
-        return {"source": "clinic", "dataset": self.dataset, "ward": self.ward}
+        return super().settings() | {"ward": self.card.own["ward"]}
 
     def read(self):
-        return Synthetic(dataset=self.dataset, cut=self.cut, patients=4, minutes=1, seed=self.ward).read()
+        ward = Simulation(patients=4, minutes=1.0, fs=360.0, noise=0.02, seed=self.card.own["ward"])
+        card = self.card.model_copy(update={"simulation": ward})
+        beats = Synthetic(card=card, data_dir=self.data_dir, cut=self.cut, context=self.context).read()
+        return dataclasses.replace(beats, origin=self.settings())
 """
 
 
@@ -183,20 +181,20 @@ def test_a_database_of_another_package_is_trained_on_and_evaluated(
         **{
             "clinic/__init__.py": "",
             "clinic/source.py": DATABASE,
-            "clinic/conf/source/clinic.yaml": "name: clinic\nward: 3\n",
+            "clinic/conf/dataset/clinic.yaml": "defaults: [_database, _self_]\nname: clinic\nreader: clinic\nown: {ward: 3}\n",
         },
     )
     plugin("ecg_lightning.conf", "clinic_conf = clinic.conf")
     folder = tmp_path / "run"
-    status, _, err = run("source=clinic", "model=majority", "report=none", f"hydra.run.dir={folder}")
+    status, _, err = run("dataset=clinic", "model=majority", "report=none", f"hydra.run.dir={folder}")
     assert status == 0, err
     record = RunRecord.read(folder / "scores.json")
-    assert record.source == "clinic"
+    assert (record.dataset, record.synthetic) == ("clinic", False)
     assert evaluate(folder).test == record.test
-    assert evaluate(folder, source="clinic", seed=1).source == "clinic"
-    status, _, err = run("source=clinic", "source.name=hospital", "model=majority")
+    assert evaluate(folder, on="clinic", seed=1).n == {"train": 0, "validation": 0, "test": sum(record.n.values())}
+    status, _, err = run("dataset=clinic", "dataset.reader=hospital", "model=majority")
     assert status == 2
-    assert all(word in err for word in ("hospital", "physionet", "kaggle", "synthetic", "clinic"))
+    assert all(word in err for word in ("hospital", "wfdb", "rows", "simulation", "clinic"))
 
 
 def test_a_package_that_cannot_be_imported_is_named(run: Run, plugin: Callable[..., None]) -> None:

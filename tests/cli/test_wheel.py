@@ -29,7 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_trains_the_demo_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    small = ["source.patients=6", "source.minutes=1", "trainer.max_epochs=1", "report=brief"]
+    small = ["dataset.simulation.patients=6", "dataset.simulation.minutes=1", "trainer.max_epochs=1", "report=brief"]
     run = subprocess.run(
         [sys.executable, "-m", "ecg_lightning", "train", "experiment=demo", *small, f"cache_dir={tmp_path / 'cache'}"],
         cwd=tmp_path,

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from made import simulated
 
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.synthetic import Synthetic
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.recording import Recording
-from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
 
@@ -39,7 +38,7 @@ def make_beats() -> MakeBeats:
             records=None if patients is None else np.char.add("r", owner.astype(str)),
             patients=None if patients is None else np.char.add("p", owner.astype(str)),
             samples=None if patients is None else np.arange(n) * 100,
-            origin={"source": "made", "synthetic": True, "cut": {"length": 187}},
+            origin={"dataset": "made", "synthetic": True, "cut": {"length": 187}},
         )
 
     return make
@@ -47,10 +46,10 @@ def make_beats() -> MakeBeats:
 
 @pytest.fixture(scope="session")
 def synthetic_recordings() -> dict[str, list[Recording]]:
-    """Half a minute of two patients, for each dataset."""
+    """Half a minute of two patients, like each of the two databases."""
     return {
-        name: list(Synthetic(dataset=name, cut=Cut(), patients=2, minutes=0.5, seed=3).recordings())
-        for name in ("mitbih", "ptbdb")
+        like: list(simulated(name, patients=2, minutes=0.5, seed=3).recordings())
+        for like, name in (("mitbih", "synthetic"), ("ptbdb", "synthetic_mi"))
     }
 
 

@@ -12,25 +12,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from made import physionet
+from made import recordings, simulated
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.cache import cache_key, cached_beats
 from ecg_lightning.data.databases.base import Source
-from ecg_lightning.data.databases.synthetic import Synthetic
-from ecg_lightning.data.windows import Cut
 
-SYNTHETIC = Synthetic(dataset="mitbih", cut=Cut(), patients=2, minutes=0.5)
+SIMULATION = {"patients": 2, "minutes": 0.5}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Counting(Source):
     """A source that leaves a mark each time it is read."""
 
-    name: ClassVar[str] = "counting"
-
-    dataset: str = "mitbih"
+    name: ClassVar[str] = "counting"  # type: ignore[misc]
+    classes: ClassVar[tuple[str, ...]] = ("a", "b")  # type: ignore[misc]
     folder: Path
     length: int = 20
 
@@ -79,7 +76,7 @@ def test_beats_are_read_once_and_then_come_from_the_cache(source: Counting, cach
     assert source.reads == 1
     assert first.fingerprint == second.fingerprint == source.read().fingerprint
     assert not first.signals.flags.owndata and not second.signals.flags.owndata
-    assert cache_file(cache_dir).name == f"mitbih-counting-{cache_key(source)}.arrow"
+    assert cache_file(cache_dir).name == f"counting-{cache_key(source)}.arrow"
 
 
 def test_another_setting_or_content_is_another_cache_and_going_back_finds_the_first(
@@ -100,40 +97,40 @@ def test_another_setting_or_content_is_another_cache_and_going_back_finds_the_fi
     [
         {"seed": 1},
         {"patients": 3},
-        {"dataset": "ptbdb"},
+        {"task": "mi"},
         {"noise": 0.04},
-        {"cut": Cut(scaling="none")},
-        {"leads": ("II", "V1")},
+        {"cut": {"scaling": "none"}},
+        {"leads": ["II", "V1"]},
     ],
     ids=str,
 )
 def test_every_setting_of_a_source_is_in_its_key(changed: dict[str, Any]) -> None:
-    assert cache_key(dataclasses.replace(SYNTHETIC, **changed)) != cache_key(SYNTHETIC)
+    assert cache_key(simulated(**SIMULATION | changed)) != cache_key(simulated(**SIMULATION))
 
 
 def test_content_counts_and_neither_place_nor_time(mitdb: Path, tmp_path: Path) -> None:
-    key = cache_key(physionet(mitdb))
+    key = cache_key(recordings(mitdb))
     shutil.copytree(mitdb.parent, tmp_path / "elsewhere")
     for file in (tmp_path / "elsewhere").rglob("*.*"):
         os.utime(file, (1, 1))
-    assert cache_key(physionet(tmp_path / "elsewhere" / "mitdb")) == key
+    assert cache_key(recordings(tmp_path / "elsewhere" / "mitdb")) == key
 
     annotations = tmp_path / "elsewhere" / "mitdb" / "201.atr"
     content = annotations.read_bytes()
     annotations.write_bytes(content[:10] + bytes([content[10] ^ 1]) + content[11:])
-    assert cache_key(physionet(tmp_path / "elsewhere" / "mitdb")) != key
+    assert cache_key(recordings(tmp_path / "elsewhere" / "mitdb")) != key
 
 
 @pytest.mark.parametrize(
-    "changed", [{"leads": ((1,),)}, {"recorded_fs": 360}, {"patients": {}}, {"cut": Cut(margin=4)}], ids=str
+    "changed", [{"leads": [1]}, {"recorded_fs": 360.0}, {"patients": "record"}, {"cut": {"margin": 4}}], ids=str
 )
 def test_lead_rate_and_cut_are_in_the_key_of_records(mitdb: Path, changed: dict[str, Any]) -> None:
-    assert cache_key(physionet(mitdb, **changed)) != cache_key(physionet(mitdb))
+    assert cache_key(recordings(mitdb, **changed)) != cache_key(recordings(mitdb))
 
 
 def test_a_record_given_to_another_patient_is_another_cache(ptbdb: Path) -> None:
     """The folder's name is the patient: the same bytes there are other beats."""
-    source = physionet(ptbdb)
+    source = recordings(ptbdb)
     before = cache_key(source)
     (ptbdb / "patient104").rename(ptbdb / "patient001b")
     listing = ptbdb / "RECORDS"

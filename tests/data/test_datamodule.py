@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from made import simulated
 from torch import Tensor
 from torch.utils.data import BatchSampler as TorchBatchSampler
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset, MixedBatch
-from ecg_lightning.data.context import Context
-from ecg_lightning.data.databases.synthetic import Synthetic
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.data.windows import Cut
 
-SOURCE = Synthetic(dataset="mitbih", cut=Cut(), patients=3, minutes=1)
+SOURCE = simulated(patients=3, minutes=1)
+CONTEXT = {"rhythm": True, "morphology": True, "before": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +178,7 @@ def test_the_loaders_give_the_beats_of_their_fold_with_labels_and_rows(cache_dir
 
 
 def test_beats_of_two_leads_without_labels_come_in_batches(cache_dir: Path) -> None:
-    beats = dataclasses.replace(dataclasses.replace(SOURCE, leads=("II", "V1")).read(), labels=None)
+    beats = dataclasses.replace(simulated(patients=3, minutes=1, leads=["II", "V1"]).read(), labels=None)
     batch = BeatDataset(beats, np.arange(len(beats)))[torch.tensor([5, 3])]
     assert batch.labels is None and batch.context is None
     np.testing.assert_array_equal(batch.signals, beats.signals[[5, 3]])
@@ -385,7 +384,7 @@ def test_setting_up_again_changes_nothing_and_reads_nothing(cache_dir: Path, mon
 
 
 def test_context_comes_with_their_beats_and_are_mixed_with_them(cache_dir: Path, tmp_path: Path) -> None:
-    source = dataclasses.replace(SOURCE, context=Context(rhythm=True, morphology=True))
+    source = simulated(patients=3, minutes=1, context=CONTEXT)
     module = BeatDataModule(source, cache_dir=cache_dir, batch_size=32, eval_batch_size=7, mixup=0.4)
     looker = Looker()
     trainer_of(tmp_path, max_epochs=1).fit(looker, module)
@@ -406,7 +405,7 @@ def test_context_comes_with_their_beats_and_are_mixed_with_them(cache_dir: Path,
 
 
 def test_resampling_balance_and_context_see_the_training_side_alone(cache_dir: Path) -> None:
-    source = dataclasses.replace(SOURCE, context=Context(rhythm=True, morphology=True))
+    source = simulated(patients=3, minutes=1, context=CONTEXT)
     module = BeatDataModule(source, cache_dir=cache_dir, split={"protocol": "patient"}, resampling={"method": "smote"})
     module.setup()
     beats, trained_on = module.beats, module.datasets["train"].beats

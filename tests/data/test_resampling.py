@@ -11,7 +11,7 @@ import pytest
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
-from ecg_lightning.data.databases.kaggle import beats_of_csv
+from ecg_lightning.data.databases.rows import beats_of_csv
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.resampling import Resampling, resample, resampled, tomek_links
 

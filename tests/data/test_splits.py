@@ -11,29 +11,28 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import physionet, split_settings
+from made import recordings, split_settings
+from made import simulated as simulation
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.synthetic import Synthetic
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.protocol import LeftOut
 from ecg_lightning.data.splits import Folds, split, without_duplicates
-from ecg_lightning.data.windows import Cut
 
 MakeBeats = Callable[..., Beats]
 
 SEEDS = range(8)
 
 DS1_DS2 = split_settings("ds1_ds2")
-DS1, DS2 = ([str(record) for record in DS1_DS2[name]] for name in ("train_records", "test_records"))
+DS1, DS2 = ([str(record) for record in DS1_DS2[name]] for name in ("train", "test"))
 PACED = [str(record) for record in DS1_DS2["left_out"]["paced"]]
 
 
 @pytest.fixture(scope="module")
 def simulated() -> Beats:
     """Twelve patients with all classes, each with shares of their own."""
-    return Synthetic(dataset="mitbih", cut=Cut(), patients=12, minutes=1).read()
+    return simulation(patients=12, minutes=1).read()
 
 
 def assert_complete_and_disjoint(folds: Folds, n_beats: int) -> None:
@@ -121,7 +120,7 @@ def test_a_split_by_patient_is_about_as_large_as_asked_and_has_every_class(simul
 
 def test_patients_of_one_class_each_are_shared_out_by_class() -> None:
     """As in PTB: a patient is a control or has an infarction."""
-    beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=20, minutes=0.3).read()
+    beats = simulation("synthetic_mi", patients=20, minutes=0.3).read()
     assert beats.patients is not None
     for seed in SEEDS:
         folds = split(beats, "patient", seed=seed)
@@ -179,7 +178,7 @@ def test_whoever_has_how_many_beats_sides_are_disjoint_complete_and_of_other_peo
     if len(set(owner)) < 8 or len(set(people.tolist())) < 5:
         return
     if by_record:
-        lists = {"train_records": [0, 1, 2, 3, 5, 6], "test_records": [4, 7, 8], "left_out": {"noisy": [9]}}
+        lists = {"train": [0, 1, 2, 3, 5, 6], "test": [4, 7, 8], "left_out": {"noisy": [9]}}
         folds = split(beats, "records", **lists, shared_patients="train", validation_fraction=fraction, seed=seed)
     else:
         folds = split(beats, "patient", test_fraction=fraction, validation_fraction=fraction, seed=seed)
@@ -213,10 +212,19 @@ def test_few_patients_give_one_to_a_fold_and_the_protocol_says_how_many(make_bea
     assert folds.protocol.patients == {"train": n_train, "validation": n_validation, "test": n_test}
 
 
-@pytest.mark.parametrize("count", [0, 1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 def test_a_class_with_too_few_beats_is_refused_by_name(make_beats: MakeBeats, count: int) -> None:
     with pytest.raises(DataError, match=f"class V has {count} beats, too few to split"):
         split(make_beats([50, 50, count, 50]), "random")
+
+
+@pytest.mark.parametrize("protocol", ["random", "patient"])
+def test_a_class_that_the_database_lacks_is_said_and_the_others_are_divided(
+    make_beats: MakeBeats, protocol: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    folds = split(make_beats([50, 50, 0, 50], patients=10), protocol)
+    assert_complete_and_disjoint(folds, 150)
+    assert "there is no beat of class V: the model cannot learn it, and it has no score" in caplog.text
 
 
 def test_three_beats_of_a_class_are_enough_for_one_on_each_side(make_beats: MakeBeats) -> None:
@@ -342,7 +350,7 @@ def test_folds_of_beats_have_the_shares_of_each_class_and_equal_sizes(make_beats
 @pytest.mark.parametrize("seed", SEEDS)
 def test_folds_of_patients_share_out_the_classes(seed: int) -> None:
     """As in PTB: a patient is a control or has an infarction."""
-    beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=20, minutes=0.3).read()
+    beats = simulation("synthetic_mi", patients=20, minutes=0.3).read()
     assert beats.patients is not None
     n_patients = {label: len(np.unique(beats.patients[beats.known_labels == label])) for label in (0, 1)}
     for fold in range(4):
@@ -449,7 +457,7 @@ def test_the_part_follows_from_the_seed(simulated: Beats) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whole_patients_are_trained_on_nested_and_of_both_kinds(seed: int) -> None:
     """As in PTB: a patient is a control or has an infarction."""
-    beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=30, minutes=0.3).read()
+    beats = simulation("synthetic_mi", patients=30, minutes=0.3).read()
     assert beats.patients is not None
     whole = split(beats, "patient", seed=seed)
     n_whole = len(np.unique(beats.patients[whole.train]))
@@ -469,7 +477,7 @@ def test_whole_patients_are_trained_on_nested_and_of_both_kinds(seed: int) -> No
 
 
 def test_one_patient_of_one_class_is_too_little_to_train_on() -> None:
-    beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=12, minutes=0.3).read()
+    beats = simulation("synthetic_mi", patients=12, minutes=0.3).read()
     with pytest.raises(ConfigError, match=r"train_size=1: 1 of . training patients leave none of class (normal|MI)"):
         split(beats, "patient", train_size=1, train_unit="patients")
 
@@ -605,7 +613,7 @@ def test_a_part_of_ds1_and_seeds_that_choose_who_validates(like_mitbih: Beats) -
 
 
 def test_any_database_can_have_such_lists(simulated: Beats) -> None:
-    lists = {"train_records": [f"mitbih-{number:03d}" for number in range(8)], "test_records": ["mitbih-011"]}
+    lists = {"train": [f"mitbih-{number:03d}" for number in range(8)], "test": ["mitbih-011"]}
     left_out = {"noisy": ["mitbih-008"], "another lead": ["mitbih-009", "mitbih-010"]}
     folds = split(simulated, "records", name="mine", **lists, left_out=left_out)
     sides = sides_of(simulated, folds)
@@ -615,7 +623,7 @@ def test_any_database_can_have_such_lists(simulated: Beats) -> None:
 
 
 def test_records_in_no_list_are_refused_by_name(make_beats: MakeBeats, simulated: Beats) -> None:
-    with pytest.raises(ConfigError, match=r"records of these beats are not known.*use source=physionet"):
+    with pytest.raises(ConfigError, match=r"records of these beats are not known.*a database that states them"):
         divide(make_beats([50, 50]))
     with pytest.raises(ConfigError, match=r"record mitbih-000, mitbih-001.* in no list of split ds1_ds2"):
         divide(simulated)
@@ -624,21 +632,21 @@ def test_records_in_no_list_are_refused_by_name(make_beats: MakeBeats, simulated
 def test_records_that_are_not_there_are_named(like_mitbih: Beats, caplog: pytest.LogCaptureFixture) -> None:
     assert like_mitbih.records is not None
     divide(like_mitbih.select(like_mitbih.records != "233"))
-    assert "test_records" in caplog.text and "233" in caplog.text
-    with pytest.raises(DataError, match="none of the 22 records in train_records of split ds1_ds2 is there"):
+    assert "test of split ds1_ds2 lacks 233" in caplog.text
+    with pytest.raises(DataError, match="none of the 22 records in train of split ds1_ds2 is there"):
         divide(like_mitbih.select(np.isin(like_mitbih.records, DS2)))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fold": 1}, "fold=1: lists of records have one test fold"),
+        ({"fold": 1}, "fold=1: lists have one test fold"),
         ({"shared_patients": "ds1"}, "shared_patients=ds1: expected both or train or test or neither"),
         ({"protocol": "patient"}, "settings of protocol=records"),
-        ({"protocol": "patient", "train_records": [], "test_records": [], "left_out": None, "shared_patients": "train"},
+        ({"protocol": "patient", "train": [], "test": [], "left_out": None, "shared_patients": "train"},
          "settings of protocol=records"),
-        ({"test_records": []}, "needs split.train_records and split.test_records"),
-        ({"test_records": [100, 101]}, "record 101 is more than once in the lists"),
+        ({"test": []}, "needs split.train and split.test"),
+        ({"test": [100, 101]}, "101 is more than once in the lists"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_go_with_the_protocol_are_refused(
@@ -650,7 +658,7 @@ def test_settings_that_do_not_go_with_the_protocol_are_refused(
 
 @pytest.mark.real_data("mitdb")
 def test_the_beats_of_ds1_and_ds2_are_as_many_as_published(real_data_dir: Path) -> None:
-    beats = physionet(real_data_dir / "mitdb", recorded_fs=360).read()
+    beats = recordings(real_data_dir / "mitdb", recorded_fs=360).read()
     folds = divide(beats)
     trained = np.bincount(beats.known_labels[np.concatenate([folds.train, folds.validation])], minlength=5)
     published = np.array([[45_866, 944, 3_788, 415, 8], [44_259, 1_837, 3_221, 388, 7]])

@@ -20,7 +20,7 @@ from ecg_lightning.explain.mistakes import find_mistakes
 from ecg_lightning.explain.occlusion import occlude_beats, occluded
 from ecg_lightning.explain.saliency import explain_beats, integrated_gradients, rank_correlation, with_random_weights
 from ecg_lightning.models import BeatModel, create_model, model_names
-from ecg_lightning.training.tasks import get_task
+from ecg_lightning.training.tasks import task_of
 
 LENGTH = 187
 CONTEXT = ("previous", "next", "irregularity", "correlation")
@@ -108,7 +108,7 @@ def test_integrated_gradients_of_a_linear_function_are_its_terms() -> None:
 @pytest.mark.parametrize(("task", "context", "leads"), [("arrhythmia", True, 1), ("mi", False, 2)])
 @pytest.mark.parametrize("name", model_names())
 def test_attributions_add_up_to_the_logit_for_every_network(name: str, context: bool, leads: int, task: str) -> None:
-    asked = get_task(task)
+    asked = task_of({"task": task})
     beats = make_beats(20, asked.classes, context=context, leads=leads)
     torch.manual_seed(0)
     settings = {"length": LENGTH, "leads": leads, "n_context": 4 * context, "dropout": 0.5}
@@ -166,12 +166,12 @@ def taught() -> tuple[BeatModel, Beats]:
 
 def test_a_trained_network_differs_from_random_weights(taught: tuple[BeatModel, Beats]) -> None:
     model, beats = taught
-    found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
+    found = explain_beats(model, task_of({"task": "mi"}), beats, certain(beats), n=2)
     shown = found.classes[1].beats[0]
     assert 30 < int(np.argmax(np.abs(shown.attributions[0]))) < 50, "the dent, not the peak"
     assert found.rank_correlation is not None and found.rank_correlation < 0.6
     assert found.partial_correlation is not None and found.partial_correlation < 0.3
-    again = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
+    again = explain_beats(model, task_of({"task": "mi"}), beats, certain(beats), n=2)
     assert again == found
     assert json.loads(json.dumps(dataclasses.asdict(found)))["verdict"] == found.verdict
 
@@ -182,7 +182,7 @@ def test_weights_that_make_no_difference_are_said_to_make_none(
     model, beats = taught
     monkeypatch.setattr(saliency, "with_random_weights", lambda model, seed: model)
     monkeypatch.setattr(saliency, "RANDOM_STEPS", saliency.STEPS)
-    found = explain_beats(model, get_task("mi"), beats, certain(beats), n=2)
+    found = explain_beats(model, task_of({"task": "mi"}), beats, certain(beats), n=2)
     assert found.rank_correlation == pytest.approx(1)
     assert found.partial_correlation == pytest.approx(1)
     assert "hardly depend" in found.verdict
@@ -190,10 +190,10 @@ def test_weights_that_make_no_difference_are_said_to_make_none(
 
 def test_a_class_that_was_never_recognised_has_no_beats(taught: tuple[BeatModel, Beats]) -> None:
     model, beats = taught
-    found = explain_beats(model, get_task("mi"), beats, certain(beats, [0] * len(beats)))
+    found = explain_beats(model, task_of({"task": "mi"}), beats, certain(beats, [0] * len(beats)))
     assert (found.classes[1].n_correct, found.classes[1].beats, found.classes[1].rank_correlation) == (0, [], None)
     assert len({one.beat.record for one in found.classes[0].beats}) == 3, "one of each record"
-    none = explain_beats(model, get_task("mi"), beats, certain(beats, (1 - beats.known_labels).tolist()))
+    none = explain_beats(model, task_of({"task": "mi"}), beats, certain(beats, (1 - beats.known_labels).tolist()))
     assert none.rank_correlation is None and "no beat was recognised" in none.verdict
 
 

@@ -17,7 +17,9 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.batches import Batch
 from ecg_lightning.models import BeatModel, create_model, list_models, model_names
 from ecg_lightning.training.classifier import BeatClassifier
-from ecg_lightning.training.tasks import TASKS
+from ecg_lightning.training.tasks import CLASSES, make_task
+
+TASKS = {name: make_task(name, classes) for name, classes in CLASSES.items()}
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 LENGTH = 187

@@ -20,7 +20,7 @@ from ecg_lightning.models import model_names
 from ecg_lightning.pipeline.config import choices, command_again, compose, conf_dir, override
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.published import published_row
-from ecg_lightning.training.tasks import TASKS
+from ecg_lightning.training.tasks import CLASSES
 
 ODD_PATHS = [
     "a=b, ü(1)",
@@ -118,7 +118,8 @@ GROUPS = choices([conf_dir()])
 def test_every_choice_composes_and_its_settings_are_valid(at: int) -> None:
     # One of each group at once, because composing takes a tenth of a second.
     chosen = [f"{group}={names[at % len(names)]}" for group, names in GROUPS.items()]
-    validated(compose([*chosen, "transfer.checkpoint=run"], output_dir="run"))
+    own = ["split.test=[svdb]"] * ("split=held_out" in chosen)
+    validated(compose([*chosen, *own, "transfer.checkpoint=run"], output_dir="run"))
 
 
 RECIPES = {
@@ -159,7 +160,7 @@ def test_the_experiments_cover_the_published_rows() -> None:
         assert fixed.transfer.mode == ("head_only" if pretrained else "none")
     published = {
         (task, model, pretrained)
-        for task in TASKS
+        for task in CLASSES
         for model in ("cnet", "seq", "bilstm", "bigru")
         for pretrained in (False, True)
         if published_row(task, model, "smote_tomek", pretrained)

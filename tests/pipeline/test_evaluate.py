@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from ecg_lightning.cli.main import app
@@ -25,9 +24,9 @@ from ecg_lightning.training.estimator import NetworkEstimator
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = [
-    "source=synthetic",
-    "source.patients=8",
-    "source.minutes=1",
+    "dataset=synthetic",
+    "dataset.simulation.patients=8",
+    "dataset.simulation.minutes=1",
     "trainer=cpu",
     "trainer.max_epochs=2",
     "report=none",
@@ -55,7 +54,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> MakeRun:
 
 @pytest.fixture(scope="module")
 def finished(make_run: MakeRun) -> Path:
-    return make_run("task=mi", "seed=3")
+    return make_run("dataset=synthetic_mi", "seed=3")
 
 
 def filed(folder: Path) -> RunRecord:
@@ -101,11 +100,12 @@ def test_a_checkpoint_of_format_1_gives_the_same_metrics(finished: Path, cache: 
         "backbone_lr": 1.0,
         "frozen_epochs": 0,
     }
+    config["source"] = {"name": "synthetic", **config["dataset"]["simulation"]}
     config["dataset"] = {
         "name": "ptbdb", "lead": "ii", "recorded_fs": 1000, "drop_duplicates": True,
         "cut": {**config["dataset"]["cut"], "before": 0.0},
     }  # fmt: skip
-    for new in ("context", "dropout"):
+    for new in ("context", "dropout", "test_on"):
         del config[new]
     torch.save(content, tmp_path / "old.ckpt")
     assert evaluate(tmp_path / "old.ckpt", cache_dir=cache, device="cpu").test == filed(finished).test
@@ -130,7 +130,7 @@ def test_another_seed_tests_other_beats_with_a_warning(finished: Path, cache: Pa
     assert (found.protocol.seed, filed(finished).protocol.seed) == (5, 3)
     assert found.warning and "split" in found.warning
     # The same as asked for in other words is no other split.
-    assert evaluate(finished, seed=3, split="random", source="synthetic", cache_dir=cache).warning is None
+    assert evaluate(finished, seed=3, split="random", cache_dir=cache).warning is None
 
 
 def test_another_split_tests_other_beats(finished: Path, cache: Path, tmp_path: Path) -> None:
@@ -148,12 +148,10 @@ def test_the_validation_fold_gives_the_validation_scores(finished: Path, cache: 
     assert found.fold == "validation"
 
 
-def test_another_source_takes_its_settings_from_conf(make_run: MakeRun) -> None:
+def test_another_split_takes_its_settings_from_conf(make_run: MakeRun) -> None:
     trained = read_checkpoint(make_run()).about["config"]
-    config = plain_config({**trained, "source": {"name": "physionet"}}, source="synthetic")
-    assert config["source"] == OmegaConf.to_container(OmegaConf.load(CONF / "source" / "synthetic.yaml"))
     lists = plain_config(trained, split="ds1_ds2")["split"]
-    assert (lists["protocol"], lists["name"], len(lists["test_records"])) == ("records", "ds1_ds2", 22)
+    assert (lists["protocol"], lists["name"], len(lists["test"])) == ("records", "ds1_ds2", 22)
     with pytest.raises(ConfigError, match="leave_one_out"):
         plain_config(trained, split="leave_one_out")
 
@@ -164,9 +162,9 @@ def test_beats_that_do_not_fit_are_one_sentence(make_run: MakeRun, cache: Path, 
     for name, label in (("normal", 0), ("abnormal", 1)):
         rows = [",".join([f"0.{number}", *[f"0.{label}5"] * 186, str(label)]) for number in range(10, 60)]
         (heartbeat / f"ptbdb_{name}.csv").write_text("\n".join(rows) + "\n")
-    folder = make_run("task=mi", "dataset.cut.fs=250", "trainer.max_epochs=1")
+    folder = make_run("dataset=synthetic_mi", "dataset.cut.fs=250", "trainer.max_epochs=1")
     with pytest.raises(ConfigError, match=r"250 Hz.*125 Hz"):
-        evaluate(folder, source="kaggle", data_dir=tmp_path, cache_dir=cache)
+        evaluate(folder, on="kaggle_ptbdb", data_dir=tmp_path, cache_dir=cache)
 
 
 def test_an_incomplete_checkpoint_is_one_sentence(finished: Path, cache: Path, tmp_path: Path) -> None:
@@ -182,8 +180,8 @@ def test_an_incomplete_checkpoint_is_one_sentence(finished: Path, cache: Path, t
 
     with pytest.raises(CheckpointError, match=r"changed.ckpt .*data"):
         evaluate(changed(lambda content: content["hyper_parameters"]["about"].pop("config")), cache_dir=cache)
-    with pytest.raises(CheckpointError, match=r"changed.ckpt .*'source'"):
-        evaluate(changed(lambda content: content["hyper_parameters"]["about"]["config"].pop("source")), cache_dir=cache)
+    with pytest.raises(CheckpointError, match=r"changed.ckpt .*'dataset'"):
+        evaluate(changed(lambda content: content["hyper_parameters"]["about"]["config"].pop("dataset")), cache_dir=cache)
     with pytest.raises(CheckpointError, match=r"changed.ckpt .*fc1.bias"):
         evaluate(changed(lambda content: content["state_dict"].pop("model.fc1.bias")), cache_dir=cache)
     with pytest.raises(CheckpointError, match=r"changed.ckpt .*surprise"):
@@ -192,7 +190,7 @@ def test_an_incomplete_checkpoint_is_one_sentence(finished: Path, cache: Path, t
 
 def test_transfer_loads_weights_and_states_their_origin(make_run: MakeRun, cache: Path, tmp_path: Path) -> None:
     source = make_run()
-    overrides = [*SMALL, f"cache_dir={cache}", "task=mi", f"transfer.checkpoint={source}"]
+    overrides = [*SMALL, f"cache_dir={cache}", "dataset=synthetic_mi", f"transfer.checkpoint={source}"]
     for mode in ("head_only", "last_layer", "finetune"):
         folder = tmp_path / mode
         scores = train(compose([*overrides, f"transfer={mode}"], output_dir=folder, config_dir=CONF))
@@ -208,7 +206,7 @@ def test_mode_none_of_a_sweep_is_a_random_initialisation(
 ) -> None:
     states = []
     for start in ([f"transfer.checkpoint={finished}"], []):
-        cfg = compose([*SMALL, f"cache_dir={cache}", "task=mi", *start], output_dir=tmp_path, config_dir=CONF)
+        cfg = compose([*SMALL, f"cache_dir={cache}", "dataset=synthetic_mi", *start], output_dir=tmp_path, config_dir=CONF)
         estimator = build(cfg).estimator
         assert isinstance(estimator, NetworkEstimator)
         assert estimator.classifier.hparams["about"]["origin"] is None
@@ -224,7 +222,7 @@ def test_mode_none_of_a_sweep_is_a_random_initialisation(
         (["transfer=finetune", "transfer.checkpoint=gone.ckpt"], CheckpointError, "gone.ckpt"),
         (["transfer=finetune", "model=seq", "transfer.checkpoint={best}"], CheckpointError, "holds a cnet"),
         (["ckpt_path={best}", "model.hidden=16"], ConfigError, "resumed.*model.*16"),
-        (["ckpt_path={best}", "task=arrhythmia"], ConfigError, "task mi.*arrhythmia"),
+        (["ckpt_path={best}", "dataset=synthetic", "task=arrhythmia"], ConfigError, "task mi.*arrhythmia"),
         (["ckpt_path={text}"], CheckpointError, "text.ckpt"),
         (["ckpt_path={plain}"], ConfigError, "plain.pth.*weights alone"),
         (
@@ -244,7 +242,7 @@ def test_an_impossible_start_is_refused_before_training(
     torch.save(create_model("cnet", n_outputs=1, length=187).state_dict(), plain)
     best = finished / "checkpoints" / "best.ckpt"
     filled = [override.format(best=best, text=text, plain=plain) for override in overrides]
-    cfg = compose([*SMALL, f"cache_dir={cache}", "task=mi", *filled], output_dir=tmp_path / "run", config_dir=CONF)
+    cfg = compose([*SMALL, f"cache_dir={cache}", "dataset=synthetic_mi", *filled], output_dir=tmp_path / "run", config_dir=CONF)
     with pytest.raises(error, match=message):
         train(cfg)
     assert not (tmp_path / "run").exists()
@@ -252,7 +250,7 @@ def test_an_impossible_start_is_refused_before_training(
 
 def test_all_beats_of_a_file_are_tested(finished: Path, cache: Path, tmp_path: Path) -> None:
     """The beats of the run's own test fold, written as Kaggle writes beats, give its metrics."""
-    cfg = compose([*SMALL, "task=mi", "seed=3", f"cache_dir={cache}"], output_dir=tmp_path, config_dir=CONF)
+    cfg = compose([*SMALL, "dataset=synthetic_mi", "seed=3", f"cache_dir={cache}"], output_dir=tmp_path, config_dir=CONF)
     datamodule = build(cfg).datamodule
     test = datamodule.beats.select(datamodule.folds.test)
     rows = np.column_stack([test.signals[:, 0], test.known_labels])
@@ -264,7 +262,7 @@ def test_all_beats_of_a_file_are_tested(finished: Path, cache: Path, tmp_path: P
     own, found = dict(filed(finished).test), dict(scores.test)
     assert (found.pop("intervals")["resampled"], own.pop("intervals")["resampled"]) == ("beats", "patients")
     assert found == own
-    assert (scores.protocol.name, scores.protocol.by, scores.source) == ("all", "none", "mine.csv")
+    assert (scores.protocol.name, scores.protocol.by, scores.dataset) == ("all", "none", "mine.csv")
 
 
 def test_a_csv_file_cannot_be_split(finished: Path, tmp_path: Path) -> None:
@@ -281,10 +279,10 @@ def test_a_run_with_rhythm_refuses_beats_without_it(
     assert not filed(finished).context.rhythm
     row = ",".join(["0.5"] * 187)
     (tmp_path / "beats.csv").write_text("".join(f"{row},{label}\n" for label in range(5)))
-    with pytest.raises(ConfigError, match=r"context \(previous RR .*none"):
+    with pytest.raises(ConfigError, match=r"beats.csv holds single beats, and nothing from before their R peak"):
         evaluate(folder, csv=tmp_path / "beats.csv", cache_dir=cache, device="cpu")
-    with pytest.raises(ConfigError, match=r"Kaggle"):
-        evaluate(folder, source="kaggle", cache_dir=cache, device="cpu")
+    with pytest.raises(ConfigError, match=r"kaggle_mitbih holds single beats"):
+        evaluate(folder, on="kaggle_mitbih", cache_dir=cache, device="cpu")
 
 
 def test_simulated_beats_are_not_split_into_ds1_and_ds2(finished: Path, cache: Path) -> None:

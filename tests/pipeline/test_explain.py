@@ -17,7 +17,7 @@ from ecg_lightning.runs.predictions import read_predictions
 from ecg_lightning.runs.schema import RunRecord
 
 CONF = Path(__file__).parents[2] / "conf"
-SMALL = ["source=synthetic", "source.patients=8", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
+SMALL = ["dataset=synthetic", "dataset.simulation.patients=8", "dataset.simulation.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
 
 Explain = Callable[[Path], Explanation]
 
@@ -112,7 +112,7 @@ def changed_record(**changes: Any) -> Callable[[Path], object]:
         (lambda folder: (folder / "predictions.parquet").unlink(), "predictions.parquet"),
         (lambda folder: (folder / "predictions.parquet").write_bytes(b"no"), "predictions.parquet"),
         (lambda folder: (folder / "scores.json").write_text("{"), "scores.json"),
-        (changed_record(source={"seed": 7}), "fingerprint"),
+        (changed_record(dataset={"simulation": {"seed": 7}}), "fingerprint"),
         (changed_record(dataset=None), "malformed"),
         (changed_record(seed="${nowhere}"), "nowhere"),
     ],

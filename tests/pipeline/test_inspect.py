@@ -17,9 +17,9 @@ from ecg_lightning.training.checkpoint import read_checkpoint
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = [
-    "source=synthetic",
-    "source.patients=6",
-    "source.minutes=1",
+    "dataset=synthetic",
+    "dataset.simulation.patients=6",
+    "dataset.simulation.minutes=1",
     "trainer=cpu",
     "trainer.max_epochs=2",
     "report=none",
@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     cache = f"cache_dir={folder / 'cache'}"
     own = ["augmentation.mixup=0.3", "augmentation.transforms.noise=null"]
     train(compose([*SMALL, cache, *own], output_dir=folder / "arrhythmia", config_dir=CONF))
-    transfer = ["task=mi", "transfer=head_only", f"transfer.checkpoint={folder / 'arrhythmia'}"]
+    transfer = ["dataset=synthetic_mi", "transfer=head_only", f"transfer.checkpoint={folder / 'arrhythmia'}"]
     train(compose([*SMALL, cache, *transfer], output_dir=folder / "mi", config_dir=CONF))
     return [folder / "arrhythmia", folder / "mi"]
 
@@ -47,7 +47,7 @@ def test_a_description_states_the_origin_of_a_run(runs: list[Path]) -> None:
     assert (found["network"]["n_parameters"], found["network"]["n_frozen"]) == (53_825, 51_712)
     assert found["beats"]["fs"] == 125 and found["beats"]["length"] == 187
     assert found["beats"]["cut"] == {"rr_factor": 1.2, "margin": 3, "before": 0.0, "scaling": "beat"}
-    assert found["data"]["source"] == "synthetic" and found["data"]["synthetic"] is True
+    assert found["data"]["dataset"] == "synthetic_mi" and found["data"]["synthetic"] is True
     assert found["data"]["fingerprint"] == scores.fingerprint
     assert found["data"]["protocol"] == scores.protocol.sentence()
     assert (found["protocol"]["name"], found["protocol"]["seed"]) == ("random", 0)

@@ -22,7 +22,7 @@ from ecg_lightning.training.classifier import BeatClassifier
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["report=none",
-    "source=synthetic", "source.patients=6", "source.minutes=1", "trainer=cpu", "trainer.max_epochs=3",
+    "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "trainer=cpu", "trainer.max_epochs=3",
     "optimizer.batch_size=32", "model=bigru", "model.width=16", "monitor=val/loss", "mode=min",
 ]  # fmt: skip
 
@@ -194,7 +194,7 @@ def test_folds_and_training_sizes_are_pooled_into_scores_and_a_curve(
 ) -> None:
     folder = tmp_path / "sweep"
     status = sweep(
-        "task=mi", "split=patient", "split.fold=0,1", "split.n_folds=2", "split.train_size=20,40",
+        "dataset=synthetic_mi", "split=patient", "split.fold=0,1", "split.n_folds=2", "split.train_size=20,40",
         "trainer.max_epochs=2", "optimizer.batch_size=8",
     )  # fmt: skip
     assert status == 0

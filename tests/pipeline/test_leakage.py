@@ -24,7 +24,7 @@ CONF = Path(__file__).parents[2] / "conf"
 LISTS: Any = OmegaConf.to_container(
     OmegaConf.merge(OmegaConf.load(CONF / "split" / "ds1_ds2.yaml"), {"seed": 0}), resolve=True
 )
-RECORDS = sorted(map(str, [*LISTS["train_records"], *LISTS["test_records"], *LISTS["left_out"]["paced"]]))
+RECORDS = sorted(map(str, [*LISTS["train"], *LISTS["test"], *LISTS["left_out"]["paced"]]))
 
 RULES: dict[str, list[dict[str, Any]]] = {
     "random": [{"protocol": "random", **changes} for changes in ({}, {"fold": 1})],
@@ -86,9 +86,8 @@ def test_no_patient_is_in_two_folds_unless_the_protocol_states_it(protocol: str,
 
 @pytest.mark.real_data("mitdb")
 def test_no_patient_of_the_real_data_is_in_two_folds(real_data_dir: Path) -> None:
-    data: Any = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / "mitbih.yaml"))
-    none = {"rhythm": False, "morphology": False, "before": 0.0}
-    beats = make_source({"name": "physionet"}, data, none, real_data_dir).read()
+    config: Any = OmegaConf.to_container(compose(output_dir="."), resolve=True)
+    beats = make_source(config["dataset"], config["context"], real_data_dir).read()
     for protocol in RULES:
         for settings in RULES[protocol]:
             assert_nobody_crosses(beats, split(beats, **settings))
@@ -124,7 +123,7 @@ def learnt(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
             folder = tmp_path / f"{number}"
             monkeypatch.setattr(datamodule, "cached_beats", lambda *_, served=served: served)
             monkeypatch.setattr(datamodule, "split_beats", lambda *_, **__: folds)
-            small = ["source=synthetic", "trainer=cpu", "trainer.max_epochs=1", f"cache_dir={cache}", *overrides]
+            small = ["dataset=synthetic", "trainer=cpu", "trainer.max_epochs=1", f"cache_dir={cache}", *overrides]
             train(compose([*small, f"split={protocol}"], output_dir=folder, config_dir=CONF))
             outcomes.append(look(folder))
         return outcomes

@@ -25,7 +25,7 @@ Shown = dict[str, list[Panel]]
 def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Overrides that simulate a few hundred beats."""
     cache = tmp_path_factory.mktemp("cache")
-    return ["source=synthetic", "source.patients=4", "source.minutes=1", f"cache_dir={cache}"]
+    return ["dataset=synthetic", "dataset.simulation.patients=4", "dataset.simulation.minutes=1", f"cache_dir={cache}"]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_without_augmentation_only_the_beats_are_shown(shown: Callable[..., tupl
 
 
 def test_new_beats_are_those_that_were_not_recorded(shown: Callable[..., tuple[BeatDataModule, Shown]]) -> None:
-    datamodule, rows = shown("augmentation=none", "augmentation.resampling.method=smote", "task=mi")
+    datamodule, rows = shown("augmentation=none", "augmentation.resampling.method=smote", "dataset=synthetic_mi")
     beats = datamodule.beats
     recorded = {beats.signals[row, 0, : beats.lengths[row]].tobytes() for row in range(len(beats))}
     grown = 0
@@ -104,12 +104,12 @@ def test_the_command_writes_a_picture_named_after_the_augmentation_and_marks_sim
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
-    run = CliRunner().invoke(app, ["show", "augmentation=strong", "task=mi", "--beats", "1", *small])
+    run = CliRunner().invoke(app, ["show", "augmentation=strong", "dataset=synthetic_mi", "--beats", "1", *small])
     assert (run.exit_code, run.stdout) == (0, "augmentation_strong.png\n")
     pixels = np.asarray(Image.open("augmentation_strong.png").convert("RGB")).astype(int)
     assert (np.abs(pixels - [0xD5, 0x5E, 0x00]).sum(axis=2) < 40).sum() > 100
 
-    same = ["show", "augmentation=strong", "task=mi", "--beats", "1", "--output", "again.png", *small]
+    same = ["show", "augmentation=strong", "dataset=synthetic_mi", "--beats", "1", "--output", "again.png", *small]
     again = CliRunner().invoke(app, same)
     assert again.stdout == "again.png\n"
     assert Path("again.png").read_bytes() == Path("augmentation_strong.png").read_bytes()

@@ -18,7 +18,11 @@ from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
 
 CONFIG: dict[str, Any] = {
-    "task": {"name": "mi"}, "dataset": {"name": "ptbdb"}, "source": {"name": "physionet"},
+    "task": {"name": "mi"},
+    "dataset": {
+        "name": "ptbdb", "title": "PTB", "task": "mi", "leads": ["ii"],
+        "diagnoses": {"comment": "Reason", "classes": {"normal": ["Healthy control"], "MI": ["Infarction"]}},
+    },
     "context": {"rhythm": True, "morphology": False, "before": 0.2}, "loss": {"name": "focal"},
     "augmentation": {"name": "light", "resampling": {"method": "smote"}}, "transfer": {"mode": "none"},
     "trainer": {"precision": "bf16-mixed"}, "seed": 3, "monitor": "val/macro_f1",
@@ -49,6 +53,7 @@ def test_settings_are_fields_and_scores_are_those_of_the_tested_beats(
 ) -> None:
     record = make_record(**arguments, epochs=2, wall_s=1.2345)
     assert (record.model, record.dataset, record.loss, record.resampling) == ("cnet", "ptbdb", "focal", "smote")
+    assert (record.title, record.class_map) == ("PTB", "MI by reason")
     assert (record.protocol.fold, record.n_tested, record.leads, record.positive) == (0, 3, ("MLII",), "MI")
     assert record.context.rhythm and record.context.before == 0.2 and not record.context.morphology
     assert record.test == score_beats(arguments["beats"], arguments["probabilities"], "MI")

@@ -72,6 +72,10 @@ WRONG = {
     "+optimizer.momentum=0.9": "weight_decay",
     "+split.k=3": "n_folds",
     "+recipe.mi.cnet.epochs=3": "steps",
+    "+dataset.licence=mine": "title, task, about",
+    "dataset.reader=[]": "text",
+    "dataset.about.tried=never": "real recordings",
+    "dataset.gaps=fill": "leave_out",
     "+typo=1": "seed",
 }
 
@@ -113,7 +117,7 @@ def test_a_wrong_setting_is_one_sentence_with_its_name_value_and_range(override:
         "+callbacks.mine={_target_: my.Callback, x: 3}", "split.train_size=100", "split.train_size=0.1", "split.fold=0",
         "dataset.leads=[[MLII,II],1]", "dataset.recorded_fs=null", "augmentation.transforms.noise=null",
         "augmentation.resampling={method: smote, counts: {S: 500}}", "model={name: mine, widths: [3, 4], dropout: all}",
-        "source={name: mine, url: here}", "dropout=0.3", "+dataset.licence=mine",
+        "dropout=0.3", "+dataset.own.url=here", "dataset.about.licence=mine",
     ],
 )  # fmt: skip
 def test_valid_settings_pass(override: str, composed: DictConfig) -> None:

@@ -24,9 +24,12 @@ from ecg_lightning.training import trainer as trainer_module
 from ecg_lightning.training.checkpoint import read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import NetworkEstimator, load_estimator
-from ecg_lightning.training.tasks import TASKS
+from ecg_lightning.training.tasks import CLASSES, make_task
 
 CONF = Path(__file__).parents[2] / "conf"
+
+TASKS = {name: make_task(name, classes) for name, classes in CLASSES.items()}
+DATASETS = {"arrhythmia": "synthetic", "mi": "synthetic_mi"}
 
 MakeConfig = Callable[..., Any]
 
@@ -38,9 +41,9 @@ def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
 
     def make(*overrides: str, output_dir: Path | None = None) -> Any:
         small = [
-            "source=synthetic",
-            "source.patients=6",
-            "source.minutes=1",
+            "dataset=synthetic",
+            "dataset.simulation.patients=6",
+            "dataset.simulation.minutes=1",
             "trainer=cpu",
             "trainer.max_epochs=2",
             "report=none",
@@ -54,7 +57,7 @@ def make_config(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
 @pytest.fixture(scope="module", params=list(TASKS))
 def finished(request: pytest.FixtureRequest, make_config: MakeConfig) -> tuple[Any, RunRecord]:
     """One run of each task: its configuration and what `run` returned."""
-    cfg = make_config(f"task={request.param}")
+    cfg = make_config(f"dataset={DATASETS[request.param]}")
     return cfg, train(cfg)
 
 
@@ -74,7 +77,7 @@ def test_the_record_states_what_its_scores_depend_on(finished: tuple[Any, RunRec
     classes = TASKS[cfg.task.name].classes
     assert (scores.task, scores.model, scores.protocol.name) == (cfg.task.name, "cnet", "random")
     assert (scores.baseline, scores.kind, scores.fold) == (False, "run", "test")
-    assert (scores.seed, scores.epochs, scores.synthetic, scores.source) == (0, 2, True, "synthetic")
+    assert (scores.seed, scores.epochs, scores.synthetic, scores.dataset) == (0, 2, True, DATASETS[scores.task])
     assert scores.wall_s is not None and scores.wall_s > 0
     assert scores.n_parameters == (53_957 if cfg.task.name == "arrhythmia" else 53_957 - 4 * 33)
     assert list(scores.test["per_class"]) == list(classes)
@@ -218,7 +221,7 @@ def test_the_same_seed_gives_the_same_weights_and_metrics(make_config: MakeConfi
 def test_every_model_runs_on_every_task(model: str, task: str, make_config: MakeConfig) -> None:
     quick = ["model.max_iter=5"] * ("max_iter" in settings_of(model))
     cfg = make_config(
-        f"model={model}", f"task={task}", "trainer.max_epochs=1", "++trainer.limit_train_batches=2", *quick
+        f"model={model}", f"dataset={DATASETS[task]}", "trainer.max_epochs=1", "++trainer.limit_train_batches=2", *quick
     )
     scores = train(cfg)
     again = evaluate(cfg.output_dir, cache_dir=Path(cfg.cache_dir), device="cpu")
@@ -246,7 +249,8 @@ def test_a_split_by_patient_tests_on_unseen_patients(make_config: MakeConfig) ->
 def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> None:
     # Simulated patients are none of de Chazal's; `published_transfer` starts from the folder of a sweep.
     divided = ["split=patient"] * (name == "inter_patient")
-    cfg = make_config(f"experiment={name}", *divided, "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
+    infarction = ["dataset=synthetic_mi"] * ("override /task: mi" in (CONF / "experiment" / f"{name}.yaml").read_text())
+    cfg = make_config(f"experiment={name}", *infarction, *divided, "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
     assert train(cfg).epochs == 1
 
 
@@ -258,7 +262,7 @@ def test_the_inter_patient_experiments_split_by_patient(make_config: MakeConfig)
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "debug").glob("*.yaml")))
 def test_every_debug_mode_runs(name: str, make_config: MakeConfig) -> None:
-    cfg = make_config(f"debug={name}", "trainer.max_epochs=1", "source.minutes=0.8")
+    cfg = make_config(f"debug={name}", "trainer.max_epochs=1", "dataset.simulation.minutes=0.8")
     scores = train(cfg)
     assert scores.epochs == 1
     assert (Path(cfg.output_dir) / "scores.json").exists()
@@ -296,14 +300,14 @@ def test_training_stops_early_when_validation_no_longer_improves(make_config: Ma
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["task=mi", "dataset=mitbih"], "task mi .*normal, MI.* mitbih .*N, S, V, F, Q"),
-        (["dataset=ptbdb"], "task arrhythmia .*N, S, V, F, Q.* ptbdb .*normal, MI"),
+        (["task=mi"], "dataset synthetic is for task arrhythmia, not for task=mi"),
+        (["task=arrhythmia", "dataset=synthetic_mi"], "dataset synthetic_mi is for task mi, not for task=arrhythmia"),
         (["model.name=resnet"], "'resnet'.*bigru, bilstm, cnet"),
         (["model=seq", "model.frame_length=10"], "frame_length=10 .* 187 samples"),
         (["dataset.cut.length=40"], "40 samples .* 5 blocks"),
         (["optimizer.schedule=cosine"], "schedule.*cosine.*one_cycle"),
         (["optimizer.batch_size=0"], "batch_size=0"),
-        (["source.patients=1"], "patients=1"),
+        (["dataset.simulation.patients=1"], "patients=1"),
         (["split.protocol=leave_one_out"], "leave_one_out"),
         (["augmentation=light", "+augmentation.transforms.flip={}"], "flip.*time_stretch"),
         (["ckpt_path=nowhere/last.ckpt"], "ckpt_path=nowhere/last.ckpt"),
@@ -370,7 +374,7 @@ def test_a_finished_run_resumed_elsewhere_is_tested_again(
 ) -> None:
     cfg, scores = finished
     last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
-    again = train(make_config(f"task={cfg.task.name}", f"ckpt_path={last}"))
+    again = train(make_config(f"dataset={cfg.dataset.name}", f"ckpt_path={last}"))
     assert again.test == scores.test
     assert again.val == scores.val
 
@@ -386,8 +390,8 @@ def test_every_network_runs_with_full_context(name: str, make_config: MakeConfig
 
 @pytest.mark.parametrize("context", ["rr", "p_wave", "full"])
 def test_kaggles_files_have_no_context(context: str, tmp_path: Path) -> None:
-    cfg = compose(["source=kaggle", "trainer=cpu", f"context={context}"], output_dir=tmp_path, config_dir=CONF)
-    with pytest.raises(ConfigError, match=r"Kaggle.*source=physionet"):
+    cfg = compose(["dataset=kaggle_mitbih", "trainer=cpu", f"context={context}"], output_dir=tmp_path, config_dir=CONF)
+    with pytest.raises(ConfigError, match=r"kaggle_mitbih holds single beats.*context=none.*database of recordings"):
         train(cfg)
 
 

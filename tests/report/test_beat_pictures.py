@@ -18,7 +18,7 @@ from ecg_lightning.explain.saliency import explain_beats
 from ecg_lightning.models import create_model
 from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report import beats as pictures
-from ecg_lightning.training.tasks import get_task
+from ecg_lightning.training.tasks import task_of
 
 HOSTILE = '<script>"a" & b</script>'
 
@@ -52,7 +52,7 @@ def explain(n_leads: int) -> Explanation:
         lead_names=beats.lead_names,
         before=0.272,
         mistakes=find_mistakes(beats, probabilities),
-        saliency=explain_beats(model, get_task("arrhythmia"), beats, probabilities, n=1)
+        saliency=explain_beats(model, task_of({"task": "arrhythmia"}), beats, probabilities, n=1)
         if n_leads == 1
         else occlude_beats(lambda chosen: np.full((len(chosen), 5), 0.2, np.float32), [], beats, probabilities, n=1),
         embedding=embed(lambda chosen: last_features(model, chosen), beats),

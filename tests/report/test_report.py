@@ -154,7 +154,7 @@ def test_a_metric_without_a_denominator_is_a_dash(make_run: MakeRun, read_page: 
 
 
 def test_simulated_beats_are_marked_at_the_top(make_run: MakeRun, read_page: ReadPage) -> None:
-    page = run_report(make_run("made up", synthetic=True, source="synthetic"))
+    page = run_report(make_run("made up", synthetic=True, dataset="synthetic"))
     assert "SYNTHETIC BEATS" in read_page(page).text and "(SYNTHETIC)</title>" in page
 
 

@@ -54,7 +54,7 @@ def make_run(tmp_path: Path, make_record: Callable[..., RunRecord], make_beats: 
             model=model,
             transfer=transfer,
             seed=seed,
-            source="physionet",
+            dataset={"arrhythmia": "mitbih", "mi": "ptbdb"}[task],
             test=scores,
             n={"train": train_size or n_train, "validation": 20, "test": 40},
             protocol=Protocol(

@@ -12,7 +12,7 @@ import pytest
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.labels import CLASS_MAP
+from ecg_lightning.data.labels import PHRASES
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.runs.collect import collect, frame, published_table
@@ -71,11 +71,11 @@ def test_what_does_not_belong_together_is_another_table(tmp_path: Path, leave_ru
     differing: list[dict[str, Any]] = [
         {},
         {"fingerprint": "other"},
-        {"source": "physionet"},
+        {"dataset": "mitbih"},
         {"split": "patient"},
         {"protocol": thirty},
         {"fold": "validation"},
-        {"source": "synthetic", "synthetic": True},
+        {"dataset": "synthetic", "synthetic": True},
     ]
     for seed, fields in enumerate(differing):
         leave_run(f"{seed}", seed=seed, noise=1.2 + seed / 10, **fields)
@@ -248,7 +248,7 @@ def test_contexts_and_baselines_are_rows_of_one_table(tmp_path: Path, apart: Non
     ]
     rows = metric_of(frame(collection)).query("status == 'run'")
     assert rows["fingerprint"].tolist() == 3 * ["0123456789abcdef"] + 2 * ["of beats with context"]
-    assert set(rows["left_out"]) == {9} and set(rows["class_map"]) == {CLASS_MAP}
+    assert set(rows["left_out"]) == {9} and set(rows["class_map"]) == {PHRASES["aami"]}
     assert rows["n_seeds"].tolist() == [3, 1, 1, 3, 1] and rows["sd"].notna().tolist() == [
         True,
         False,

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from ecg_lightning.data.batches import Batch
 from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.tasks import CLASSES
 
 LENGTH = 187
 
@@ -55,7 +56,7 @@ def make_classifier() -> Callable[..., BeatClassifier]:
             model={"name": "cnet", "channels": 4, "hidden": 3},
             input={"length": LENGTH, "fs": 125.0},
             optimizer=settings | optimizer,
-            about={"classes": ["N", "S"]},
+            about={"classes": list(CLASSES[task])},
         )
 
     return make

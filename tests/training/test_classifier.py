@@ -13,7 +13,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT
 from ecg_lightning.training.classifier import BeatClassifier, Predictions
-from ecg_lightning.training.tasks import TASKS, get_task
+from ecg_lightning.training.tasks import CLASSES, make_task
+
+TASKS = {name: make_task(name, classes) for name, classes in CLASSES.items()}
 
 MakeClassifier = Callable[..., BeatClassifier]
 MakeTrainer = Callable[..., pl.Trainer]
@@ -35,7 +37,7 @@ def test_probabilities_add_up_in_half_precision_too(task: Any) -> None:
 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="no task 'afib'; choose one of arrhythmia, mi"):
-        get_task("afib")
+        make_task("afib", ("N", "AFIB"))
 
 
 def test_predictions_come_back_in_the_order_of_their_rows() -> None:
@@ -133,7 +135,7 @@ def test_a_checkpoint_is_plain_values_and_tells_its_scores(
     assert hyperparameters["task"] == "arrhythmia"
     assert hyperparameters["model"] == {"name": "cnet", "channels": 4, "hidden": 3}
     assert hyperparameters["input"] == {"length": 187, "fs": 125.0}
-    assert hyperparameters["about"] == {"classes": ["N", "S"]}
+    assert hyperparameters["about"] == {"classes": ["N", "S", "V", "F", "Q"]}
     assert is_plain(hyperparameters)
 
 

@@ -12,8 +12,9 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.batches import MixedBatch
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.loss import BeatLoss, LossSettings
-from ecg_lightning.training.tasks import TASKS
+from ecg_lightning.training.tasks import CLASSES, make_task
 
+TASKS = {name: make_task(name, classes) for name, classes in CLASSES.items()}
 COUNTS = [900, 90, 9, 0, 1]
 
 

@@ -55,17 +55,18 @@ def first_error(model: type[Any], plain: Any, error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     schema = TypeAdapter(model).json_schema()
     keys: list[str] = []
-    value = plain
+    value, group = plain, plain
     for key in first["loc"]:  # which also contains names of alternatives
         if isinstance(value, dict) and key in value:
-            value, keys = value[key], [*keys, str(key)]
+            group, value, keys = value, value[key], [*keys, str(key)]
     if first["type"] == "missing":
         keys.append(str(first["loc"][-1]))
         return f"{'.'.join(keys)} is missing: expected {_expected(_find(schema, keys), schema)}"
     shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     setting = f"{'.'.join(keys)}={shown if len(shown) <= 60 else f'{shown[:60]}…'}"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _find(schema, keys[:-1])["properties"]
+        kinds = [one.get("properties", {}) for one in _alternatives(_find(schema, keys[:-1]), schema)]
+        known = max(kinds, key=lambda properties: len(group.keys() & properties.keys()))  # the one that was meant
         return f"{setting}: there is no such setting; {'.'.join(keys[:-1]) or 'its group'} has {', '.join(known)}"
     return f"{setting}: expected {_expected(_find(schema, keys), schema)}"
 

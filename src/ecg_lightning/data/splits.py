@@ -100,7 +100,8 @@ class Split:
                 f"fold={self.fold}: lists have one test fold; leave it at null, or use split=patient"
             )
         if not self.test or (self.protocol == "records" and not self.train):
-            what = "split.train and split.test, names of records" if self.protocol == "records" else "split.test"
+            names = f"names of {self.protocol}"
+            what = f"split.train and split.test, {names}" if self.protocol == "records" else f"split.test, {names}"
             raise ConfigError(f"protocol={self.protocol} needs {what}")
         if twice := sorted({record for record in listed if listed.count(record) > 1}):
             raise ConfigError(f"{twice[0]} is more than once in the lists of the split: expected once")

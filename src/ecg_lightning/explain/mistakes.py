@@ -97,20 +97,28 @@ def _mean_beat(beats: Beats, rows: IntArray) -> list[list[float]] | None:
 
 def shown_beat(beats: Beats, probabilities: Probabilities, row: int) -> ShownBeat:
     """The beat in this row with its prediction."""
-    origin = beats.origin
-    fs = origin.get("fs") if isinstance(origin.get("cut"), Mapping) else origin.get("recorded_fs")
+    fs = _recorded_fs(beats, row)
     sample = None if beats.samples is None else int(beats.samples[row])
     return ShownBeat(
         row=row,
         record=None if beats.records is None else str(beats.records[row]),
         patient=None if beats.patients is None else str(beats.patients[row]),
         sample=sample,
-        seconds=None if sample is None or fs is None else sample / float(fs),
+        seconds=None if sample is None or fs is None else sample / fs,
         signals=[lead[: beats.lengths[row]].tolist() for lead in beats.signals[row]],
         true=beats.classes[beats.known_labels[row]],
         predicted=beats.classes[probabilities[row].argmax()],
         probabilities=dict(zip(beats.classes, probabilities[row].tolist(), strict=True)),
     )
+
+
+def _recorded_fs(beats: Beats, row: int) -> float | None:
+    """Sampling rate in Hz of the record of a beat, if its origin states one of all records."""
+    origin = beats.origin
+    if beats.databases is not None:
+        origin = origin.get("databases", {}).get(str(beats.databases[row]), {})
+    fs = origin.get("recorded_fs") or (origin.get("simulation") or {}).get("fs")
+    return None if fs is None else float(fs)
 
 
 def check(beats: Beats, probabilities: Probabilities) -> None:

@@ -55,7 +55,7 @@ def expanded(overrides: Iterable[str], *, config_dir: Path | str | None = None) 
             if len(chosen) == 1:
                 words.append(f"dataset={chosen[0]}")
                 continue
-            words += ["dataset=several", f"dataset.name={'+'.join(chosen)}"]
+            words += ["dataset=_several", f"dataset.name={'+'.join(chosen)}"]
             words += [f"+dataset@dataset.cards.{name}={name}" for name in chosen]
         else:
             words.append(word)
@@ -111,7 +111,7 @@ def compose(
     setup_globals()
     search_path = create_config_search_path(str(conf_dir()))
     for folder in added_conf_dirs():
-        search_path.append("ecg_lightning.conf", f"file://{folder}")
+        search_path.prepend("ecg_lightning.conf", f"file://{folder}", SearchPathQuery(provider="schema"))
     if config_dir is not None:
         own = Path(config_dir).expanduser().absolute()
         if not own.is_dir():

@@ -18,7 +18,7 @@ def load_beats(dataset: str, *overrides: str, config_dir: Path | str | None = No
 
     Args:
         dataset: a choice of the group ``dataset``, such as ``mitbih``.
-        overrides: how it is read, such as ``source=synthetic``, ``context=full`` or ``data_dir=/recordings``.
+        overrides: how it is read, such as ``dataset.leads=[0,1]``, ``context=full`` or ``data_dir=/recordings``.
         config_dir: folder with more choices, as ``--config-dir``.
 
     Raises:

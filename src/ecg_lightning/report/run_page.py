@@ -120,8 +120,8 @@ def _about(run: Shown) -> Markup:
     record, f = run.record, run.f
     folds = (("train", "training"), ("validation", "validation"), ("test", "test"))
     sizes = Markup(", ").join(Markup("{} {}").format(f.number(f"n.{fold}"), name) for fold, name in folds)
-    named = next((CLASS_MAPS[name] for name, phrase in PHRASES.items() if phrase == record.class_map), {})
-    symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in named.items())
+    symbols_of = next((CLASS_MAPS[name] for name, phrase in PHRASES.items() if phrase == record.class_map), {})
+    symbols = "; ".join(f"{name}: {' '.join(of)}" for name, of in symbols_of.items())
     parameters = Markup(", {} parameters").format(f.number("n_parameters")) if record.n_parameters else ""
     weights = "random initialisation" if record.transfer == "none" else f"pretrained, transfer {record.transfer}"
     settings = (("augmentation", record.augmentation), ("resampling", record.resampling), ("loss", record.loss))

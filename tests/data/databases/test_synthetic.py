@@ -1,20 +1,20 @@
 """The synthetic source: what somebody without any data, or writing a test, relies on."""
 
-import dataclasses
 import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from made import simulated
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.databases.synthetic import CLASS_SHARES, Synthetic
+from ecg_lightning.data.databases.synthetic import CLASS_SHARES
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.data.recording import Recording
-from ecg_lightning.data.windows import Cut
 
-SOURCE = Synthetic(dataset="mitbih", cut=Cut(), patients=4, minutes=2, seed=7)
+SIMULATION: dict[str, Any] = {"patients": 4, "minutes": 2, "seed": 7}
+SOURCE = simulated(**SIMULATION)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def beats_around(recording: Recording, label: str, *, before: float, after: floa
 def test_same_settings_give_the_same_beats_and_another_seed_gives_others() -> None:
     beats = SOURCE.read()
     assert beats.fingerprint == SOURCE.read().fingerprint
-    assert beats.fingerprint != dataclasses.replace(SOURCE, seed=8).read().fingerprint
+    assert beats.fingerprint != simulated(**SIMULATION | {"seed": 8}).read().fingerprint
 
 
 def test_one_more_patient_leaves_the_others_as_they_are(recordings: list[Recording]) -> None:
-    more = list(dataclasses.replace(SOURCE, patients=5).recordings())
+    more = list(simulated(**SIMULATION | {"patients": 5}).recordings())
     assert len(more) == 5
     for old, new in zip(recordings, more, strict=False):
         assert old.record == new.record
@@ -48,7 +48,7 @@ def test_one_more_patient_leaves_the_others_as_they_are(recordings: list[Recordi
 
 
 def test_a_second_lead_leaves_the_first_as_it_is_and_sees_the_same_beats(recordings: list[Recording]) -> None:
-    two = dataclasses.replace(SOURCE, leads=("MLII", "V1", "V5"))
+    two = simulated(**SIMULATION, leads=["MLII", "V1", "V5"])
     for one, more in zip(recordings, two.recordings(), strict=True):
         assert more.lead_names == ("MLII", "V1", "V5")
         np.testing.assert_array_equal(more.signals[0], one.signals[0])
@@ -75,7 +75,7 @@ def test_every_class_occurs_in_at_least_three_patients_so_that_a_split_by_patien
 
 
 def test_shares_of_the_classes_are_as_documented() -> None:
-    many = dataclasses.replace(SOURCE, patients=16)
+    many = simulated(**SIMULATION | {"patients": 16})
     labels = np.concatenate([recording.labels for recording in many.recordings()])
     shares = np.bincount(labels, minlength=5) / len(labels)
     np.testing.assert_allclose(shares, CLASS_SHARES, atol=0.05)
@@ -94,7 +94,7 @@ def test_beats_know_their_record_patient_and_r_peak(recordings: list[Recording])
 
 @pytest.mark.parametrize("fs", [250.0, 360.0, 1000.0])
 def test_normal_beats_are_annotated_at_their_local_maximum(fs: float) -> None:
-    clean = dataclasses.replace(SOURCE, fs=fs, noise=0.0, patients=2, minutes=1)
+    clean = simulated(**SIMULATION | {"fs": fs, "noise": 0.0, "patients": 2, "minutes": 1})
     reach = round(0.1 * fs)
     for recording in clean.recordings():
         peaks = recording.peaks[recording.labels == 0]
@@ -145,7 +145,7 @@ def test_ventricular_beats_are_wide_with_discordant_t_wave(recordings: list[Reco
 
 
 def test_infarction_belongs_to_a_patient_and_half_of_them_have_it() -> None:
-    beats = Synthetic(dataset="ptbdb", cut=Cut(), patients=6, minutes=0.5).read()
+    beats = simulated("synthetic_mi", patients=6, minutes=0.5).read()
     assert beats.classes == PTB_CLASSES
     infarcted = 0
     for patient in np.unique(beats.patients):  # type: ignore[arg-type]
@@ -156,29 +156,29 @@ def test_infarction_belongs_to_a_patient_and_half_of_them_have_it() -> None:
 
 
 def test_noise_is_what_was_asked_for() -> None:
-    quiet, loud = (next(dataclasses.replace(SOURCE, noise=noise).recordings()).signals for noise in (0.0, 0.2))
+    quiet, loud = (next(simulated(**SIMULATION, noise=noise).recordings()).signals for noise in (0.0, 0.2))
     assert (loud - quiet).std() == pytest.approx(0.2, rel=0.05)
 
 
 def test_origin_says_that_it_is_simulated_and_survives_json() -> None:
     beats = SOURCE.read()
     assert beats.synthetic
-    assert beats.origin["source"] == "synthetic"
+    assert beats.origin["dataset"] == "synthetic"
     assert json.loads(json.dumps(SOURCE.settings())) == SOURCE.settings() == beats.origin
     assert SOURCE.files() == []
 
 
 @pytest.mark.parametrize(
-    "changed", [{"seed": 8}, {"fs": 250.0}, {"cut": Cut(before=0.2)}, {"noise": 0.0}, {"leads": ("V1",)}]
+    "changed", [{"seed": 8}, {"fs": 250.0}, {"cut": {"margin": 4}}, {"noise": 0.0}, {"leads": ["V1"]}]
 )
 def test_settings_tell_every_change_so_that_a_cache_is_never_stale(changed: dict[str, Any]) -> None:
-    assert dataclasses.replace(SOURCE, **changed).settings() != SOURCE.settings()
+    assert simulated(**SIMULATION | changed).settings() != SOURCE.settings()
 
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"dataset": "incart"}, "'incart'.*mitbih or ptbdb"),
+        ({"task": "incart"}, "synthetic.*arrhythmia or mi"),
         ({"patients": 1}, "patients=1.*at least 2"),
         ({"minutes": 0}, "minutes=0.*above 0"),
         ({"fs": -360.0}, "fs=-360.0.*above 0"),
@@ -189,4 +189,4 @@ def test_settings_tell_every_change_so_that_a_cache_is_never_stale(changed: dict
 )
 def test_settings_out_of_range_are_refused_in_one_sentence(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        dataclasses.replace(SOURCE, **wrong)
+        simulated(**SIMULATION | wrong)
