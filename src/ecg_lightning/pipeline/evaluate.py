@@ -327,13 +327,14 @@ def _warning(checkpoint: Checkpoint, config: Mapping[str, Any], beats: Beats, te
 
 
 def _people(config: Mapping[str, Any]) -> set[str]:
-    """The databases whose people are recorded; the Kaggle files are of MIT-BIH and PTB."""
-    found = set()
-    for card in cards_of(config["dataset"]).values():
-        patients = card.get("patients")
-        other = patients.get("database") if isinstance(patients, Mapping) else None
-        found.add(str(other or card["name"]).removeprefix("kaggle_"))
-    return found
+    return {_people_of(card) for card in cards_of(config["dataset"]).values()}
+
+
+def _people_of(card: Mapping[str, Any]) -> str:
+    """The database whose people a card's are; the Kaggle files are of MIT-BIH and PTB."""
+    patients = card.get("patients")
+    other = patients.get("database") if isinstance(patients, Mapping) else None
+    return str(other or card["name"]).removeprefix("kaggle_")
 
 
 def _others_were_trained_on(config: Mapping[str, Any], home: Mapping[str, Any], tested: Beats) -> bool:
@@ -353,4 +354,4 @@ def _others_were_trained_on(config: Mapping[str, Any], home: Mapping[str, Any], 
 def _patients(beats: Beats, dataset: Mapping[str, Any]) -> set[str]:
     """The patients, named as those of several databases; none where they are not known."""
     names = [] if beats.patients is None else np.unique(beats.patients).tolist()
-    return set(names) if beats.databases is not None else {f"{dataset['name']}/{name}" for name in names}
+    return set(names) if beats.databases is not None else {f"{_people_of(dataset)}/{name}" for name in names}

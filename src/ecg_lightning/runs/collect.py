@@ -36,7 +36,7 @@ MODES = (SCRATCH, PRETRAINED, "last_layer")  # that compare with it: its pretrai
 ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")  # settings that may differ among repetitions
 
 COLUMNS = (
-    *("task", "trained_on", "dataset", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
+    *("task", "dataset", "trained_on", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
     *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
     *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
     *("seeds", "folds", "epochs", "steps", "runs"),
