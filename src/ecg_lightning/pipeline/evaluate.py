@@ -118,7 +118,7 @@ def evaluate(
         kind="evaluation",
         checkpoint=str(checkpoint.path),
         trained_on=home if config["dataset"]["name"] != home else None,
-        warning=_warning(checkpoint, config, datamodule.beats, tested),
+        warning=_warning(checkpoint, config, datamodule, tested),
     )
     if unknown:
         n, dropped = {**record.n, fold: len(tested)}, {**record.dropped, UNKNOWN: unknown}
@@ -310,17 +310,20 @@ def _name(split: Mapping[str, Any]) -> str:
     return str(split.get("name") or split["protocol"])
 
 
-def _warning(checkpoint: Checkpoint, config: Mapping[str, Any], beats: Beats, tested: Beats) -> str | None:
+def _warning(
+    checkpoint: Checkpoint, config: Mapping[str, Any], datamodule: BeatDataModule, tested: Beats
+) -> str | None:
     """Why the model may have been trained on some of the tested beats, if it may."""
     data, home = checkpoint.about.get("data", {}), checkpoint.about["config"]
     splits = [
         {key: value for key, value in one["split"].items() if key not in ("train_size", "train_unit")}
         for one in (home, config)
     ]
-    same_beats = data.get("fingerprint") == beats.fingerprint
-    if (same_beats and splits[0] == splits[1]) or bool(data.get("synthetic")) != beats.synthetic:
+    same_beats = data.get("fingerprint") == datamodule.beats.fingerprint
+    same_split = splits[0] == splits[1] and datamodule.folds.protocol.by != "none"
+    if (same_beats and same_split) or bool(data.get("synthetic")) != tested.synthetic:
         return None
-    if not same_beats and (not _people(home) & _people(config) or _others_were_trained_on(config, home, tested)):
+    if (not same_beats and not _people(home) & _people(config)) or _others_were_trained_on(config, home, tested):
         return None
     changed = "the split differs" if same_beats else "the beats are of the same people, but differ"
     return f"{changed} from training: some of the tested beats may have been trained on, so the metrics may be too good"

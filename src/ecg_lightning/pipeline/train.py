@@ -6,7 +6,7 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
@@ -60,7 +60,7 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
         return record
     if elsewhere["databases"]:
         # Before the record, which marks a run as complete.
-        device = "cpu" if experiment.config["trainer"]["accelerator"] == "cpu" else "auto"
+        device: Literal["cpu", "auto"] = "cpu" if experiment.config["trainer"]["accelerator"] == "cpu" else "auto"
         best = experiment.output_dir / "checkpoints" / "best.ckpt"
         evaluate_on(best, output_dir=experiment.output_dir / ON, device=device, **elsewhere)
     return save_run(experiment.output_dir, record, tested, probabilities)
