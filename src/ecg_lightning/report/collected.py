@@ -6,6 +6,7 @@ sections are by context.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def sections(collection: Collection) -> list[Section]:
 def tested_section(rows: Sequence[Tested]) -> Section:
     """Tests on other databases: a row for each network and training, a group of columns for each database."""
     record = next(iter(rows[0].tests.values())).results[0].record
-    names = list(dict.fromkeys(name for one in rows for name in one.tests))
+    counts = Counter(name for one in rows for name in one.tests)
+    names = sorted(counts, key=lambda name: -counts[name])  # those that most rows have come first, together
     classes = [name for name in ("S", "V") if name in record.classes] or record.classes[-1:]
     metrics = [OVERALL["macro_f1"], *(of_class(name, "f1") for name in classes)]
     tables = []

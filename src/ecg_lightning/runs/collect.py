@@ -181,11 +181,13 @@ def collect(*paths: Path | str, only_run: bool = False) -> Collection:
 def tested_elsewhere(runs: Sequence[Run]) -> tuple[tuple[Tested, ...], ...]:
     """The runs that were tested on other databases, by task and classes."""
     away = {run.folder: tests for run in runs if (tests := tests_elsewhere(run))}
-    tables = groups(
-        [run for run in runs if run.folder in away],
-        lambda run: (run.record.task, run.record.classes, run.record.synthetic),
-    )
-    return tuple(tuple(sorted(_tested(table, away), key=_tested_order)) for table in tables)
+    tested = (run for run in runs if run.folder in away)
+    tables = groups(tested, lambda run: (run.record.task, run.record.classes, run.record.synthetic))
+
+    def order(one: Tested) -> tuple[int, str, str]:
+        return len(one.context) if one.context != ALONE else 0, one.context, one.trained_on
+
+    return tuple(tuple(sorted(_tested(table, away), key=order)) for table in tables)
 
 
 def _tested(runs: Sequence[Run], away: Mapping[Path, Sequence[Run]]) -> Iterator[Tested]:
@@ -193,18 +195,11 @@ def _tested(runs: Sequence[Run], away: Mapping[Path, Sequence[Run]]) -> Iterator
         cells, record = groups(alike, lambda run: run.same_but(*FOLD, *SEEDS, *ASIDE)), alike[0].record
         for cell, settings in zip(cells, _names(cells), strict=True):
             tests = [test for run in cell for test in (run, *away[run.folder])]
+            by_name = groups(tests, lambda run: run.record.tested_on)
             yield Tested(
                 network=record.model, context=record.context.phrase(), trained_on=record.tested_on, settings=settings,
-                tests={same[0].record.tested_on: _row(same, settings) for same in groups(tests, _tested_on)},
+                tests={same[0].record.tested_on: _row(same, settings) for same in by_name},
             )  # fmt: skip
-
-
-def _tested_on(run: Run) -> str:
-    return run.record.tested_on
-
-
-def _tested_order(one: Tested) -> tuple[int, str, str]:
-    return len(one.context) if one.context != ALONE else 0, one.context, one.trained_on
 
 
 def frame(collection: Collection) -> "pd.DataFrame":
@@ -220,10 +215,8 @@ def frame(collection: Collection) -> "pd.DataFrame":
 
 def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
     about: dict[str, Any] = {"task": table.task, "class_map": PUBLISHED_CLASSES.get(table.task)}
-    if (record := table.record) is not None:
-        about |= {key: getattr(record, key) for key in ("dataset", "synthetic", "class_map")}
-        about |= {"split": record.protocol.name, "protocol": table.protocol}
-        about |= {"left_out": record.n_left_out, "tested": table.tested}
+    if table.record is not None:
+        about |= _about(table.record)
     for block in table.blocks:
         names = about | {key: getattr(block, key) for key in ("network", "context", "resampling", "transfer")}
         note = " ".join([PUBLISHED_CAVEAT, *errata([block])])
@@ -244,20 +237,26 @@ def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
             yield names | {"class": name, "metric": metric, "published": value}
 
 
+def _about(record: RunRecord) -> dict[str, Any]:
+    return {
+        **{key: getattr(record, key) for key in ("task", "dataset", "synthetic", "class_map")},
+        "split": record.protocol.name, "protocol": protocol_of(record), "left_out": record.n_left_out,
+        "tested": record.fold,
+    }  # fmt: skip
+
+
 def _lines_elsewhere(one: Tested) -> Iterator[dict[str, Any]]:
     """Of the tests on other databases; that of a run itself is in the table of its own."""
     names = {key: getattr(one, key) for key in ("trained_on", "context", "network")}
     for name, row in one.tests.items():
-        record = row.results[0].record
-        fields = ("task", "dataset", "synthetic", "class_map", "resampling", "transfer")
-        about = {key: getattr(record, key) for key in fields}
-        about |= {"split": record.protocol.name, "protocol": protocol_of(record), "left_out": record.n_left_out}
-        about |= {"tested": record.fold} | names | _origin(row) | {"status": "tested elsewhere"}
-        if name != one.trained_on:
-            sds, intervals = _flat(row.sd), _flat(row.intervals)
-            for key, value in _flat(row.mean).items():
-                ends = dict(zip(("low", "high"), intervals.get(key) or (), strict=False))
-                yield about | {"class": key[0], "metric": key[1], "value": value, "sd": sds.get(key), **ends}
+        if name == one.trained_on:
+            continue
+        record, sds, intervals = row.results[0].record, _flat(row.sd), _flat(row.intervals)
+        about = _about(record) | {"resampling": record.resampling, "transfer": record.transfer} | names | _origin(row)
+        for key, value in _flat(row.mean).items():
+            ends = dict(zip(("low", "high"), intervals.get(key) or (), strict=False))
+            metric = {"class": key[0], "metric": key[1], "value": value, "sd": sds.get(key), **ends}
+            yield about | metric | {"status": "tested elsewhere"}
 
 
 def _origin(row: Row) -> dict[str, Any]:
