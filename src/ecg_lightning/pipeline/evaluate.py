@@ -90,7 +90,8 @@ def evaluate(
         datamodule.use_all(cached=csv is None)
     else:
         datamodule.setup("test")
-    tested = datamodule.beats.select(np.sort(datamodule.folds.named()[fold]))
+    tested, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
+    tested = tested if len(rows) == len(tested) else tested.select(rows)  # which copies them
     unknown: dict[str, int] = {}
     if on is not None or csv is not None:
         tested, unknown = _in_classes_of(estimator, tested)
@@ -302,7 +303,7 @@ def _in_classes_of(estimator: Estimator, beats: Beats) -> tuple[Beats, dict[str,
             "choose a class map with the same names"
         )
     unknown = {name: n for name, n in beats.counts().items() if name not in classes and n}
-    kept = beats.select(labels >= 0)
+    kept = beats.select(labels >= 0) if unknown else beats
     return dataclasses.replace(kept, labels=labels[labels >= 0], classes=classes), unknown
 
 
