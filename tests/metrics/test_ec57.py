@@ -38,7 +38,7 @@ def test_metrics_are_those_of_bxb_on_a_matrix_with_a_different_power_of_2_in_eac
     # Powers of 2: no two sums of cells are equal.
     cells = {true + predicted: 2**i for i, (true, predicted) in enumerate(itertools.product("NSVFQ", "nsvfq"))}
     matrix = np.array(list(cells.values())).reshape(1, 5, 5)
-    answer = ec57(matrix, None)
+    answer = ec57(matrix, AAMI_CLASSES, None)
 
     def total(names: str) -> int:
         return sum(cells[name] for name in names.split())

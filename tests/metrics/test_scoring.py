@@ -89,7 +89,7 @@ def test_j_kappa_is_half_kappa_and_an_eighth_of_what_s_and_v_reach() -> None:
     scores = score(labels, certain([0, 0, 0, 1, 1, 1, 2, 0], 5), AAMI_CLASSES)
     kappa = cohen_kappa_score(labels, [0, 0, 0, 1, 1, 1, 2, 0])
     assert scores["j_kappa"] == pytest.approx(kappa / 2 + (1 + 1 / 2 + 2 / 3 + 1) / 8)
-    assert "j_kappa" not in score(labels, certain([0] * 8, 3), ("N", "S", "V"))
+    assert "j_kappa" not in score(labels, certain([0] * 8, 3), ("N", "S", "F"))
 
 
 def test_what_a_fold_cannot_tell_is_none_and_not_in_the_mean() -> None:

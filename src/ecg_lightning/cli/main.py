@@ -13,7 +13,7 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperGroup
 
-from ecg_lightning.core.errors import EcgLightningError
+from ecg_lightning.core.errors import ConfigError, EcgLightningError
 
 
 class _Commands(TyperGroup):
@@ -195,32 +195,51 @@ def inspect_checkpoint(
 def evaluate_checkpoint(
     file: Annotated[Path, Argument(help="A checkpoint, or a run's folder for its best one.")],
     on: Annotated[
-        str | None, Option(help="Test all beats of another database instead: svdb, or svdb:split for those of a split.")
+        list[str] | None,
+        Option(
+            help="Test all beats of other databases instead, e.g. svdb,incartdb, or of a folder of WFDB records; "
+            "svdb:svdb_halves for the test beats of a split. Repeatable."
+        ),
     ] = None,
-    leads: Annotated[str | None, Option(help="Leads of the other database, e.g. '[0]' (default: as in training).")] = None,
+    leads: Annotated[str | None, Option(help="Leads of other databases, e.g. '[1]' (default: as in training).")] = None,
+    config_dir: Annotated[Path | None, Option(help="Folder with cards of your own, in dataset/.")] = None,
     csv: Annotated[Path | None, Option(help="Test all beats of this CSV file in Kaggle's format instead.")] = None,
     split: Annotated[str | None, Option(help="Other split, e.g. patient or ds1_ds2 (default: as in training).")] = None,
     seed: Annotated[int | None, Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], Option(help="Which beats of the split.")] = "test",
     data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
-    output: Annotated[Path | None, Option(help="Folder for scores, predictions and report (default: none).")] = None,
+    output: Annotated[
+        Path | None,
+        Option(help="Folder for scores and report (default: none); in RUN/on the commands report and table find them."),
+    ] = None,
     device: Annotated[Literal["cpu", "auto"], Option(help="cpu, or the best available.")] = "auto",
 ) -> None:
     """Test a checkpoint on the test beats of its run, or on others."""
     from ecg_lightning.core.startup import quick_imports
 
     with quick_imports():
-        from ecg_lightning.pipeline.evaluate import evaluate
-        from ecg_lightning.report import terminal, write_report
+        from ecg_lightning.pipeline.evaluate import evaluate, evaluate_on
+        from ecg_lightning.report import terminal, write_elsewhere, write_report
+        from ecg_lightning.runs.discover import run_of
 
-    where: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
-    record = evaluate(file, on=on, leads=None if leads is None else json.loads(leads), csv=csv, split=split, seed=seed, fold=fold, **where)
-    terminal.print_run(record)
+    how: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
+    how |= {"leads": _leads(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
+    databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
+    if databases and csv is None:
+        records = evaluate_on(file, databases, **how)
+        run = run_of(file)
+        home = None if run is None else run.record
+        terminal.print_elsewhere(home, records)
+    else:
+        records = {"": evaluate(file, csv=csv, on=",".join(databases) or None, **how)}
+        terminal.print_run(records[""])
     if output is not None:
-        typer.echo(f"Results in {output}; {write_report([output])}")
-    if record.warning:
-        typer.secho(f"warning: {record.warning}", fg="yellow", err=True)
+        page = write_elsewhere(home, records, output) if databases else write_report([output])
+        typer.echo(f"Results in {output}; {page}")
+    for name, record in records.items():
+        if record.warning:
+            typer.secho(f"warning: {f'{name}: ' * bool(name)}{record.warning}", fg="yellow", err=True)
 
 
 @app.command("table")
@@ -297,6 +316,19 @@ def show_augmentation(
     path = output or Path(f"augmentation_{found.augmentation['name']}.png")
     augmentation_picture(found, path)
     typer.echo(path)
+
+
+def _leads(text: str | None) -> list[Any] | None:
+    """The option ``--leads``: a list in JSON, such as ``[1]`` or ``["V5"]``."""
+    if text is None:
+        return None
+    try:
+        leads = json.loads(text)
+    except json.JSONDecodeError:
+        leads = None
+    if not isinstance(leads, list):
+        raise ConfigError(f"--leads {text}: expected a list of positions or names, such as '[1]' or '[\"V5\"]'")
+    return leads
 
 
 def _print(answer: dict[str, Any], section: Any, as_json: bool) -> None:

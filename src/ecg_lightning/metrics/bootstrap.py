@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.data.beats import IntArray
-from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities
 from ecg_lightning.metrics.ranking import Ranking
@@ -142,10 +141,11 @@ class _Counted:
         for i, name in enumerate(self.classes):
             for j, metric in enumerate(PER_CLASS):
                 found["per_class", name, metric] = of_class[:, j, i]
-        if self.classes == AAMI_CLASSES:
+        if ec57.applies(self.classes):
             found["j_kappa",] = confusion.j_kappa(overall, of_class, self.classes)
             for of in ec57.ECTOPIC:
-                for metric, values in zip(ec57.METRICS, ec57.metrics(ec57.counts(confusions, of)).T, strict=True):
+                counted = ec57.counts(confusions, of, self.classes)
+                for metric, values in zip(ec57.METRICS, ec57.metrics(counted).T, strict=True):
                     found["ec57", of, metric] = values
         for metric, compute in (("auroc", Ranking.aurocs), ("average_precision", Ranking.average_precisions)):
             mean, places = (f"macro_{metric}",), [("per_class", name, metric) for name in self.classes]

@@ -6,16 +6,17 @@ those of WFDB's ``bxb``. Beats are at the reference positions, so none is missed
 - V: a fusion or unknown beat (F, Q) predicted as V is neither right nor wrong; N or S as V is a false positive.
 - S: an unknown beat (Q) predicted as S is neither; N, V or F predicted as S is a false positive.
 - A beat that is not of the class and not predicted as it is a true negative, F and Q too.
+
+Classes are found by name: without F or Q the rules are those of the others, and a class of another name counts as Q.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.data.beats import TextArray
-from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics.confusion import Numbers, ratio
 
 # Class → the true classes of which it is a false positive.
@@ -24,13 +25,18 @@ METRICS = ("sensitivity", "positive_predictivity", "specificity", "false_positiv
 SET_ASIDE = "232"  # has three quarters of the S of de Chazal's test records
 
 
-def counts(confusion: npt.NDArray[Any], of: str) -> npt.NDArray[Any]:
-    """``[…, 5, 5]`` → ``[…, 4]``: true positives, false negatives, false positives, true negatives of V or S."""
-    at = AAMI_CLASSES.index(of)
-    others = [i for i in range(len(AAMI_CLASSES)) if i != at]
+def applies(classes: Sequence[str]) -> bool:
+    """Whether beats of these classes can be counted: N, S and V are among them."""
+    return {"N", "S", "V"} <= set(classes)
+
+
+def counts(confusion: npt.NDArray[Any], of: str, classes: Sequence[str]) -> npt.NDArray[Any]:
+    """``[…, k, k]`` → ``[…, 4]``: true positives, false negatives, false positives, true negatives of V or S."""
+    at = classes.index(of)
+    others = [i for i in range(len(classes)) if i != at]
     hits = confusion[..., at, at]
     missed = confusion[..., at, others].sum(axis=-1)
-    wrong = confusion[..., [AAMI_CLASSES.index(name) for name in ECTOPIC[of]], at].sum(axis=-1)
+    wrong = confusion[..., [i for i, name in enumerate(classes) if name in ECTOPIC[of]], at].sum(axis=-1)
     right = confusion[..., others, :][..., others].sum(axis=(-2, -1))
     return np.stack([hits, missed, wrong, right], axis=-1)
 
@@ -42,34 +48,34 @@ def metrics(counted: npt.NDArray[Any]) -> Numbers:
     return np.stack([ratio(part, whole, np.nan) for part, whole in pairs], axis=-1)
 
 
-def ec57(confusions: npt.NDArray[np.int64], records: TextArray | None) -> dict[str, Any]:
+def ec57(confusions: npt.NDArray[np.int64], classes: Sequence[str], records: TextArray | None) -> dict[str, Any]:
     """The metrics of V and S, in plain values; None without a denominator.
 
-    `confusions` are ``[records, 5, 5]`` numbers of beats, a row for each true class, and `records` their names; or a
-    single one and None, where the source does not state them.
+    `confusions` are ``[records, k, k]`` numbers of beats, a row for each true one of `classes`, and `records` their
+    names; or a single one and None, where the source does not state them.
 
     - ``V``, ``S``: ``tp``, ``fn``, ``fp``, ``tn`` and `METRICS` of all beats (gross, in the standard); with records
       ``average_sensitivity`` and ``average_positive_predictivity``, means over the records where they are defined;
     - ``without_232``, if there is such a record: ``V`` and ``S`` of the beats of the others;
     - ``per_record``, with records: a list with ``record``, ``V`` and ``S`` of each.
     """
-    answer = _gross(confusions, averaged=records is not None)
+    answer = _gross(confusions, classes, averaged=records is not None)
     if records is None:
         return answer
     kept = records != SET_ASIDE
     if kept.any() and not kept.all():
-        answer["without_232"] = _gross(confusions[kept], averaged=True)
+        answer["without_232"] = _gross(confusions[kept], classes, averaged=True)
     answer["per_record"] = [
-        {"record": str(record)} | {of: _plain(counts(confusion, of)) for of in ECTOPIC}
+        {"record": str(record)} | {of: _plain(counts(confusion, of, classes)) for of in ECTOPIC}
         for record, confusion in zip(records, confusions, strict=True)
     ]
     return answer
 
 
-def _gross(confusions: npt.NDArray[np.int64], *, averaged: bool) -> dict[str, Any]:
+def _gross(confusions: npt.NDArray[np.int64], classes: Sequence[str], *, averaged: bool) -> dict[str, Any]:
     answer = {}
     for of in ECTOPIC:
-        counted = counts(confusions, of)
+        counted = counts(confusions, of, classes)
         answer[of] = _plain(counted.sum(axis=0))
         for i, name in enumerate(METRICS[:2]) if averaged else ():
             values = metrics(counted)[:, i]

@@ -8,6 +8,7 @@ from ecg_lightning.data.beats import BoolArray, IntArray
 from ecg_lightning.metrics.confusion import Numbers, Probabilities, ratio
 
 CHUNK = 2**18  # weights of beats in memory at once: 2 MB, which stay in a core's cache
+CHUNK_COUNTED = 2**20  # sums by step: several resamples at once, or a product would be limited by memory
 MOST_CELLS = 2**24  # beats times units up to which beats are counted by unit
 
 
@@ -83,7 +84,7 @@ class Ranking:
         return np.bincount(self.units[rows], minlength=self.n_units).astype(np.float64)
 
     def _chunks(self, times: Numbers, width: int) -> Iterator[Numbers]:
-        at_once = max(1, CHUNK // width)
+        at_once = max(1, (CHUNK if self._counted is None else CHUNK_COUNTED) // width)
         for start in range(0, len(times), at_once):
             yield times[start : start + at_once]
 

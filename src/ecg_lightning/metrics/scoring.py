@@ -7,7 +7,6 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray, TextArray
-from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS, intervals
 from ecg_lightning.metrics.confusion import N_BINS, Probabilities, confusion_matrix
@@ -54,7 +53,7 @@ def score(
         - with `quality`: ``by_quality``: ends, beats, accuracy and macro-F1 of each bin of `QUALITY` that has beats,
           with the five AAMI classes also the EC57 F1 of V and S;
         - with `positive`: its metrics of ``per_class``, at the top level;
-        - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
+        - with N, S and V among the classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
     """
     check(labels, probabilities, classes, positive)
     predicted = probabilities.argmax(axis=1)
@@ -95,13 +94,13 @@ def score(
     }
     if positive is not None:
         scores |= {metric: per_class[positive][metric] for metric in (*PER_CLASS, "auroc", "average_precision")}
-    if classes == AAMI_CLASSES:
+    if ec57.applies(classes):
         j = confusion.j_kappa(overall, of_class, classes)
         scores["j_kappa"] = None if np.isnan(j) else float(j)
         names = None if records is None else np.unique(records)
         parts = [...] if names is None else [records == name for name in names]
         by_record = [confusion_matrix(labels[part], predicted[part], len(classes)) for part in parts]
-        scores["ec57"] = ec57.ec57(np.stack(by_record), names)
+        scores["ec57"] = ec57.ec57(np.stack(by_record), classes, names)
     if quality is not None:
         scores["by_quality"] = _by_quality(labels, predicted, classes, quality)
     return scores
@@ -140,8 +139,8 @@ def _by_quality(
         overall = confusion.confusion_metrics(matrix)[0]
         one: dict[str, Any] = {"above": QUALITY[at], "to": QUALITY[at + 1], "beats": int(matrix.sum())}
         one |= {metric: float(overall[metric]) for metric in ("accuracy", "macro_f1")}
-        if classes == AAMI_CLASSES:
-            one |= {of: counted["f1"] for of, counted in ec57.ec57(matrix[None], None).items()}
+        if ec57.applies(classes):
+            one |= {of: counted["f1"] for of, counted in ec57.ec57(matrix[None], classes, None).items()}
         found.append(one)
     return found
 

@@ -1,18 +1,26 @@
-"""Testing a checkpoint, with what it stores of its run, on the beats of that run or of other databases."""
+"""Testing a checkpoint, with what it stores of its run, on the beats of that run or of other databases.
+
+Beats of another database are resampled and cut as the checkpoint's input demands, its leads found by the names or
+positions of the training, and its classes by their names. Beats of classes that the model does not know are left out
+and counted in the record.
+"""
 
 import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.card import cards_of
-from ecg_lightning.pipeline.build import make_datamodule
+from ecg_lightning.data.databases.card import Card, CutSettings, cards_of, leads_of
+from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.readers.wfdb import files_of
+from ecg_lightning.pipeline.build import check_task, make_datamodule
 from ecg_lightning.pipeline.config import compose, quiet
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
@@ -20,7 +28,9 @@ from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.estimator import Estimator, load_estimator
+from ecg_lightning.training.tasks import Task
 
+UNKNOWN = "of classes unknown to the model"  # in ``dropped`` of a record
 SHARED = {"seed", "test_fraction", "validation_fraction", "fold", "n_folds"}  # settings that another split keeps
 
 
@@ -43,8 +53,8 @@ def evaluate(
 
     Args:
         path: a checkpoint, or a run's folder.
-        on: another database by the name of its card, all beats of which are tested, cut and scaled as the checkpoint's
-            input demands; ``svdb:svdb_halves`` tests those of a split.
+        on: another database, all beats of which are tested: the name of its card, or a folder of WFDB records;
+            ``svdb:svdb_halves`` tests those of a split.
         leads: of the other database, as ``dataset.leads``; None for those of the training, by name or position.
         csv: a file of beats in Kaggle's format, all of which are tested, instead of a database.
         split, seed: other split, one of the choices in ``conf/split``, and other seed of it.
@@ -65,37 +75,31 @@ def evaluate(
     """
     quiet()
     clock = time.perf_counter()
-    checkpoint = read_checkpoint(path)
-    estimator = load_estimator(checkpoint, device=device)
-    trained = checkpoint.about.get("config")
-    if not trained:
-        raise CheckpointError(f"{checkpoint.path} does not state the data it was trained with; predict with it instead")
-    name, _, of_split = (on or "").partition(":")
     if csv is not None and (on, split, seed, fold) != (None, None, None, "test"):
         raise ConfigError("all beats of a CSV file are tested: it takes no other database, split, seed or fold")
-    try:
-        config = plain_config(trained, of_split or split, seed, data_dir, cache_dir)
-        if on is not None:
-            config["dataset"] = _other_card(name, trained["dataset"], checkpoint, leads, config_dir)
-        elif csv is not None:
-            config["dataset"] = _card_of_rows(csv, trained["dataset"], estimator)
-        elif leads is not None:
-            raise ConfigError("leads are those of another database: add on=…")
-        datamodule = make_datamodule(config)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or has malformed {error}") from error
-    if (on is not None and not (of_split or split)) or csv is not None:
+    if leads is not None and on is None:
+        raise ConfigError("leads are those of another database: add on=…")
+    checkpoint = read_checkpoint(path)
+    estimator = load_estimator(checkpoint, device=device)
+    trained = _config_of(checkpoint)
+    where: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "config_dir": config_dir}
+    with _malformed(checkpoint):
+        card = None if csv is None else _card_of_rows(csv, trained["dataset"], estimator.task)
+        config, datamodule = _prepared(trained, on=on, card=card, leads=leads, split=split, seed=seed, **where)
+    if csv is not None or (on is not None and not (split or _parts(on)[1])):
         datamodule.use_all(cached=csv is None)
     else:
-        datamodule.setup()
-    tested = datamodule.beats.select(np.sort(datamodule.folds.named()[fold]))
+        datamodule.setup("test")
+    tested, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
+    tested = tested if len(rows) == len(tested) else tested.select(rows)  # which copies them
+    unknown: dict[str, int] = {}
     if on is not None or csv is not None:
-        tested = _in_classes_of(estimator, tested)
+        tested, unknown = _in_classes_of(estimator, tested)
     elif tested.classes != estimator.task.classes:
-            raise ConfigError(
-                f"{checkpoint.path} has the classes {', '.join(estimator.task.classes)}, these beats "
-                f"{', '.join(tested.classes)}"
-            )
+        raise ConfigError(
+            f"{checkpoint.path} has the classes {', '.join(estimator.task.classes)}, these beats "
+            f"{', '.join(tested.classes)}"
+        )
     estimator.input.check(tested, whose=str(checkpoint.path))
 
     probabilities = estimator.predict_proba(tested)
@@ -115,9 +119,80 @@ def evaluate(
         kind="evaluation",
         checkpoint=str(checkpoint.path),
         trained_on=home if config["dataset"]["name"] != home else None,
-        warning=_warning(checkpoint, config, datamodule.beats),
+        warning=_warning(checkpoint, config, datamodule, tested),
     )
+    if unknown:
+        n, dropped = {**record.n, fold: len(tested)}, {**record.dropped, UNKNOWN: unknown}
+        record = record.model_copy(update={"n": n, "dropped": dropped})
     return record if output_dir is None else save_run(output_dir, record, tested, probabilities)
+
+
+def evaluate_on(
+    path: Path | str,
+    databases: Sequence[str],
+    *,
+    fold: Literal["test", "validation"] = "test",
+    output_dir: Path | None = None,
+    device: Literal["cpu", "auto"] = "auto",
+    **others: Any,
+) -> dict[str, RunRecord]:
+    """Test a checkpoint on several databases, each in a folder of its own within `output_dir`.
+
+    `databases` and `others` are as ``on`` and further arguments of `evaluate`, with the same errors; all of them are
+    raised before the first test, apart from what only reading the recordings can show. Returns the record of each
+    database by the name of its folder: ``svdb``, or ``svdb-svdb_halves`` for those of a split.
+    """
+    checkpoint = read_checkpoint(path)
+    with _malformed(checkpoint):
+        check_databases(_config_of(checkpoint), databases, **others)
+    return {
+        name: evaluate(path, on=on, fold=fold, output_dir=output_dir and output_dir / name, device=device, **others)
+        for name, on in folders(databases).items()
+    }
+
+
+def check_databases(trained: Mapping[str, Any], databases: Sequence[str], **others: Any) -> None:
+    """Raise what `evaluate` would of these databases short of reading recordings, for a model of `trained`."""
+    folders(databases)
+    for on in databases:
+        _prepared(trained, on=on, **others)[1].source.files()
+
+
+def folders(databases: Sequence[str]) -> dict[str, str]:
+    """The folder of the results of each database, ``svdb`` or ``svdb-svdb_halves``; ConfigError for one given twice."""
+    names = {"-".join(filter(None, (Path(name).name, split))): on for on in databases for name, split in [_parts(on)]}
+    if len(names) < len(databases):
+        raise ConfigError(f"test on {', '.join(databases)}: expected databases of different names")
+    return names
+
+
+def _parts(on: str) -> tuple[str, str | None]:
+    """Database and split of ``svdb:svdb_halves``; a folder has no split."""
+    name, _, split = (on, "", "") if Path(on).expanduser().is_dir() else on.partition(":")
+    return name, split or None
+
+
+def _prepared(
+    trained: Mapping[str, Any],
+    *,
+    on: str | None = None,
+    card: Mapping[str, Any] | None = None,
+    leads: Sequence[Any] | None = None,
+    split: str | None = None,
+    seed: int | None = None,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    config_dir: Path | str | None = None,
+) -> tuple[dict[str, Any], BeatDataModule]:
+    """The configuration of an evaluation, on the beats of `card` if given, and its beats, not yet read."""
+    name, of_split = _parts(on) if on is not None else ("", None)
+    config = plain_config(trained, of_split or split, seed, data_dir, cache_dir)
+    if on is not None:
+        config["dataset"] = _other_card(name, trained["dataset"], leads, config_dir)
+        check_task(config)
+    elif card is not None:
+        config["dataset"] = dict(card)
+    return config, make_datamodule(config)
 
 
 def plain_config(
@@ -152,32 +227,73 @@ def plain_config(
 
 
 def _other_card(
-    name: str,
-    home: Mapping[str, Any],
-    checkpoint: Checkpoint,
-    leads: Sequence[Any] | None,
-    config_dir: Path | str | None,
+    name: str, home: Mapping[str, Any], leads: Sequence[Any] | None, config_dir: Path | str | None
 ) -> dict[str, Any]:
-    """The card of another database, cut and with leads as the checkpoint's input demands."""
-    card: dict[str, Any] = validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
-    chosen = list(checkpoint.input.leads) if leads is None else list(leads)
-    return {**card, "leads": chosen, "cut": dict(home["cut"])}
+    """The card of another database, cut, and with leads and standard symbols in classes, as in the training."""
+    folder = Path(name).expanduser()
+    card: dict[str, Any] = (
+        _card_of_folder(folder)
+        if folder.is_dir()
+        else validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
+    )
+    maps = [one["class_map"] for one in cards_of(home).values() if one.get("class_map")]
+    if isinstance(card.get("class_map"), str) and maps and all(one == maps[0] for one in maps):
+        card["class_map"] = maps[0]
+    return {**card, "leads": leads_of(home) if leads is None else list(leads), "cut": dict(home["cut"])}
 
 
-def _card_of_rows(csv: Path, home: Mapping[str, Any], estimator: Estimator) -> dict[str, Any]:
+def _card_of_folder(folder: Path) -> dict[str, Any]:
+    """A card for a folder of WFDB records with the annotations of their beats."""
+    records = [header.with_suffix("") for header in sorted(folder.rglob("*.hea"))]
+    beside = [set(record.parent.glob(f"{record.name}.*")) - set(files_of(record)) for record in records]
+    annotators = sorted(set.intersection(*({file.suffix[1:] for file in files} for files in beside))) if beside else []
+    if "atr" not in annotators and len(annotators) != 1:
+        there = f"{len(records)} WFDB records with annotations {', '.join(annotators) or 'of none'}"
+        raise ConfigError(
+            f"{folder} holds {there}: expected such records with annotations .atr, or with one kind of them; write a "
+            "card that states what is there, and give its name with --config-dir"
+        )
+    card = Card(
+        name=folder.name, title=folder.name, task="arrhythmia", reader="wfdb", folder=str(folder.absolute()),
+        annotator="atr" if "atr" in annotators else annotators[0], class_map="aami", leads=[0],
+        cut=CutSettings(fs=125, length=187, rr_factor=1.2, margin=3, scaling="beat"),
+    )  # fmt: skip
+    return card.model_dump(mode="json")
+
+
+def _card_of_rows(csv: Path, home: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """A card for one file of beats in Kaggle's format."""
     if not csv.is_file():
         raise ConfigError(f"{csv} is not there; give a CSV file of beats in Kaggle's format")
-    rows = {"files": [csv.name], "test_file": None, "labels": "last", "classes": list(estimator.task.classes)}
+    rows = {"files": [csv.name], "test_file": None, "labels": "last", "classes": list(task.classes)}
     return {
-        "name": csv.name, "title": csv.name, "task": estimator.task.name, "reader": "rows", "leads": ["II"],
-        "folder": str(csv.absolute().parent), "rows": {**rows, "outside": "refuse"}, "cut": dict(home["cut"]),
-        "drop_duplicates": False,
+        "name": csv.name, "title": csv.name, "task": task.name, "reader": "rows", "leads": ["II"],
+        "folder": str(csv.absolute().parent), "rows": {**rows, "outside": "refuse"},
+        "cut": dict(home["cut"]), "drop_duplicates": False,
     }  # fmt: skip
 
 
-def _in_classes_of(estimator: Estimator, beats: Beats) -> Beats:
-    """The beats of the estimator's classes, matched by name; ConfigError if there is none."""
+@contextmanager
+def _malformed(checkpoint: Checkpoint) -> Iterator[None]:
+    """Errors about the content of a configuration become a CheckpointError."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or has malformed {error}") from error
+
+
+def _config_of(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    trained: Mapping[str, Any] | None = checkpoint.about.get("config")
+    if not trained:
+        raise CheckpointError(f"{checkpoint.path} does not state the data it was trained with; predict with it instead")
+    return trained
+
+
+def _in_classes_of(estimator: Estimator, beats: Beats) -> tuple[Beats, dict[str, int]]:
+    """The beats of the estimator's classes, matched by name, and how many there are of each other class.
+
+    ConfigError if none is of its classes.
+    """
     classes = estimator.task.classes
     place = np.array([classes.index(name) if name in classes else -1 for name in beats.classes])
     labels = place[beats.known_labels]
@@ -186,35 +302,60 @@ def _in_classes_of(estimator: Estimator, beats: Beats) -> Beats:
             f"{estimator.name} knows the classes {', '.join(classes)}, these beats have {', '.join(beats.classes)}: "
             "choose a class map with the same names"
         )
-    kept = beats.select(labels >= 0)
-    return dataclasses.replace(kept, labels=labels[labels >= 0], classes=classes)
+    unknown = {name: n for name, n in beats.counts().items() if name not in classes and n}
+    kept = beats.select(labels >= 0) if unknown else beats
+    return dataclasses.replace(kept, labels=labels[labels >= 0], classes=classes), unknown
 
 
 def _name(split: Mapping[str, Any]) -> str:
     return str(split.get("name") or split["protocol"])
 
 
-def _warning(checkpoint: Checkpoint, config: Mapping[str, Any], beats: Beats) -> str | None:
-    """Why the model may have been trained on some of these beats, if it may."""
+def _warning(
+    checkpoint: Checkpoint, config: Mapping[str, Any], datamodule: BeatDataModule, tested: Beats
+) -> str | None:
+    """Why the model may have been trained on some of the tested beats, if it may."""
     data, home = checkpoint.about.get("data", {}), checkpoint.about["config"]
     splits = [
         {key: value for key, value in one["split"].items() if key not in ("train_size", "train_unit")}
         for one in (home, config)
     ]
-    same_beats = data.get("fingerprint") == beats.fingerprint
-    if (same_beats and splits[0] == splits[1]) or bool(data.get("synthetic")) != beats.synthetic:
+    same_beats = data.get("fingerprint") == datamodule.beats.fingerprint
+    same_split = splits[0] == splits[1] and datamodule.folds.protocol.by != "none"
+    if (same_beats and same_split) or bool(data.get("synthetic")) != tested.synthetic:
         return None
-    if not same_beats and not _people(home) & _people(config):
+    if (not same_beats and not _people(home) & _people(config)) or _others_were_trained_on(config, home, tested):
         return None
     changed = "the split differs" if same_beats else "the beats are of the same people, but differ"
     return f"{changed} from training: some of the tested beats may have been trained on, so the metrics may be too good"
 
 
 def _people(config: Mapping[str, Any]) -> set[str]:
-    """The databases whose people are recorded; the Kaggle files are of MIT-BIH and PTB."""
-    found = set()
-    for card in cards_of(config["dataset"]).values():
-        patients = card.get("patients")
-        other = patients.get("database") if isinstance(patients, Mapping) else None
-        found.add(str(other or card["name"]).removeprefix("kaggle_"))
-    return found
+    return {_people_of(card) for card in cards_of(config["dataset"]).values()}
+
+
+def _people_of(card: Mapping[str, Any]) -> str:
+    """The database whose people a card's are; the Kaggle files are of MIT-BIH and PTB."""
+    patients = card.get("patients")
+    other = patients.get("database") if isinstance(patients, Mapping) else None
+    return str(other or card["name"]).removeprefix("kaggle_")
+
+
+def _others_were_trained_on(config: Mapping[str, Any], home: Mapping[str, Any], tested: Beats) -> bool:
+    """Whether it is known that no tested person is in the training and validation fold of the run."""
+    places = {key: config[key] for key in ("data_dir", "cache_dir")}
+    try:
+        datamodule = make_datamodule({**home, **places})
+        datamodule.setup("test")
+    except (DataError, ConfigError):
+        return False
+    folds = datamodule.folds
+    trained = datamodule.beats.select(np.concatenate([folds.train, folds.validation]))
+    sides = [_patients(one, of["dataset"]) for one, of in ((trained, home), (tested, config))]
+    return bool(sides[0] and sides[1] and not sides[0] & sides[1])
+
+
+def _patients(beats: Beats, dataset: Mapping[str, Any]) -> set[str]:
+    """The patients, named as those of several databases; none where they are not known."""
+    names = [] if beats.patients is None else np.unique(beats.patients).tolist()
+    return set(names) if beats.databases is not None else {f"{_people_of(dataset)}/{name}" for name in names}

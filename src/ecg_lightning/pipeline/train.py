@@ -6,19 +6,20 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ecg_lightning.core import provenance
 from ecg_lightning.pipeline.build import Experiment, build
 from ecg_lightning.pipeline.config import quiet
-from ecg_lightning.pipeline.evaluate import evaluate
+from ecg_lightning.pipeline.evaluate import check_databases, evaluate_on
 from ecg_lightning.pipeline.record import make_record
+from ecg_lightning.runs.discover import ON
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
-
-ON = "on"  # folder in that of a run, with its tests on other databases
 
 
 def train(cfg: DictConfig) -> RunRecord:
@@ -36,6 +37,8 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
     """Fit, test once and save what `build` returned, see `train`; the record is that of ``scores.json``."""
     began, clock = datetime.now(UTC), time.perf_counter()
     datamodule, estimator, fold = experiment.datamodule, experiment.estimator, experiment.config["tested"]
+    elsewhere = _elsewhere(experiment)
+    check_databases(experiment.config, **elsewhere)
     fit = estimator.fit(datamodule)
     tested = datamodule.beats.select(np.sort(datamodule.folds.named()[fold]))
     probabilities = estimator.predict_proba(tested)
@@ -55,19 +58,20 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
     )
     if not estimator.is_main_process:
         return record
-    # Before the record, which marks a run as complete.
-    test_elsewhere(experiment)
+    if elsewhere["databases"]:
+        # Before the record, which marks a run as complete.
+        device: Literal["cpu", "auto"] = "cpu" if experiment.config["trainer"]["accelerator"] == "cpu" else "auto"
+        best = experiment.output_dir / "checkpoints" / "best.ckpt"
+        evaluate_on(best, output_dir=experiment.output_dir / ON, device=device, **elsewhere)
     return save_run(experiment.output_dir, record, tested, probabilities)
 
 
-def test_elsewhere(experiment: Experiment) -> None:
-    """Test the checkpoint that was best on validation on the databases of ``test_on``, in ``on/NAME`` of the folder."""
-    for on in experiment.config["test_on"]:
-        evaluate(
-            experiment.output_dir / "checkpoints" / "best.ckpt",
-            on=on,
-            data_dir=Path(experiment.config["data_dir"]),
-            cache_dir=Path(experiment.config["cache_dir"]),
-            output_dir=experiment.output_dir / ON / on.replace(":", "-"),
-            device="cpu" if experiment.config["trainer"]["accelerator"] == "cpu" else "auto",
-        )
+def _elsewhere(experiment: Experiment) -> dict[str, Any]:
+    """The databases of ``test_on``, on which the best checkpoint is tested, and where they are."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    return {
+        "databases": list(experiment.config["test_on"]),
+        "data_dir": Path(experiment.config["data_dir"]),
+        "cache_dir": Path(experiment.config["cache_dir"]),
+        "config_dir": next((one.path for one in sources if one.provider == "command-line"), None),
+    }

@@ -6,6 +6,7 @@ sections are by context.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from ecg_lightning.report import render
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Note, Row, Section, Table, mark_best
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.tables import POOLED_AUROC_NOTE, SYNTHETIC_WARNING
-from ecg_lightning.runs.collect import SCRATCH, Block, Collection, RunsTable, errata, frame
+from ecg_lightning.runs.collect import SCRATCH, Block, Collection, RunsTable, Tested, errata, frame
 from ecg_lightning.runs.collect import Row as Runs
 from ecg_lightning.runs.published import PUBLISHED_CAVEAT
 
 NOT_RUN = "not run"
+DATABASES = 2  # in a table of tests on other databases, to be printed in 80 characters
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MARKS: dict[str, Mark] = {NOT_RUN: "missing", "published": "published", "printed": "published"}
 ELSEWHERE_CAVEAT = (
     "Published elsewhere: as their authors print them, from other systems; beats, counted classes and the choice of "
@@ -37,6 +40,10 @@ EC57_NOTE = (
     "gross; F or Q predicted as V, and Q predicted as S, are not counted. Balanced accuracy: mean recall. κ: Cohen's; "
     "jκ: with Se and +P of S and V."
 )
+ELSEWHERE_NOTE = (
+    "In percent. Where that is also what a row is trained on, it is the test fold. Columns are of different "
+    "beats, people and shares of the classes; macro-F1 is the mean over the classes that are there or predicted."
+)
 MODES_NOTE = (
     "Published pretrained row: frozen backbone. head_only: new head; last_layer: the head's first layer is kept and "
     "trained, as in the older system."
@@ -50,7 +57,51 @@ def sections(collection: Collection) -> list[Section]:
         tables = [_table(table, metrics) for metrics in _metrics(table)]
         legend = [Note(_legend(table, *pair), short=pair[1].settings) for pair in _rows(table)]
         shown.append(Section(title=_title(table), tables=tables, legend=legend, notes=_notes(table)))
-    return shown
+    return shown + list(map(tested_section, collection.elsewhere))
+
+
+def tested_section(rows: Sequence[Tested]) -> Section:
+    """Tests on other databases: a row for each network and training, a group of columns for each database."""
+    record = next(iter(rows[0].tests.values())).results[0].record
+    counts = Counter(name for one in rows for name in one.tests)
+    names = sorted(counts, key=lambda name: -counts[name])  # those that most rows have come first, together
+    classes = [name for name in ("S", "V") if name in record.classes] or record.classes[-1:]
+    metrics = [OVERALL["macro_f1"], *(of_class(name, "f1") for name in classes)]
+    tables = []
+    for first in range(0, len(names), DATABASES):
+        columns = [Column(name, text=True, wrap=True) for name in ("network", "trained on")]
+        columns += [
+            Column(
+                f"{metric.label} on {name}", group=name, short=metric.short.strip().replace("\n", " "),
+                head=f"{LETTERS[at]}\n{metric.short}", best=True,
+            )
+            for at, name in enumerate(names[first : first + DATABASES], start=first)
+            for metric in metrics
+        ]  # fmt: skip
+        shown = []
+        for one in rows:
+            numbers = [Numbers.of_row(one.tests[name]) if name in one.tests else None for name in names]
+            cells = [
+                Cell() if of is None else of.cell(metric, metric.digits)
+                for of in numbers[first : first + DATABASES]
+                for metric in metrics
+            ]
+            network = ", ".join(filter(None, (one.network, one.settings)))
+            shown.append(Row([network, one.trained_on, *cells], section=f"context: {one.context}"))
+        tables.append(Table(columns=columns, rows=mark_best(columns, shown), compact=True))
+    some = [row for one in rows for row in one.tests.values()]
+    notes = [f"Tested on {'; '.join(f'{LETTERS[at]}: {name}' for at, name in enumerate(names))}.", ELSEWHERE_NOTE]
+    seeds = sorted({len(row.results) for row in some})
+    if seeds[-1] > 1:
+        notes.append(f"Mean ± standard deviation over {' to '.join(map(str, seeds))} seeds.")
+    notes += ["Of a single seed: 95 % interval over people."] * any(bool(row.intervals) for row in some)
+    absent = {name: one.tests[name].results[0].record.absent for one in rows for name in one.tests}
+    notes += [f"{name} has no beats of {', '.join(of)}." for name, of in absent.items() if of]
+    doubts = dict.fromkeys(run.record.warning for row in some for run in row.runs if run.record.warning)
+    notes += [f"Warning: {warning}." for warning in doubts]
+    synthetic = [Note(SYNTHETIC_WARNING, "warning")] * record.synthetic
+    title = f"{record.task}: tested on other databases{' (SYNTHETIC)' * record.synthetic}"
+    return Section(title=title, tables=tables, notes=[*map(Note, notes), *synthetic])
 
 
 def _rows(table: RunsTable) -> list[tuple[Block, Runs]]:

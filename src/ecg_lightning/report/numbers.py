@@ -41,10 +41,16 @@ class Numbers:
                 value = value[int(key)]
             else:
                 return None
-        return None if place.startswith("test.per_class.") and not self._is_defined(place) else value
+        return value if self._is_defined(place) else None
 
     def _is_defined(self, place: str) -> bool:
-        *_, name, metric = place.split(".")
+        match place.split("."):
+            case ["test", "per_class", name, metric]:
+                pass
+            case ["test", "precision" | "recall" | "f1" | "specificity" as metric]:  # of the second of two classes
+                name = [*self.content["test"]["per_class"], ""][1]
+            case _:
+                return True
         of_class = self.content["test"]["per_class"].get(name)
         if not of_class or "support" not in of_class:  # a mean over seeds has no counts
             return True

@@ -14,6 +14,7 @@ from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
+from ecg_lightning.report.elsewhere import elsewhere
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
@@ -21,14 +22,16 @@ from ecg_lightning.report.tables import (
     SYNTHETIC_WARNING,
     by_class,
     by_quality,
+    confusion,
     ec57,
     intervals_note,
+    missing_notes,
     overall,
     published_notes,
-)  # fmt: skip
+)
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
 from ecg_lightning.runs.compare import compare
-from ecg_lightning.runs.discover import read_run
+from ecg_lightning.runs.discover import read_run, tests_elsewhere
 from ecg_lightning.runs.predictions import read_predictions
 from ecg_lightning.runs.published import published_for_run
 from ecg_lightning.runs.schema import RunRecord
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 
 NO_PREDICTIONS = "This needs the predictions.parquet of the run, which is not there."
 TASKS = {
-    "arrhythmia": "Which of the five AAMI classes is this beat?",
+    "arrhythmia": "Which class is this beat of?",
     "mi": "Is this beat of a patient with infarction?",
 }
 
@@ -69,6 +72,9 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
         embedding=embedding,
     )  # fmt: skip
     parts = [Part(name, title, draw(shown)) for name, title, draw in SECTIONS]
+    away = {test.folder.name: test.record for test in tests_elsewhere(run)}
+    if away:
+        parts.append(Part("elsewhere", "Other databases", elsewhere(record, away)))
     tested = f"Split {record.protocol.name}, seed {record.seed}, {record.n_tested:,} {record.fold} beats."
     return render(
         title=clean(f"{record.model} on {data_of(record)}"),
@@ -129,6 +135,7 @@ def _about(run: Shown) -> Markup:
             "split": record.protocol.sentence(),
             "not used": record.n_left_out and f"{record.n_left_out:,} beats",
             "classes": f"{record.class_map} ({symbols})" if symbols else record.class_map,
+            "absent": " ".join(missing_notes(record)),
             "context": record.context.phrase(),
             "model": Markup("{}{}{}").format(record.model, ", a baseline" * record.baseline, parameters),
             "weights": "" if record.baseline else weights,
@@ -212,20 +219,12 @@ def _f1_chart(record: RunRecord, f: Numbers, published: Mapping[str, Any]) -> Ma
 
 
 def _confusion(run: Shown) -> Markup:
-    classes, rows = run.record.classes, []
+    matrix = confusion(run.f)
     errors: list[tuple[int, int, int, list[Cell | Number | str]]] = []
-    for i, of_class_ in enumerate(run.record.test["confusion"]):
-        total = sum(of_class_)
-        cells = [Cell(classes[i], swatch=i)]
-        for j, count in enumerate(of_class_):
-            share, n = count / total if total else 0.0, run.f.number(f"test.confusion.{i}.{j}")
-            shown = "0" if share == 0 else "<0.1" if share < 0.0005 else f"{100 * share:.1f}"
-            cells.append(Cell(shown, below=n, shade=0.62 * share))
-            if i != j and count:
-                errors.append((-count, i, j, [Cell(classes[i], swatch=i), classes[j], n, shown]))
-        rows.append(Row(cells))
-    title = "True class (rows) by predicted class (columns): percent of the row, and beats"
-    matrix = Table(title=title, columns=[Column("true", text=True), *map(Column, classes)], rows=rows)
+    for i, (true, row) in enumerate(zip(run.record.classes, matrix.rows, strict=True)):
+        for j, (predicted, cell) in enumerate(zip(run.record.classes, row.cells[1:], strict=True)):
+            if i != j and (count := run.record.test["confusion"][i][j]):
+                errors.append((-count, i, j, [Cell(true, swatch=i), predicted, cell.below, cell.content]))
     heads = [Column("true", text=True), Column("predicted", text=True), Column("beats"), Column("% of class")]
     frequent = [Row(cells) for *_, cells in sorted(errors, key=lambda error: error[:3])[:MOST_FREQUENT]]
     return columns(html(matrix), frequent and html(Table(title="Most frequent errors", columns=heads, rows=frequent)))

@@ -18,6 +18,7 @@ from ecg_lightning.metrics.catalogue import OVERALL, Metric, dig, of_class, of_e
 from ecg_lightning.report import charts
 from ecg_lightning.report.analysis import over_seeds, size_ticks
 from ecg_lightning.report.cells import MINUS, Cell, Column, Row, Table, clean, duration, mark_best
+from ecg_lightning.report.collected import tested_section
 from ecg_lightning.report.comparison import bootstrap_notes, difference, is_significant
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import REPORT, Part, aside, columns, figure, join, note, prose, render
@@ -27,7 +28,7 @@ from ecg_lightning.report.tables import SYNTHETIC_WARNING
 from ecg_lightning.report.verdict import against_baselines, deciding, listed, name_of
 from ecg_lightning.runs.aggregate import Result, Run, groups, low_data
 from ecg_lightning.runs.collect import Row as Runs
-from ecg_lightning.runs.collect import RunsTable, protocol_of, table_of
+from ecg_lightning.runs.collect import RunsTable, protocol_of, table_of, tested_elsewhere
 from ecg_lightning.runs.compare import Comparer
 from ecg_lightning.runs.discover import find_runs
 
@@ -62,6 +63,10 @@ def runs_report(paths: Sequence[Path], *, output: Path) -> str:
     subtitle = f"{len(runs)} runs."
     if len(parts) > 1:
         subtitle += f" {len(parts)} sections, each of its own data and split: their metrics cannot be compared."
+    for number, rows in enumerate(tested_elsewhere(runs), start=1):
+        section = tested_section(rows)
+        content = join(*map(html, section.tables), note(*(clean(one.text) for one in section.notes)))
+        parts.append(Part(f"elsewhere-{number}", section.title, content))
     if curves := list(_low_data(runs)):
         parts.append(Part("low-data", "Size of the training set", columns(*curves)))
     parts.append(Part("runs", "Runs", join(html(_runs(runs, output), "Runs"), note(LINKS), *map(note, remarks))))

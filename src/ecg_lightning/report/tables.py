@@ -4,7 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class, of_ec57
-from ecg_lightning.report.cells import Cell, Column, Note, Number, Row, Section, Table, duration, inline, mark_best
+from ecg_lightning.report.cells import (
+    NONE,
+    Cell,
+    Column,
+    Note,
+    Number,
+    Row,
+    Section,
+    Table,
+    duration,
+    inline,
+    mark_best,
+)
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.runs.published import METRICS, PUBLISHED_CAVEAT, published_for_run
 from ecg_lightning.runs.schema import RunRecord
@@ -26,6 +38,7 @@ def run_section(record: RunRecord) -> Section:
     notes += [Note(note) for note in [intervals_note(record)] if note]
     notes += [Note(SYNTHETIC_WARNING, "warning")] * record.synthetic
     notes.append(Note(f"Beats: {record.n_tested:,} {record.fold} beats; {conditions(record)}. Seed {record.seed}."))
+    notes += map(Note, missing_notes(record))
     return Section(tables=list(filter(None, tables)), notes=notes + published_notes(record, published))
 
 
@@ -81,6 +94,20 @@ def _published(of_row: Mapping[str, float] | None, metrics: Sequence[str], own_f
     return cells + [difference] * (len(metrics) > 1)
 
 
+def confusion(numbers: Numbers) -> Table:
+    """True classes (rows) by predicted ones: percent of the row, and beats."""
+    classes, rows = list(numbers.value("test.per_class")), []
+    for i, counts in enumerate(numbers.value("test.confusion")):
+        cells, total = [Cell(classes[i], swatch=i)], sum(counts)
+        for j, count in enumerate(counts):
+            share = count / total if total else 0.0
+            shown = NONE if not total else "0" if share == 0 else "<0.1" if share < 0.0005 else f"{100 * share:.1f}"
+            cells.append(Cell(shown, below=numbers.number(f"test.confusion.{i}.{j}"), shade=0.62 * share))
+        rows.append(Row(cells))
+    title = "True class (rows) by predicted class (columns): percent of the row, and beats"
+    return Table(title=title, columns=[Column("true", text=True), *map(Column, classes)], rows=rows)
+
+
 def overall(numbers: Numbers) -> Table:
     """Metrics of all classes together; of two classes, those of the second as well."""
     metrics = [metric for name, metric in OVERALL.items() if name not in ("loss", "weighted_precision")]
@@ -134,6 +161,18 @@ def intervals_note(record: RunRecord) -> str:
     note = f"{100 * about['level']:.0f} % intervals: percentiles of {about['resamples']:,} bootstrap resamples of"
     note += f" {about['n_resampled']:,} {about['resampled']}"
     return f"{note}; patients are not known, so they are too narrow." if about["resampled"] == "beats" else f"{note}."
+
+
+def missing_notes(record: RunRecord) -> list[str]:
+    """Sentences on the classes that no tested beat has, and on the beats that were left out."""
+    notes = [f"No beats of {', '.join(record.absent)} are among those tested."] * bool(record.absent)
+    dropped = "; ".join(f"{reason} ({_counted(found)})" for reason, found in record.dropped.items())
+    return notes + [f"Beats of the database that are left out: {dropped}."] * bool(dropped)
+
+
+def _counted(found: Any) -> str:
+    """``12``, or ``B 1, ? 33``."""
+    return ", ".join(f"{key} {_counted(of)}" for key, of in found.items()) if isinstance(found, dict) else f"{found:,}"
 
 
 def conditions(record: RunRecord, *, parts: bool = True) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ecg_lightning.report import render
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table
+from ecg_lightning.report.elsewhere import elsewhere_section
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
 from ecg_lightning.runs.schema import RunRecord
 
@@ -62,6 +63,11 @@ def print_run(record: RunRecord, folder: Path | None = None) -> None:
     show(run_section(record))
     if folder is not None:
         _print_folder(folder)
+
+
+def print_elsewhere(home: RunRecord | None, away: Mapping[str, RunRecord]) -> None:
+    """Print the table of tests on other databases beside the test of the run."""
+    show(elsewhere_section(home, away))
 
 
 def print_sweep(

@@ -145,6 +145,8 @@ def _published(record: RunRecord, f: Numbers) -> list[Markup]:
     if not published or record.protocol.name != "random":
         return []
     name, words = ("macro_f1", "macro-F1") if "macro_f1" in published else ("f1", "F1 of MI")
+    if f.value(f"test.{name}") is None:
+        return []
     sentence = Markup("The published {} is {:.2f} % (its epoch was chosen on the test file); here it is {} %.")
     return [sentence.format(words, 100 * published[name], f.percent(f"test.{name}"))]
 

@@ -1,11 +1,15 @@
 """Writing reports: what `ecg-lightning report` and the end of a run do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.report.page import REPORT
+
+if TYPE_CHECKING:
+    from ecg_lightning.runs.schema import RunRecord
 
 
 def write_report(
@@ -41,3 +45,13 @@ def write_report(
     with atomic_write(output) as partial:
         partial.write_text(page, encoding="utf-8")
     return output
+
+
+def write_elsewhere(home: "RunRecord | None", away: "Mapping[str, RunRecord]", folder: Path) -> Path:
+    """Write ``report.html`` of tests on other databases, by the names of their folders, and return its path."""
+    from ecg_lightning.report.elsewhere import elsewhere_report
+
+    page = elsewhere_report(home, away)
+    with atomic_write(folder / REPORT) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return folder / REPORT

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ecg_lightning.core.provenance import WITHOUT_EFFECT
 from ecg_lightning.metrics.catalogue import CLASS_METRICS, dig
 from ecg_lightning.runs.aggregate import FOLD, SEEDS, Result, Run, groups, mean_and_sd, results_of_folds
-from ecg_lightning.runs.discover import find_runs
+from ecg_lightning.runs.discover import find_runs, tests_elsewhere
 from ecg_lightning.runs.published import (
+    DATASETS,
     PUBLISHED_CAVEAT,
     Elsewhere,
+    of_published_beats,
     published_elsewhere,
     published_for_run,
     published_row,
@@ -28,14 +30,13 @@ from ecg_lightning.runs.schema import ALONE, RunRecord, Scores
 if TYPE_CHECKING:
     import pandas as pd
 
-TASKS = {"arrhythmia": ("mitbih", "kaggle_mitbih"), "mi": ("ptbdb", "kaggle_ptbdb")}  # with published metrics: datasets
 PUBLISHED_CLASSES = {"arrhythmia": "AAMI EC57 with e and j in N", "mi": "MI by reason for admission"}
 SCRATCH, PRETRAINED = "none", "head_only"  # the modes of transfer of the published table
 MODES = (SCRATCH, PRETRAINED, "last_layer")  # that compare with it: its pretrained backbone was frozen
 ASIDE = (*WITHOUT_EFFECT, "transfer.checkpoint", "ckpt_path")  # settings that may differ among repetitions
 
 COLUMNS = (
-    *("task", "dataset", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
+    *("task", "dataset", "trained_on", "synthetic", "split", "protocol", "class_map", "left_out", "tested"),
     *("context", "fingerprint", "network", "resampling", "transfer", "settings", "augmentation", "loss", "status"),
     *("class", "metric", "value", "sd", "low", "high", "n_seeds", "published", "published_note"),
     *("seeds", "folds", "epochs", "steps", "runs"),
@@ -127,12 +128,24 @@ class RunsTable:
         return sorted({min(sizes), max(sizes)}) if sizes else []
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """Runs of equal settings, and their tests on each database, their own among them, by its name."""
+
+    network: str
+    context: str
+    trained_on: str
+    settings: str  # as of a `Row`
+    tests: Mapping[str, Row]
+
+
 @dataclass(frozen=True)
 class Collection:
     """The tables, those with published metrics first, and a sentence on each thing left out or kept apart."""
 
     tables: tuple[RunsTable, ...]
     remarks: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[Tested, ...], ...] = ()  # tests on other databases, a table for each set of classes
 
 
 def published_table(*paths: Path | str, only_run: bool = False) -> "pd.DataFrame":
@@ -157,12 +170,36 @@ def collect(*paths: Path | str, only_run: bool = False) -> Collection:
     tables = [table_of(of_table, remarks, only_run) for of_table in by_table]
     published = {table.task for table in tables if _compares(table.record)}
     if not only_run and published:
-        unrun = [task for task in TASKS if task not in published]
+        unrun = [task for task in DATASETS if task not in published]
         tables += [RunsTable(task=task, record=None, blocks=tuple(_not_run(task, set()))) for task in unrun]
     elif not only_run and any(table.as_published for table in tables):
         beats = "real test beats of mitbih and ptbdb, split=random"
         remarks.append(f"No row of the published table has been run: it is of {beats}.")
-    return Collection(tuple(sorted(tables, key=_table_order)), tuple(remarks))
+    return Collection(tuple(sorted(tables, key=_table_order)), tuple(remarks), tested_elsewhere(runs))
+
+
+def tested_elsewhere(runs: Sequence[Run]) -> tuple[tuple[Tested, ...], ...]:
+    """The runs that were tested on other databases, by task and classes."""
+    away = {run.folder: tests for run in runs if (tests := tests_elsewhere(run))}
+    tested = (run for run in runs if run.folder in away)
+    tables = groups(tested, lambda run: (run.record.task, run.record.classes, run.record.synthetic))
+
+    def order(one: Tested) -> tuple[int, str, str]:
+        return len(one.context) if one.context != ALONE else 0, one.context, one.trained_on
+
+    return tuple(tuple(sorted(_tested(table, away), key=order)) for table in tables)
+
+
+def _tested(runs: Sequence[Run], away: Mapping[Path, Sequence[Run]]) -> Iterator[Tested]:
+    for alike in groups(runs, lambda run: (run.record.model, run.record.context.phrase(), run.record.tested_on)):
+        cells, record = groups(alike, lambda run: run.same_but(*FOLD, *SEEDS, *ASIDE)), alike[0].record
+        for cell, settings in zip(cells, _names(cells), strict=True):
+            tests = [test for run in cell for test in (run, *away[run.folder])]
+            by_name = groups(tests, lambda run: run.record.tested_on)
+            yield Tested(
+                network=record.model, context=record.context.phrase(), trained_on=record.tested_on, settings=settings,
+                tests={same[0].record.tested_on: _row(same, settings) for same in by_name},
+            )  # fmt: skip
 
 
 def frame(collection: Collection) -> "pd.DataFrame":
@@ -170,6 +207,7 @@ def frame(collection: Collection) -> "pd.DataFrame":
     import pandas as pd
 
     lines = [line for table in collection.tables for line in _lines(table)]
+    lines += [line for table in collection.elsewhere for one in table for line in _lines_elsewhere(one)]
     types = dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
     tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(COLUMNS))
     return tidy.astype(types | {"n_seeds": "Int64", "left_out": "Int64"})
@@ -177,10 +215,8 @@ def frame(collection: Collection) -> "pd.DataFrame":
 
 def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
     about: dict[str, Any] = {"task": table.task, "class_map": PUBLISHED_CLASSES.get(table.task)}
-    if (record := table.record) is not None:
-        about |= {key: getattr(record, key) for key in ("dataset", "synthetic", "class_map")}
-        about |= {"split": record.protocol.name, "protocol": table.protocol}
-        about |= {"left_out": record.n_left_out, "tested": table.tested}
+    if table.record is not None:
+        about |= _about(table.record)
     for block in table.blocks:
         names = about | {key: getattr(block, key) for key in ("network", "context", "resampling", "transfer")}
         note = " ".join([PUBLISHED_CAVEAT, *errata([block])])
@@ -199,6 +235,28 @@ def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
         names = about | {"network": one.who, "status": "published elsewhere", "published_note": one.note or None}
         for (name, metric), value in _flat(one.metrics).items():
             yield names | {"class": name, "metric": metric, "published": value}
+
+
+def _about(record: RunRecord) -> dict[str, Any]:
+    return {
+        **{key: getattr(record, key) for key in ("task", "dataset", "synthetic", "class_map")},
+        "split": record.protocol.name, "protocol": protocol_of(record), "left_out": record.n_left_out,
+        "tested": record.fold,
+    }  # fmt: skip
+
+
+def _lines_elsewhere(one: Tested) -> Iterator[dict[str, Any]]:
+    """Of the tests on other databases; that of a run itself is in the table of its own."""
+    names = {key: getattr(one, key) for key in ("trained_on", "context", "network")}
+    for name, row in one.tests.items():
+        if name == one.trained_on:
+            continue
+        record, sds, intervals = row.results[0].record, _flat(row.sd), _flat(row.intervals)
+        about = _about(record) | {"resampling": record.resampling, "transfer": record.transfer} | names | _origin(row)
+        for key, value in _flat(row.mean).items():
+            ends = dict(zip(("low", "high"), intervals.get(key) or (), strict=False))
+            metric = {"class": key[0], "metric": key[1], "value": value, "sd": sds.get(key), **ends}
+            yield about | metric | {"status": "tested elsewhere"}
 
 
 def _origin(row: Row) -> dict[str, Any]:
@@ -261,17 +319,13 @@ def _as_published(record: RunRecord) -> bool:
     return record.protocol.name == "random" and record.context.phrase() == ALONE
 
 
-def _is_real(record: RunRecord) -> bool:
-    return not record.synthetic and record.dataset in TASKS.get(record.task, ()) and record.fold == "test"
-
-
 def _compares(record: RunRecord | None) -> bool:
     """Whether published metrics compare with runs on these beats."""
-    return record is not None and _is_real(record) and _as_published(record)
+    return record is not None and of_published_beats(record) and _as_published(record)
 
 
 def _table_order(table: RunsTable) -> tuple[bool, bool, bool, int, str]:
-    record, task = table.record, [*TASKS, table.task].index(table.task)
+    record, task = table.record, [*DATASETS, table.task].index(table.task)
     synthetic, other_split = (record.synthetic, record.protocol.name != "random") if record else (False, False)
     return synthetic, table.tested != "test", other_split, task, table.task
 
@@ -290,7 +344,8 @@ def table_of(runs: Sequence[Run], remarks: list[str], only_run: bool = True) -> 
     if _compares(record) and not only_run:
         run = {(block.network, block.resampling, block.transfer) for block in blocks if block.published}
         blocks += _not_run(record.task, run)
-    elsewhere = published_elsewhere(record.task, record.protocol.name) if _is_real(record) and not only_run else ()
+    others = of_published_beats(record) and not only_run
+    elsewhere = published_elsewhere(record.task, record.protocol.name) if others else ()
     blocks.sort(key=_block_order)
     return RunsTable(task=record.task, record=record, blocks=tuple(blocks), elsewhere=elsewhere)
 

@@ -10,6 +10,8 @@ from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
 from ecg_lightning.runs.schema import LARGEST, RECORD_KEYS, RunRecord, keys_of
 
+ON = "on"  # folder in that of a run, with a folder for each test of it on another database
+
 
 def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """The runs in folders at any depth, or in records under other names, each once; sentences on what is left out.
@@ -43,6 +45,8 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
         for file in pooled
         if file.parent not in sweeps
     ]
+    of_runs = {run.folder.resolve() / ON for run in runs}  # their tests on other databases
+    evaluations = [file for file in evaluations if file.parent.parent not in of_runs]
     remarks += [f"Left out: {file} is an evaluation of a checkpoint, not a run." for file in evaluations]
     if copies:
         are = "is a copy" if len(copies) == 1 else "are copies"
@@ -54,6 +58,19 @@ def read_run(path: Path) -> Run:
     """The run, or the evaluation of a checkpoint, of a folder or a record; DataError if it cannot be read."""
     file = path / RECORD if path.is_dir() else path
     return Run(folder=file.parent if file.name == RECORD else file, record=RunRecord.read(file))
+
+
+def tests_elsewhere(run: Run) -> list[Run]:
+    """The evaluations of a run on other databases, from the folders in its folder `ON`."""
+    files = sorted(run.folder.glob(f"{ON}/*/{RECORD}"), key=lambda file: natural_order(file.parent.name))
+    return list(map(read_run, files))
+
+
+def run_of(checkpoint: Path) -> Run | None:
+    """The run of a checkpoint, or of a folder, where its record is beside it."""
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
+    run = read_run(folder) if (folder / RECORD).is_file() else None
+    return run if run is not None and run.record.kind == "run" else None
 
 
 def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.metrics.bootstrap import nested
 from ecg_lightning.runs.schema import RunRecord
 
@@ -22,6 +22,8 @@ PUBLISHED_CAVEAT = (  # printed wherever its metrics are
     "which flatters it."
 )
 METRICS = ("precision", "recall", "f1")
+DATASETS = {"arrhythmia": ("mitbih", "kaggle_mitbih"), "mi": ("ptbdb", "kaggle_ptbdb")}  # with published metrics
+CLASSES = {"arrhythmia": AAMI_CLASSES, "mi": PTB_CLASSES}
 
 
 def published_row(task: str, network: str, resampling: str, pretrained: bool = False) -> dict[str, Any] | None:
@@ -80,9 +82,15 @@ def published_rows() -> list[tuple[str, str]]:
 
 def published_for_run(record: RunRecord) -> dict[str, Any] | None:
     """The `published_row` that compares with a run: on real test beats, a pretrained backbone frozen as published."""
-    if record.synthetic or record.fold != "test" or record.transfer == "finetune":
+    if not of_published_beats(record) or record.transfer == "finetune":
         return None
     return published_row(record.task, record.model, record.resampling, pretrained=record.transfer != "none")
+
+
+def of_published_beats(record: RunRecord) -> bool:
+    """Whether a record is of the test beats and the classes of a database with published metrics, and no other's."""
+    known = record.dataset in DATASETS.get(record.task, ()) and record.classes == CLASSES[record.task]
+    return known and not record.synthetic and record.fold == "test" and record.trained_on in (None, record.dataset)
 
 
 @cache

@@ -11,7 +11,6 @@ from typing_extensions import TypedDict
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS
@@ -215,7 +214,8 @@ class RunRecord(Strict):
     predictions_sha256: str | None = None
     checkpoint: str | None = None  # of an evaluation, the file that was tested
     trained_on: str | None = None  # of an evaluation on another database, that of the training
-    dropped: dict[str, JsonValue] = {}  # beats that have no class, by symbol, or touch a gap
+    # Beats that have no class, by symbol, touch a gap or, of an evaluation, are of a class unknown to the model.
+    dropped: dict[str, JsonValue] = {}
     warning: str | None = None  # of an evaluation, why its scores may be too good
     started: str | None = None
     wall_s: Annotated[float, Field(ge=0)] | None = None
@@ -229,6 +229,15 @@ class RunRecord(Strict):
     @property
     def n_left_out(self) -> int:  # beats that the protocol does not use
         return sum(one.beats for one in self.protocol.left_out)
+
+    @property
+    def tested_on(self) -> str:  # ``svdb``, or ``svdb, svdb_halves`` for the beats of a split
+        split = "" if self.protocol.by == "none" else f", {self.protocol.name}"
+        return f"{self.dataset}{split}{f', {self.fold}' * (self.fold != 'test')}"
+
+    @property
+    def absent(self) -> list[str]:  # classes of which no beat was tested
+        return [name for name, one in self.test["per_class"].items() if not one["support"]]
 
     @property
     def positive(self) -> str | None:  # class of a binary task; None for other tasks
@@ -274,7 +283,7 @@ class RunRecord(Strict):
             raise ValueError(f"test.confusion is not {k} × {k}")
         if "intervals" in self.test and list(self.test["intervals"]["per_class"]) != list(self.classes):
             raise ValueError("test.intervals.per_class has other classes")
-        if "ec57" in self.test and self.classes != AAMI_CLASSES:
+        if "ec57" in self.test and not ec57.applies(self.classes):
             raise ValueError("test.ec57 is of other classes")
         json.dumps(self.config, allow_nan=False)
         protocol = self.protocol

@@ -26,7 +26,7 @@ from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, MODEL_PREF
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier, validation_metrics
 from ecg_lightning.training.tasks import Task, task_of
 
-EVAL_BATCH = 2048  # beats
+EVAL_BATCH = 256  # beats; on a CPU twice as fast as 2048, whose activations leave its cache
 
 QUIET: Mapping[str, Any] = dict.fromkeys(
     ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False

@@ -98,7 +98,7 @@ class RecordingFile(ABC):
                 taken = f", of which {', '.join(self.lead_names[at] for at in positions)} is taken" if positions else ""
                 raise DataError(
                     f"record {self.name} has no lead {' or '.join(map(repr, place))}; it has "
-                    f"{', '.join(self.lead_names)}{taken}. Choose dataset.leads=[…]"
+                    f"{', '.join(self.lead_names)}{taken}. Choose dataset.leads=[…], or --leads '[…]' of evaluate"
                 )
             positions.append(position)
         return positions
