@@ -107,6 +107,23 @@ def test_a_checkpoint_of_format_1_gives_the_same_metrics(finished: Path, cache: 
     }  # fmt: skip
     for new in ("context", "dropout", "test_on"):
         del config[new]
+    for new in ("balance_patients", "balance_databases"):
+        del config["augmentation"][new]
+    torch.save(content, tmp_path / "old.ckpt")
+    assert evaluate(tmp_path / "old.ckpt", cache_dir=cache, device="cpu").test == filed(finished).test
+
+
+def test_a_checkpoint_with_a_group_source_gives_the_same_metrics(finished: Path, cache: Path, tmp_path: Path) -> None:
+    """As format 2 was before databases had cards, and before there was a balance of people and databases."""
+    content = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    config = content["hyper_parameters"]["about"]["config"]
+    config["source"] = {"name": "synthetic", **config["dataset"]["simulation"]}
+    config["dataset"] = {
+        "name": "ptbdb", "title": "PTB Diagnostic ECG Database", "folder": "ptbdb", "annotator": None, "class_map": None,
+        "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"}, "patients": "folder", "leads": ["ii"],
+        "recorded_fs": 1000, "drop_duplicates": True, "cut": config["dataset"]["cut"],
+    }  # fmt: skip
+    del config["test_on"], config["augmentation"]["balance_patients"], config["augmentation"]["balance_databases"]
     torch.save(content, tmp_path / "old.ckpt")
     assert evaluate(tmp_path / "old.ckpt", cache_dir=cache, device="cpu").test == filed(finished).test
 
