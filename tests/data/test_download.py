@@ -22,10 +22,13 @@ from ecg_lightning.cli.main import app
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data import download as fetch_module
 from ecg_lightning.data.download import fetch
-from ecg_lightning.data.verify import check_mitdb
+from ecg_lightning.data.verify import check
+from ecg_lightning.pipeline.cards import load_cards, source_of
 
 RECORDS = ("100", "101", "102")
-HEARTBEAT = ("mitbih_train.csv", "mitbih_test.csv", "ptbdb_normal.csv", "ptbdb_abnormal.csv")
+KAGGLE = ("mitbih_train.csv", "mitbih_test.csv")
+CARDS = load_cards()
+MITBIH = CARDS["mitbih"]
 
 
 class Server(ThreadingHTTPServer):
@@ -133,30 +136,30 @@ def _names(folder: Path) -> set[str]:
 
 
 def test_everything_a_reader_needs_arrives_as_published(server: Server, published: Path, tmp_path: Path) -> None:
-    done = fetch("mitdb", tmp_path, url=server.url)
+    done = fetch(MITBIH, tmp_path, url=server.url)
 
     expected = {f"{record}{extension}" for record in RECORDS for extension in (".hea", ".dat", ".atr")}
     assert _names(tmp_path / "mitdb") == expected | {"RECORDS"}
     assert all((tmp_path / "mitdb" / name).read_bytes() == (published / name).read_bytes() for name in expected)
     assert (done.downloaded, done.kept) == (9, 0)
-    check = check_mitdb(tmp_path / "mitdb")
-    assert check.present and not check.problems
-    assert check.counts[1].found == 360
+    result = check(source_of(MITBIH, tmp_path))
+    assert result.present and not result.problems
+    assert {count.what: count.found for count in result.counts}["N beats"] == 360
 
 
 def test_a_second_run_downloads_nothing_again(server: Server, tmp_path: Path) -> None:
-    fetch("mitdb", tmp_path, url=server.url)
+    fetch(MITBIH, tmp_path, url=server.url)
     server.asked.clear()
-    done = fetch("mitdb", tmp_path, url=server.url)
+    done = fetch(MITBIH, tmp_path, url=server.url)
     assert server.data_requests() == []
     assert (done.downloaded, done.kept) == (0, 9)
 
 
 def test_a_damaged_file_is_replaced_and_the_rest_stays(server: Server, published: Path, tmp_path: Path) -> None:
-    fetch("mitdb", tmp_path, url=server.url)
+    fetch(MITBIH, tmp_path, url=server.url)
     server.asked.clear()
     (tmp_path / "mitdb" / "101.dat").write_bytes(b"damaged")
-    fetch("mitdb", tmp_path, url=server.url)
+    fetch(MITBIH, tmp_path, url=server.url)
     assert server.data_requests() == ["101.dat"]
     assert (tmp_path / "mitdb" / "101.dat").read_bytes() == (published / "101.dat").read_bytes()
 
@@ -165,7 +168,7 @@ def test_an_interrupted_file_goes_on_where_it_stopped(server: Server, published:
     (tmp_path / "mitdb").mkdir()
     whole = (published / "100.dat").read_bytes()
     (tmp_path / "mitdb" / "100.dat.partial").write_bytes(whole[:70_000])
-    fetch("mitdb", tmp_path, url=server.url)
+    fetch(MITBIH, tmp_path, url=server.url)
     assert server.asked_for("100.dat") == ["bytes=70000-"]
     assert (tmp_path / "mitdb" / "100.dat").read_bytes() == whole
     assert not list((tmp_path / "mitdb").glob("*.partial"))
@@ -177,14 +180,14 @@ def test_a_leftover_of_something_else_is_not_resumed(
 ) -> None:
     (tmp_path / "mitdb").mkdir()
     (tmp_path / "mitdb" / "100.dat.partial").write_bytes(left)
-    fetch("mitdb", tmp_path, url=server.url)
+    fetch(MITBIH, tmp_path, url=server.url)
     assert (tmp_path / "mitdb" / "100.dat").read_bytes() == (published / "100.dat").read_bytes()
 
 
 def test_a_connection_that_breaks_off_is_resumed_at_once(server: Server, published: Path, tmp_path: Path) -> None:
     server.cut_once["100.dat"] = 80_000
     server.busy_once.add("101.dat")
-    fetch("mitdb", tmp_path, url=server.url)
+    fetch(MITBIH, tmp_path, url=server.url)
     first, second = server.asked_for("100.dat")
     assert first is None and second is not None
     assert 0 < int(second.removeprefix("bytes=").rstrip("-")) <= 80_000
@@ -200,20 +203,20 @@ def test_a_file_other_than_published_is_refused(server: Server, published: Path,
     (changed / "101.dat").write_bytes(b"not what the checksum says")
     server.folder = changed
     with pytest.raises(DataError, match=r"101\.dat has SHA-256 .* published is"):
-        fetch("mitdb", tmp_path / "data", url=server.url)
+        fetch(MITBIH, tmp_path / "data", url=server.url)
     assert not {"101.dat", "101.dat.partial"} & _names(tmp_path / "data" / "mitdb")
 
 
 def test_only_the_records_asked_for_are_fetched_and_listed(server: Server, tmp_path: Path) -> None:
-    fetch("mitdb", tmp_path, url=server.url, records=["102"])
+    fetch(MITBIH, tmp_path, url=server.url, records=["102"])
     assert _names(tmp_path / "mitdb") == {"RECORDS", "102.hea", "102.dat", "102.atr"}
     assert (tmp_path / "mitdb" / "RECORDS").read_text().split() == ["102"]
 
-    fetch("mitdb", tmp_path, url=server.url, records=["100"])
+    fetch(MITBIH, tmp_path, url=server.url, records=["100"])
     assert (tmp_path / "mitdb" / "RECORDS").read_text().split() == ["100", "102"]
 
     with pytest.raises(ConfigError, match=r"no record 999; its 3 records are 100"):
-        fetch("mitdb", tmp_path, url=server.url, records=["999"])
+        fetch(MITBIH, tmp_path, url=server.url, records=["999"])
 
 
 def test_a_fetch_that_failed_midway_is_seen_to_be_incomplete(server: Server, published: Path, tmp_path: Path) -> None:
@@ -223,8 +226,9 @@ def test_a_fetch_that_failed_midway_is_seen_to_be_incomplete(server: Server, pub
         if path.name != "102.atr":
             (server.folder / path.name).write_bytes(path.read_bytes())
     with pytest.raises(DataError, match=r"102\.atr is not there \(HTTP 404\)"):
-        fetch("mitdb", tmp_path, url=server.url, connections=1)
-    assert any("102.atr is not there" in problem for problem in check_mitdb(tmp_path / "mitdb").problems)
+        fetch(MITBIH, tmp_path, url=server.url, connections=1)
+    problems = check(source_of(MITBIH, tmp_path)).problems
+    assert any("102.atr is not there" in problem for problem in problems)
 
 
 def test_patients_keep_their_folders(server: Server, published: Path, tmp_path: Path) -> None:
@@ -238,7 +242,7 @@ def test_patients_keep_their_folders(server: Server, published: Path, tmp_path: 
         sums += f"{hashlib.sha256(extension.encode()).hexdigest()}  patient001/s0010_re{extension}\n"
     (server.folder / "SHA256SUMS.txt").write_text(sums)
     (server.folder / "RECORDS").write_text("patient001/s0010_re\n")
-    fetch("ptbdb", tmp_path, url=server.url)
+    fetch(CARDS["ptbdb"], tmp_path, url=server.url)
     assert _names(tmp_path / "ptbdb" / "patient001") == {"s0010_re.hea", "s0010_re.dat", "s0010_re.xyz"}
 
 
@@ -248,14 +252,14 @@ def test_a_listing_cannot_write_outside_its_folder(server: Server, tmp_path: Pat
     (server.folder / "SHA256SUMS.txt").write_text("")
     (server.folder / "RECORDS").write_text("../../escaped\n")
     with pytest.raises(DataError, match="no name of a record"):
-        fetch("mitdb", tmp_path, url=server.url)
+        fetch(MITBIH, tmp_path, url=server.url)
 
 
 def test_progress_is_plain_lines_when_nobody_watches(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A log file of a batch job gets lines without control characters."""
-    fetch("mitdb", tmp_path, url=server.url)
+    fetch(MITBIH, tmp_path, url=server.url)
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("mitdb: 9 of 9 files, ")
     assert "\x1b" not in "".join(lines)
@@ -266,18 +270,18 @@ def test_a_full_disk_is_one_error_and_leaves_nothing_that_looks_whole(server: Se
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
         with pytest.raises(DataError, match=r"cannot write .*\.dat: .*free some space"):
-            fetch("mitdb", tmp_path, url=server.url)
+            fetch(MITBIH, tmp_path, url=server.url)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list((tmp_path / "mitdb").glob("*.dat"))
-    done = fetch("mitdb", tmp_path, url=server.url)
+    done = fetch(MITBIH, tmp_path, url=server.url)
     assert done.downloaded + done.kept == 9
 
 
 def test_a_folder_that_cannot_be_made_is_one_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="choose another folder with --data-dir"):
-        fetch("mitdb", tmp_path / "file", url=server.url)
+        fetch(MITBIH, tmp_path / "file", url=server.url)
 
 
 def test_a_server_that_is_down_is_one_sentence_not_a_traceback(server: Server, tmp_path: Path) -> None:
@@ -316,7 +320,7 @@ def test_ctrl_c_keeps_what_is_there_for_the_next_run(server: Server, published: 
     assert said.splitlines()[-1] == "interrupted" and "run the same command again to resume" in said
     begun = partial.stat().st_size
     assert begun
-    fetch("mitdb", tmp_path, url=server.url)
+    fetch(MITBIH, tmp_path, url=server.url)
     assert server.asked_for("100.dat") == [None, f"bytes={begun}-"]
     assert (tmp_path / "mitdb" / "100.dat").read_bytes() == (published / "100.dat").read_bytes()
 
@@ -325,7 +329,7 @@ def test_ctrl_c_keeps_what_is_there_for_the_next_run(server: Server, published: 
 def csv_files(tmp_path: Path) -> Path:
     folder = tmp_path / "mirror"
     folder.mkdir()
-    for name in HEARTBEAT:
+    for name in KAGGLE:
         (folder / name).write_text(f"0.5,0.25,{name}\n")
     return folder
 
@@ -336,28 +340,78 @@ def test_the_kaggle_files_from_a_mirror(server: Server, csv_files: Path, tmp_pat
     if checksums:
         _write_sums(csv_files)
     server.folder = csv_files
-    assert fetch("heartbeat", tmp_path, url=server.url).downloaded == 4
+    assert fetch(CARDS["kaggle_mitbih"], tmp_path, url=server.url).downloaded == 2
     assert (tmp_path / "heartbeat" / "mitbih_test.csv").read_text() == "0.5,0.25,mitbih_test.csv\n"
-    (tmp_path / "heartbeat" / "ptbdb_normal.csv").write_text("0.5")
-    again = fetch("heartbeat", tmp_path, url=server.url)
-    assert (again.downloaded, again.kept) == (1, 3)
+    (tmp_path / "heartbeat" / "mitbih_train.csv").write_text("0.5")
+    again = fetch(CARDS["kaggle_mitbih"], tmp_path, url=server.url)
+    assert (again.downloaded, again.kept) == (1, 1)
 
 
 def test_the_kaggle_files_through_kagglehub(csv_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = ModuleType("kagglehub")
     hub.dataset_download = lambda handle: str(csv_files) if handle == "shayanfazeli/heartbeat" else ""  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "kagglehub", hub)
-    assert fetch("heartbeat", tmp_path).downloaded == 4
-    assert _names(tmp_path / "heartbeat") == set(HEARTBEAT)
-    assert fetch("heartbeat", tmp_path).kept == 4
+    assert fetch(CARDS["kaggle_mitbih"], tmp_path).downloaded == 2
+    assert _names(tmp_path / "heartbeat") == set(KAGGLE)
+    assert fetch(CARDS["kaggle_mitbih"], tmp_path).kept == 2
 
 
 def test_without_kagglehub_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(DataError, match=r"pip install 'ecg-lightning\[kaggle\]'"):
-        fetch("heartbeat", tmp_path)
+        fetch(CARDS["kaggle_mitbih"], tmp_path)
 
 
 def test_records_of_a_dataset_without_records_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="heartbeat has no records"):
-        fetch("heartbeat", tmp_path, records=["100"])
+    with pytest.raises(ConfigError, match="kaggle_mitbih has no records"):
+        fetch(CARDS["kaggle_mitbih"], tmp_path, records=["100"])
+
+
+def test_only_what_a_card_uses_is_fetched_with_its_tables(server: Server, published: Path, tmp_path: Path) -> None:
+    """As of PTB-XL, which is there at 500 and at 100 Hz, and whose people are in a table."""
+    server.folder = tmp_path / "published"
+    server.folder.mkdir()
+    for path in published.iterdir():
+        (server.folder / path.name).write_bytes(path.read_bytes())
+    (server.folder / "people.csv").write_text("record,patient\n100,7\n")
+    _write_sums(server.folder)
+    download = MITBIH.download.model_copy(update={"files": ["people.csv"]})  # type: ignore[union-attr]
+    fetch(MITBIH.model_copy(update={"records": "10[02]", "download": download}), tmp_path, url=server.url)
+    got = {f"{record}{extension}" for record in ("100", "102") for extension in (".hea", ".dat", ".atr")}
+    assert _names(tmp_path / "mitdb") == got | {"people.csv", "RECORDS"}
+    assert (tmp_path / "mitdb" / "RECORDS").read_text().split() == ["100", "102"]
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mitbih", "mitdb"), ("mitdb", "mitdb")])
+def test_a_database_is_fetched_by_its_name_or_that_of_its_folder(
+    server: Server, tmp_path: Path, name: str, folder: str
+) -> None:
+    """Scripts of earlier versions say mitdb and heartbeat."""
+    run = CliRunner().invoke(app, ["data", "fetch", name, "--data-dir", str(tmp_path), "--url", server.url])
+    assert run.exit_code == 0, run.stderr
+    assert "102.atr" in _names(tmp_path / folder)
+
+
+def test_an_unknown_database_is_answered_with_those_that_can_be_fetched() -> None:
+    run = CliRunner().invoke(app, ["data", "fetch", "mitbhi"])
+    assert run.exit_code == 2
+    assert "there is no database 'mitbhi' to fetch" in run.stderr and "mitbih (100 MB)" in run.stderr
+    assert "synthetic" not in run.stderr
+
+
+def test_a_card_of_ones_own_can_be_fetched(server: Server, tmp_path: Path) -> None:
+    card = tmp_path / "conf" / "dataset" / "clinic.yaml"
+    card.parent.mkdir(parents=True)
+    card.write_text(
+        "defaults: [_database, _self_]\nname: clinic\nannotator: atr\nclass_map: aami\n"
+        f"download: {{url: '{server.url}', extensions: [.hea, .dat, .atr]}}\n"
+    )
+    where = ["--data-dir", str(tmp_path), "--config-dir", str(tmp_path / "conf")]
+    assert CliRunner().invoke(app, ["data", "fetch", "clinic", *where]).exit_code == 0
+    assert CliRunner().invoke(app, ["data", "check", "clinic", *where]).exit_code == 0
+
+
+def test_recordings_without_a_download_are_to_be_put_into_their_folder(tmp_path: Path) -> None:
+    card = MITBIH.model_copy(update={"download": None, "folder": "clinic"})
+    with pytest.raises(ConfigError, match=rf"names no download; put its files into {tmp_path / 'clinic'}"):
+        fetch(card, tmp_path)

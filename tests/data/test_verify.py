@@ -1,6 +1,7 @@
 """`ecg-lightning data check` on made data: each fault a user can have is found and named."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,18 +11,35 @@ import wfdb
 from typer.testing import CliRunner
 
 from ecg_lightning.cli.main import app
-from ecg_lightning.data import verify as check_module
-from ecg_lightning.data.verify import Count, check, check_heartbeat, check_mitdb, check_ptbdb
+from ecg_lightning.data.databases.card import Patients, Table
+from ecg_lightning.data.verify import Count, DatabaseCheck, check
+from ecg_lightning.pipeline.cards import load_cards, source_of
 
 SYMBOLS = ["N"] * 6 + ["A", "V", "F", "/", "+"]
+CARDS = load_cards()
 
 
-def _write_record(folder: Path, name: str, *, comments: list[str] | None = None, fmt: str = "212") -> None:
+def checked(name: str, data_dir: Path, published: dict[str, object] | None = None) -> DatabaseCheck:
+    """The check of a shipped card, with other published numbers."""
+    card = CARDS[name]
+    if published:
+        about = card.about.model_copy(update={"published": card.about.published.model_copy(update=published)})
+        card = card.model_copy(update={"about": about})
+    return check(source_of(card, data_dir))
+
+
+def counts(result: DatabaseCheck) -> dict[str, tuple[int, int | None]]:
+    return {count.what: (count.found, count.published) for count in result.counts}
+
+
+def _write_record(
+    folder: Path, name: str, *, comments: list[str] | None = None, fmt: str = "212", fs: int = 360
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    signal = np.sin(np.arange(3_600) / 20)[:, None]
+    signal = np.random.default_rng([*name.encode()]).normal(size=(10 * fs, 1))
     wfdb.wrsamp(
-        name, fs=360, units=["mV"], sig_name=["MLII"], p_signal=signal, fmt=[fmt], comments=comments or [],
-        write_dir=str(folder),
+        name, fs=fs, units=["mV"], sig_name=["ii"], p_signal=signal, fmt=[fmt], adc_gain=[200.0], baseline=[0],
+        comments=comments or [], write_dir=str(folder),
     )  # fmt: skip
 
 
@@ -49,37 +67,23 @@ def ptbdb(tmp_path: Path) -> Path:
     }
     for record, diagnosis in records.items():
         patient, name = record.split("/")
-        _write_record(folder / patient, name, comments=[f"Reason for admission: {diagnosis}"], fmt="16")
+        _write_record(folder / patient, name, comments=[f"Reason for admission: {diagnosis}"], fmt="16", fs=1000)
     (folder / "RECORDS").write_text("\n".join(records) + "\n")
     return folder
 
 
-def _write_rows(path: Path, labels: list[int], columns: int = 188) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(",".join(["0.5"] * (columns - 1)) + f",{label}.0\n" for label in labels))
-
-
-@pytest.fixture
-def heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Small Kaggle files, with the published counts set to theirs."""
-    folder = tmp_path / "heartbeat"
-    published = {}
-    for name, labels in {"mitbih_train.csv": [0, 0, 1, 2, 3, 4], "mitbih_test.csv": [0, 1, 2, 3, 4]}.items():
-        _write_rows(folder / name, labels)
-        published[name] = {aami: labels.count(label) for label, aami in enumerate("NSVFQ")}
-    for name, label, title in (("ptbdb_normal.csv", 0, "normal"), ("ptbdb_abnormal.csv", 1, "MI")):
-        _write_rows(folder / name, [label] * 3)
-        published[name] = {title: 3}
-    monkeypatch.setattr(check_module, "HEARTBEAT_BEATS", published)
-    return folder
+def _cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
 
 
 def test_part_of_the_arrhythmia_database_is_counted_and_is_no_fault(mitdb: Path) -> None:
-    result = check_mitdb(mitdb)
+    result = checked("mitbih", mitdb.parent)
     assert result.problems == []
-    assert Count("records", 2, 48) in result.counts
-    assert [count.found for count in result.counts[1:]] == [12, 2, 2, 2, 2, 20]
-    assert result.counts[-1].published == 109_494
+    assert Count("records", 2, 48) in result.counts and Count("people", 2, 47) in result.counts
+    assert [counts(result)[f"{name} beats"][0] for name in "NSVFQ"] == [12, 2, 2, 2, 2]
+    assert counts(result)["beats"] == (20, 109_494)
+    assert "annotations that are no beats: + (2)" in result.notes
+    assert result.complete is False
 
 
 @pytest.mark.parametrize(
@@ -94,90 +98,106 @@ def test_part_of_the_arrhythmia_database_is_counted_and_is_no_fault(mitdb: Path)
         (lambda folder: (folder / "100.dat").write_bytes(bytes(5_400)), "do not add up to the checksum"),
     ],
 )  # fmt: skip
-def test_every_damage_to_a_record_is_named_with_what_mends_it(
+def test_every_damage_to_a_record_is_named_with_what_repairs_it(
     mitdb: Path, damage: Callable[[Path], object], said: str
 ) -> None:
     damage(mitdb)
-    result = check_mitdb(mitdb)
+    result = checked("mitbih", mitdb.parent)
     assert len(result.problems) == 1
     assert said in result.problems[0]
-    assert result.fetch_command == f"ecg-lightning data fetch mitdb --data-dir {mitdb.parent} --records 100"
+    assert result.remedy == f"ecg-lightning data fetch mitbih --data-dir {mitdb.parent} --records 100"
+    assert counts(result)["N beats"][0] == 6  # the other record is read all the same
 
 
-def _cut(path: Path, size: int) -> None:
-    path.write_bytes(path.read_bytes()[:size])
-
-
-def test_annotations_of_another_edition_show_in_the_counts(mitdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_annotations_of_another_edition_show_in_the_counts(mitdb: Path) -> None:
     """All records are there and each is well-formed, but the beats are not the published ones."""
-    monkeypatch.setattr(check_module, "MITDB_RECORDS", 2)
-    result = check_mitdb(mitdb)
-    assert "12 N beats: published are 90,631" in result.problems[0]
+    result = checked("mitbih", mitdb.parent, {"records": 2, "patients": 2})
+    assert "12 N beats: published are 90,631" in result.problems
 
 
 def test_annotations_after_the_end_belong_to_another_record(mitdb: Path) -> None:
     wfdb.wrann("100", "atr", np.array([300, 999_999]), symbol=["N", "N"], write_dir=str(mitdb))
-    assert "annotates sample 999,999 of a record of 3,600" in check_mitdb(mitdb).problems[0]
+    assert "a beat at sample 999,999 of a record of 3,600" in checked("mitbih", mitdb.parent).problems[0]
 
 
 def test_records_that_no_list_names_are_mentioned(mitdb: Path) -> None:
     (mitdb / "RECORDS").write_text("100\n")
-    result = check_mitdb(mitdb)
+    result = checked("mitbih", mitdb.parent)
     assert result.counts[0].found == 1
-    assert "not in RECORDS, and not used: 101" in result.notes[0]
+    assert "there but not in RECORDS, and not used: 101" in result.notes
 
 
-def test_diagnoses_are_counted_by_record_and_by_patient(ptbdb: Path) -> None:
-    result = check_ptbdb(ptbdb)
+def test_the_same_recording_under_two_names_is_a_fault(mitdb: Path) -> None:
+    """Its beats would be on both sides of a split."""
+    for suffix in (".dat", ".atr"):
+        shutil.copy(mitdb / f"100{suffix}", mitdb / f"103{suffix}")
+    (mitdb / "103.hea").write_text((mitdb / "100.hea").read_text().replace("100", "103"))
+    (mitdb / "RECORDS").unlink()
+    assert "103 is a copy of" in checked("mitbih", mitdb.parent).problems[0]
+
+
+def test_beats_without_class_absent_classes_and_gaps_are_facts_and_no_faults(mitdb: Path) -> None:
+    symbols = ["N"] * 8 + ["B", "?"]
+    for name in ("100", "101"):
+        wfdb.wrann(name, "atr", np.arange(1, 11) * 300, symbol=symbols, write_dir=str(mitdb))
+    signal = np.sin(np.arange(3_600) / 20)[:, None]
+    signal[100:110] = np.nan
+    wfdb.wrsamp("101", fs=360, units=["mV"], sig_name=["MLII"], p_signal=signal, fmt=["16"], write_dir=str(mitdb))
+    result = checked("mitbih", mitdb.parent)
     assert result.problems == []
-    assert {count.what: (count.found, count.published) for count in result.counts} == {
+    assert "beats without class, part of the rhythm alone: B (2), ? (2)" in result.notes
+    assert "classes without a beat: S, V, F, Q" in result.notes
+    assert "gaps: 10 samples are missing in 1 records" in result.notes
+    assert "leads: ii (1), MLII (1)" in result.notes
+
+
+def test_diagnoses_are_counted_by_record_and_by_person(ptbdb: Path) -> None:
+    result = checked("ptbdb", ptbdb.parent)
+    assert result.problems == []
+    assert counts(result) == {
         "records": (4, 549),
-        "records, Healthy control": (1, 80),
-        "patients, Healthy control": (1, 52),
-        "records, Myocardial infarction": (2, 368),
-        "patients, Myocardial infarction": (1, 148),
-        "records, other diagnoses (not used)": (1, 101),
+        "people": (3, 290),
+        "records of normal": (1, 80),
+        "people of normal": (1, 52),
+        "records of MI": (2, 368),
+        "people of MI": (1, 148),
+        "records left out": (1, 101),
     }
+    assert "diagnoses left out: Cardiomyopathy (1)" in result.notes
 
 
 def test_a_record_without_diagnosis_is_a_fault(ptbdb: Path) -> None:
     header = ptbdb / "patient104" / "s0306lre.hea"
     header.write_text("\n".join(header.read_text().splitlines()[:2]) + "\n")
-    assert "no comment 'Reason for admission'" in check_ptbdb(ptbdb).problems[0]
+    result = checked("ptbdb", ptbdb.parent)
+    assert "no header comment 'Reason for admission'" in result.problems[0]
+    assert result.damaged == ["patient104/s0306lre"]
 
 
-def test_whole_kaggle_files_have_the_published_rows(heartbeat: Path) -> None:
-    result = check_heartbeat(heartbeat)
-    assert result.problems == []
-    assert Count("mitbih_train.csv, N", 2, 2) in result.counts
-    assert len(result.counts) == 12
+def test_an_absent_table_is_one_problem_and_not_one_a_record(mitdb: Path) -> None:
+    table = Table(table="people.csv", record="record", column="patient")
+    card = CARDS["mitbih"].model_copy(update={"patients": Patients(table=table)})
+    assert check(source_of(card, mitdb.parent)).problems == [f"{mitdb / 'people.csv'} is not there"]
 
 
-def test_one_pair_of_kaggle_files_is_enough(heartbeat: Path) -> None:
-    for path in heartbeat.glob("ptbdb_*.csv"):
-        path.unlink()
-    result = check_heartbeat(heartbeat)
-    assert result.problems == []
-    assert "ptbdb_normal.csv" in result.notes[0]
+def _write_rows(path: Path, labels: list[int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(",".join(["0.5", "1.0"] * 93 + ["0.5"]) + f",{label}.0\n" for label in labels))
 
 
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (lambda f: (f / "mitbih_test.csv").unlink(), "mitbih_test.csv is not there; the other file of its pair is"),
-        (lambda f: _write_rows(f / "mitbih_test.csv", [0, 1, 2, 3]), "has 0 rows of Q, published are 1"),
-        (lambda f: _write_rows(f / "mitbih_test.csv", [0, 1, 2, 3, 4, 7]), "row 6 has a label that is none of the"),
-        (lambda f: _write_rows(f / "mitbih_test.csv", [0], columns=187), "row 1 has 187 columns"),
-        (lambda f: _cut(f / "mitbih_test.csv", 1_000), "was it cut off?"),
-        (lambda f: (f / "mitbih_test.csv").write_text(""), "is empty"),
-        (lambda f: (f / "mitbih_test.csv").write_text(",".join(f"c{i}" for i in range(188)) + "\n"), "a header?"),
-    ],
-)  # fmt: skip
-def test_every_damage_to_a_kaggle_file_is_named(heartbeat: Path, damage: Callable[[Path], object], said: str) -> None:
-    damage(heartbeat)
-    problems = check_heartbeat(heartbeat).problems
-    assert len(problems) == 1
-    assert said in problems[0]
+def test_the_rows_of_kaggle_files_are_counted_by_class_and_each_bad_file_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "heartbeat"
+    _write_rows(folder / "mitbih_train.csv", [0, 0, 1, 2, 3, 4])
+    _write_rows(folder / "mitbih_test.csv", [0, 1, 2, 3, 4])
+    result = checked("kaggle_mitbih", tmp_path)
+    assert [counts(result)[f"{name} beats"][0] for name in "NSVFQ"] == [3, 2, 2, 2, 2]
+    assert not checked("kaggle_ptbdb", tmp_path).present
+
+    _write_rows(folder / "mitbih_train.csv", [0, 7])
+    (folder / "mitbih_test.csv").unlink()
+    train, test = checked("kaggle_mitbih", tmp_path).problems
+    assert "mitbih_train.csv" in train and "row 2" in train
+    assert "mitbih_test.csv is not there" in test
 
 
 def test_a_script_reads_the_answer_as_json_and_exit_code(mitdb: Path, ptbdb: Path) -> None:
@@ -186,22 +206,23 @@ def test_a_script_reads_the_answer_as_json_and_exit_code(mitdb: Path, ptbdb: Pat
     answer = json.loads(run.stdout)
     assert run.exit_code == 0
     assert answer["ok"] is True
-    assert answer["datasets"]["mitdb"]["counts"]["records"] == {"found": 2, "published": 48}
-    assert answer["datasets"]["heartbeat"]["present"] is False
+    assert answer["databases"].keys() == {"mitbih", "ptbdb"}
+    assert answer["databases"]["mitbih"]["counts"]["records"] == {"found": 2, "published": 48}
 
     (mitdb / "100.dat").unlink()
     run = CliRunner().invoke(app, arguments)
     assert run.exit_code == 1
-    assert "100.dat" in json.loads(run.stdout)["datasets"]["mitdb"]["problems"][0]
+    assert "100.dat" in json.loads(run.stdout)["databases"]["mitbih"]["problems"][0]
 
 
 def test_a_reader_sees_faults_and_the_commands_to_run(mitdb: Path) -> None:
     """Commands and paths stay on one line however narrow the terminal is, so that they can be copied."""
     for name in ("100.dat", "101.atr"):
         (mitdb / name).unlink()
-    run = CliRunner().invoke(app, ["data", "check", "--data-dir", str(mitdb.parent)], env={"COLUMNS": "40"})
+    arguments = ["data", "check", "mitbih", "ptbdb", "--data-dir", str(mitdb.parent)]
+    run = CliRunner().invoke(app, arguments, env={"COLUMNS": "40"})
     assert run.exit_code == 1
-    assert f"ecg-lightning data fetch mitdb --data-dir {mitdb.parent} --records 100,101" in run.stdout
+    assert f"ecg-lightning data fetch mitbih --data-dir {mitdb.parent} --records 100,101" in run.stdout
     assert f"ecg-lightning data fetch ptbdb --data-dir {mitdb.parent}\n" in run.stdout
     assert "\x1b" not in run.stdout
 
@@ -209,5 +230,12 @@ def test_a_reader_sees_faults_and_the_commands_to_run(mitdb: Path) -> None:
 def test_no_data_at_all_is_a_failure(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["data", "check", "--data-dir", str(tmp_path / "nowhere")])
     assert run.exit_code == 1
-    assert run.stdout.count("is not there; get it with:") == 3
-    assert not any(one.present for one in check(tmp_path / "nowhere"))
+    assert "holds no database" in run.stdout
+
+
+@pytest.mark.real_data("svdb/RECORDS")
+def test_the_supraventricular_database_has_the_published_beats(real_data_dir: Path) -> None:
+    result = checked("svdb", real_data_dir)
+    assert result.problems == [] and result.complete
+    assert [counts(result)[f"{name} beats"][0] for name in "NSVFQ"] == [162_339, 12_198, 9_943, 23, 79]
+    assert counts(result)["people"] == (78, 78)

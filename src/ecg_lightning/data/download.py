@@ -1,4 +1,4 @@
-"""Download of the real data: MIT-BIH and PTB from PhysioNet, Fazeli's beats from Kaggle or a mirror.
+"""Download of the databases whose cards say where they are: on PhysioNet, on Kaggle, or on a mirror of either.
 
 wfdb's own downloader (`wfdb.dl_database`, 4.3.1) holds each file in memory, writes it in place, compares sizes but no
 checksums, does not retry, shows no progress and can use no mirror. This one streams into ``NAME.partial``, resumes
@@ -26,7 +26,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from ecg_lightning.core.errors import ConfigError, DataError
-from ecg_lightning.data.databases.kaggle import FILES
+from ecg_lightning.data.databases.card import Card, Download, folder_of
 
 T = TypeVar("T")
 
@@ -37,14 +37,6 @@ BACKOFF_S = 0.5  # before the first retry; doubled before each further one
 TIMEOUT_S = (10.0, 20.0)  # to connect, and between two pieces of an answer; Ctrl-C waits no longer for a silent server
 CHUNK_BYTES = 1 << 14  # small, because Ctrl-C takes effect between two
 RETRIED_STATUSES = (429, 500, 502, 503, 504)
-
-PHYSIONET = {  # address of the files, and the extensions that a record needs
-    "mitdb": ("https://physionet.org/files/mitdb/1.0.0/", (".hea", ".dat", ".atr")),
-    "ptbdb": ("https://physionet.org/files/ptbdb/1.0.0/", (".hea", ".dat", ".xyz")),
-}
-
-HEARTBEAT = [name for names in FILES.values() for name in names]
-KAGGLE_HANDLE = "shayanfazeli/heartbeat"
 
 FAILURES = {
     requests.Timeout: "the server does not answer in time",
@@ -65,38 +57,39 @@ class Fetched:
 
 
 def fetch(
-    name: str, data_dir: Path, *, url: str | None = None, records: Collection[str] | None = None, connections: int = 4
+    card: Card, data_dir: Path, *, url: str | None = None, records: Collection[str] | None = None, connections: int = 4
 ) -> Fetched:
-    """Download one dataset into ``data_dir/name``: right files stay, partial ones are resumed.
+    """Download a database into its folder: right files stay, partial ones are resumed.
 
     Args:
-        name: ``mitdb``, ``ptbdb`` or ``heartbeat``.
-        data_dir: folder of all datasets.
+        card: of the database; its `download` says what there is, its `records` which of them are used.
+        data_dir: folder of all databases.
         url: folder on another server that holds the files under their published names; None is the publisher.
-        records: records to get, as ``RECORDS`` names them (PhysioNet only); None gets all. The ``RECORDS`` written
-            then lists these and those that had been fetched before.
+        records: records to get, as ``RECORDS`` names them; None gets all that the card asks for. The ``RECORDS``
+            written then lists these and those that had been fetched before.
         connections: files downloaded at once.
 
     Raises:
         DataError: the server does not answer, lacks a file or sends another than published; or the file system refuses.
             Only ``.partial`` files are left, from which the next fetch resumes.
-        ConfigError: an unknown dataset or record, or a malformed address.
+        ConfigError: the card names no download, an unknown record, or a malformed address.
     """
-    folder = data_dir / name
+    folder, download = folder_of({"folder": card.folder}, data_dir), card.download
+    if download is None or not (url or download.url or download.kaggle):
+        raise ConfigError(f"the card of {card.name} names no download; put its files into {folder}")
     if url is not None and not url.startswith(("http://", "https://")):
         raise ConfigError(f"url {url!r} is no address; expected http://… or https://…")
-    if name in PHYSIONET:
-        address, extensions = PHYSIONET[name]
-        return _fetch_physionet(folder, url or address, extensions, records, connections)
-    if name != "heartbeat":
-        raise ConfigError(f"dataset {name!r} is unknown; choose one of {', '.join(PHYSIONET)}, heartbeat")
+    if download.extensions:
+        return _fetch_records(card, download, folder, url or download.url or "", records, connections)
     if records is not None:
-        raise ConfigError("heartbeat has no records to choose from, its files hold single beats; leave out records")
-    return _fetch_mirrored_heartbeat(folder, url, connections) if url else _fetch_heartbeat(folder)
+        raise ConfigError(f"{card.name} has no records to choose from, its files hold single beats; leave out records")
+    if url is None and download.kaggle is not None:
+        return _fetch_kaggle(download.kaggle, download.files, folder)
+    return _fetch_files(download.files, folder, url or download.url or "", connections)
 
 
-def _fetch_physionet(
-    folder: Path, url: str, extensions: tuple[str, ...], records: Collection[str] | None, connections: int
+def _fetch_records(
+    card: Card, download: Download, folder: Path, url: str, records: Collection[str] | None, connections: int
 ) -> Fetched:
     downloader = Downloader(connections=connections)
     sums_url, listing_url = _join(url, "SHA256SUMS.txt"), _join(url, "RECORDS")
@@ -104,19 +97,20 @@ def _fetch_physionet(
     listing = downloader.read_text(listing_url, sha256=sums.get("RECORDS")).split()
     if odd := [record for record in listing if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", record)]:
         raise DataError(f"{listing_url} lists {odd[0]!r}, which is no name of a record; is the address right?")
-    chosen = listing
+    listing = chosen = card.chosen(listing)
+    if not listing:
+        raise DataError(f"{listing_url} lists no record that the card of {card.name} asks for; is the address right?")
     if records is not None:
         if not records:
-            raise ConfigError(f"no record is named; name some of {folder.name}, or leave out records to get all")
+            raise ConfigError(f"no record is named; name some of {card.name}, or leave out records to get all")
         if unknown := sorted(set(records) - set(listing)):
             some = f"{', '.join(listing[:3])} … {listing[-1]}"
-            raise ConfigError(
-                f"{folder.name} has no record {', '.join(unknown)}; its {len(listing)} records are {some}"
-            )
+            raise ConfigError(f"{card.name} has no record {', '.join(unknown)}; its {len(listing)} records are {some}")
+        extensions = download.extensions
         fetched = {r for r in listing if all((folder / f"{r}{extension}").is_file() for extension in extensions)}
         chosen = [record for record in listing if record in fetched.union(records)]
 
-    names = [f"{record}{extension}" for record in chosen for extension in extensions]
+    names = download.files + [f"{record}{extension}" for record in chosen for extension in download.extensions]
     if unlisted := [name for name in names if name not in sums]:
         raise DataError(
             f"{sums_url} has no checksum of {unlisted[0]} ({len(unlisted)} of {len(names)} files are not in it); "
@@ -129,43 +123,42 @@ def _fetch_physionet(
     return downloader.download(folder, [RemoteFile(_join(url, name), folder / name, sums[name]) for name in names])
 
 
-def _fetch_mirrored_heartbeat(folder: Path, url: str, connections: int) -> Fetched:
+def _fetch_files(names: list[str], folder: Path, url: str, connections: int) -> Fetched:
     downloader = Downloader(connections=connections)
     try:
         sums = _parse_sums(downloader.read_text(_join(url, "SHA256SUMS.txt")))
     except _NotOnServerError:
         log.info("%s publishes no checksums; only sizes are compared", url)
         sums = {}
-    files = [RemoteFile(_join(url, name), folder / name, sums.get(name)) for name in HEARTBEAT]
-    return downloader.download(folder, files)
+    return downloader.download(folder, [RemoteFile(_join(url, name), folder / name, sums.get(name)) for name in names])
 
 
-def _fetch_heartbeat(folder: Path) -> Fetched:
-    by_hand = f"or put the four CSV files of kaggle.com/datasets/{KAGGLE_HANDLE} into {folder} by hand"
+def _fetch_kaggle(handle: str, names: list[str], folder: Path) -> Fetched:
+    by_hand = f"or put {', '.join(names)} of kaggle.com/datasets/{handle} into {folder} by hand"
     try:
         import kagglehub
     except ImportError as error:
         needed = "Kaggle's files need kagglehub, which is not installed: pip install 'ecg-lightning[kaggle]'"
         raise DataError(f"{needed}, {by_hand}") from error
     try:
-        downloaded = Path(kagglehub.dataset_download(KAGGLE_HANDLE))
+        downloaded = Path(kagglehub.dataset_download(handle))
     except Exception as error:  # kagglehub raises its own kinds, requests' and the system's
         raise DataError(
-            f"kagglehub could not get {KAGGLE_HANDLE}: {error}; try again later, name a mirror with --url, {by_hand}"
+            f"kagglehub could not get {handle}: {error}; try again later, name a mirror with --url, {by_hand}"
         ) from error
 
     copied = size = 0
-    for name in HEARTBEAT:
+    for name in names:
         source, path = downloaded / name, folder / name
         if not source.is_file():
-            raise DataError(f"Kaggle's {KAGGLE_HANDLE} has no {name} any more (looked in {downloaded}); {by_hand}")
+            raise DataError(f"Kaggle's {handle} has no {name} any more (looked in {downloaded}); {by_hand}")
         size += _size(source)
         if not path.is_file() or _size(path) != _size(source):
             with _writing(path) as partial:
                 shutil.copyfile(source, partial).replace(path)
             copied += 1
     log.info("kagglehub keeps a copy of its own in %s, which may be deleted", downloaded)
-    return Fetched(folder=folder, downloaded=copied, kept=len(HEARTBEAT) - copied, size=size)
+    return Fetched(folder=folder, downloaded=copied, kept=len(names) - copied, size=size)
 
 
 class RemoteFile(NamedTuple):

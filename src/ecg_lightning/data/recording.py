@@ -1,8 +1,8 @@
 """`Recording` and `Annotations`, as every reader yields them, and how leads are chosen from a recording."""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -47,6 +47,7 @@ class Recording:
     peaks: IntArray  # [b], sample of each R peak, ascending
     labels: IntArray | None = None  # [b], class of each beat or `WITHOUT_CLASS`; None where they are not known
     symbols: Sequence[str] | None = None  # [b], annotated symbol of each beat
+    other_symbols: Mapping[str, int] = field(default_factory=dict)  # how many annotations are not of beats
     comments: tuple[str, ...] = ()  # lines of its header
     fold: str | None = None  # of the publisher's recommended division
 

@@ -1,55 +1,34 @@
-"""What is in the data folder and what is wrong with it: every record and file is read as training reads it.
-
-The published counts: Moody & Mark 2001 in AAMI classes; Bousseljot 1995; Fazeli's files on Kaggle.
-"""
+"""What is in the folder of a database and what is wrong with it: every record is read as training reads it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.databases.base import fetch_command
-from ecg_lightning.data.databases.kaggle import FILES, read_csv
-from ecg_lightning.data.labels import AAMI_CLASSES, CLASSES
-from ecg_lightning.data.readers.wfdb import diagnosis_of, files_of, read_annotations, read_leads
-
-T = TypeVar("T")
-
-MITDB_RECORDS = 48
-MITDB_BEATS = dict(zip(AAMI_CLASSES, (90_631, 2_781, 7_236, 803, 8_043), strict=True))
-
-PTBDB_RECORDS = {"Healthy control": 80, "Myocardial infarction": 368}
-PTBDB_PATIENTS = {"Healthy control": 52, "Myocardial infarction": 148}
-PTBDB_OTHER_RECORDS = 549 - 80 - 368
-
-HEARTBEAT_BEATS = {
-    "mitbih_train.csv": dict(zip(AAMI_CLASSES, (72_471, 2_223, 5_788, 641, 6_431), strict=True)),
-    "mitbih_test.csv": dict(zip(AAMI_CLASSES, (18_118, 556, 1_448, 162, 1_608), strict=True)),
-    "ptbdb_normal.csv": {"normal": 4_046},
-    "ptbdb_abnormal.csv": {"MI": 10_506},
-}
+from ecg_lightning.data.databases.base import CardSource, fetch_command
+from ecg_lightning.data.databases.card import PublishedClass
+from ecg_lightning.data.databases.recordings import Recordings
+from ecg_lightning.data.databases.rows import RowsOfFiles
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many there are of something, and how many the publisher has."""
+    """How many there are of something, and how many the publisher has; None where that is not known."""
 
     what: str
     found: int
-    published: int
+    published: int | None
 
 
 @dataclass(kw_only=True)
-class DatasetCheck:
-    """One dataset under the data folder, by the name and title of its publisher."""
+class DatabaseCheck:
+    """What was found of one database."""
 
-    name: str
-    title: str
-    folder: Path
+    source: CardSource
     present: bool = False  # anything of it
     counts: list[Count] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # each with its file
@@ -57,144 +36,192 @@ class DatasetCheck:
     damaged: list[str] = field(default_factory=list)  # records with a problem
 
     @property
-    def fetch_command(self) -> str:
-        """What gets or repairs this dataset; of a part of a database only the damaged records."""
-        command = fetch_command(self.name, self.folder.parent)
-        is_part = self.counts and self.counts[0].found < self.counts[0].published
-        return f"{command} --records {','.join(self.damaged)}" if self.damaged and is_part else command
+    def complete(self) -> bool | None:
+        """Whether everything that is published is there; None where nothing is published."""
+        known = [count.found == count.published for count in self.counts if count.published is not None]
+        return all(known) if known else None
 
     @property
-    def complete(self) -> bool:
-        """Whether all counts are the published ones."""
-        return all(count.found == count.published for count in self.counts)
+    def remedy(self) -> str:
+        """What gets or repairs the database, a command if it can be fetched; of a part only the damaged records."""
+        source = self.source
+        if source.card.download is None:
+            return source.remedy
+        command = fetch_command(source.name, source.data_dir)
+        is_part = any(count.published is not None and count.found < count.published for count in self.counts[:1])
+        return f"{command} --records {','.join(self.damaged)}" if self.damaged and is_part else command
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return {
+            "title": self.source.card.title,
+            "folder": str(self.source.folder),
+            **{name: getattr(self, name) for name in ("present", "problems", "notes", "remedy")},
+            "counts": {count.what: {"found": count.found, "published": count.published} for count in self.counts},
+        }
 
 
-def check(data_dir: Path) -> list[DatasetCheck]:
-    """Check all datasets that may be in a data folder."""
-    return [check_mitdb(data_dir / "mitdb"), check_ptbdb(data_dir / "ptbdb"), check_heartbeat(data_dir / "heartbeat")]
+def is_there(source: CardSource) -> bool:
+    """Whether some of the files of a database are there; a simulation has none."""
+    if source.card.rows is not None:
+        return any((source.folder / name).is_file() for name in source.card.rows.files)
+    return source.card.folder is not None and source.folder.is_dir() and any(source.folder.iterdir())
 
 
-def check_mitdb(folder: Path) -> DatasetCheck:
-    """Read the records of the MIT-BIH Arrhythmia Database and count their annotated beats."""
-
-    def labels_of(record: Path) -> list[int]:
-        return list(read_annotations(record, n_samples=_n_samples(record, "atr"))[1])
-
-    result = DatasetCheck(name="mitdb", title="MIT-BIH Arrhythmia Database", folder=folder)
-    records = _listed_records(result)
-    beats = Counter(AAMI_CLASSES[label] for labels in _each(result, records, labels_of) for label in labels)
-    result.counts = [Count("records", len(records), MITDB_RECORDS)]
-    result.counts += [Count(f"{name} beats", beats[name], published) for name, published in MITDB_BEATS.items()]
-    result.counts.append(Count("beats", beats.total(), sum(MITDB_BEATS.values())))
-    _compare_counts(result)
+def check(source: CardSource) -> DatabaseCheck:
+    """Read the files of a database and count what is in them; whatever is wrong is a problem of the result."""
+    result = DatabaseCheck(source=source, present=source.card.folder is None or is_there(source))
+    if not result.present:
+        return result
+    if isinstance(source, Recordings):
+        _check_recordings(source, result)
+    elif isinstance(source, RowsOfFiles):
+        rows = source.card.rows
+        assert rows is not None
+        parts = [rows.model_copy(update={"files": [name]}) for name in rows.files]  # so that each has its problem
+        _check_beats([replace(source, card=source.card.model_copy(update={"rows": part})) for part in parts], result)
+    else:
+        _check_beats([source], result)
+    if not result.problems and result.counts[0].published in (None, result.counts[0].found):
+        wrong = [count for count in result.counts if count.published not in (None, count.found)]
+        result.problems += [f"{one.found:,} {one.what}: published are {one.published:,}" for one in wrong]
     return result
 
 
-def check_ptbdb(folder: Path) -> DatasetCheck:
-    """Read the records of the PTB Diagnostic ECG Database and count them by diagnosis."""
-
-    def diagnosis(record: Path) -> tuple[str, str]:
-        _n_samples(record)
-        return diagnosis_of(record), record.parent.name
-
-    result = DatasetCheck(name="ptbdb", title="PTB Diagnostic ECG Database", folder=folder)
-    records = _listed_records(result)
-    found = list(_each(result, records, diagnosis))
-    result.counts = [Count("records", len(records), sum(PTBDB_RECORDS.values()) + PTBDB_OTHER_RECORDS)]
-    for name, n_records in PTBDB_RECORDS.items():
-        patients = [patient for diagnosis, patient in found if diagnosis == name]
-        result.counts.append(Count(f"records, {name}", len(patients), n_records))
-        result.counts.append(Count(f"patients, {name}", len(set(patients)), PTBDB_PATIENTS[name]))
-    n_other = sum(diagnosis not in PTBDB_RECORDS for diagnosis, _ in found)
-    result.counts.append(Count("records, other diagnoses (not used)", n_other, PTBDB_OTHER_RECORDS))
-    _compare_counts(result)
-    return result
-
-
-def check_heartbeat(folder: Path) -> DatasetCheck:
-    """Read the Kaggle files and count their rows by class."""
-    result = DatasetCheck(name="heartbeat", title="Kaggle shayanfazeli/heartbeat", folder=folder)
-    for dataset, names in FILES.items():
-        missing = [name for name in names if not (folder / name).is_file()]
-        if len(missing) == len(names):
-            result.notes.append(f"the files of {dataset} are not there: {', '.join(names)}")
-            continue
-        result.present = True
-        result.problems += [f"{folder / name} is not there; the other file of its pair is" for name in missing]
-        classes = CLASSES[dataset]
-        for name in [name for name in names if name not in missing]:
-            try:
-                rows = np.bincount(read_csv(folder / name, n_classes=len(classes))[1], minlength=len(classes))
-            except DataError as error:
-                result.problems.append(str(error))
-                continue
-            for one, n in zip(classes, rows.tolist(), strict=True):
-                published = HEARTBEAT_BEATS[name].get(one, 0)
-                if published:
-                    result.counts.append(Count(f"{name}, {one}", n, published))
-                if n != published:
-                    result.problems.append(f"{folder / name} has {n:,} rows of {one}, published are {published:,}")
-    return result
-
-
-def as_plain(checks: list[DatasetCheck]) -> dict[str, Any]:
-    """The checks as plain values, for JSON."""
-    return {
-        "ok": any(one.present for one in checks) and not any(one.problems for one in checks),
-        "datasets": {
-            one.name: {
-                **{key: getattr(one, key) for key in ("title", "present", "problems", "notes", "fetch_command")},
-                "folder": str(one.folder),
-                "counts": {count.what: {"found": count.found, "published": count.published} for count in one.counts},
-            }
-            for one in checks
-        },
-    }
-
-
-def _listed_records(result: DatasetCheck) -> list[str]:
-    """Names of the records that ``RECORDS`` lists, or else of every header."""
-    folder = result.folder
-    headers = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.hea")}
-    listing = folder / "RECORDS"
-    result.present = bool(headers) or listing.is_file()
-    if unfinished := sorted(folder.rglob("*.partial")):
-        result.notes.append(f"unfinished downloads: {_some([path.name for path in unfinished])}")
-    if not listing.is_file():
-        if headers:
-            result.notes.append(f"{listing} is not there: whether records are missing is not known")
-        return sorted(headers)
-    listed = listing.read_text(encoding="utf-8", errors="replace").split()
-    if not listed:
-        result.problems.append(f"{listing} is empty; it should name the records")
-    if unlisted := sorted(headers - set(listed)):
-        result.notes.append(f"there but not in RECORDS, and not used: {_some(unlisted)}")
-    return listed
-
-
-def _each(result: DatasetCheck, records: list[str], read: Callable[[Path], T]) -> Iterator[T]:
-    """What `read` gives of each record that it can read; the others are problems."""
-    for record in records:
+def _check_beats(sources: Iterable[CardSource], result: DatabaseCheck) -> None:
+    """Count the beats of sources that have no records."""
+    beats: Counter[str] = Counter()
+    for source in sources:
         try:
-            yield read(result.folder / record)
+            read = source.read()
+            beats.update(read.counts() if read.labels is not None else {"?": len(read)})
         except DataError as error:
             result.problems.append(str(error))
-            result.damaged.append(record)
+    _count_beats(result, beats)
 
 
-def _n_samples(record: Path, annotator: str | None = None) -> int:
-    """Read all signals of a record, once all of its files are there."""
-    files_of(record, annotator)
-    return len(read_leads(record, leads=None, recorded_fs=None)[0].T)
+def _count_beats(result: DatabaseCheck, beats: Mapping[str, int]) -> None:
+    """Counts of beats by class, and of all."""
+    published = result.source.card.about.published.classes
+    stated = {name: one.beats for name, one in published.items()}
+    total = sum(n or 0 for n in stated.values()) or None
+    result.counts.append(Count("beats", sum(beats.values()), total))
+    result.counts += [Count(f"{name} beats", beats.get(name, 0), stated.get(name)) for name in result.source.classes]
 
 
-def _compare_counts(result: DatasetCheck) -> None:
-    """A problem for each count that is not the published one, where all records are there and right."""
-    n_records = result.counts[0]
-    if n_records.found == n_records.published and not result.problems:
-        there = f"all {n_records.found} records are there, but"
-        wrong = [count for count in result.counts if count.found != count.published]
-        result.problems += [f"{there} {one.found:,} {one.what}: published are {one.published:,}" for one in wrong]
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What is in one record."""
+
+    leads: str
+    patient: str | None
+    diagnosis: str | None = None  # its class; None if its beats have classes, or if it is left out
+    stated: str | None = None  # the diagnosis as it is stated, of one that is left out
+    fs: float | None = None
+    beats: Mapping[str, int] = field(default_factory=dict)  # by class
+    without_class: Mapping[str, int] = field(default_factory=dict)  # beats by symbol
+    others: Mapping[str, int] = field(default_factory=dict)  # annotations of no beats by symbol
+    missing: int = 0  # samples in gaps
+
+
+def _read(source: Recordings, record: Path) -> _Record:
+    source.files_of(record)  # all there?
+    file = source.open(record)
+    patient, leads = source.metadata.patient(record, file.name, file.comments), "+".join(file.lead_names)
+    diagnosis = None
+    if source.card.diagnoses is not None:
+        diagnosis, stated = source.metadata.diagnosis(record, file.comments)
+        if diagnosis is None:
+            return _Record(leads=leads, patient=patient, stated=stated)
+    recording = source.recording(record, detect=False)
+    labels = np.empty(0, dtype=np.int64) if recording.labels is None else recording.labels
+    return _Record(
+        leads=leads,
+        patient=patient,
+        diagnosis=diagnosis,
+        fs=recording.fs,
+        beats=Counter(source.classes[label] for label in labels[labels >= 0]),
+        without_class=Counter(one for one, label in zip(recording.symbols or [], labels, strict=False) if label < 0),
+        others=recording.other_symbols,
+        missing=int(np.isnan(recording.signals).any(axis=0).sum()),
+    )
+
+
+def _check_recordings(source: Recordings, result: DatabaseCheck) -> None:
+    """Read each record by itself, so that a damaged one hides no other, and count what is in them."""
+    card, published = source.card, source.card.about.published
+    records: list[_Record] = []
+    paths: list[Path] = []
+    try:
+        paths = source.records()
+    except DataError as error:
+        result.problems.append(_without(source.remedy, error))
+    if absent := [table for table in source.metadata.tables if paths and not table.is_file()]:
+        result.problems.append(f"{absent[0]} is not there")
+    for path in paths if not absent else ():
+        try:
+            records.append(_read(source, path))
+        except DataError as error:
+            result.problems.append(_without(source.remedy, error))
+            result.damaged.append(path.relative_to(source.folder).as_posix())
+    if paths and not result.damaged:
+        try:
+            source.refuse_copies()
+        except DataError as error:
+            result.problems.append(str(error))
+
+    def people(of: Iterable[_Record]) -> int:
+        return len({record.patient for record in of})
+
+    beats, without_class, others = (
+        sum((Counter(getattr(record, name)) for record in records), Counter[str]())
+        for name in ("beats", "without_class", "others")
+    )
+    result.counts.append(Count("records", len(paths), published.records))
+    if card.patients is not None:
+        result.counts.append(Count("people", people(records), published.patients))
+    if card.diagnoses is None:
+        _count_beats(result, beats)
+    for name in source.classes if card.diagnoses else ():
+        stated = published.classes.get(name, PublishedClass())
+        own = [record for record in records if record.diagnosis == name]
+        result.counts.append(Count(f"records of {name}", len(own), stated.records))
+        if card.patients is not None:
+            result.counts.append(Count(f"people of {name}", people(own), stated.patients))
+    left_out = Counter(record.stated for record in records if record.stated is not None)
+    if card.diagnoses is not None:
+        result.counts.append(Count("records left out", left_out.total(), published.left_out))
+
+    rates = Counter(f"{record.fs:g} Hz" for record in records if record.fs)
+    gaps = [record.missing for record in records if record.missing]
+    without_beats = [name for name in source.classes if not beats[name]] if card.diagnoses is None else []
+    unlisted = set(card.chosen(source.found())).difference(path.relative_to(source.folder).as_posix() for path in paths)
+    unfinished = sorted(path.name for path in source.folder.rglob("*.partial"))
+    notes = {
+        "leads": counted(Counter(record.leads for record in records)),
+        "sampling rates": counted(rates),
+        "patients": "" if card.patients is not None else "not known, so no split by patient",
+        "classes without a beat": ", ".join(without_beats),
+        "beats without class, part of the rhythm alone": counted(without_class),
+        "annotations that are no beats": counted(others),
+        "diagnoses left out": counted(left_out),
+        "gaps": f"{sum(gaps):,} samples are missing in {len(gaps)} records" if gaps else "",
+        "there but not in RECORDS, and not used": _some(sorted(unlisted)) if paths else "",
+        "unfinished downloads": _some(unfinished),
+    }
+    result.notes += [f"{what}: {text}" for what, text in notes.items() if text]
+
+
+def _without(remedy: str, error: DataError) -> str:
+    """The message without the remedy, which is stated once for all problems."""
+    return str(error).removesuffix(f"; {remedy}")
+
+
+def counted(counts: Mapping[str, int], most: int = 8) -> str:
+    """``N (12), V (3), 4 more``, most frequent first."""
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    more = [f"{len(ordered) - most} more"] if len(ordered) > most else []
+    return ", ".join([f"{name or 'no name'} ({n:,})" for name, n in ordered[:most]] + more)
 
 
 def _some(names: list[str]) -> str:

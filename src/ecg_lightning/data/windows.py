@@ -21,6 +21,7 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.core.options import Amount, Natural, Positive, options
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT, Context
+from ecg_lightning.data.quality import quality_of_beats
 from ecg_lightning.data.recording import Recording
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,11 @@ def bridged(
 
 def at_rate(recording: Recording, fs: float) -> FloatArray:
     """The signals ``[leads, t]`` of a recording at another sampling rate in Hz; NaN wherever a gap has an influence."""
-    return np.stack([_with_gaps(signal, recording.fs, fs) for signal in recording.signals])
+    return np.stack([resample_around_gaps(signal, recording.fs, fs) for signal in recording.signals])
 
 
-def _with_gaps(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:
+def resample_around_gaps(signal: npt.NDArray[np.floating[Any]], fs: float, new_fs: float) -> FloatArray:
+    """`resample` of a signal ``[t]`` with gaps, NaN; wherever one has an influence, the result is NaN."""
     filled, gaps = bridged(signal)
     resampled = resample(filled, fs, new_fs)
     if gaps is not None:
@@ -166,7 +168,7 @@ def beats_of(
             without_class.update([recording.symbols[at] if recording.symbols else "?" for at in nameless])
             with_class = recording.labels[positions] >= 0
             signals, lengths, positions = signals[with_class], lengths[with_class], positions[with_class]
-        n = len(positions)
+        n, quality = len(positions), quality_of_beats(recording, resampled, how.fs)
         parts.append(
             Beats(
                 signals=signals,
@@ -181,6 +183,7 @@ def beats_of(
                 context=None if around is None else around[positions],
                 context_names=context.names(recording.lead_names),
                 folds=None if recording.fold is None else np.full(n, recording.fold),
+                quality=quality[positions],
             )
         )
     if not any(len(part) for part in parts):

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import Beats, BoolArray, IntArray, TextArray
+from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray, TextArray
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS, intervals
 from ecg_lightning.metrics.confusion import N_BINS, Probabilities, confusion_matrix
+
+QUALITY = (0.0, 0.5, 0.8, 1.0)  # ends of the bins of signal quality; of MIT-BIH's beats 1, 3 and 96 %
 
 
 def score(
@@ -20,6 +22,7 @@ def score(
     positive: str | None = None,
     *,
     records: TextArray | None = None,
+    quality: FloatArray | None = None,
 ) -> dict[str, Any]:
     """Score predicted probabilities against the true classes.
 
@@ -31,8 +34,8 @@ def score(
     they are None, and not in their mean, where all labels are of the class or none is.
 
     `labels` ``[n]`` are indices into `classes`; `probabilities` ``[n, classes]``, for two classes ``[1 - p, p]``;
-    `positive` one of exactly two classes; `records` ``[n]``, for the EC57 counts of each, where the source states them.
-    DataError as `check`.
+    `positive` one of exactly two classes; `records` ``[n]``, for the EC57 counts of each, and `quality`
+    ``[n]``, where the source states them. DataError as `check`.
 
     Returns:
         Plain values, ready for JSON, all metrics as fractions:
@@ -48,6 +51,8 @@ def score(
           ``support`` (number of beats of the class), ``predicted`` (number of beats predicted as it);
         - ``confusion``: see `confusion.confusion_matrix`;
         - ``reliability``: ends, beats, mean confidence and accuracy of each bin that has beats;
+        - with `quality`: ``by_quality``: ends, beats, accuracy and macro-F1 of each bin of `QUALITY` that has beats,
+          with the five AAMI classes also the EC57 F1 of V and S;
         - with `positive`: its metrics of ``per_class``, at the top level;
         - with the five AAMI classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
     """
@@ -97,13 +102,16 @@ def score(
         parts = [...] if names is None else [records == name for name in names]
         by_record = [confusion_matrix(labels[part], predicted[part], len(classes)) for part in parts]
         scores["ec57"] = ec57.ec57(np.stack(by_record), names)
+    if quality is not None:
+        scores["by_quality"] = _by_quality(labels, predicted, classes, quality)
     return scores
 
 
 def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None = None) -> dict[str, Any]:
     """`score` of the ``n`` tested beats of a run with `bootstrap.intervals`; `probabilities` are ``[n, classes]``."""
-    scores = score(beats.known_labels, probabilities, beats.classes, positive, records=beats.records)
-    return scores | {"intervals": intervals(beats.known_labels, probabilities, beats.classes, beats.patients)}
+    labels, classes = beats.known_labels, beats.classes
+    scores = score(labels, probabilities, classes, positive, records=beats.records, quality=beats.quality)
+    return scores | {"intervals": intervals(labels, probabilities, classes, beats.patients)}
 
 
 def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:
@@ -121,6 +129,21 @@ def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ..
     if bad := int((~np.isfinite(probabilities)).any(axis=1).sum()):
         hint = "the training has diverged; lower the learning rate"
         raise DataError(f"the probabilities of {bad} of {len(labels)} beats are not finite numbers: {hint}")
+
+
+def _by_quality(
+    labels: IntArray, predicted: IntArray, classes: tuple[str, ...], quality: FloatArray
+) -> list[dict[str, Any]]:
+    bins, found = np.digitize(quality, QUALITY[1:-1]), []
+    for at in np.unique(bins).tolist():
+        matrix = confusion_matrix(labels[bins == at], predicted[bins == at], len(classes))
+        overall = confusion.confusion_metrics(matrix)[0]
+        one: dict[str, Any] = {"above": QUALITY[at], "to": QUALITY[at + 1], "beats": int(matrix.sum())}
+        one |= {metric: float(overall[metric]) for metric in ("accuracy", "macro_f1")}
+        if classes == AAMI_CLASSES:
+            one |= {of: counted["f1"] for of, counted in ec57.ec57(matrix[None], None).items()}
+        found.append(one)
+    return found
 
 
 def _ranked(is_positive: BoolArray, probability: Probabilities) -> dict[str, float | None]:

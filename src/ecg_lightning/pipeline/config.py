@@ -13,6 +13,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.plugins import added
 
 if TYPE_CHECKING:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -98,27 +99,14 @@ def compose(
         output_dir: the run's folder; None names one in ``outputs`` by time, task and model.
         config_dir: folder with more choices, as ``--config-dir``.
     """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-    from hydra.core.config_search_path import SearchPathQuery
-    from hydra.core.utils import setup_globals
     from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
     words = expanded(overrides, config_dir=config_dir)
-    setup_globals()
-    search_path = create_config_search_path(str(conf_dir()))
-    for folder in added_conf_dirs():
-        search_path.prepend("ecg_lightning.conf", f"file://{folder}", SearchPathQuery(provider="schema"))
-    if config_dir is not None:
-        own = Path(config_dir).expanduser().absolute()
-        if not own.is_dir():
-            raise ConfigError(f"config_dir={config_dir} is no folder; give one that holds folders such as model/")
-        search_path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
+    loader = config_loader(config_dir)
     try:
-        loader = ConfigLoaderImpl(search_path)
         cfg = loader.load_configuration("train", words, run_mode=RunMode.RUN, from_shell=False)
         folder = Path(cfg.hydra.run.dir if output_dir is None else output_dir)
     except (HydraException, OmegaConfBaseException) as error:
@@ -128,6 +116,28 @@ def compose(
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
+
+
+def config_loader(config_dir: Path | str | None = None) -> "ConfigLoaderImpl":
+    """Hydra's loader for the package's configurations, those of other packages, and a folder with more.
+
+    ConfigError if that is no folder.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.utils import setup_globals
+
+    setup_globals()
+    search_path = create_config_search_path(str(conf_dir()))
+    for folder in added_conf_dirs():
+        search_path.prepend("ecg_lightning.conf", f"file://{folder}", SearchPathQuery(provider="schema"))
+    if config_dir is not None:
+        own = Path(config_dir).expanduser().absolute()
+        if not own.is_dir():
+            raise ConfigError(f"config_dir={config_dir} is no folder; give one that holds folders such as model/")
+        search_path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
+    return ConfigLoaderImpl(search_path)
 
 
 def known_settings(error: BaseException | None) -> str:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ecg_lightning.explain.embedding import Embedding
 from ecg_lightning.explain.mistakes import Mistake, Mistakes, ShownBeat
 from ecg_lightning.explain.saliency import BeatSaliency, ClassSaliency, Saliency
+from ecg_lightning.pipeline.data_report import ClassFacts
 from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report.cells import MINUS, Column, Number, Row, Table, clean
 from ecg_lightning.report.charts import text
@@ -21,6 +22,7 @@ from ecg_lightning.report.render import html, swatch
 
 SECOND, SMALL, LARGE = 200, 8, 40  # units that are a second, a small square of ECG paper (40 ms), a large one (200 ms)
 PAPER = 160  # height of the paper of a single lead; a large square less for saliency, and of each of several leads
+TALLEST = 280  # height of the paper of typical beats in mV
 BARS = 34  # height of the contributions below a trace
 LEVELS = 6  # widths of a trace that shows saliency
 N_COLOURS = 5  # classes, and patients, that have a colour of their own
@@ -68,6 +70,32 @@ def saliency(found: Saliency, about: Explanation) -> Markup:
         note(METHODS[found.method].format(_percent(found.error)), WIDTHS, *_on_paper(about)),
         *(_class_saliency(one, found, about) for one in found.classes),
     )
+
+
+def typical(classes: Sequence[ClassFacts], about: Explanation, *, millivolts: bool) -> Markup:
+    """The median beat of each class with the range of 80 % of its beats, all on one scale."""
+    shown = [(one, one.typical) for one in classes if one.typical]
+    values = np.concatenate([np.ravel(curve) for _, curves in shown for curve in curves])
+    low, high, height, scale = values.min(), values.max(), PAPER, None
+    if millivolts:  # 10 mm/mV, or a part of it where there is no room; lowest and highest value are lines of the paper
+        for mm in (10.0, 5.0, 2.5, 1.0, 0.1):
+            scale, square = mm * SMALL, LARGE / (mm * SMALL)
+            low, high = square * np.floor(values.min() / square), square * np.ceil(values.max() / square)
+            if (height := round(scale * (high - low))) <= TALLEST:
+                break
+    cards, area = [], Markup('<path d="M{}z" fill="var(--{})" opacity=".3"/>')
+    for one, (bottom, median, top) in shown:
+        paper, panels, look = _Paper(about, [[low, high]], height=height, scale=scale), [], _look(about, one.name)
+        for lead, curve in enumerate(median):
+            around = "L".join([*paper.points(top[lead]), *reversed(paper.points(bottom[lead]))])
+            band = area.format(around, "muted" if look == "quiet" else f"class-{look[1:]}")
+            panels.append(paper.lines(lead) + band + _path(paper.trace(curve), "ink", 2))
+        drawn, tall = _stacked(panels, paper.height)
+        title = swatch(look, clean(one.name)) + _sub(f"median of {one.n_typical:,} beats")
+        cards.append(_card(title, paper.svg(drawn, tall, f"a typical beat of class {one.name}")))
+    words = f"{scale / SMALL:g} mm are 1 mV; each beat is shown around its own median." if scale else HEIGHTS["beat"]
+    about_paper = note("25 mm/s: a large square is 200 ms.", words, "The band holds 80 % of the beats at each time.")
+    return join(columns(*cards, look="beat-grid"), about_paper)
 
 
 def embedding(found: Embedding, about: Explanation) -> Markup:
@@ -194,10 +222,15 @@ def _to_plot(values: Sequence[float]) -> npt.NDArray[np.float64]:
 
 
 class _Paper:
-    """ECG paper as wide as a beat can last, with time 0 at the R peak; all leads on one scale."""
+    """ECG paper as wide as a beat can last, with time 0 at the R peak; all leads on one scale.
 
-    def __init__(self, about: Explanation, signals: Iterable[Sequence[float]], *, height: int) -> None:
-        self.about, self.height = about, height
+    It fills the height, or has a `scale` in units of height for one of the signals.
+    """
+
+    def __init__(
+        self, about: Explanation, signals: Iterable[Sequence[float]], *, height: int, scale: float | None = None
+    ) -> None:
+        self.about, self.height, self.scale = about, height, scale
         # To whole small squares, so that the paper's edges are lines of it.
         self.left = -SMALL * (int(np.ceil(SECOND * about.before / SMALL - 1e-6)) or 1)
         right = SMALL * int(np.ceil(SECOND * (about.length / about.fs - about.before) / SMALL - 1e-6))
@@ -209,6 +242,8 @@ class _Paper:
         return SECOND * (position / self.about.fs - self.about.before)
 
     def y(self, value: float) -> float:
+        if self.scale is not None:
+            return self.scale * (self.high - value)
         share = (value - self.low) / ((self.high - self.low) or 1.0)
         return self.height - 12 - (self.height - 26) * share
 

@@ -231,7 +231,7 @@ def html(table: Table, label: str = "", *, look: str = "") -> Markup:
             else:
                 over += Markup("").join(alone.format(column.name) for column in of)
         head = over + Markup("</tr><tr>") + _head([column for column in table.columns if column.group])
-    look = "confusion" if any(cell.shade is not None for row in table.rows for cell in row.cells) else look
+    look = look or "confusion" * any(cell.shade is not None for row in table.rows for cell in row.cells)
     return Markup(
         '<div class="scroll" role="region" aria-label="{}" tabindex="0"><table{}>{}<thead><tr>{}</tr></thead>\n'
         "{}</tbody></table></div>"

@@ -17,7 +17,15 @@ from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, 
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.tables import SYNTHETIC_WARNING, by_class, ec57, intervals_note, overall, published_notes
+from ecg_lightning.report.tables import (
+    SYNTHETIC_WARNING,
+    by_class,
+    by_quality,
+    ec57,
+    intervals_note,
+    overall,
+    published_notes,
+)  # fmt: skip
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
 from ecg_lightning.runs.compare import compare
 from ecg_lightning.runs.discover import read_run
@@ -172,14 +180,15 @@ def _metrics(run: Shown) -> Markup:
     ]
     over_records = Markup("Averages over records: {}.").format(Markup(", ").join(averages)) if averages else ""
     about_ec57 = note("F or Q predicted as V, and Q predicted as S, are not counted.", over_records)
-    counted = ec57(f)
+    below = join(*((html(counted), about_ec57) if (counted := ec57(f)) else ()))
+    below = join(below, html(of_quality) if (of_quality := by_quality(f)) else "")
     return join(
         note(f"In percent, on the {record.fold} beats.", intervals),
         columns(
             figure(_f1_chart(record, f, published or {"per_class": {}}), f"F1 of each class{level}.{diamonds}"),
             html(by_class(f, keys, published, ("f1",), title=f"By class{level}", swatches=True)),
             html(overall(f), look="inline"),
-            counted and Markup("<div>{}</div>").format(join(html(counted), about_ec57)),
+            below and Markup("<div>{}</div>").format(below),
             look="two tables",
         ),
         note(*(one.text for one in published_notes(record, published))),

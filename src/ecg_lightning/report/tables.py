@@ -111,6 +111,21 @@ def ec57(numbers: Numbers) -> Table | None:
     return Table(title="Ectopic beats as counted by ANSI/AAMI EC57, gross", columns=columns, rows=rows)
 
 
+def by_quality(numbers: Numbers) -> Table | None:
+    """Scores of beats of good, middling and bad signal, where quality is known."""
+    if not (bins := numbers.value("test.by_quality")):
+        return None
+    names = {"macro_f1": "macro-F1", "accuracy": "accuracy", "V": "F1 of V", "S": "F1 of S"}
+    shown = [name for name in names if name in bins[0]]
+    rows = []
+    for at in reversed(range(len(bins))):
+        ends = [numbers.value(f"test.by_quality.{at}.{end}") for end in ("above", "to")]
+        scores = (numbers.percent(f"test.by_quality.{at}.{name}") for name in shown)
+        rows.append(Row([f"{ends[0]:g} to {ends[1]:g}", numbers.number(f"test.by_quality.{at}.beats"), *scores]))
+    columns = [Column("signal quality", text=True), Column("beats"), *(Column(names[name]) for name in shown)]
+    return Table(title="Scores by signal quality, from 0 to 1", columns=columns, rows=rows)
+
+
 def intervals_note(record: RunRecord) -> str:
     """What the intervals are of; empty where there are none."""
     about = record.test.get("intervals")

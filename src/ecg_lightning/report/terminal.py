@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from ecg_lightning.report import render
-from ecg_lightning.report.cells import Cell, Column, Mark, Number, Row, Section, Table
+from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
 from ecg_lightning.runs.schema import RunRecord
 
 if TYPE_CHECKING:
-    from ecg_lightning.data.verify import DatasetCheck
+    from ecg_lightning.data.verify import DatabaseCheck
     from ecg_lightning.models.contract import BeatModel
     from ecg_lightning.pipeline.build import Experiment
     from ecg_lightning.training.transfer import Transfer
@@ -78,33 +78,58 @@ def _print_folder(folder: Path) -> None:
     Console().print(f"Results in {folder}", soft_wrap=True, markup=False, highlight=False)
 
 
-def print_checks(checks: "list[DatasetCheck]", *, most_problems: int = 10) -> None:
-    """Print a table for each dataset that is there, its problems, and the command that gets or repairs it."""
+def print_databases(databases: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a table of databases in 100 columns, and the title and citation of each."""
+    numbers, texts = ("records", "people", "beats", "Hz"), ("leads", "here", "tried on", "licence")
+    columns = [Column("database", text=True), *map(Column, numbers), *(Column(name, text=True) for name in texts)]
+    rows = []
+    for name, one in databases.items():
+        beats = sum(of.get("beats", 0) for of in one["classes"].values()) or None
+        counts = [NONE if n is None else Number(n) for n in (one["records"], one["patients"], beats)]
+        leads = ", ".join("/".join(map(str, lead)) if isinstance(lead, list) else str(lead) for lead in one["leads"])
+        tried = (one["tried"] or NONE).removesuffix(" recordings")
+        fs = NONE if one["fs"] is None else f"{one['fs']:g}"
+        rows.append(Row([name, *counts, fs, leads, "yes" if one["here"] else "no", tried, one["licence"] or NONE]))
+    show(Section(tables=[Table(columns=columns, rows=rows)]))
+    for name, one in databases.items():
+        sizes = f" ({one['size']})" if one["size"] else ""
+        classes = ", ".join(f"{kind} {n:,} {unit}" for kind, of in one["classes"].items() for unit, n in of.items())
+        parts = (f"{name}: {one['title']}{sizes}", classes, one["citation"])
+        _line(". ".join(part for part in parts if part))
+    _line("Get one with ecg-lightning data fetch NAME; add your own with ecg-lightning data new FOLDER")
 
-    def line(text: str, style: str = "") -> None:
-        Console().print(Text(text, style), soft_wrap=True)  # paths and commands are copied: they are never broken
 
+def _line(text: str, style: str = "") -> None:
+    Console().print(Text(text, style), soft_wrap=True)  # paths and commands are copied: they are never broken
+
+
+def print_check(one: "DatabaseCheck", *, most_problems: int = 10) -> None:
+    """Print the table of a database, its problems, and what gets or repairs it."""
+    _line(f"{one.source.card.title} in {one.source.folder}", "bold")
+    if not one.present:
+        _line("  is not there; get it with:" if one.source.card.download else "  is not there")
+        _line(f"    {one.remedy}\n", "cyan")
+        return
     columns = [Column("", text=True), Column("here"), Column("published")]
-    for one in checks:
-        line(f"{one.title} in {one.folder}", "bold")
-        if not one.present:
-            line("  is not there; get it with:")
-            line(f"    {one.fetch_command}\n", "cyan")
-            continue
-        marks: list[Mark] = ["better" if count.found == count.published else "missing" for count in one.counts]
-        pairs = zip(one.counts, marks, strict=True)
-        rows = [Row([of.what, Cell(Number(of.found), mark=mark), Number(of.published)]) for of, mark in pairs]
-        show(Section(tables=[Table(columns=columns, rows=rows)]))
-        for note in one.notes:
-            line(f"  note: {note}")
-        for problem in one.problems[:most_problems]:
-            line(f"  wrong: {problem}", "red")
-        if len(one.problems) > most_problems:
-            line(f"  … and {len(one.problems) - most_problems} more; --json lists all", "red")
-        if one.problems:
-            line("  fetch again, which replaces what is damaged and keeps the rest:")
-            line(f"    {one.fetch_command}\n", "cyan")
-        elif one.complete:
-            line("  complete\n", "green")
-        else:
-            line("  part of what is published; nothing wrong with it\n", "yellow")
+    rows = []
+    for count in one.counts:
+        mark: Mark = "" if count.published is None else "better" if count.found == count.published else "missing"
+        published = NONE if count.published is None else Number(count.published)
+        rows.append(Row([count.what, Cell(Number(count.found), mark=mark), published]))
+    show(Section(tables=[Table(columns=columns, rows=rows)]))
+    for note in one.notes:
+        _line(f"  {note}")
+    for problem in one.problems[:most_problems]:
+        _line(f"  wrong: {problem}", "red")
+    if len(one.problems) > most_problems:
+        _line(f"  … and {len(one.problems) - most_problems} more; --json lists all", "red")
+    if one.problems:
+        fetched = "fetch again, which replaces what is damaged and keeps the rest:"
+        _line(f"  {fetched}" if one.source.card.download else "  what to do:")
+        _line(f"    {one.remedy}\n", "cyan")
+    elif one.complete:
+        _line("  complete\n", "green")
+    elif one.complete is None:
+        _line("  nothing wrong with it\n", "green")
+    else:
+        _line("  part of what is published; nothing wrong with it\n", "yellow")

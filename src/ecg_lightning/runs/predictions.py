@@ -44,8 +44,8 @@ def write_predictions(
 ) -> str:
     """Write the prediction of each beat as Parquet, with all that is needed to score it again.
 
-    Columns: ``record``, ``patient``, ``sample`` (index of the R peak at the record's own rate; each of the three only
-    where the source states it), ``true``, ``predicted`` (class names), and ``probability_<class>`` for every class.
+    Columns: ``record``, ``patient``, ``sample`` (index of the R peak at the record's own rate), ``quality`` (each
+    of the four only where it is known), ``true``, ``predicted`` (names of classes), ``probability_<class>`` for each.
 
     Returns the SHA-256 of the file. `probabilities` are ``[n, classes]``, in the order of `beats`, and keep their
     precision; `positive` is as in `score`; `about` describes the run in plain values. DataError as `score`, or if the
@@ -57,7 +57,7 @@ def write_predictions(
 
     check(beats.known_labels, probabilities, beats.classes, positive=None)
     names = np.asarray(beats.classes, dtype=object)
-    origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples}
+    origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples, "quality": beats.quality}
     columns: dict[str, Any] = {name: column for name, column in origin.items() if column is not None}
     columns |= {"true": names[beats.known_labels], "predicted": names[probabilities.argmax(axis=1)]}
     columns |= {f"probability_{name}": probabilities[:, i] for i, name in enumerate(beats.classes)}
@@ -119,7 +119,10 @@ def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> 
     """
     joined, info = read_pooled(path, *others)
     labels, probabilities = labels_and_probabilities(joined, info.classes)
-    scores = score(labels, probabilities, info.classes, info.positive, records=column(joined, "record"))
+    known = "quality" in joined and not joined["quality"].isna().any()  # of all folds
+    quality = joined["quality"].to_numpy() if known else None
+    records = column(joined, "record")
+    scores = score(labels, probabilities, info.classes, info.positive, records=records, quality=quality)
     if resamples:
         patients = column(joined, "patient")
         scores["intervals"] = intervals(labels, probabilities, info.classes, patients, resamples=resamples)

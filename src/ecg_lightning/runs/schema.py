@@ -55,6 +55,18 @@ class Bin(TypedDict):
     accuracy: Fraction
 
 
+class QualityBin(TypedDict):
+    """Beats of about the same signal quality; V and S: F1 as EC57 counts it, None where its denominator is 0."""
+
+    above: Fraction
+    to: Fraction
+    beats: Positive
+    accuracy: Fraction
+    macro_f1: Fraction
+    V: NotRequired[Fraction | None]
+    S: NotRequired[Fraction | None]
+
+
 Ectopic = TypedDict(  # EC57 counts and metrics of V or S; None where a denominator is 0
     "Ectopic",
     {
@@ -118,6 +130,7 @@ TestScores = TypedDict(
         "per_class": dict[str, ClassScores],
         "confusion": list[list[Count]],
         "reliability": NotRequired[Annotated[list[Bin], Field(min_length=1)]],
+        "by_quality": NotRequired[Annotated[list[QualityBin], Field(min_length=1)]],
         "j_kappa": NotRequired[Agreement | None],
         "ec57": NotRequired[Ec57],
         **dict.fromkeys(PER_CLASS, NotRequired[Fraction]),

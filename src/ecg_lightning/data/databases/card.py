@@ -4,7 +4,8 @@ A card of a single database is a `Card`. Several databases at once are a `Cards`
 hold for all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,11 +97,11 @@ class Diagnoses(Group):
 
 
 class Csv(Group):
-    """What a CSV file of one recording does not state."""
+    """What a CSV file, or a MATLAB file, of one recording does not state."""
 
     fs: Positive | None = None  # Hz; null computes it from the column of time
-    time: Name | None = None  # column of seconds
-    unit: str = "mV"  # or uV, V, nV; or adu with `gain`
+    time: Name | None = None  # column of seconds, or of milliseconds if it is called so; null looks for one
+    unit: str | None = None  # mV, uV, V, nV, or adu with `gain`; null: as stated, or mV if values are small
     gain: Positive | None = None  # analog-to-digital units a millivolt
     baseline: float = 0.0  # analog-to-digital units at 0 mV
 
@@ -111,7 +112,7 @@ class Rows(Group):
     files: Annotated[list[str], Field(min_length=1)]
     test_file: str | None = None  # of the publisher
     labels: Literal["last", "none"] = "last"  # the last column is the class, or there is none
-    classes: Annotated[list[str], Field(min_length=2)]  # by number from 0, or as they are named
+    classes: Annotated[list[str], Field(min_length=2)]  # by number from 0, name, or symbol of the class_map
     outside: Literal["refuse", "rescale"] = "refuse"  # values outside [0, 1]: an error, or each beat is scaled
 
 
@@ -160,6 +161,11 @@ class Card(Group):
     simulation: Simulation | None = None
     own: dict[str, Any] = {}  # settings of a reader of another package
     cut: CutSettings
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """The names of records that fit a pattern of ``records``."""
+        patterns = [self.records] if isinstance(self.records, str) else self.records
+        return [name for name in names if patterns is None or any(fnmatch(name, pattern) for pattern in patterns)]
 
 
 class Cards(Group):

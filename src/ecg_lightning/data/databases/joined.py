@@ -70,8 +70,11 @@ class Joined(Source):
                     folds=None,
                 )
             )
-        if any(part.patients is None for part in named):
-            named = [dataclasses.replace(part, patients=None) for part in named]
+        # What is not known of all is known of none.
+        partly: dict[str, Any] = {
+            name: None for name in ("patients", "quality") if any(getattr(part, name) is None for part in named)
+        }
+        named = [dataclasses.replace(part, **partly) for part in named]
         dropped = {part.name: own.origin["dropped"] for part, own in zip(self.parts, beats, strict=True) if "dropped" in own.origin}  # fmt: skip
         origin = self.settings() | {"synthetic": any(one.synthetic for one in beats)}
         return dataclasses.replace(

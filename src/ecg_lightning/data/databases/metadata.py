@@ -101,7 +101,8 @@ class Metadata:
             relative = record.relative_to(self._folder).as_posix()
         except ValueError:
             relative = record.name
-        row = rows.get(relative) or rows.get(record.name)
+        names = (relative, record.name) if self._card.reader == "wfdb" else (relative, record.name, record.stem)
+        row = next((rows[name] for name in names if name in rows), None)
         if row is None:
             raise DataError(f"{path} has no row of record {relative} in column {table.record}")
         if table.column not in row:

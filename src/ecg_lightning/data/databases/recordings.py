@@ -4,7 +4,6 @@ What is special about a database is in its card, ``conf/dataset/NAME.yaml``.
 """
 
 import dataclasses
-import fnmatch
 import hashlib
 import logging
 from collections import Counter
@@ -68,26 +67,26 @@ class Recordings(CardSource):
         listed twice, or if there is none.
         """
         folder = self.folder
-        if (folder / "RECORDS").is_file():
-            names = (folder / "RECORDS").read_text().split()
-        elif self.card.reader == "wfdb":
-            names = [path.with_suffix("").relative_to(folder).as_posix() for path in sorted(folder.rglob("*.hea"))]
-            names = self._without_segments(names)
-        else:
-            suffixes = FORMATS.get(self.card.reader, ())
-            paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-            names = [path.relative_to(folder).as_posix() for path in paths]
+        listing = folder / "RECORDS"
+        names = listing.read_text().split() if listing.is_file() else self.found()
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise DataError(
-                f"{folder / 'RECORDS'} lists {', '.join(twice[:5])} more than once: its beats would be on both sides of "
+                f"{listing} lists {', '.join(twice[:5])} more than once: its beats would be on both sides of "
                 "a split; take the second mention out"
             )
-        if self.card.records is not None:
-            patterns = [self.card.records] if isinstance(self.card.records, str) else self.card.records
-            names = [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+        names = self.card.chosen(names)
         if not names:
             raise DataError(f"{folder} holds no recording that {self.name} asks for; {self.remedy}")
         return [folder / name for name in names]
+
+    def found(self) -> list[str]:
+        """Names of all recordings in the folder or below, as ``RECORDS`` would list them."""
+        names = find_recordings(self.folder, self.card.reader)
+        if self.card.reader == "wfdb":
+            return names
+        beside = {path.with_name(f"{path.stem}{self.card.annotator}").as_posix() for path in map(Path, names)}
+        beside.update(table.name for table in self.metadata.tables)
+        return [name for name in names if name not in beside]
 
     @property
     def people(self) -> str:
@@ -123,14 +122,14 @@ class Recordings(CardSource):
 
     def read(self) -> Beats:
         """Read and cut all records."""
-        self._refuse_copies()
+        self.refuse_copies()
         origin = self.settings()
         return beats_of(self.recordings(), how=self.cut, classes=self.classes, origin=origin, context=self.context)
 
     def recordings(self) -> Iterator[Recording]:
         """Each record in turn, without those of other diagnoses, which the log counts."""
         records = self.records()
-        names = self._names(records)
+        names = self.names(records)
         if self.card.diagnoses is None:
             for record in records:
                 yield self.recording(record, name=names[record])
@@ -151,8 +150,11 @@ class Recordings(CardSource):
         """A record, opened by its header."""
         return open_recording(record, reader=self.card.reader, **self._format)
 
-    def recording(self, record: Path, *, name: str | None = None) -> Recording:
-        """One record with its beats, patient and fold; DataError says what to do about a damaged file."""
+    def recording(self, record: Path, *, name: str | None = None, detect: bool = True) -> Recording:
+        """One record with its beats, patient and fold; DataError says what to do about a damaged file.
+
+        Without `detect` a record whose beats are not annotated has none.
+        """
         try:
             recording = read_recording(
                 record,
@@ -162,6 +164,7 @@ class Recordings(CardSource):
                 fs=self.card.recorded_fs,
                 reader=self.card.reader,
                 settings=self._format,
+                detect=detect,
             )
         except DataError as error:
             raise DataError(str(error) if "dataset." in str(error) else f"{error}; {self.remedy}") from error
@@ -187,14 +190,14 @@ class Recordings(CardSource):
     def _format(self) -> dict[str, Any]:
         return {} if self.card.csv is None else self.card.csv.model_dump()
 
-    def _names(self, records: list[Path]) -> dict[Path, str]:
+    def names(self, records: list[Path]) -> dict[Path, str]:
         """A name for each record: the last part of its path, or all of it where two have the same."""
         short = {record: record.name if self.card.reader == "wfdb" else record.stem for record in records}
         if len(set(short.values())) == len(records):
             return short
         return {record: record.relative_to(self.folder).as_posix() for record in records}
 
-    def _refuse_copies(self) -> None:
+    def refuse_copies(self) -> None:
         """DataError for two records with the same content, whose beats would be on both sides of a split."""
         seen: dict[tuple[int, ...], list[Path]] = {}
         for record in self.records():
@@ -213,12 +216,19 @@ class Recordings(CardSource):
                         "list the others in RECORDS or dataset.records"
                     )
 
-    def _without_segments(self, names: list[str]) -> list[str]:
-        """Without the headers that are segments of other records."""
-        segments: set[str] = set()
-        for name in names:
-            header = (self.folder / f"{name}.hea").read_text(errors="replace")
-            lines = [line for line in header.splitlines() if line.strip() and not line.startswith("#")]
-            if lines and "/" in lines[0].split()[0]:
-                segments.update((Path(name).parent / line.split()[0]).as_posix() for line in lines[1:])
-        return [name for name in names if name not in segments]
+
+def find_recordings(folder: Path, reader: str) -> list[str]:
+    """Names of all recordings of a format in a folder or below, relative to it; those of WFDB without extension."""
+    if reader != "wfdb":
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS.get(reader, ()))
+        paths = [path for path in paths if path.suffix.lower() != ".mat" or not path.with_suffix(".hea").is_file()]
+        return [path.relative_to(folder).as_posix() for path in paths]
+    names, segments = [], set[str]()
+    for path in sorted(folder.rglob("*.hea")):
+        name = path.with_suffix("").relative_to(folder)
+        names.append(name.as_posix())
+        text = path.read_text(errors="replace").splitlines()
+        lines = [line for line in text if line.strip() and not line.startswith("#")]
+        if lines and "/" in lines[0].split()[0]:
+            segments.update((name.parent / line.split()[0]).as_posix() for line in lines[1:])
+    return [name for name in names if name not in segments]

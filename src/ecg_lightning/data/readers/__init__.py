@@ -1,5 +1,6 @@
 """Readers of recordings and their annotations, one module a file format."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,8 @@ __all__ = ["FORMATS", "open_recording", "read_recording"]
 # Reader → suffixes of its files; without any of them a path is a WFDB record.
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "wfdb": (".hea", ".dat"),
-    "edf": (".edf", ".bdf"),
-    "csv": (".csv", ".tsv", ".txt"),
+    "edf": (".edf", ".bdf", ".rec"),
+    "csv": (".csv", ".tsv", ".txt", ".gz", ".zip"),
     "mat": (".mat",),
 }
 
@@ -32,7 +33,7 @@ def open_recording(path: Path | str, *, reader: str | None = None, **settings: A
     Args:
         path: the file; of WFDB the record with or without its extension.
         reader: a key of `FORMATS`; None chooses by the suffix.
-        settings: of the reader, such as ``fs`` and ``unit`` of CSV.
+        settings: ``fs``, ``time``, ``unit``, ``gain`` and ``baseline`` of CSV and MATLAB files, as in a card.
 
     Raises:
         DataError: the file is absent, cut off or damaged.
@@ -42,11 +43,31 @@ def open_recording(path: Path | str, *, reader: str | None = None, **settings: A
         reader = next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), "wfdb")
         if reader == "mat" and path.with_suffix(".hea").is_file():
             reader = "wfdb"
-    match reader:
-        case "wfdb":
-            from ecg_lightning.data.readers.wfdb import WfdbFile
+    if reader == "wfdb":
+        from ecg_lightning.data.readers.wfdb import WfdbFile
 
-            return WfdbFile(path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path)
+        path = path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path
+        if not path.with_name(f"{path.name}.hea").is_file():
+            raise DataError(f"{path} is no recording: there is no {path.name}.hea, nor another format that is read")
+        return WfdbFile(path)
+    if not path.is_file():
+        raise DataError(f"{path} is {'a folder, not the file of a recording' if path.is_dir() else 'not there'}")
+    match reader:
+        case "edf":
+            from ecg_lightning.data.readers.edf import EdfFile
+
+            return EdfFile(path)
+        case "csv" | "mat":
+            from ecg_lightning.data.readers.base import Calibration
+
+            calibration = Calibration(**{key: settings[key] for key in ("unit", "gain", "baseline") if key in settings})
+            if reader == "mat":
+                from ecg_lightning.data.readers.mat import MatFile
+
+                return MatFile(path, fs=settings.get("fs"), calibration=calibration)
+            from ecg_lightning.data.readers.csv import CsvFile
+
+            return CsvFile(path, fs=settings.get("fs"), time=settings.get("time"), calibration=calibration)
     raise DataError(f"{path}: there is no reader {reader!r}; choose one of {', '.join(FORMATS)}")
 
 
@@ -59,6 +80,7 @@ def read_recording(
     fs: float | None = None,
     reader: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    detect: bool = True,
 ) -> "Recording":
     """A recording with its beats.
 
@@ -66,11 +88,13 @@ def read_recording(
         path: the file; of WFDB the record with or without its extension.
         leads: as ``dataset.leads``: positions or names, or alternatives of which the first counts that the record has;
             None for all of them.
-        annotator: who annotated the beats, which of WFDB is the extension of a file such as ``atr``; None detects the R
-            peaks in the first lead, and the beats have no labels.
+        annotator: who annotated the beats: of WFDB the extension of a file such as ``atr``, of EDF ``edf`` for what is
+            annotated in the file itself, and else the end of a file's name, as in `annotations_beside`. None detects
+            the R peaks in the first lead, and the beats have no labels.
         class_map: how symbols become classes; None is AAMI's.
         fs: sampling rate in Hz that the record must have; None takes any.
         reader, settings: as in `open_recording`.
+        detect: False leaves out the detection, the slow part: without an annotator there are no beats.
 
     Raises:
         DataError: a file is absent or damaged, or the record lacks a lead or is too short.
@@ -90,7 +114,7 @@ def read_recording(
             "if that is right, set dataset.recorded_fs=null to take any rate"
         )
     signals = file.read(positions)
-    n_samples, labels, symbols = signals.shape[1], None, None
+    n_samples, labels, symbols, others = signals.shape[1], None, None, Counter[str]()
     if annotator is not None:
         class_map = class_map or make_class_map("aami")
         found, clock = file.annotations(annotator)
@@ -103,7 +127,7 @@ def read_recording(
                 "annotation standard, or of dataset.class_map. Is the file damaged?"
             )
         beats, labels = class_map.beats(found)
-        peaks, symbols = beats.samples, beats.symbols
+        peaks, symbols, others = beats.samples, beats.symbols, Counter(found.symbols) - Counter(beats.symbols)
         if clock != rate:
             peaks = np.round(peaks * (rate / clock)).astype(np.int64)
         if not len(peaks):
@@ -113,7 +137,7 @@ def read_recording(
         if peaks[-1] > n_samples + LATEST_S * rate:
             raise DataError(f"{where} have a beat at sample {peaks[-1]:,} of a record of {n_samples:,} samples")
     elif n_samples >= 2 * rate:
-        peaks = detect_r_peaks(signals[0], rate)
+        peaks = detect_r_peaks(signals[0], rate) if detect else np.empty(0, dtype=np.int64)
     else:
         raise DataError(f"record {file.name} lasts {n_samples / rate:.2g} s, too short to find R peaks in it")
     return Recording(
@@ -125,5 +149,6 @@ def read_recording(
         peaks=peaks,
         labels=labels,
         symbols=symbols,
+        other_symbols=others,
         comments=file.comments,
     )

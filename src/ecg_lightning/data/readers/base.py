@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from ecg_lightning.data.recording import Annotations, Leads
 Signal = npt.NDArray[np.float64]
 
 CHUNK_S = 600.0  # seconds that are read at once
+LONGEST_S = 60 * 86_400.0  # seconds beyond which a stated length is an error rather than a recording
+
+LARGEST = 50.0  # mV; more, without a unit, is something else
+COUNTS = ("adu", "raw", "counts", "lsb")  # units of a converter
 
 # Factor from a unit to millivolts, by its name in lower case; µ has two code points.
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6,
@@ -61,19 +66,26 @@ class RecordingFile(ABC):
 
     def read(self, positions: Sequence[int]) -> Signal:
         """Leads ``[leads, t]`` of the whole recording at `fs`, in mV, NaN in gaps; read in pieces of `CHUNK_S`."""
-        from ecg_lightning.data.windows import resample
+        from ecg_lightning.data.windows import resample_around_gaps
 
         rates = [self.samples_per_frame[position] for position in positions]
-        signals = [np.empty(self.n_frames * rate) for rate in rates]
+        finest = max(rates)
+        if self.n_frames > LONGEST_S * self.frame_rate:
+            raise DataError(f"{self.path} states {self.n_frames:,} frames at {self.frame_rate:g} Hz, more than 60 days")
+        signals = np.empty((len(rates), self.n_frames * finest))
+        coarser = {at: np.empty(self.n_frames * rate) for at, rate in enumerate(rates) if rate < finest}
         step = max(1, round(CHUNK_S * self.frame_rate))
         for start in range(0, self.n_frames, step):
             stop = min(start + step, self.n_frames)
-            for signal, rate, part in zip(signals, rates, self.read_frames(positions, start, stop), strict=True):
-                signal[start * rate : stop * rate] = part
-        finest = max(rates)
-        return np.stack(
-            [signal if rate == finest else resample(signal, rate, finest) for signal, rate in zip(signals, rates, strict=True)]
-        )  # fmt: skip
+            for at, part in enumerate(self.read_frames(positions, start, stop)):
+                if len(part) != (stop - start) * rates[at]:
+                    raise DataError(
+                        f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states"
+                    )
+                coarser.get(at, signals[at])[start * rates[at] : stop * rates[at]] = part
+        for at, signal in coarser.items():
+            signals[at] = resample_around_gaps(signal, rates[at], finest)
+        return signals
 
     def positions(self, leads: Leads) -> list[int]:
         """Where each place of `leads` is: the first alternative that is there and that no place before has taken."""
@@ -90,6 +102,37 @@ class RecordingFile(ABC):
                 )
             positions.append(position)
         return positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How the numbers of a file without a header of its own become millivolts.
+
+    Attributes:
+        unit: of voltage, or of a converter (``adu``); None is mV, if the numbers are small enough for it.
+        gain: analog-to-digital units a millivolt, whatever the unit.
+        baseline: analog-to-digital units at 0 mV.
+    """
+
+    unit: str | None = None
+    gain: float | None = None
+    baseline: float = 0.0
+
+    def millivolts(self, values: Signal, *, lead: str, where: str) -> Signal:
+        """Of `values` ``[t]``; DataError for a unit that is none of voltage, or one that is missing."""
+        if self.gain is not None:
+            return (values - self.baseline) / self.gain
+        largest = float(np.abs(values).max(initial=0, where=np.isfinite(values)))
+        unit = f"in {self.unit!r}" if self.unit else "without a unit"
+        if (self.unit or "").lower() in COUNTS or (self.unit is None and largest > LARGEST):
+            raise DataError(
+                f"{where}: lead {lead} has values up to {largest:.6g} {unit}, which are no millivolts; set "
+                "dataset.csv.unit to mV, uV, V or nV, or dataset.csv.gain and baseline for units of a converter"
+            )
+        return values * to_millivolts(self.unit, lead=lead, where=where)
+
+
+AS_STATED = Calibration()
 
 
 def to_millivolts(unit: Any, *, lead: str, where: str) -> float:

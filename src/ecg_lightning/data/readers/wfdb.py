@@ -5,6 +5,7 @@ Header, signal and annotation files are described in PhysioNet's header(5), sign
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ecg_lightning.data.recording import Annotations
 NO_FILE = "~"  # name of a segment that is a gap, and of the signal file of a layout
 
 
-def files_of(record: Path, annotator: str | None = None) -> list[Path]:
+def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = False) -> list[Path]:
     """The header of a record (without extension), its segments, signal and annotation files; DataError if one is absent.
 
     Headers are read as plain text: every start does this for every record, and calling wfdb takes longer than the rest.
@@ -31,11 +32,13 @@ def files_of(record: Path, annotator: str | None = None) -> list[Path]:
     if first is None or first[1] != record.name:
         raise DataError(f"{header} is no readable WFDB header: it does not begin with {record.name}")
     names = sorted({line.split()[0] for line in lines[1:]} - {NO_FILE})
+    if first[2] and is_segment:
+        raise DataError(f"{header} is a segment of another record, and has segments itself: WFDB knows no such records")
     if first[2]:
-        parts = [files_of(header.with_name(name)) for name in names if name != record.name]
+        parts = [files_of(header.parent / name, is_segment=True) for name in names]
         paths = [header, *(path for part in parts for path in part)]
     else:
-        paths = [header, *(header.with_name(name) for name in names)]
+        paths = [header, *(header.parent / name for name in names)]
     if annotator is not None:
         paths.append(header.with_suffix(f".{annotator}"))
     for path in paths:
@@ -50,65 +53,95 @@ class WfdbFile(RecordingFile):
     Units become millivolts. Segments that are absent, and samples with the invalid value of their format, are NaN.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_segment: bool = False) -> None:
         self.path, self.name = path, path.name
+        self.files = tuple(files_of(path, is_segment=is_segment))
         header = _header(path)
         if not header.fs > 0:
             raise DataError(f"{path}.hea states a sampling rate of {header.fs:g} Hz, expected one above 0")
         self.frame_rate = float(header.fs)
         self.comments = tuple(header.comments)
-        self.files = tuple(files_of(path))
         self._header = header
         self._segments: list[tuple[int, int, WfdbFile | None]] = []  # first frame, frames, segment
         self._sums: dict[int, int] = {}
         self._summed = 0
+        self._whole: tuple[list[int], Any] | None = None  # channels, and the record of wfdb
         if hasattr(header, "seg_name"):
             self._open_segments(header)
             return
         self.lead_names = tuple(name or f"lead {at}" for at, name in enumerate(header.sig_name or ()))
         self.samples_per_frame = tuple(header.samps_per_frame or ())
+        if not self.lead_names:
+            raise DataError(f"{path}.hea states no signal: it is no recording")
         self.n_frames = int(header.sig_len) if header.sig_len else self._length_of_files()
 
     def read_frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
         if self._segments:
             return self._read_segments(positions, start, stop)
-        import wfdb
-
-        channels = sorted(positions)
         scales = [
-            to_millivolts(self._header.units[at], lead=self.lead_names[at], where=f"{self.path}.hea") for at in positions
+            to_millivolts(self._header.units[at], lead=self.lead_names[at], where=f"{self.path}.hea")
+            for at in positions
         ]
+        channels = sorted(positions)
+        skews = {at: self._header.skew[at] or 0 for at in channels}  # frames by which a signal is late in its file
+        reach = min(stop + max(skews.values()), self.n_frames)
         try:
-            loaded = wfdb.rdrecord(
-                str(self.path), sampfrom=start, sampto=stop, channels=channels, physical=False, smooth_frames=False
-            )
-            physical = loaded.dac(expanded=True)
+            loaded = self._load(channels, start, reach)
+            physical = dict(zip(channels, loaded.dac(expanded=True), strict=True))
         except Exception as error:  # wfdb raises whatever its parsing stumbles over
             raise DataError(
                 f"the signal of {self.path} cannot be read: its file does not hold the {self.n_frames} samples that "
                 f"the header states, or is damaged ({error})"
             ) from error
         self._check_sums(channels, loaded.e_d_signal, start, stop)
-        by_channel = dict(zip(channels, physical, strict=True))
-        return [by_channel[at] * scale if scale != 1 else by_channel[at] for at, scale in zip(positions, scales, strict=True)]  # fmt: skip
+        signals = []
+        for at, scale in zip(positions, scales, strict=True):
+            rate = self.samples_per_frame[at]
+            signal = physical[at][skews[at] * rate :][: (stop - start) * rate]
+            if skews[at]:  # its end is not in the file
+                signal = np.pad(signal, (0, (stop - start) * rate - len(signal)), constant_values=np.nan)
+            signals.append(signal * scale if scale != 1 else signal)
+        return signals
 
-    def annotations(self, annotator: str) -> tuple[Annotations, float]:
+    def _load(self, channels: list[int], start: int, stop: int) -> Any:
+        """Digital signals as a record of wfdb, each at its own rate and not moved by its skew."""
         import wfdb
 
+        formats = {self._header.fmt[at] for at in channels}
+
+        def load(**part: int) -> Any:
+            # wfdb gives format 61 as millivolts alone: it stumbles over the byte order of the digital values.
+            loaded = wfdb.rdrecord(
+                str(self.path),
+                channels=channels,
+                physical="61" in formats,
+                smooth_frames=False,
+                ignore_skew=True,
+                **part,
+            )
+            if "61" in formats:
+                loaded.adc(expanded=True, inplace=True)
+            return loaded
+
+        # Format 8 stores differences: what is read from the middle has no beginning. Of a header without a length wfdb
+        # reads everything or nothing.
+        if self._header.sig_len and "8" not in formats:
+            return load(sampfrom=start, sampto=stop)
+        if self._whole is None or self._whole[0] != channels:
+            self._whole = (channels, load())
+        loaded = copy(self._whole[1])
+        loaded.e_d_signal = [
+            signal[start * self.samples_per_frame[at] : stop * self.samples_per_frame[at]]
+            for at, signal in zip(channels, loaded.e_d_signal, strict=True)
+        ]
+        return loaded
+
+    def annotations(self, annotator: str) -> tuple[Annotations, float]:
         path = self.path.with_name(f"{self.name}.{annotator}")
         if not path.is_file():
             raise DataError(f"{path} is not there: record {self.name} has no annotations by {annotator}")
-        # Annotation files end with a zero word; wfdb reads one that was cut off without an error.
-        if not path.read_bytes().endswith(b"\0\0"):
-            raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file")
-        try:
-            found = wfdb.rdann(str(self.path), annotator)
-        except Exception as error:  # wfdb raises whatever its parsing stumbles over
-            raise DataError(f"{path} is no readable annotation file: {error}") from error
-        notes = [str(note).strip("\0 ") for note in found.aux_note]
-        symbols = [str(symbol) for symbol in found.symbol]
-        annotations = Annotations(samples=np.asarray(found.sample, dtype=np.int64), symbols=symbols, notes=notes)
-        return annotations, float(found.fs or self.frame_rate)
+        annotations, clock = read_annotation_file(path)
+        return annotations, clock or self.frame_rate
 
     def _check_sums(self, channels: Sequence[int], digital: Sequence[Any], start: int, stop: int) -> None:
         """Compare the sum of each signal with the checksum (modulo 2^16) of its header, once all of it was read."""
@@ -117,7 +150,7 @@ class WfdbFile(RecordingFile):
         if start != self._summed or self._sums.keys() != set(channels):
             return
         for at, values in zip(channels, digital, strict=True):
-            self._sums[at] += int(values.sum(dtype=np.int64))
+            self._sums[at] += int(values[: (stop - start) * self.samples_per_frame[at]].sum(dtype=np.int64))
         self._summed = stop
         for at in channels if stop == self.n_frames else ():
             checksum = self._header.checksum[at]
@@ -139,9 +172,11 @@ class WfdbFile(RecordingFile):
     def _open_segments(self, header: Any) -> None:
         start, layout = 0, None
         for name, length in zip(header.seg_name, header.seg_len, strict=True):
-            segment = None if name == NO_FILE else WfdbFile(self.path.with_name(name)) if length else None
+            segment = (
+                None if name == NO_FILE else WfdbFile(self.path.parent / name, is_segment=True) if length else None
+            )
             if name != NO_FILE and not length:
-                layout = _header(self.path.with_name(name))
+                layout = _header(self.path.parent / name)
             self._segments.append((start, int(length), segment))
             start += int(length)
         held = [segment for _, _, segment in self._segments if segment is not None]
@@ -154,11 +189,16 @@ class WfdbFile(RecordingFile):
             self.lead_names, self.samples_per_frame = held[0].lead_names, held[0].samples_per_frame
         self._by_name = layout is not None
         self.n_frames = start
-        for segment in held:
+        for _, length, segment in self._segments:
+            if segment is None:
+                continue
+            if segment.n_frames != length:
+                raise DataError(
+                    f"{segment.path}.hea states {segment.n_frames} samples, record {self.name} {length} of it"
+                )
             if segment.frame_rate != self.frame_rate:
                 raise DataError(
-                    f"{segment.path}.hea states {segment.frame_rate:g} Hz, the record {self.name} that it is a segment "
-                    f"of {self.frame_rate:g} Hz"
+                    f"{segment.path}.hea states {segment.frame_rate:g} Hz, record {self.name} {self.frame_rate:g} Hz"
                 )
 
     def _read_segments(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
@@ -182,6 +222,24 @@ class WfdbFile(RecordingFile):
                     raise DataError(f"{segment.path}.hea has another number of samples a frame than record {self.name}")
                 signals[number][(begin - start) * rates[number] : (end - start) * rates[number]] = part
         return signals
+
+
+def read_annotation_file(path: Path) -> tuple[Annotations, float | None]:
+    """The annotations of a file, and the rate in Hz of their clock; None if neither it nor a header states that."""
+    import wfdb
+
+    # Annotation files end with a zero word; wfdb reads one that was cut off without an error.
+    if not path.read_bytes().endswith(b"\0\0"):
+        raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file")
+    try:
+        found = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
+    except Exception as error:  # wfdb raises whatever its parsing stumbles over
+        raise DataError(f"{path} is no readable annotation file: {error}") from error
+    return Annotations(
+        samples=np.asarray(found.sample, dtype=np.int64),
+        symbols=[str(symbol) for symbol in found.symbol],
+        notes=[str(note).strip("\0 ") for note in found.aux_note],
+    ), float(found.fs) if found.fs else None
 
 
 def _header(record: Path) -> Any:

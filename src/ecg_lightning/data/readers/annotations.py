@@ -1,0 +1,71 @@
+"""Annotations in a file beside a recording, for formats that hold none themselves."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.beats import IntArray
+from ecg_lightning.data.recording import Annotations
+
+SAMPLE = re.compile(r"sample([ _]?(#|number|index))?|index", re.IGNORECASE)
+TIME = re.compile(r"(onset|time|t|seconds)(?P<ms>[ _]*[(\[]?ms[)\]]?)?([ _]*[(\[]?s[)\]]?)?", re.IGNORECASE)
+SYMBOL = re.compile(r"symbol|type|label|annotation|beat|class", re.IGNORECASE)
+
+
+def annotations_beside(path: Path, annotator: str, fs: float) -> tuple[Annotations, float]:
+    """The annotations of a recording in the file whose name is the recording's with `annotator` for its suffix.
+
+    ``_beats.csv`` of ``r1.csv`` is ``r1_beats.csv``: a table with columns ``sample`` or ``time`` (seconds), and
+    ``symbol``. Any other suffix is of a WFDB annotation file, ``.atr``.
+
+    Returns:
+        The annotations, and the rate in Hz of the clock of their samples: `fs`, unless the file states another.
+    """
+    file = path.with_name(f"{path.stem}{annotator}")
+    if not file.is_file():
+        raise DataError(f"{file} is not there: record {path.stem} has no annotations by {annotator}")
+    if file.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        from ecg_lightning.data.readers.wfdb import read_annotation_file
+
+        annotations, clock = read_annotation_file(file)
+        return annotations, clock or fs
+    return _read_table(file, fs), fs
+
+
+def _read_table(file: Path, fs: float) -> Annotations:
+    from ecg_lightning.data.readers.delimited import look_at
+
+    layout = look_at(file)
+    header = layout.header or ()
+    at = next((column for column, name in enumerate(header) if SAMPLE.fullmatch(name)), None)
+    timer = next((column for column, name in enumerate(header) if TIME.fullmatch(name)), None)
+    symbol = next((column for column, name in enumerate(header) if SYMBOL.fullmatch(name)), None)
+    column = timer if at is None else at
+    if column is None or symbol is None:
+        raise DataError(
+            f"{file} has the columns {', '.join(header) or 'of no names'}; expected sample or time, and symbol"
+        )
+    rate = 1.0 if at is not None else fs
+    if at is None and (hit := TIME.fullmatch(header[column])) and hit["ms"]:
+        rate = fs / 1000
+    rows = [*layout.rows()][len(layout.preamble) :]
+    try:
+        samples = np.asarray([float(row[column].replace(layout.decimal, ".")) * rate for row in rows])
+        symbols = [row[symbol] for row in rows]
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{file} {layout.fault() or f'has a row without sample or symbol: {error}'}") from error
+    if not np.isfinite(samples).all():
+        raise DataError(f"{file} has a row without a number in column {header[column]}")
+    return from_text(np.round(samples).astype(np.int64), symbols)
+
+
+def from_text(samples: IntArray, texts: list[str]) -> Annotations:
+    """Annotations whose symbols are texts; a rhythm such as ``(AFIB`` becomes the note of a ``+``, as in WFDB."""
+    rhythms = [text.startswith("(") and len(text) > 1 for text in texts]
+    return Annotations(
+        samples=samples,
+        symbols=["+" if rhythm else text for rhythm, text in zip(rhythms, texts, strict=True)],
+        notes=[text if rhythm else "" for rhythm, text in zip(rhythms, texts, strict=True)],
+    )
