@@ -119,9 +119,10 @@ def test_a_checkpoint_with_a_group_source_gives_the_same_metrics(finished: Path,
     config = content["hyper_parameters"]["about"]["config"]
     config["source"] = {"name": "synthetic", **config["dataset"]["simulation"]}
     config["dataset"] = {
-        "name": "ptbdb", "title": "PTB Diagnostic ECG Database", "folder": "ptbdb", "annotator": None, "class_map": None,
-        "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"}, "patients": "folder", "leads": ["ii"],
-        "recorded_fs": 1000, "drop_duplicates": True, "cut": config["dataset"]["cut"],
+        "name": "ptbdb", "title": "PTB Diagnostic ECG Database", "folder": "ptbdb", "annotator": None,
+        "class_map": None, "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"},
+        "patients": "folder", "leads": ["ii"], "recorded_fs": 1000, "drop_duplicates": True,
+        "cut": config["dataset"]["cut"],
     }  # fmt: skip
     del config["test_on"], config["augmentation"]["balance_patients"], config["augmentation"]["balance_databases"]
     torch.save(content, tmp_path / "old.ckpt")
@@ -198,7 +199,9 @@ def test_an_incomplete_checkpoint_is_one_sentence(finished: Path, cache: Path, t
     with pytest.raises(CheckpointError, match=r"changed.ckpt .*data"):
         evaluate(changed(lambda content: content["hyper_parameters"]["about"].pop("config")), cache_dir=cache)
     with pytest.raises(CheckpointError, match=r"changed.ckpt .*'dataset'"):
-        evaluate(changed(lambda content: content["hyper_parameters"]["about"]["config"].pop("dataset")), cache_dir=cache)
+        evaluate(
+            changed(lambda content: content["hyper_parameters"]["about"]["config"].pop("dataset")), cache_dir=cache
+        )
     with pytest.raises(CheckpointError, match=r"changed.ckpt .*fc1.bias"):
         evaluate(changed(lambda content: content["state_dict"].pop("model.fc1.bias")), cache_dir=cache)
     with pytest.raises(CheckpointError, match=r"changed.ckpt .*surprise"):
@@ -223,7 +226,9 @@ def test_mode_none_of_a_sweep_is_a_random_initialisation(
 ) -> None:
     states = []
     for start in ([f"transfer.checkpoint={finished}"], []):
-        cfg = compose([*SMALL, f"cache_dir={cache}", "dataset=synthetic_mi", *start], output_dir=tmp_path, config_dir=CONF)
+        cfg = compose(
+            [*SMALL, f"cache_dir={cache}", "dataset=synthetic_mi", *start], output_dir=tmp_path, config_dir=CONF
+        )
         estimator = build(cfg).estimator
         assert isinstance(estimator, NetworkEstimator)
         assert estimator.classifier.hparams["about"]["origin"] is None
@@ -259,7 +264,9 @@ def test_an_impossible_start_is_refused_before_training(
     torch.save(create_model("cnet", n_outputs=1, length=187).state_dict(), plain)
     best = finished / "checkpoints" / "best.ckpt"
     filled = [override.format(best=best, text=text, plain=plain) for override in overrides]
-    cfg = compose([*SMALL, f"cache_dir={cache}", "dataset=synthetic_mi", *filled], output_dir=tmp_path / "run", config_dir=CONF)
+    cfg = compose(
+        [*SMALL, f"cache_dir={cache}", "dataset=synthetic_mi", *filled], output_dir=tmp_path / "run", config_dir=CONF
+    )
     with pytest.raises(error, match=message):
         train(cfg)
     assert not (tmp_path / "run").exists()
@@ -267,7 +274,9 @@ def test_an_impossible_start_is_refused_before_training(
 
 def test_all_beats_of_a_file_are_tested(finished: Path, cache: Path, tmp_path: Path) -> None:
     """The beats of the run's own test fold, written as Kaggle writes beats, give its metrics."""
-    cfg = compose([*SMALL, "dataset=synthetic_mi", "seed=3", f"cache_dir={cache}"], output_dir=tmp_path, config_dir=CONF)
+    cfg = compose(
+        [*SMALL, "dataset=synthetic_mi", "seed=3", f"cache_dir={cache}"], output_dir=tmp_path, config_dir=CONF
+    )
     datamodule = build(cfg).datamodule
     test = datamodule.beats.select(datamodule.folds.test)
     rows = np.column_stack([test.signals[:, 0], test.known_labels])

@@ -284,7 +284,11 @@ def format_1(content: dict[str, Any], **config: Any) -> dict[str, Any]:
                 "task": {"name": "arrhythmia"},
                 "source": {"name": "physionet"},
                 "dataset": {
-                    "name": "mitbih", "lead": 0, "recorded_fs": 360, "drop_duplicates": False, "cut": cut,
+                    "name": "mitbih",
+                    "lead": 0,
+                    "recorded_fs": 360,
+                    "drop_duplicates": False,
+                    "cut": cut,
                     "context": {"rhythm": True, "likeness": True},
                 },
                 "split": split,
@@ -347,7 +351,8 @@ def test_a_group_source_of_format_2_becomes_a_card(content: dict[str, Any], tmp_
         none = {"rhythm": False, "morphology": False, "before": 0.0}
         assert make_source(found["dataset"], none, tmp_path).classes == tuple(classes)
         assert found["split"] == {"protocol": "records", "name": "mine", "train": [1], "test": [2]}
-        torch.save(content | {"hyper_parameters": {**content["hyper_parameters"], "about": {"config": found}}}, tmp_path / "new.ckpt")
+        content["hyper_parameters"]["about"]["config"] = found
+        torch.save(content, tmp_path / "new.ckpt")
         assert read_checkpoint(tmp_path / "new.ckpt").about["config"] == found
 
 
