@@ -161,7 +161,8 @@ def _other_card(
     """The card of another database, cut and with leads as the checkpoint's input demands."""
     card: dict[str, Any] = validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
     chosen = list(checkpoint.input.leads) if leads is None else list(leads)
-    return {**card, "leads": chosen, "cut": dict(home["cut"])}
+    # Beats that are cut already keep their rate and length, which are then compared with the checkpoint's.
+    return {**card, "leads": chosen, "cut": card["cut"] if card["reader"] == "rows" else dict(home["cut"])}
 
 
 def _card_of_rows(csv: Path, home: Mapping[str, Any], estimator: Estimator) -> dict[str, Any]:
