@@ -72,6 +72,6 @@ def test_the_data_folder_comes_from_the_environment_unless_given(tmp_path: Path)
 
 
 def test_an_unknown_dataset_lists_the_known_ones() -> None:
-    run = CliRunner().invoke(app, ["data", "fetch", "mitdb"], env={"COLUMNS": "200"})
+    run = CliRunner().invoke(app, ["data", "fetch", "incart"], env={"COLUMNS": "200"})
     assert run.exit_code == 2
     assert all(name in run.stderr for name in ("mitbih", "ptbdb", "svdb", "kaggle_mitbih"))
