@@ -46,9 +46,9 @@ def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_error_is_one_sentence_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
-    run = CliRunner().invoke(app, ["data", "fetch", "heartbeat", "--records", "100", "--data-dir", str(tmp_path)])
+    run = CliRunner().invoke(app, ["data", "fetch", "kaggle_mitbih", "--records", "100", "--data-dir", str(tmp_path)])
     assert run.exit_code == 2
-    assert run.stderr.startswith("error: ") and "heartbeat" in run.stderr
+    assert run.stderr.startswith("error: ") and "kaggle_mitbih" in run.stderr
     assert len(run.stderr.splitlines()) == 1
 
 
@@ -57,21 +57,21 @@ def test_ctrl_c_prints_a_line_and_has_exit_code_130(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fetch_module, "fetch", interrupted)
-    run = CliRunner().invoke(app, ["data", "fetch", "mitdb", "--data-dir", str(tmp_path)])
+    run = CliRunner().invoke(app, ["data", "fetch", "mitbih", "--data-dir", str(tmp_path)])
     assert run.exit_code == 130
     assert "interrupted" in run.stderr and len(run.stderr.splitlines()) == 1
 
 
 def test_the_data_folder_comes_from_the_environment_unless_given(tmp_path: Path) -> None:
     from_environment = CliRunner().invoke(app, ["data", "check"], env={"ECG_DATA_DIR": str(tmp_path / "a")})
-    assert str(tmp_path / "a" / "mitdb") in from_environment.stdout
+    assert f"{tmp_path / 'a'} holds no database" in from_environment.stdout
     named = CliRunner().invoke(
         app, ["data", "check", "--data-dir", str(tmp_path / "b")], env={"ECG_DATA_DIR": str(tmp_path / "a")}
     )
-    assert str(tmp_path / "b" / "mitdb") in named.stdout
+    assert f"{tmp_path / 'b'} holds no database" in named.stdout
 
 
 def test_an_unknown_dataset_lists_the_known_ones() -> None:
-    run = CliRunner().invoke(app, ["data", "fetch", "mitbih"], env={"COLUMNS": "200"})
+    run = CliRunner().invoke(app, ["data", "fetch", "incart"], env={"COLUMNS": "200"})
     assert run.exit_code == 2
-    assert "mitdb" in run.stderr and "ptbdb" in run.stderr and "heartbeat" in run.stderr
+    assert all(name in run.stderr for name in ("mitbih", "ptbdb", "svdb", "kaggle_mitbih"))

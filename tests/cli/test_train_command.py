@@ -151,6 +151,9 @@ class Clinic(CardSource):
 """
 
 
+CLINIC = "defaults: [_database, _self_]\nname: clinic\nreader: clinic\nown: {ward: 3}\n"
+
+
 def test_a_network_of_another_package_is_listed_trained_and_loaded(
     run: Run, tmp_path: Path, plugin: Callable[..., None]
 ) -> None:
@@ -181,7 +184,7 @@ def test_a_database_of_another_package_is_trained_on_and_evaluated(
         **{
             "clinic/__init__.py": "",
             "clinic/source.py": DATABASE,
-            "clinic/conf/dataset/clinic.yaml": "defaults: [_database, _self_]\nname: clinic\nreader: clinic\nown: {ward: 3}\n",
+            "clinic/conf/dataset/clinic.yaml": CLINIC,
         },
     )
     plugin("ecg_lightning.conf", "clinic_conf = clinic.conf")

@@ -195,7 +195,7 @@ def test_balances_of_classes_people_and_databases_multiply_and_the_loss_knows_wh
 def test_people_or_databases_that_are_not_known_cannot_be_balanced(cache_dir: Path) -> None:
     with pytest.raises(ConfigError, match=r"balance_databases=0\.5: the databases .* not known; choose several"):
         module_of(cache_dir, balance_databases=0.5).drawn_counts()
-    with pytest.raises(ConfigError, match=r"balance_patients=1: the patients .*choose augmentation\.resampling\.method=none"):
+    with pytest.raises(ConfigError, match=r"balance_patients=1: the patients .*choose .*resampling\.method=none"):
         module_of(cache_dir, balance_patients=1, resampling={"method": "smote"}).train_dataloader()
 
 

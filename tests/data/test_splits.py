@@ -703,7 +703,8 @@ def test_a_database_is_held_out_and_its_people_are_nowhere_else(two_databases: B
     folds = split(two_databases, **held_out | {"test": ["svdb"]})
     sides = sides_of(two_databases, folds)
     assert all(record.startswith("svdb/") for record in sides["test"][0]) and len(sides["test"][0]) == 4
-    assert "database svdb tested" in folds.protocol.sentence() and "no patient on two sides" in folds.protocol.sentence()
+    sentence = folds.protocol.sentence()
+    assert "database svdb tested" in sentence and "no patient on two sides" in sentence
     folds = split(two_databases, **held_out | {"test": ["nstdb"]})
     sides = sides_of(two_databases, folds)
     assert sides["test"][0] == {"nstdb/118e06", "nstdb/119e06", "mitbih/118", "mitbih/119"}
@@ -733,7 +734,9 @@ def test_lists_take_patterns_with_or_without_the_database(two_databases: Beats) 
         split(only, "records", train=["svdb/80[01]"], test=["svdb/80[23]"])
 
 
-def test_a_class_that_only_the_tested_database_has_is_said(two_databases: Beats, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_class_that_only_the_tested_database_has_is_said(
+    two_databases: Beats, caplog: pytest.LogCaptureFixture
+) -> None:
     only = dataclasses.replace(two_databases, labels=(two_databases.databases == "svdb").astype(np.int64))
     folds = split(only, **split_settings("held_out") | {"test": ["svdb"]})
     assert (only.known_labels[folds.test] == 1).all()

@@ -17,7 +17,8 @@ from ecg_lightning.runs.predictions import read_predictions
 from ecg_lightning.runs.schema import RunRecord
 
 CONF = Path(__file__).parents[2] / "conf"
-SMALL = ["dataset=synthetic", "dataset.simulation.patients=8", "dataset.simulation.minutes=1", "trainer=cpu", "trainer.max_epochs=2"]
+SIMULATION = ["dataset=synthetic", "dataset.simulation.patients=8", "dataset.simulation.minutes=1"]
+SMALL = [*SIMULATION, "trainer=cpu", "trainer.max_epochs=2"]
 
 Explain = Callable[[Path], Explanation]
 

@@ -17,8 +17,9 @@ from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import read_checkpoint
 
 RUN = [
-    "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "trainer=cpu", "trainer.max_epochs=4",
-    "optimizer.batch_size=32", "model=bigru", "model.width=16", "augmentation=light", "report=none",
+    "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1",
+    "trainer=cpu", "trainer.max_epochs=4", "optimizer.batch_size=32", "model=bigru", "model.width=16",
+    "augmentation=light", "report=none",
     "monitor=val/loss", "mode=min",  # improves in every epoch, so that each writes both checkpoints
 ]  # fmt: skip
 KINDS = ["epoch", "best.ckpt", "last.ckpt"]

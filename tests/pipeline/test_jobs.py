@@ -22,8 +22,9 @@ from ecg_lightning.training.classifier import BeatClassifier
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["report=none",
-    "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "trainer=cpu", "trainer.max_epochs=3",
-    "optimizer.batch_size=32", "model=bigru", "model.width=16", "monitor=val/loss", "mode=min",
+    "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1",
+    "trainer=cpu", "trainer.max_epochs=3", "optimizer.batch_size=32", "model=bigru", "model.width=16",
+    "monitor=val/loss", "mode=min",
 ]  # fmt: skip
 
 Sweep = Callable[..., int]

@@ -62,7 +62,8 @@ def make_run(tmp_path: Path, make_record: Callable[..., RunRecord]) -> MakeRun:
         record = make_record(
             task,
             **{
-                "model": model, "dataset": {"arrhythmia": "mitbih", "mi": "ptbdb"}[task], "protocol": protocol, "seed": seed, "epochs": 3, "best_epoch": 2,
+                "model": model, "dataset": {"arrhythmia": "mitbih", "mi": "ptbdb"}[task],
+                "protocol": protocol, "seed": seed, "epochs": 3, "best_epoch": 2,
                 "n": {"train": train_size or 4000, "validation": 400, "test": n}, "overrides": (f"model={model}",),
                 "val": Validation(macro_f1=0.5 + 0.1 * skill), "git": "0123456789ab", "versions": {"python": "3.12.1"},
                 "test": score_beats(beats, probabilities, "MI" if task == "mi" else None),

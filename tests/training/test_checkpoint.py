@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ecg_lightning.core.errors import CheckpointError
+from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.models import create_model, model_names
 from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, InputSpec, guess_network, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
@@ -280,7 +281,16 @@ def format_1(content: dict[str, Any], **config: Any) -> dict[str, Any]:
             "fs": 125.0,
             "data": {"dataset": "mitbih", "lead": 0, **cut, "protocol": "a sentence"},
             "config": {
-                "dataset": {"name": "mitbih", "lead": 0, "cut": cut, "context": {"rhythm": True, "likeness": True}},
+                "task": {"name": "arrhythmia"},
+                "source": {"name": "physionet"},
+                "dataset": {
+                    "name": "mitbih",
+                    "lead": 0,
+                    "recorded_fs": 360,
+                    "drop_duplicates": False,
+                    "cut": cut,
+                    "context": {"rhythm": True, "likeness": True},
+                },
                 "split": split,
                 "transfer": transfer,
                 "augmentation": {"name": "none", "resampling": {"method": "none"}},
@@ -308,10 +318,42 @@ def test_format_1_is_converted(content: dict[str, Any], tmp_path: Path) -> None:
     assert config["dataset"]["leads"] == [0] and config["dataset"]["annotator"] == "atr"
     assert (config["dataset"]["cut"]["length"], "before" in config["dataset"]["cut"]) == (187, False)
     assert (config["split"]["protocol"], config["split"]["name"]) == ("records", "ds1_ds2")
-    assert (config["split"]["shared_patients"], len(config["split"]["test_records"])) == ("train", 22)
+    assert (config["split"]["shared_patients"], len(config["split"]["test"])) == ("train", 22)
     assert config["transfer"]["mode"] == checkpoint.require()["transfer"]["mode"] == "head_only"
     assert (about["protocol"]["name"], about["protocol"]["by"], about["protocol"]["seed"]) == ("ds1_ds2", "records", 3)
     assert "protocol" not in about["data"] and about["origin"]["data"] == {"dataset": "mitbih"}
+
+
+def test_a_group_source_of_format_2_becomes_a_card(content: dict[str, Any], tmp_path: Path) -> None:
+    """As the versions wrote that came before cards; each card is one that a database can be read by."""
+    mitbih = {"name": "mitbih", "title": "MIT-BIH", "folder": "mitdb", "annotator": "atr", "class_map": "aami",
+              "diagnoses": None, "patients": {"same": {"202": "201"}}, "leads": [0], "recorded_fs": 360,
+              "drop_duplicates": False,
+              "cut": {"fs": 125, "length": 187, "rr_factor": 1.2, "margin": 3, "scaling": "beat"}}  # fmt: skip
+    ptbdb = mitbih | {"name": "ptbdb", "folder": "ptbdb", "annotator": None, "class_map": None, "patients": "folder",
+                      "diagnoses": {"Healthy control": "normal", "Myocardial infarction": "MI"}}  # fmt: skip
+    simulation = {"patients": 3, "minutes": 1, "fs": 360, "noise": 0.02, "seed": 4}
+    split = {"protocol": "records", "name": "mine", "train_records": [1], "test_records": [2]}
+    for source, dataset, task, name, reader, classes in (
+        ({"name": "physionet"}, mitbih, "arrhythmia", "mitbih", "wfdb", "NSVFQ"),
+        ({"name": "physionet"}, ptbdb, "mi", "ptbdb", "wfdb", ["normal", "MI"]),
+        ({"name": "kaggle"}, mitbih, "arrhythmia", "kaggle_mitbih", "rows", "NSVFQ"),
+        ({"name": "kaggle"}, ptbdb, "mi", "kaggle_ptbdb", "rows", ["normal", "MI"]),
+        ({"name": "synthetic"} | simulation, mitbih, "arrhythmia", "synthetic", "simulation", "NSVFQ"),
+        ({"name": "synthetic"} | simulation, ptbdb, "mi", "synthetic_mi", "simulation", ["normal", "MI"]),
+    ):
+        config = {"task": {"name": task}, "source": source, "dataset": dataset, "split": split}
+        content["hyper_parameters"]["about"]["config"] = config
+        torch.save(content, tmp_path / "old.ckpt")
+        found = read_checkpoint(tmp_path / "old.ckpt").about["config"]
+        assert "source" not in found and found["test_on"] == []
+        assert (found["dataset"]["name"], found["dataset"]["reader"], found["dataset"]["task"]) == (name, reader, task)
+        none = {"rhythm": False, "morphology": False, "before": 0.0}
+        assert make_source(found["dataset"], none, tmp_path).classes == tuple(classes)
+        assert found["split"] == {"protocol": "records", "name": "mine", "train": [1], "test": [2]}
+        content["hyper_parameters"]["about"]["config"] = found
+        torch.save(content, tmp_path / "new.ckpt")
+        assert read_checkpoint(tmp_path / "new.ckpt").about["config"] == found
 
 
 def test_format_1_from_before_losses_and_resampling_had_settings(content: dict[str, Any], tmp_path: Path) -> None:

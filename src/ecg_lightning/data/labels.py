@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.recording import WITHOUT_CLASS, Annotations, IntArray
+from ecg_lightning.data.beats import IntArray
+from ecg_lightning.data.recording import WITHOUT_CLASS, Annotations
 
 # N: sinus and bundle branch block, S: supraventricular ectopic, V: ventricular ectopic, F: fusion, Q: unknown.
 AAMI_CLASSES = ("N", "S", "V", "F", "Q")
@@ -20,7 +21,9 @@ PTB_CLASSES = ("normal", "MI")  # healthy control and myocardial infarction
 
 AAMI = {"N": [*"NLRej"], "S": [*"AaJS"], "V": [*"VE"], "F": ["F"], "Q": [*"/fQ"]}
 # Rhythms of the aux strings of MIT-BIH and of the European ST-T Database.
-RHYTHMS = ["AB", "AFIB", "AFL", "B", "BII", "B3", "IVR", "N", "NOD", "P", "PREX", "SAB", "SBR", "SVTA", "T", "VFL", "VT"]
+RHYTHMS = (
+    "AB", "AFIB", "AFL", "B", "BII", "B3", "IVR", "N", "NOD", "P", "PREX", "SAB", "SBR", "SVTA", "T", "VFL", "VT",
+)  # fmt: skip
 
 # Class maps by the name that ``dataset.class_map`` can give them: class → symbols, or rhythms such as ``(AFIB``.
 CLASS_MAPS: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType(

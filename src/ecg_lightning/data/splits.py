@@ -96,9 +96,7 @@ class Split:
                 )
             return
         if self.fold is not None:
-            raise ConfigError(
-                f"fold={self.fold}: lists have one test fold; leave it at null, or use split=patient"
-            )
+            raise ConfigError(f"fold={self.fold}: lists have one test fold; leave it at null, or use split=patient")
         if not self.test or (self.protocol == "records" and not self.train):
             names = f"names of {self.protocol}"
             what = f"split.train and split.test, {names}" if self.protocol == "records" else f"split.test, {names}"
@@ -195,13 +193,18 @@ def _by_lists(beats: Beats, how: Split) -> Division:
     if how.protocol == "databases" and column is None:
         column = np.full(len(beats), str(beats.origin.get("dataset")))
     if column is None:
-        raise ConfigError(f"the {how.protocol} of these beats are not known, so they cannot be split by them ({name}); {REMEDY}")
+        raise ConfigError(
+            f"the {how.protocol} of these beats are not known, so they cannot be split by them ({name}); {REMEDY}"
+        )
     if beats.patients is None:
-        raise ConfigError(f"the patients of these beats are not known, so they cannot be split by {how.protocol} ({name}); {REMEDY}")
+        raise ConfigError(
+            f"the patients of these beats are not known, so they cannot be split by {how.protocol} ({name}); {REMEDY}"
+        )
     patients_of: dict[str, set[str]] = {}
     for one, patient in sorted(set(zip(column.tolist(), beats.patients.tolist(), strict=True))):
         patients_of.setdefault(one, set()).add(patient)
-    wanted = {"test": how.test or (), "train": how.train or (), **(how.left_out or {})}
+    lists_of = {"test": how.test or (), "train": how.train or (), **(how.left_out or {})}
+    wanted = {which: [str(pattern) for pattern in patterns] for which, patterns in lists_of.items()}
     found, lists = set[str](), dict[str, list[str]]()
     for which, patterns in wanted.items():
         lists[which] = [one for one in patients_of if _listed(one, patterns)]
@@ -216,7 +219,7 @@ def _by_lists(beats: Beats, how: Split) -> Division:
             "database that it is made for, name it in split.train, split.test or split.left_out, or use split=patient"
         )
     for which in ("train", "test"):
-        patterns = [str(pattern) for pattern in wanted[which]]
+        patterns = wanted[which]
         absent = [pattern for pattern in patterns if not any(_listed(one, [pattern]) for one in patients_of)]
         if not lists[which]:
             raise DataError(
@@ -227,8 +230,8 @@ def _by_lists(beats: Beats, how: Split) -> Division:
             log.warning("%s of split %s lacks %s: metrics do not compare with others", which, name, ", ".join(absent))
     unused = {reason: lists[reason] for reason in how.left_out or {}}
 
-    sides: dict[str, set[str]] = {which: set().union(*(patients_of[one] for one in lists[which])) for which in ("train", "test")}  # fmt: skip
-    people = sides["train"] & sides["test"]
+    sides = [set[str]().union(*(patients_of[one] for one in lists[which])) for which in ("train", "test")]
+    people = sides[0] & sides[1]
     in_list = {which: np.isin(column, lists[which]) for which in lists}
     both = (in_list["train"] | in_list["test"]) & np.isin(beats.patients, sorted(people))
     shared = tuple(np.unique(column[both]).tolist()) if how.protocol == "records" else ()
@@ -253,10 +256,10 @@ def _by_lists(beats: Beats, how: Split) -> Division:
     return np.flatnonzero(train), np.flatnonzero(test), about
 
 
-def _listed(name: str, patterns: Records) -> bool:
+def _listed(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name fits one of the patterns, which may leave out the database before the slash."""
     last = name.rpartition("/")[2]
-    return any(fnmatchcase(name if "/" in pattern else last, pattern) for pattern in map(str, patterns))
+    return any(fnmatchcase(name if "/" in pattern else last, pattern) for pattern in patterns)
 
 
 def _names_of(test: list[str], how: Split) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def lengths_before_zeros(signals: FloatArray) -> IntArray:
 
 
 def _windows(recording: Recording, how: Cut) -> tuple[IntArray, IntArray]:
-    """Where each beat but the last starts and how long it should be, ``[b - 1]``, in samples at the rate of the beats."""
+    """Start and wanted length of each beat but the last, ``[b - 1]``, in samples at the rate of the beats."""
     peaks = np.round(recording.peaks * (how.fs / recording.fs)).astype(np.int64)
     starts = peaks[:-1] - round(how.before * how.fs)
     return starts, (how.rr_factor * np.diff(peaks)).astype(np.int64) - how.margin + (peaks[:-1] - starts)
@@ -158,14 +158,15 @@ def beats_of(
         resampled = at_rate(recording, how.fs)
         signals, lengths, positions = cut(recording, how, resampled)
         if not np.isfinite(resampled).all():
-            ends = [(start, start + min(length, how.length)) for start, length in zip(*_windows(recording, how), strict=True)]
-            absent = set(range(len(ends))).difference(positions.tolist())
-            in_gaps += sum(bool(np.isnan(resampled[:, max(ends[at][0], 0) : max(ends[at][1], 0)]).any()) for at in absent)
+            starts, wanted = _windows(recording, how)
+            ends = starts + np.minimum(wanted, how.length)
+            for at in np.setdiff1d(np.arange(len(starts)), positions):
+                in_gaps += bool(np.isnan(resampled[:, max(starts[at], 0) : max(ends[at], 0)]).any())
             resampled = np.stack([bridged(signal)[0] for signal in resampled])
         around = context.of(recording.peaks, recording.fs, resampled, how.fs)
         if recording.labels is not None and (recording.labels < 0).any():
             nameless = np.flatnonzero(recording.labels < 0)
-            without_class.update([recording.symbols[at] if recording.symbols else "?" for at in nameless])
+            without_class.update([recording.symbols[at] if recording.symbols else "?" for at in nameless.tolist()])
             with_class = recording.labels[positions] >= 0
             signals, lengths, positions = signals[with_class], lengths[with_class], positions[with_class]
         n, quality = len(positions), quality_of_beats(recording, resampled, how.fs)
@@ -191,7 +192,8 @@ def beats_of(
     dropped: dict[str, Any] = {}
     if without_class:
         dropped["without class"] = dict(without_class.most_common())
-        log.info("%d beats have no class and are part of the rhythm alone: %s", without_class.total(), dict(without_class))
+        n = without_class.total()
+        log.info("%d beats have no class and are part of the rhythm alone: %s", n, dict(without_class))
     if in_gaps:
         dropped["touching a gap"] = in_gaps
         log.info("%d beats touch a gap in their recording and are left out", in_gaps)

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.plugins import added
@@ -79,7 +79,7 @@ def _task_of(name: str, config_dir: Path | str | None) -> str | None:
     for folder in (*own, conf_dir(), *added_conf_dirs()):
         file = folder / "dataset" / f"{name}.yaml"
         if file.is_file():
-            card = OmegaConf.load(file)
+            card: Any = OmegaConf.load(file)
             if "task" in card:
                 return str(card.task)
             bases = [base for base in card.get("defaults", []) if isinstance(base, str) and base != "_self_"]

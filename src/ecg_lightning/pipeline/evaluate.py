@@ -7,6 +7,8 @@ and counted in the record.
 
 import dataclasses
 import os
+import re
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +19,10 @@ import numpy as np
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.databases.card import Card, CutSettings, cards_of, leads_of
+from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
-from ecg_lightning.data.readers.wfdb import files_of
 from ecg_lightning.pipeline.build import check_task, make_datamodule
+from ecg_lightning.pipeline.cards import new_card
 from ecg_lightning.pipeline.config import compose, quiet
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
@@ -230,35 +232,17 @@ def _other_card(
     name: str, home: Mapping[str, Any], leads: Sequence[Any] | None, config_dir: Path | str | None
 ) -> dict[str, Any]:
     """The card of another database, cut, and with leads and standard symbols in classes, as in the training."""
-    folder = Path(name).expanduser()
-    card: dict[str, Any] = (
-        _card_of_folder(folder)
-        if folder.is_dir()
-        else validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
-    )
+    with tempfile.TemporaryDirectory() as drafts:
+        if (folder := Path(name).expanduser()).is_dir():
+            draft = new_card(folder, re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()) + "_folder", Path(drafts))
+            name, config_dir = draft.stem, drafts
+        card: dict[str, Any] = validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
     maps = [one["class_map"] for one in cards_of(home).values() if one.get("class_map")]
     if isinstance(card.get("class_map"), str) and maps and all(one == maps[0] for one in maps):
         card["class_map"] = maps[0]
-    return {**card, "leads": leads_of(home) if leads is None else list(leads), "cut": dict(home["cut"])}
-
-
-def _card_of_folder(folder: Path) -> dict[str, Any]:
-    """A card for a folder of WFDB records with the annotations of their beats."""
-    records = [header.with_suffix("") for header in sorted(folder.rglob("*.hea"))]
-    beside = [set(record.parent.glob(f"{record.name}.*")) - set(files_of(record)) for record in records]
-    annotators = sorted(set.intersection(*({file.suffix[1:] for file in files} for files in beside))) if beside else []
-    if "atr" not in annotators and len(annotators) != 1:
-        there = f"{len(records)} WFDB records with annotations {', '.join(annotators) or 'of none'}"
-        raise ConfigError(
-            f"{folder} holds {there}: expected such records with annotations .atr, or with one kind of them; write a "
-            "card that states what is there, and give its name with --config-dir"
-        )
-    card = Card(
-        name=folder.name, title=folder.name, task="arrhythmia", reader="wfdb", folder=str(folder.absolute()),
-        annotator="atr" if "atr" in annotators else annotators[0], class_map="aami", leads=[0],
-        cut=CutSettings(fs=125, length=187, rr_factor=1.2, margin=3, scaling="beat"),
-    )  # fmt: skip
-    return card.model_dump(mode="json")
+    # Beats that are cut already keep their rate and length, which are then compared with the checkpoint's.
+    cut = card["cut"] if card.get("reader") == "rows" else dict(home["cut"])
+    return {**card, "leads": leads_of(home) if leads is None else list(leads), "cut": cut}
 
 
 def _card_of_rows(csv: Path, home: Mapping[str, Any], task: Task) -> dict[str, Any]:

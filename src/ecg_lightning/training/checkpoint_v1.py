@@ -84,7 +84,8 @@ def with_card(old: Mapping[str, Any]) -> dict[str, Any]:
             for code, name in (dataset["diagnoses"] or {}).items():
                 codes.setdefault(name, []).append(code)
             if codes:
-                card["diagnoses"] = {"comment": "Reason for admission", "table": None, "folder": False, "classes": codes}
+                comment = {"comment": "Reason for admission", "table": None, "folder": False}
+                card["diagnoses"] = comment | {"classes": codes}
         case reader:
             card |= {"reader": reader, "own": source}
     split = dict(old["split"])

@@ -55,7 +55,7 @@ def test_the_patient_is_known_in_the_way_that_the_card_states(
     [
         ({"comment": "patient: (.+)"}, "no header comment of .*00009_hr fits 'patient: .*correct dataset.patients"),
         ({"record": "^p(.+)"}, "name of record 00009_hr does not fit '.p.*correct dataset.patients"),
-        ({"table": column("patient_id")}, "table.csv has no row of record records500/00000/00009_hr in column filename"),
+        ({"table": column("patient_id")}, "no row of record records500/00000/00009_hr in column filename"),
         ({"table": column("person")}, "table.csv has no row of record"),
         ({"table": column("patient_id", record="file")}, "table.csv has no column 'file'; it has filename, patient_id"),
     ],
@@ -97,7 +97,7 @@ def test_the_diagnosis_is_that_of_the_codes(
 
 def test_a_record_without_the_comment_is_refused(tmp_path: Path) -> None:
     found = metadata(tmp_path, diagnoses={"comment": "Dx", "classes": CODES})
-    with pytest.raises(DataError, match="x has no header comment 'Dx', which states the diagnosis; take the record out"):
+    with pytest.raises(DataError, match="x has no header comment 'Dx', which states the diagnosis; take"):
         found.diagnosis(tmp_path / "x", ("Dx:", "age: 60"))
 
 

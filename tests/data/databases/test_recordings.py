@@ -1,4 +1,4 @@
-"""Databases of recordings: the real ones give the published counts, and a record that is not right is named and refused."""
+"""Databases of recordings: real ones give the published counts, a record that is not right is named and refused."""
 
 import dataclasses
 import logging
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import wfdb
-from ecg_lightning.data.databases.recordings import Recordings
 from made import NO_CONTEXT, card, recordings
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.cache import cached_beats
+from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.labels import AAMI, AAMI_CLASSES
 from ecg_lightning.data.readers import read_recording
@@ -69,9 +69,7 @@ def test_beats_are_cut_at_the_annotations_with_the_class_of_their_symbol(
 
 
 @pytest.mark.parametrize(("symbols", "label"), [(text, i) for i, text in enumerate(AAMI.values())])
-def test_every_symbol_of_the_aami_table_counts_and_others_do_not(
-    mitdb: Path, symbols: list[str], label: int
-) -> None:
+def test_every_symbol_of_the_aami_table_counts_and_others_do_not(mitdb: Path, symbols: list[str], label: int) -> None:
     own = [*symbols, "~", "!", "x", "|", "+", "n"]
     samples = np.arange(1, len(own) + 1) * 300
     wfdb.wrann("201", "atr", samples, symbol=own, aux_note=["(N"] * len(own), write_dir=str(mitdb))
@@ -292,7 +290,7 @@ BAD_HEADERS: dict[str, tuple[Callable[[str], str], str]] = {
     "binary": (lambda header: "\x00\xff\xfe" * 99, "no readable WFDB header"),
     "of another record": (first_line("100 2 360 10800"), "no readable WFDB header"),
     "no number of signals": (first_line("202 x 360 10800"), "no readable WFDB header"),
-    "no signal": (lambda header: "202 0 360 10800\n", "no lead 0"),
+    "no signal": (lambda header: "202 0 360 10800\n", "states no signal"),
     "unknown signal format": (lambda header: header.replace(" 212 ", " xyz "), "no readable WFDB header"),
     "more signals than lines": (first_line("202 3 360 10800"), "202 cannot be read"),
     "more samples than there are": (first_line("202 2 360 20800"), "20800 samples that the header states"),
@@ -379,7 +377,9 @@ def test_settings_tell_all_that_the_beats_depend_on(mitdb: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"annotator": None}, {"class_map": None}, {"diagnoses": {"folder": True, "classes": {"N": ["a"], "V": ["b"]}}}], ids=str
+    "changed",
+    [{"annotator": None}, {"class_map": None}, {"diagnoses": {"folder": True, "classes": {"N": ["a"], "V": ["b"]}}}],
+    ids=str,
 )
 def test_beats_that_nothing_gives_a_class_are_refused(mitdb: Path, changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"annotator with dataset\.class_map"):
@@ -428,7 +428,7 @@ def test_a_description_that_makes_no_sense_is_refused(tmp_path: Path, changed: d
 
 def test_a_record_that_is_listed_twice_or_copied_is_refused(mitdb: Path) -> None:
     (mitdb / "RECORDS").write_text("201\n202\n201\n")
-    with pytest.raises(DataError, match="RECORDS lists 201 more than once: its beats would be on both sides of a split"):
+    with pytest.raises(DataError, match="RECORDS lists 201 more than once: its beats would be on both sides"):
         source_of(mitdb).files()
     (mitdb / "RECORDS").write_text("201\n202\n203\n")
     for ending in ("dat", "atr"):
@@ -436,7 +436,8 @@ def test_a_record_that_is_listed_twice_or_copied_is_refused(mitdb: Path) -> None
     (mitdb / "203.hea").write_text((mitdb / "201.hea").read_text().replace("201", "203"))
     with pytest.raises(DataError, match=r"203 is a copy of .*201: its beats would be on both sides of a split; remove"):
         source_of(mitdb).read()
-    assert source_of(mitdb, records=["201", "202"]).read().fingerprint == source_of(mitdb, records="20[12]").read().fingerprint
+    listed, fitting = (source_of(mitdb, records=records).read() for records in (["201", "202"], "20[12]"))
+    assert listed.fingerprint == fitting.fingerprint
 
 
 def test_records_of_one_name_in_two_folders_are_two_records(mitdb: Path) -> None:
@@ -444,7 +445,8 @@ def test_records_of_one_name_in_two_folders_are_two_records(mitdb: Path) -> None
         (mitdb / folder).mkdir()
         for ending in ("dat", "atr", "hea"):
             content = (mitdb / f"{record}.{ending}").read_bytes()
-            (mitdb / folder / f"rec.{ending}").write_bytes(content.replace(record.encode(), b"rec") if ending == "hea" else content)
+            named = content.replace(record.encode(), b"rec") if ending == "hea" else content
+            (mitdb / folder / f"rec.{ending}").write_bytes(named)
     (mitdb / "RECORDS").write_text("ward_a/rec\nward_b/rec\n")
     beats = source_of(mitdb, patients="folder").read()
     assert beats.records is not None and beats.patients is not None

@@ -217,5 +217,3 @@ def title_of(dataset: Mapping[str, Any]) -> str:
 def folder_of(card: Mapping[str, Any], data_dir: Path) -> Path:
     """Where the files of a card are."""
     return data_dir / Path(card["folder"] or "").expanduser()
-
-

@@ -75,8 +75,7 @@ class Joined(Source):
             name: None for name in ("patients", "quality") if any(getattr(part, name) is None for part in named)
         }
         named = [dataclasses.replace(part, **partly) for part in named]
-        dropped = {part.name: own.origin["dropped"] for part, own in zip(self.parts, beats, strict=True) if "dropped" in own.origin}  # fmt: skip
+        origins = {part.name: own.origin for part, own in zip(self.parts, beats, strict=True)}
+        dropped = {name: own["dropped"] for name, own in origins.items() if "dropped" in own}
         origin = self.settings() | {"synthetic": any(one.synthetic for one in beats)}
-        return dataclasses.replace(
-            Beats.concatenate(named), origin=origin | ({"dropped": dropped} if dropped else {})
-        )
+        return dataclasses.replace(Beats.concatenate(named), origin=origin | ({"dropped": dropped} if dropped else {}))

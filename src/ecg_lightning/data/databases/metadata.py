@@ -16,12 +16,13 @@ class Metadata:
 
     def __init__(self, card: Card, folder: Path) -> None:
         self._card, self._folder = card, folder
-        if card.diagnoses and sum(map(bool, (card.diagnoses.comment, card.diagnoses.table, card.diagnoses.folder))) != 1:
+        how = card.diagnoses
+        if how and sum(map(bool, (how.comment, how.table, how.folder))) != 1:
             raise ConfigError(f"dataset {card.name}: diagnoses come from one of comment, table and folder: true")
         patients = card.patients
         if patients and not isinstance(patients, str):
-            ways = [one for one in (patients.same, patients.comment, patients.record, patients.table) if one is not None]
-            if len(ways) > 1:
+            ways = (patients.same, patients.comment, patients.record, patients.table)
+            if sum(one is not None for one in ways) > 1:
                 raise ConfigError(f"dataset {card.name}: patients are known by one of same, comment, record and table")
 
     @property

@@ -162,7 +162,7 @@ class Synthetic(CardSource):
         signals = [lead(shapes, rng), *(lead(shapes * _projection(other), other) for other in others)]
         samples = np.round(peaks * self.how.fs).astype(np.int64)
         inside = (samples >= 0) & (samples < len(time))
-        labels = rhythm if self.card.task == "arrhythmia" else np.full(n, PTB_CLASSES.index("MI" if infarcted else "normal"))
+        labels = rhythm if self.card.task == "arrhythmia" else np.full(n, int(infarcted))  # of PTB_CLASSES
         return Recording(
             record=f"{PREFIX[self.card.task]}-{number:03d}",
             patient=f"synthetic-{number:03d}",

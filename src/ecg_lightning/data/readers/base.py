@@ -21,8 +21,10 @@ LARGEST = 50.0  # mV; more, without a unit, is something else
 COUNTS = ("adu", "raw", "counts", "lsb")  # units of a converter
 
 # Factor from a unit to millivolts, by its name in lower case; µ has two code points.
-MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6,
-              "millivolt": 1.0, "millivolts": 1.0, "microvolt": 1e-3, "microvolts": 1e-3, "volt": 1e3, "volts": 1e3}  # fmt: skip
+MILLIVOLTS = {
+    "mv": 1.0, "millivolt": 1.0, "millivolts": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3,
+    "microvolts": 1e-3, "v": 1e3, "volt": 1e3, "volts": 1e3, "nv": 1e-6,
+}  # fmt: skip
 
 
 class RecordingFile(ABC):

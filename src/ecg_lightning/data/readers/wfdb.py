@@ -19,7 +19,7 @@ NO_FILE = "~"  # name of a segment that is a gap, and of the signal file of a la
 
 
 def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = False) -> list[Path]:
-    """The header of a record (without extension), its segments, signal and annotation files; DataError if one is absent.
+    """The header of a record (without extension), its segments, signals and annotations; DataError if one is absent.
 
     Headers are read as plain text: every start does this for every record, and calling wfdb takes longer than the rest.
     """
