@@ -6,6 +6,7 @@ and counted in the record.
 """
 
 import dataclasses
+import logging
 import os
 import re
 import tempfile
@@ -23,7 +24,7 @@ from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.pipeline.build import check_task, make_datamodule
 from ecg_lightning.pipeline.cards import new_card
-from ecg_lightning.pipeline.config import compose, quiet
+from ecg_lightning.pipeline.config import added_conf_dirs, choices, compose, conf_dir, quiet
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
@@ -31,6 +32,8 @@ from ecg_lightning.runs.store import save_run
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.estimator import Estimator, load_estimator
 from ecg_lightning.training.tasks import Task
+
+log = logging.getLogger(__name__)
 
 UNKNOWN = "of classes unknown to the model"  # in ``dropped`` of a record
 SHARED = {"seed", "test_fraction", "validation_fraction", "fold", "n_folds"}  # settings that another split keeps
@@ -234,9 +237,14 @@ def _other_card(
     """The card of another database, cut, and with leads and standard symbols in classes, as in the training."""
     with tempfile.TemporaryDirectory() as drafts:
         if (folder := Path(name).expanduser()).is_dir():
-            draft = new_card(folder, re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()) + "_folder", Path(drafts))
-            name, config_dir = draft.stem, drafts
+            name = re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "folder"
+            name += "_folder" * (name in choices([conf_dir(), *added_conf_dirs()])["dataset"])
+            new_card(folder, name, Path(drafts))
+            config_dir = drafts
         card: dict[str, Any] = validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
+        if config_dir == drafts:
+            taken = ", ".join(f"{key} {card[key]}" for key in ("annotator", "class_map", "patients"))
+            log.warning("%s has no card, so what was found in it counts: %s; data new writes a card", folder, taken)
     maps = [one["class_map"] for one in cards_of(home).values() if one.get("class_map")]
     if isinstance(card.get("class_map"), str) and maps and all(one == maps[0] for one in maps):
         card["class_map"] = maps[0]
