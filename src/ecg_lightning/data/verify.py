@@ -76,9 +76,8 @@ def check(source: CardSource) -> DatabaseCheck:
     if isinstance(source, Recordings):
         _check_recordings(source, result)
     elif isinstance(source, RowsOfFiles):
-        rows = source.card.rows
-        assert rows is not None
-        parts = [rows.model_copy(update={"files": [name]}) for name in rows.files]  # so that each has its problem
+        # One by one, so that each has its problem.
+        parts = [source.rows.model_copy(update={"files": [name], "test_file": None}) for name in source.rows.files]
         _check_beats([replace(source, card=source.card.model_copy(update={"rows": part})) for part in parts], result)
     else:
         _check_beats([source], result)
