@@ -138,6 +138,12 @@ def test_edf_files_with_annotations_inside_become_a_database(tmp_path: Path) -> 
     assert set(beats.patients.tolist()) == {"P0", "P1"}  # type: ignore[union-attr]
 
 
+def test_a_table_with_ragged_rows_is_a_table_of_people(tmp_path: Path) -> None:
+    write_record(tmp_path / "own", "a")
+    (tmp_path / "own" / "who.csv").write_text("record,patient\na,p1,,\nb\n")
+    assert draft(tmp_path / "own")[0]["patients"]["table"]["table"] == "who.csv"
+
+
 def test_a_first_signal_that_is_no_ecg_hides_nothing_else(tmp_path: Path) -> None:
     import edfio
 

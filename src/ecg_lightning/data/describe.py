@@ -1,6 +1,5 @@
 """What a folder of recordings holds, for the first draft of its card: formats, leads, rates, symbols, people."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.databases.metadata import read_table, record_in
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
 from ecg_lightning.data.readers.base import RecordingFile
@@ -120,15 +120,15 @@ def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People 
     """From a table with a column of people, and one that names the records."""
     for path in tables:
         wanted = [{name, Path(name).name, Path(name).stem} for name in records if name != path.name]
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error):
-            continue
+        rows: list[dict[str, str]] = []
+        with suppress(DataError):
+            rows = read_table(path)
         columns = list(rows[0]) if rows else []
         person = next((name for name in columns if name and PERSON_COLUMN.fullmatch(name.strip())), None)
-        for column in columns if person else ():
-            stated = {str(row[column]).strip().removesuffix(".hea").removesuffix(".dat") for row in rows}
+        if person is None:
+            continue
+        for column in columns:
+            stated = {record_in(row[column]) for row in rows}
             if column != person and wanted and all(names & stated for names in wanted):
                 n = len({row[person] for row in rows})
                 how = {"table": {"table": path.name, "record": column, "column": person}}

@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "milliseconds called seconds": (table("time,a", MS, MV), {}, "has 0.36 rows a second; if it is in milliseconds"),
     "neither time nor rate": (table("a,b", MV, MV), {}, "states neither time nor sampling rate; set dataset.csv.fs"),
     "no such column": (PLAIN, {"time": "when"}, "has no column 'when', which dataset.csv.time asks for"),
-    "no such position": (PLAIN, {"time": 7}, "has 2 columns, and dataset.csv.time=7"),
+    "no such position": (PLAIN, {"time": 7}, "has no column 7, which dataset.csv.time asks for; it has 2"),
     "integers without gain": (table("a", DIGITAL[:, 0] + 512), {"fs": FS}, "without a unit, which are no millivolts"),
     "units of a converter": (table("a (adu)", DIGITAL[:, 0]), {"fs": FS}, "in 'adu', which are no millivolts"),
     "a unit of another kind": (table("a", MV), {"fs": FS, "unit": "mmHg"}, "lead a is in 'mmHg'"),

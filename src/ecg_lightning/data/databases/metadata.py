@@ -96,7 +96,13 @@ class Metadata:
     def _cell(self, table: Table, record: Path) -> str:
         path, key = self._folder / table.table, (table.table, table.record)
         if key not in self._rows:
-            self._rows[key] = _read_table(path, table)
+            found = read_table(path)
+            if not found or table.record not in found[0]:
+                columns = ", ".join(found[0]) if found else "no row"
+                raise DataError(f"{path} has no column {table.record!r}; it has {columns}")
+            self._rows[key] = {}
+            for row in found:
+                self._rows[key].setdefault(record_in(row[table.record]), []).append(row)
         rows = self._rows[key]
         try:
             relative = record.relative_to(self._folder).as_posix()
@@ -126,19 +132,19 @@ def _comment(record: Path, comments: Sequence[str], key: str) -> str:
     )
 
 
-def _read_table(path: Path, table: Table) -> dict[str, list[dict[str, str]]]:
-    """The rows of each record."""
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, without cells beyond its header; DataError if it cannot be read."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            reader = csv.DictReader(file, restval="")
+            return [{name: row[name] for name in reader.fieldnames or ()} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV table: {error}") from error
-    if not rows or table.record not in rows[0]:
-        raise DataError(f"{path} has no column {table.record!r}; it has {', '.join(rows[0]) if rows else 'no row'}")
-    of_record: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        of_record.setdefault(row[table.record].strip().removesuffix(".hea").removesuffix(".dat"), []).append(row)
-    return of_record
+
+
+def record_in(cell: str) -> str:
+    """The name or path of a record that a cell states, perhaps as that of a file."""
+    return cell.strip().removesuffix(".hea").removesuffix(".dat")
 
 
 def _codes(stated: str) -> set[str]:

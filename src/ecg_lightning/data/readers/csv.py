@@ -155,18 +155,14 @@ def _is_unit(text: str) -> bool:
 
 
 def _time_column(path: Path, names: list[str | None], units: list[str | None], time: str | int | None) -> int | None:
-    """The column of time that the card names, or that is called so."""
-    if isinstance(time, int):
-        if not 0 <= time < len(names):
-            raise DataError(
-                f"{path} has {len(names)} columns, and dataset.csv.time={time} asks for one more; count from 0"
-            )
-        return time
-    if time is not None:
-        known = [(name or "").lower() for name in names]
-        if time.lower() not in known:
-            raise DataError(
-                f"{path} has no column {time!r}, which dataset.csv.time asks for; it has {', '.join(map(str, names))}"
-            )
-        return known.index(time.lower())
-    return next((column for column, name in enumerate(names) if name and TIME.fullmatch(name)), None)
+    """The column of time that the card asks for, or that is called so."""
+    if time is None:
+        return next((column for column, name in enumerate(names) if name and TIME.fullmatch(name)), None)
+    known = [(name or "").lower() for name in names]
+    column = time if isinstance(time, int) else known.index(time.lower()) if time.lower() in known else -1
+    if not 0 <= column < len(names):
+        raise DataError(
+            f"{path} has no column {time!r}, which dataset.csv.time asks for; it has {len(names)}, counted from 0: "
+            + ", ".join(map(str, names))
+        )
+    return column
