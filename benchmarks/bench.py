@@ -115,7 +115,7 @@ def kaggle(folder: Path) -> Iterable[Figure]:
     """The arrhythmia training CSV in the published size and format: 87,554 rows of 188 numbers, 411 MB."""
     import numpy as np
 
-    from ecg_lightning.data.databases.rows import LENGTH, read_csv
+    from ecg_lightning.data.databases.rows import LENGTH, beats_of_csv
 
     path = folder / "mitbih_train.csv"
     rng = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def kaggle(folder: Path) -> Iterable[Figure]:
             file.write(lines)
         file.writelines(rows[:554])
     path.read_bytes()  # warms the disk cache
-    seconds = min(_timed(lambda: read_csv(path, n_classes=5)) for _ in range(2))
+    seconds = min(_timed(lambda: beats_of_csv(path, classes=tuple("NSVFQ"), origin={})) for _ in range(2))
     size = path.stat().st_size / 1e6
     path.unlink()
     yield Figure(f"Kaggle training CSV ({size:.0f} MB) parsed", f"{seconds:.2f} s", "≤ 3 s", seconds <= 3)

@@ -138,6 +138,26 @@ def test_edf_files_with_annotations_inside_become_a_database(tmp_path: Path) -> 
     assert set(beats.patients.tolist()) == {"P0", "P1"}  # type: ignore[union-attr]
 
 
+def test_a_table_with_ragged_rows_is_a_table_of_people(tmp_path: Path) -> None:
+    write_record(tmp_path / "own", "a")
+    (tmp_path / "own" / "who.csv").write_text("record,patient\na,p1,,\nb\n")
+    assert draft(tmp_path / "own")[0]["patients"]["table"]["table"] == "who.csv"
+
+
+def test_a_first_signal_that_is_no_ecg_hides_nothing_else(tmp_path: Path) -> None:
+    import edfio
+
+    folder, signals = tmp_path / "sleep", [np.sin(np.arange(2000.0) / 9), np.linspace(90, 99, 20)]
+    folder.mkdir()
+    made = [
+        edfio.EdfSignal(values, fs, label=label, physical_dimension=unit)
+        for values, fs, label, unit in zip(signals, (200, 2), ("ECG II", "SpO2"), ("mV", "%"), strict=True)
+    ]
+    edfio.Edf(made[::-1]).write(folder / "n1.edf")
+    _, _, text = draft(folder)
+    assert "# Leads: SpO2+II (1)" in text and "lead SpO2 is in '%', expected a unit of voltage" in text
+
+
 def test_csv_files_with_tables_of_beats_become_a_database(tmp_path: Path) -> None:
     """Neither the beats of a recording nor the table of people is taken for a recording."""
     folder = tmp_path / "watch"

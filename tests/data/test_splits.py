@@ -692,7 +692,7 @@ def test_the_folds_of_the_publisher_divide(two_databases: Beats) -> None:
     assert not set(two_databases.folds[np.concatenate([folds.train, folds.validation])]) & {"9", "10"}
     assert "fold 9 tested, 10% of the training patients validate" in folds.protocol.sentence()
     assert [(one.reason, one.records) for one in folds.protocol.left_out] == [("reserved", ("10",))]
-    with pytest.raises(ConfigError, match="the folds of these beats are not known, so they cannot be split by them"):
+    with pytest.raises(ConfigError, match="the folds of these beats are not known, so they cannot be split by folds"):
         split(dataclasses.replace(two_databases, folds=None), **split_settings("folds"))
 
 
@@ -717,6 +717,11 @@ def test_a_single_database_is_known_by_its_origin(two_databases: Beats) -> None:
     alone = dataclasses.replace(two_databases, databases=None, origin={"dataset": "mitbih"})
     with pytest.raises(DataError, match="none of the 1 databases in test"):
         split(alone, **split_settings("held_out") | {"test": ["svdb"]})
+
+
+def test_lists_that_leave_nothing_to_train_on_are_refused(two_databases: Beats) -> None:
+    with pytest.raises(ConfigError, match="tests or leaves out all databases: none is left to train on"):
+        split(two_databases, "databases", test=sorted(set(two_databases.databases)))
 
 
 def test_lists_take_patterns_with_or_without_the_database(two_databases: Beats) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from ecg_lightning.core.atomic import sha256_of
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import Source
@@ -52,9 +53,9 @@ def cache_key(source: Source) -> str:
     files = source.files()
     digest = hashlib.sha256(json.dumps([RECIPE, source.settings()], sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
-        for path, content in zip(files, pool.map(_sha256, files), strict=True):
+        for path, content in zip(files, pool.map(sha256_of, files), strict=True):
             # The name of the folder counts, which in PTB is the patient; where the data are does not.
-            digest.update(os.fsencode(f"{path.parent.name}/{path.name}") + content)
+            digest.update(os.fsencode(f"{path.parent.name}/{path.name}") + bytes.fromhex(content))
     return digest.hexdigest()[:16]
 
 
@@ -70,11 +71,6 @@ def _lock(path: Path) -> Iterator[None]:
         raise DataError(f"cannot write the cache in {path.parent}: {error}; choose another with cache_dir=…") from error
     with lock:
         yield
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _load(path: Path, *, warn: bool = False) -> Beats | None:

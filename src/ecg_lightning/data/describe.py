@@ -1,16 +1,18 @@
 """What a folder of recordings holds, for the first draft of its card: formats, leads, rates, symbols, people."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.data.databases.metadata import read_table, record_in
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
 from ecg_lightning.data.readers.base import RecordingFile
@@ -64,35 +66,34 @@ def look_into(folder: Path) -> FolderContents:
     if people is not None and reader == "csv":
         names = [name for name in names if name != people.table]
 
-    files: list[RecordingFile] = []
+    leads, rates, comments = Counter[tuple[str, ...]](), Counter[float](), list[tuple[str, ...]]()
     problems, ranges, annotators = [], [], dict[str, Counter[str]]()
     for name in names[:: -(-len(names) // MOST)]:
         try:
             file = open_recording(folder / name, reader=reader)
+            leads[file.lead_names] += 1
+            rates[file.fs([0])] += 1
+            comments.append(file.comments)
+            for annotator in _annotators(file):
+                with suppress(DataError):  # a file of another kind
+                    annotators.setdefault(annotator, Counter()).update(file.annotations(annotator)[0].symbols)
             signal = file.read_frames([0], 0, min(file.n_frames, round(LOOK_S * file.frame_rate)))[0]
+            if np.isfinite(signal).any():
+                ranges.append(float(np.nanmax(signal) - np.nanmin(signal)))
         except DataError as error:
             problems.append(str(error))
-            continue
-        files.append(file)
-        if np.isfinite(signal).any():
-            ranges.append(float(np.nanmax(signal) - np.nanmin(signal)))
-        for annotator in _annotators(file):
-            try:
-                annotators.setdefault(annotator, Counter()).update(file.annotations(annotator)[0].symbols)
-            except DataError:  # a file of another kind
-                continue
     parents = Counter(Path(name).parent.name for name in names if "/" in name)
     return FolderContents(
         folder=folder,
         reader=reader,
         records=names,
-        opened=len(files),
-        leads=Counter(file.lead_names for file in files),
-        rates=Counter(file.fs([0]) for file in files),
+        opened=len(comments),
+        leads=leads,
+        rates=rates,
         amplitude=float(np.median(ranges)) if ranges else None,
         annotators={name: counts for name, counts in annotators.items() if counts},
-        people=people or _people_in_comments(files) or _people_in_names(names, parents),
-        comments=_values_of_comments(files),
+        people=people or _people_in_comments(comments) or _people_in_names(names, parents),
+        comments=_values_of_comments(comments),
         folders=parents if parents.total() == len(names) else {},
         problems=problems,
     )
@@ -101,7 +102,7 @@ def look_into(folder: Path) -> FolderContents:
 def _annotators(file: RecordingFile) -> list[str]:
     """Files beside a recording that may be its annotations, and the EDF file itself, as a card names them."""
     own = {path.name for path in file.files} | {f"{file.name}.hea", file.path.name}
-    beside = sorted(path.name for path in file.path.parent.glob(f"{file.name}[._]*") if path.name not in own)
+    beside = sorted(path.name for path in file.path.parent.glob(f"{escape(file.name)}[._]*") if path.name not in own)
     if not file.path.suffix:  # WFDB names them without the point
         return [name.removeprefix(f"{file.name}.") for name in beside if name.startswith(f"{file.name}.")]
     inside = ["edf"] if file.path.suffix.lower() in FORMATS["edf"] else []
@@ -119,15 +120,15 @@ def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People 
     """From a table with a column of people, and one that names the records."""
     for path in tables:
         wanted = [{name, Path(name).name, Path(name).stem} for name in records if name != path.name]
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error):
-            continue
+        rows: list[dict[str, str]] = []
+        with suppress(DataError):
+            rows = read_table(path)
         columns = list(rows[0]) if rows else []
         person = next((name for name in columns if name and PERSON_COLUMN.fullmatch(name.strip())), None)
-        for column in columns if person else ():
-            stated = {str(row[column]).strip().removesuffix(".hea").removesuffix(".dat") for row in rows}
+        if person is None:
+            continue
+        for column in columns:
+            stated = {record_in(row[column]) for row in rows}
             if column != person and wanted and all(names & stated for names in wanted):
                 n = len({row[person] for row in rows})
                 how = {"table": {"table": path.name, "record": column, "column": person}}
@@ -135,24 +136,24 @@ def _people_in_tables(tables: Sequence[Path], records: Sequence[str]) -> People 
     return None
 
 
-def _people_in_comments(files: Sequence[RecordingFile]) -> People | None:
+def _people_in_comments(comments: Sequence[tuple[str, ...]]) -> People | None:
     """From a header comment of every recording."""
-    hits = [next(filter(None, map(PERSON.search, file.comments)), None) for file in files]
+    hits = [next(filter(None, map(PERSON.search, own)), None) for own in comments]
     people = {hit[1] for hit in hits if hit}
     if not hits or not all(hits):
         return None
     return People(how={"comment": PERSON.pattern}, evidence=f"a header comment of each recording, {len(people)} people")
 
 
-def _values_of_comments(files: Sequence[RecordingFile]) -> dict[str, Counter[str]]:
+def _values_of_comments(comments: Sequence[tuple[str, ...]]) -> dict[str, Counter[str]]:
     """Those that may be diagnoses: comments with few values for many recordings."""
     values: dict[str, Counter[str]] = {}
-    for file in files:
-        for comment in file.comments:
+    for own in comments:
+        for comment in own:
             key, _, value = (part.strip() for part in comment.partition(":"))
             if value:
                 values.setdefault(key, Counter())[value] += 1
-    return {key: of for key, of in values.items() if 1 < len(of) <= len(files) / 2 and len(of) <= MOST_VALUES}
+    return {key: of for key, of in values.items() if 1 < len(of) <= len(comments) / 2 and len(of) <= MOST_VALUES}
 
 
 def _people_in_names(names: Sequence[str], parents: Counter[str]) -> People:

@@ -5,7 +5,6 @@ checksums, does not retry, shows no progress and can use no mirror. This one str
 there, verifies the SHA-256 that PhysioNet publishes and only then moves the file into place.
 """
 
-import hashlib
 import logging
 import re
 import shutil
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from ecg_lightning.core.atomic import sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.databases.card import Card, Download, folder_of
 
@@ -74,7 +74,7 @@ def fetch(
             Only ``.partial`` files are left, from which the next fetch resumes.
         ConfigError: the card names no download, an unknown record, or a malformed address.
     """
-    folder, download = folder_of({"folder": card.folder}, data_dir), card.download
+    folder, download = folder_of(card, data_dir), card.download
     if download is None or not (url or download.url or download.kaggle):
         raise ConfigError(f"the card of {card.name} names no download; put its files into {folder}")
     if url is not None and not url.startswith(("http://", "https://")):
@@ -226,7 +226,10 @@ class Downloader:
     def _is_right(self, file: RemoteFile) -> bool:
         if not file.path.is_file():
             return False
-        right = _sha256(file.path) == file.sha256 if file.sha256 else _size(file.path) == self._size_on_server(file.url)
+        if file.sha256:
+            right = sha256_of(file.path) == file.sha256
+        else:
+            right = _size(file.path) == self._size_on_server(file.url)
         if not right:
             log.warning("%s is not what is published; downloading it again", file.path)
         return right
@@ -235,7 +238,7 @@ class Downloader:
         """Fill ``NAME.partial``, from where it ends, with the whole file."""
         from_before = _size(partial) > 0
         self._with_retries(file.url, partial, lambda: self._transfer(file, partial, update))
-        if file.sha256 is None or (found := _sha256(partial)) == file.sha256:
+        if file.sha256 is None or (found := sha256_of(partial)) == file.sha256:
             return
         partial.unlink()
         if not from_before:
@@ -361,11 +364,6 @@ def _join(url: str, name: str) -> str:
 
 def _size(path: Path | None) -> int:
     return path.stat().st_size if path is not None and path.is_file() else 0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -95,7 +95,10 @@ def make_class_map(setting: Any) -> ClassMap:
                 f"dataset.class_map={setting}: expected {', '.join(CLASS_MAPS)}, or class: [symbols] for each class"
             )
         return ClassMap({name: tuple(own) for name, own in CLASS_MAPS[setting].items()}, PHRASES[setting])
-    symbols = {str(name): (own,) if str(own).startswith("(") else tuple(map(str, own)) for name, own in setting.items()}
+    symbols = {
+        str(name): (own,) if isinstance(own, str) and own.startswith("(") else tuple(map(str, own))
+        for name, own in setting.items()
+    }
     owner: dict[str, str] = {}
     for name, own in symbols.items():
         for symbol in own:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -192,79 +193,68 @@ def _by_lists(beats: Beats, how: Split) -> Division:
     column: TextArray | None = getattr(beats, how.protocol)
     if how.protocol == "databases" and column is None:
         column = np.full(len(beats), str(beats.origin.get("dataset")))
-    if column is None:
+    if column is None or beats.patients is None:
+        unknown = how.protocol if column is None else "patients"
         raise ConfigError(
-            f"the {how.protocol} of these beats are not known, so they cannot be split by them ({name}); {REMEDY}"
+            f"the {unknown} of these beats are not known, so they cannot be split by {how.protocol} ({name}); {REMEDY}"
         )
-    if beats.patients is None:
-        raise ConfigError(
-            f"the patients of these beats are not known, so they cannot be split by {how.protocol} ({name}); {REMEDY}"
-        )
-    patients_of: dict[str, set[str]] = {}
-    for one, patient in sorted(set(zip(column.tolist(), beats.patients.tolist(), strict=True))):
-        patients_of.setdefault(one, set()).add(patient)
-    lists_of = {"test": how.test or (), "train": how.train or (), **(how.left_out or {})}
-    wanted = {which: [str(pattern) for pattern in patterns] for which, patterns in lists_of.items()}
-    found, lists = set[str](), dict[str, list[str]]()
-    for which, patterns in wanted.items():
-        lists[which] = [one for one in patients_of if _listed(one, patterns)]
-        if again := found.intersection(lists[which]):
-            raise ConfigError(f"{kind} {sorted(again)[0]} is in two lists of split {name}: expected one")
-        found.update(lists[which])
+    there = sorted(set(column.tolist()))
+    patterns_of = {"test": how.test or (), "train": how.train or (), **(how.left_out or {})}
+    wanted = {which: [str(pattern) for pattern in patterns] for which, patterns in patterns_of.items()}
+    lists = {which: [one for one in there if _listed(one, patterns)] for which, patterns in wanted.items()}
+    times = Counter(one for own in lists.values() for one in own)
+    if twice := [one for one in there if times[one] > 1]:
+        raise ConfigError(f"{kind} {twice[0]} is in two lists of split {name}: expected one")
+    others = [one for one in there if not times[one]]
     if how.train is None:
-        lists["train"] = [one for one in patients_of if one not in found]
-    elif others := [one for one in patients_of if one not in found]:
+        lists["train"] = others
+        if not others:
+            raise ConfigError(f"split {name} tests or leaves out all {how.protocol}: none is left to train on")
+    elif others:
         raise ConfigError(
-            f"{kind} {', '.join(others[:5])}{' …' if others[5:] else ''} is in no list of split {name}: choose the "
+            f"{kind} {_some(others)} is in no list of split {name}: choose the "
             "database that it is made for, name it in split.train, split.test or split.left_out, or use split=patient"
         )
     for which in ("train", "test"):
-        patterns = wanted[which]
-        absent = [pattern for pattern in patterns if not any(_listed(one, [pattern]) for one in patients_of)]
+        absent = [pattern for pattern in wanted[which] if not any(_listed(one, [pattern]) for one in there)]
         if not lists[which]:
             raise DataError(
-                f"none of the {len(patterns)} {how.protocol} in {which} of split {name} is there "
-                f"({', '.join(absent[:5])} …): fetch them, or use split=patient"
+                f"none of the {len(absent)} {how.protocol} in {which} of split {name} is there ({_some(absent)}), but "
+                f"{_some(there)}: fetch them, name others, or use split=patient"
             )
         if absent:
             log.warning("%s of split %s lacks %s: metrics do not compare with others", which, name, ", ".join(absent))
-    unused = {reason: lists[reason] for reason in how.left_out or {}}
 
-    sides = [set[str]().union(*(patients_of[one] for one in lists[which])) for which in ("train", "test")]
-    people = sides[0] & sides[1]
-    in_list = {which: np.isin(column, lists[which]) for which in lists}
-    both = (in_list["train"] | in_list["test"]) & np.isin(beats.patients, sorted(people))
-    shared = tuple(np.unique(column[both]).tolist()) if how.protocol == "records" else ()
+    in_list = {which: np.isin(column, own) for which, own in lists.items()}
     train, test = in_list["train"], in_list["test"]
-    if people and how.shared_patients != "both":
-        train, test = train & ~both, test & ~both
-        if how.shared_patients == "train":
-            train = train | both
-        elif how.shared_patients == "test":
-            test = test | both
-        else:
-            unused["patients on both sides"] = list(shared) or sorted(people)
-    left_out = []
-    for reason, names in unused.items():
-        rows = both if reason == "patients on both sides" else in_list[reason]
-        if rows.any():
-            left_out.append(LeftOut(reason=reason, records=tuple(names), beats=int(rows.sum())))
+    people = sorted(set(beats.patients[train].tolist()) & set(beats.patients[test].tolist()))
+    both = (train | test) & np.isin(beats.patients, people)
+    shared = sorted(set(column[both].tolist())) if how.protocol == "records" else []
+    unused = [(reason, lists[reason], in_list[reason]) for reason in how.left_out or {}]
+    if how.shared_patients != "both":
+        train = train | both if how.shared_patients == "train" else train & ~both
+        test = test | both if how.shared_patients == "test" else test & ~both
+    if how.shared_patients == "neither":
+        unused.append(("patients on both sides", shared or people, both))
     about = {
-        "name": name, "by": how.protocol, "shared_patients": how.shared_patients, "left_out": tuple(left_out),
-        "shared_records": shared, "n_shared_patients": len(people), "tested": _names_of(lists["test"], how),
+        "name": name, "by": how.protocol, "shared_patients": how.shared_patients, "shared_records": tuple(shared),
+        "n_shared_patients": len(people), "tested": () if how.protocol == "records" else tuple(lists["test"]),
+        "left_out": tuple(
+            LeftOut(reason=reason, records=tuple(names), beats=int(rows.sum()))
+            for reason, names, rows in unused if rows.any()
+        ),
     }  # fmt: skip
     return np.flatnonzero(train), np.flatnonzero(test), about
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + " …" * (len(names) > 5)
 
 
 def _listed(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name fits one of the patterns, which may leave out the database before the slash."""
     last = name.rpartition("/")[2]
     return any(fnmatchcase(name if "/" in pattern else last, pattern) for pattern in patterns)
-
-
-def _names_of(test: list[str], how: Split) -> tuple[str, ...]:
-    """Which folds or databases are tested, for the sentence; records are too many."""
-    return () if how.protocol == "records" else tuple(test)
 
 
 def _take_patients(rows: IntArray, beats: Beats, fraction: float, seed: int) -> tuple[IntArray, IntArray]:

@@ -76,9 +76,8 @@ def check(source: CardSource) -> DatabaseCheck:
     if isinstance(source, Recordings):
         _check_recordings(source, result)
     elif isinstance(source, RowsOfFiles):
-        rows = source.card.rows
-        assert rows is not None
-        parts = [rows.model_copy(update={"files": [name]}) for name in rows.files]  # so that each has its problem
+        # One by one, so that each has its problem.
+        parts = [source.rows.model_copy(update={"files": [name], "test_file": None}) for name in source.rows.files]
         _check_beats([replace(source, card=source.card.model_copy(update={"rows": part})) for part in parts], result)
     else:
         _check_beats([source], result)
@@ -155,20 +154,22 @@ def _check_recordings(source: Recordings, result: DatabaseCheck) -> None:
     try:
         paths = source.records()
     except DataError as error:
-        result.problems.append(_without(source.remedy, error))
+        result.problems.append(str(error))
     if absent := [table for table in source.metadata.tables if paths and not table.is_file()]:
         result.problems.append(f"{absent[0]} is not there")
     for path in paths if not absent else ():
         try:
             records.append(_read(source, path))
         except DataError as error:
-            result.problems.append(_without(source.remedy, error))
+            result.problems.append(str(error))
             result.damaged.append(path.relative_to(source.folder).as_posix())
     if paths and not result.damaged:
         try:
             source.refuse_copies()
         except DataError as error:
             result.problems.append(str(error))
+    # The remedy is stated once for all of them.
+    result.problems = [problem.removesuffix(f"; {source.remedy}") for problem in result.problems]
 
     def people(of: Iterable[_Record]) -> int:
         return len({record.patient for record in of})
@@ -210,11 +211,6 @@ def _check_recordings(source: Recordings, result: DatabaseCheck) -> None:
         "unfinished downloads": _some(unfinished),
     }
     result.notes += [f"{what}: {text}" for what, text in notes.items() if text]
-
-
-def _without(remedy: str, error: DataError) -> str:
-    """The message without the remedy, which is stated once for all problems."""
-    return str(error).removesuffix(f"; {remedy}")
 
 
 def counted(counts: Mapping[str, int], most: int = 8) -> str:

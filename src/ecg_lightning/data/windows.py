@@ -159,9 +159,9 @@ def beats_of(
         signals, lengths, positions = cut(recording, how, resampled)
         if not np.isfinite(resampled).all():
             starts, wanted = _windows(recording, how)
-            ends = starts + np.minimum(wanted, how.length)
-            for at in np.setdiff1d(np.arange(len(starts)), positions):
-                in_gaps += bool(np.isnan(resampled[:, max(starts[at], 0) : max(ends[at], 0)]).any())
+            before = np.concatenate([[0], np.cumsum(~np.isfinite(resampled).all(axis=0))])  # samples in gaps
+            first, last = np.clip([starts, starts + np.minimum(wanted, how.length)], 0, resampled.shape[1])
+            in_gaps += int((before[last] > before[first]).sum())
             resampled = np.stack([bridged(signal)[0] for signal in resampled])
         around = context.of(recording.peaks, recording.fs, resampled, how.fs)
         if recording.labels is not None and (recording.labels < 0).any():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.atomic import atomic_write, sha256_of
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, IntArray, TextArray
 from ecg_lightning.metrics.bootstrap import RESAMPLES, intervals
@@ -66,8 +66,7 @@ def write_predictions(
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": info.model_dump_json()})
     with atomic_write(path) as partial:
         pq.write_table(table, partial)
-        with partial.open("rb") as written:
-            return hashlib.file_digest(written, "sha256").hexdigest()
+        return sha256_of(partial)
 
 
 def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:

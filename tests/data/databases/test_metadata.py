@@ -57,6 +57,7 @@ def test_the_patient_is_known_in_the_way_that_the_card_states(
         ({"record": "^p(.+)"}, "name of record 00009_hr does not fit '.p.*correct dataset.patients"),
         ({"table": column("patient_id")}, "no row of record records500/00000/00009_hr in column filename"),
         ({"table": column("person")}, "table.csv has no row of record"),
+        ({"record": "^0+9(x)?"}, "name of record 00009_hr does not fit"),  # a group that is not there names nobody
         ({"table": column("patient_id", record="file")}, "table.csv has no column 'file'; it has filename, patient_id"),
     ],
     ids=str,
@@ -69,6 +70,28 @@ def test_a_patient_that_is_not_stated_is_refused(patients: Any, said: str, tmp_p
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'person'; it has filename, patient_id, scp_codes"):
         metadata(tmp_path, patients={"table": column("person")}).patient(tmp_path / RECORD / "00001_hr", "00001_hr", ())
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("r1,\n", "table.csv: column who is empty for record r1"),
+        ("r1\n", "table.csv: column who is empty for record r1"),
+        ("r1,nan\n", "table.csv: column who is empty for record r1"),
+        ("r1,a\nr1,b\n", "table.csv has both 'a' and 'b' in column who of record r1; expected one"),
+    ],
+)
+def test_a_table_that_names_nobody_or_two_is_refused(rows: str, said: str, tmp_path: Path) -> None:
+    found = metadata(tmp_path, patients={"table": column("who", record="record")})
+    (tmp_path / "table.csv").write_text("record,who\n" + rows)
+    with pytest.raises(DataError, match=said):
+        found.patient(tmp_path / "r1", "r1", ())
+
+
+@pytest.mark.parametrize("stated", ["(IMI)", "('IMI')", "(1)", "{[]: 1}", "(" * 2000])
+def test_text_that_only_begins_like_a_list_is_a_code_of_its_own(stated: str, tmp_path: Path) -> None:
+    found = metadata(tmp_path, diagnoses={"comment": "Dx", "classes": {"n": ["I", "1"], "MI": [stated]}})
+    assert found.diagnosis(tmp_path / "x", (f"Dx: {stated}",)) == ("MI", stated)
 
 
 CODES = {"normal": ["NORM"], "MI": ["IMI", "AMI"]}
@@ -118,6 +141,8 @@ def test_people_can_be_those_of_another_database(tmp_path: Path) -> None:
     [
         ({"patients": {"same": {}, "record": "(.)"}}, "patients are known by one of same, comment, record and table"),
         ({"diagnoses": {"comment": "Dx", "folder": True, "classes": CODES}}, "diagnoses come from one of"),
+        ({"patients": {"same": {"a": "b", "b": "c"}}}, "names the patient of a record by record b, and that of b by c"),
+        ({"patients": {"record": "(("}}, "patients has no regular expression: missing \\)"),
         ({"diagnoses": {"classes": CODES}}, "diagnoses come from one of comment, table and folder: true"),
     ],
     ids=str,

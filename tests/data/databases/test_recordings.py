@@ -68,6 +68,18 @@ def test_beats_are_cut_at_the_annotations_with_the_class_of_their_symbol(
     assert not beats.synthetic
 
 
+def test_hidden_files_are_no_recordings_and_names_may_have_spaces(mitdb: Path, tmp_path: Path) -> None:
+    (mitdb / "RECORDS").unlink(missing_ok=True)
+    (mitdb / "._201.hea").write_bytes(b"\0\5\x16\7")  # as a Mac leaves it
+    assert [path.name for path in source_of(mitdb).records()] == ["201", "202"]
+    (tmp_path / "own").mkdir()
+    for name in ("r 1.csv", "r 2.csv", "RECORDS"):
+        (tmp_path / "own" / name).write_text("r 1.csv\n\n")
+    own = make_source(card("mitbih", reader="csv", folder=str(tmp_path / "own")), NO_CONTEXT, tmp_path)
+    assert isinstance(own, Recordings)
+    assert [path.name for path in own.records()] == ["r 1.csv"]
+
+
 @pytest.mark.parametrize(("symbols", "label"), [(text, i) for i, text in enumerate(AAMI.values())])
 def test_every_symbol_of_the_aami_table_counts_and_others_do_not(mitdb: Path, symbols: list[str], label: int) -> None:
     own = [*symbols, "~", "!", "x", "|", "+", "n"]

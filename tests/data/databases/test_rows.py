@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.databases.card import class_map_of
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.databases.rows import beats_of_csv
-from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.data.labels import AAMI_CLASSES, PHRASES
 from ecg_lightning.data.splits import split
 
 ROW = ["1.0", *["0.5"] * 120, *["0.0"] * 66]
@@ -92,6 +93,16 @@ def test_the_published_test_file_is_the_test_fold_whatever_the_seed(data_dir: Pa
         assert folds.test.tolist() == list(range(100, 106))
         assert len(folds.validation) == 10 and len(folds.train) == 90
         assert folds.protocol.published_test and folds.protocol.test_fraction is None
+
+
+def test_the_test_file_is_known_by_its_name_in_the_card(tmp_path: Path) -> None:
+    (tmp_path / "heartbeat" / "a").mkdir(parents=True)
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / "heartbeat" / "a" / name).write_text(rows(*range(5)))
+    beats = source(tmp_path, "a/train.csv", "a/test.csv", test_file="a/test.csv").read()
+    assert beats.published_test is not None and beats.published_test.tolist() == [False] * 5 + [True] * 5
+    with pytest.raises(ConfigError, match="as test_file none or one of the files"):
+        source(tmp_path, "a/train.csv", "a/test.csv", test_file="test.csv")
 
 
 def test_line_ends_of_windows_and_a_missing_last_one_make_no_difference(data_dir: Path) -> None:
@@ -315,3 +326,9 @@ def test_rows_of_the_real_file_are_read(real_data_dir: Path) -> None:
     assert beats.counts() == dict.fromkeys(AAMI_CLASSES, 100)
     np.testing.assert_array_equal(beats.signals[:, 0], np.loadtxt(path, delimiter=",", dtype=np.float32)[:, :187])
     assert beats.signals.min() == 0 and beats.signals.max() == 1
+
+
+def test_the_class_map_of_other_classes_is_not_called_that_of_the_standard() -> None:
+    own = {"task": "arrhythmia", "name": "beats", "cut": CUT}
+    assert class_map_of(own | {"rows": {"classes": list(AAMI_CLASSES)}}) == PHRASES["aami"]
+    assert class_map_of(own | {"rows": {"classes": ["normal", "abnormal"]}}) == "as its files state"

@@ -150,6 +150,21 @@ def test_a_start_between_two_seconds_does_not_move_the_annotations(tmp_path: Pat
     assert annotations.symbols == ["N", "+", "V"] and annotations.notes == ["", "(AFIB", ""]
 
 
+def test_texts_that_are_no_beats_may_stand_among_the_beats_of_a_file(tmp_path: Path) -> None:
+    signal = edfio.EdfSignal(np.sin(np.arange(10.0 * FS)), FS, label="ECG", physical_dimension="mV")
+    notes = [edfio.EdfAnnotation(at, None, text) for at, text in ((0, "Recording starts"), (1, "N"), (2, "V"))]
+    edfio.Edf([signal], annotations=notes).write(tmp_path / "r1.edf")
+    recording = read_recording(tmp_path / "r1.edf", annotator="edf")
+    assert recording.symbols == ["N", "V"] and recording.other_symbols == {"Recording starts": 1}
+
+
+def test_a_discontinuous_file_of_one_record_needs_its_beginning_too(tmp_path: Path) -> None:
+    path = discontinuous(tmp_path / "r1.edf", [0])
+    path.write_bytes(path.read_bytes().replace(b"\x14\x14\0", b"\x14x\0", 1))
+    with pytest.raises(DataError, match="data record 1 does not begin"):
+        open_recording(path)
+
+
 REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut off": (lambda content: content[:-5000], "it states 40 data records, and holds"),
     "longer than stated": (lambda content: content + bytes(90_000), "is cut off or damaged"),

@@ -143,6 +143,7 @@ def test_gaps_between_segments_and_absent_leads_are_gaps(tmp_path: Path) -> None
         MILLIVOLTS[0, 1000:1500],
     )
     np.testing.assert_array_equal(file.read([0, 1]), expected)
+    np.testing.assert_array_equal(file.read([1]), expected[1:])  # which a segment does not have
 
 
 def test_the_invalid_value_of_a_format_is_a_gap(tmp_path: Path) -> None:
@@ -164,6 +165,19 @@ def test_leads_of_different_rates_are_read_at_the_finest(tmp_path: Path) -> None
 def test_of_two_leads_of_one_name_the_first_is_found_by_name_and_the_second_by_position(tmp_path: Path) -> None:
     file = open_recording(wfdb_record(tmp_path, sig_name=["II", "ii"]))
     assert file.positions((("II",), (1,))) == [0, 1]
+
+
+def test_a_lead_that_is_found_by_its_second_choice_has_its_own_name(tmp_path: Path) -> None:
+    path = wfdb_record(tmp_path)
+    assert read_recording(path, leads=[[5, "V1"]]).lead_names == ("V1",)
+    assert read_recording(path, leads=[["V9", "V1"]]).lead_names == ("V9",)  # places are called by their first name
+
+
+def test_without_a_beat_the_symbols_that_are_there_are_named(tmp_path: Path) -> None:
+    path = wfdb_record(tmp_path)
+    wfdb.wrann("r1", "qrs", np.array([100, 900]), ["+", "~"], aux_note=["(N", ""], write_dir=str(tmp_path))
+    with pytest.raises(DataError, match=r"have no beat, but \+ \(1\), ~ \(1\); dataset.class_map names the symbols"):
+        read_recording(path, annotator="qrs")
 
 
 def test_leads_without_names_are_counted(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.databases.card import Card, folder_of
@@ -31,6 +32,11 @@ class Source(ABC):
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the labels."""
+
+    @property
+    def people(self) -> str:
+        """Name of the database whose people these are, which another card may be the first to have."""
+        return self.name
 
     @abstractmethod
     def files(self) -> list[Path]:
@@ -68,7 +74,7 @@ class CardSource(Source):
     @property
     def folder(self) -> Path:
         """Where the files are."""
-        return folder_of({"folder": self.card.folder}, self.data_dir)
+        return folder_of(self.card, self.data_dir)
 
     @property
     def leads(self) -> Leads:
@@ -92,3 +98,8 @@ class CardSource(Source):
         if self.card.download is not None:
             return f"get it with: {fetch_command(self.name, self.data_dir)}"
         return f"put the recordings into {self.folder}, or correct folder and records in the card of {self.name}"
+
+    def with_remedy(self, error: DataError) -> DataError:
+        """The same error with what to do about it, unless it names that."""
+        named = "dataset." in str(error) or self.remedy in str(error)
+        return DataError(str(error) if named else f"{error}; {self.remedy}")

@@ -12,14 +12,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ecg_lightning.core.options import Amount, Natural, Positive
-from ecg_lightning.data.labels import PHRASES, make_class_map
+from ecg_lightning.data.labels import AAMI_CLASSES, PHRASES, PTB_CLASSES, make_class_map
 
 Name = str | int  # of a lead, a record or a symbol; YAML reads 100 as a number
 Words = Annotated[list[Name], Field(min_length=1)]
 
 
-# Of beats that came with their classes.
-AS_MADE = {"arrhythmia": PHRASES["aami"], "mi": "MI by reason for admission"}
+# Of beats that came with their classes, by task.
+AS_MADE = {
+    "arrhythmia": (AAMI_CLASSES, PHRASES["aami"]),
+    "mi": (PTB_CLASSES, "MI by reason for admission"),
+}
 
 
 class Group(BaseModel):
@@ -205,7 +208,9 @@ def class_map_of(dataset: Mapping[str, Any]) -> str:
             where = how.get("comment") or (table and table["column"]) or "folder"
             phrases.append(f"{[*how['classes']][-1]} by {where.lower()}")
         else:
-            phrases.append(AS_MADE[card["task"]])
+            classes, phrase = AS_MADE.get(card["task"], ((), ""))
+            rows = card.get("rows")
+            phrases.append("as its files state" if rows and tuple(rows["classes"]) != classes else phrase)
     return "; ".join(dict.fromkeys(phrases))
 
 
@@ -214,6 +219,6 @@ def title_of(dataset: Mapping[str, Any]) -> str:
     return " + ".join(str(card["title"]) for card in cards_of(dataset).values())
 
 
-def folder_of(card: Mapping[str, Any], data_dir: Path) -> Path:
+def folder_of(card: Card, data_dir: Path) -> Path:
     """Where the files of a card are."""
-    return data_dir / Path(card["folder"] or "").expanduser()
+    return data_dir / Path(card.folder or "").expanduser()

@@ -53,7 +53,7 @@ class Joined(Source):
                     f"{first.fs:g} Hz): choose dataset.leads and dataset.cut for all of them"
                 )
             place = np.array([self.classes.index(name) for name in own.classes])
-            n, people = len(own), getattr(part, "people", part.name)
+            n = len(own)
             records = np.char.add(f"{part.name}/", own.records.astype(str)) if own.records is not None else None
             named.append(
                 dataclasses.replace(
@@ -63,7 +63,7 @@ class Joined(Source):
                     lead_names=first.lead_names,
                     context_names=first.context_names,
                     records=np.full(n, f"{part.name}/?") if records is None else records,
-                    patients=None if own.patients is None else np.char.add(f"{people}/", own.patients.astype(str)),
+                    patients=None if own.patients is None else np.char.add(f"{part.people}/", own.patients.astype(str)),
                     databases=np.full(n, part.name),
                     samples=np.full(n, -1) if own.samples is None else own.samples,
                     published_test=None,

@@ -4,7 +4,6 @@ What is special about a database is in its card, ``conf/dataset/NAME.yaml``.
 """
 
 import dataclasses
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ecg_lightning.core.atomic import sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import CardSource
@@ -21,7 +21,7 @@ from ecg_lightning.data.databases.metadata import Metadata
 from ecg_lightning.data.labels import ClassMap, make_class_map
 from ecg_lightning.data.readers import FORMATS, open_recording, read_recording
 from ecg_lightning.data.readers.base import RecordingFile
-from ecg_lightning.data.readers.wfdb import files_of
+from ecg_lightning.data.readers.wfdb import files_of, header_lines
 from ecg_lightning.data.recording import Recording, lead_names
 from ecg_lightning.data.windows import beats_of
 
@@ -33,7 +33,7 @@ class Recordings(CardSource):
     """Beats cut out of recordings.
 
     Raises:
-        ConfigError: the card gives the beats no class, or two.
+        ConfigError: the card gives the beats no class, or two, or contradicts itself.
     """
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ class Recordings(CardSource):
                 f"dataset {self.name}: expected either dataset.annotator with dataset.class_map (annotated beats) "
                 "or dataset.diagnoses (a class for each record)"
             )
-        self.metadata  # noqa: B018  # refuses what contradicts itself
+        Metadata(card, self.folder)  # refuses what contradicts itself
         make_class_map(card.class_map or "aami")
 
     @cached_property
@@ -58,7 +58,13 @@ class Recordings(CardSource):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self.class_map.classes if self.class_map else tuple(self.card.diagnoses.classes)  # type: ignore[union-attr]
+        if self.class_map is not None:
+            return self.class_map.classes
+        return tuple(self.card.diagnoses.classes) if self.card.diagnoses else ()
+
+    @property
+    def people(self) -> str:
+        return self.metadata.own_people
 
     def records(self) -> list[Path]:
         """Paths of all records that the card asks for, without extension if they are WFDB's.
@@ -68,7 +74,10 @@ class Recordings(CardSource):
         """
         folder = self.folder
         listing = folder / "RECORDS"
-        names = listing.read_text().split() if listing.is_file() else self.found()
+        names = self.found()
+        if listing.is_file():
+            lines = listing.read_text(encoding="utf-8", errors="replace").splitlines()
+            names = [line.strip() for line in lines if line.strip()]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise DataError(
                 f"{listing} lists {', '.join(twice[:5])} more than once: its beats would be on both sides of "
@@ -88,20 +97,14 @@ class Recordings(CardSource):
         beside.update(table.name for table in self.metadata.tables)
         return [name for name in names if name not in beside]
 
-    @property
-    def people(self) -> str:
-        """Name of the database whose people these are, which another card may be the first to have."""
-        return self.metadata.own_people
-
     def files(self) -> list[Path]:
         """Header, signal and annotation files of all records, and tables."""
         try:
             files = [file for record in self.records() for file in self.files_of(record)]
         except DataError as error:
-            raise DataError(str(error) if self.remedy in str(error) else f"{error}; {self.remedy}") from error
-        for table in self.metadata.tables:
-            if not table.is_file():
-                raise DataError(f"{table} is not there; {self.remedy}")
+            raise self.with_remedy(error) from error
+        if absent := [table for table in self.metadata.tables if not table.is_file()]:
+            raise DataError(f"{absent[0]} is not there; {self.remedy}")
         return files + self.metadata.tables
 
     def files_of(self, record: Path) -> list[Path]:
@@ -134,7 +137,11 @@ class Recordings(CardSource):
             for record in records:
                 yield self.recording(record, name=names[record])
             return
-        found = {record: self.metadata.diagnosis(record, self._comments(record)) for record in records}
+        commented = self.card.diagnoses.comment is not None  # else headers need not be opened
+        found = {
+            record: self.metadata.diagnosis(record, self.open(record).comments if commented else ())
+            for record in records
+        }
         left_out = Counter(stated for name, stated in found.values() if name is None)
         if left_out:
             log.info("left out %d records of other diagnoses: %s", left_out.total(), dict(left_out.most_common(8)))
@@ -167,7 +174,7 @@ class Recordings(CardSource):
                 detect=detect,
             )
         except DataError as error:
-            raise DataError(str(error) if "dataset." in str(error) else f"{error}; {self.remedy}") from error
+            raise self.with_remedy(error) from error
         if self.card.gaps == "refuse" and (gaps := int(np.isnan(recording.signals).any(axis=0).sum())):
             raise DataError(
                 f"record {recording.record}: {gaps} of {recording.signals.shape[1]} samples are missing; "
@@ -180,11 +187,6 @@ class Recordings(CardSource):
             fold=self.metadata.fold(record),
             lead_names=lead_names(self.leads),
         )
-
-    def _comments(self, record: Path) -> tuple[str, ...]:
-        """Of its header, which is opened only where a comment is asked for."""
-        asked = self.card.diagnoses is not None and self.card.diagnoses.comment is not None
-        return self.open(record).comments if asked else ()
 
     @property
     def _format(self) -> dict[str, Any]:
@@ -199,18 +201,14 @@ class Recordings(CardSource):
 
     def refuse_copies(self) -> None:
         """DataError for two records with the same content, whose beats would be on both sides of a split."""
-        seen: dict[tuple[int, ...], list[Path]] = {}
-        for record in self.records():
-            files = [path for path in self.files_of(record) if path.suffix != ".hea" and path.is_file()]
-            seen.setdefault(tuple(path.stat().st_size for path in files), []).append(record)
-        for records in seen.values():
-            digests: dict[bytes, Path] = {}
+        files = {record: [path for path in self.files_of(record) if path.suffix != ".hea"] for record in self.records()}
+        by_size: dict[tuple[int, ...], list[Path]] = {}
+        for record, own in files.items():
+            by_size.setdefault(tuple(path.stat().st_size for path in own), []).append(record)
+        for records in by_size.values():
+            seen: dict[tuple[str, ...], Path] = {}
             for record in records if len(records) > 1 else ():
-                digest = hashlib.sha256()
-                for path in self.files_of(record):
-                    if path.suffix != ".hea":
-                        digest.update(path.read_bytes())
-                if (first := digests.setdefault(digest.digest(), record)) != record:
+                if (first := seen.setdefault(tuple(map(sha256_of, files[record])), record)) != record:
                     raise DataError(
                         f"{record} is a copy of {first}: its beats would be on both sides of a split; remove one, or "
                         "list the others in RECORDS or dataset.records"
@@ -218,17 +216,19 @@ class Recordings(CardSource):
 
 
 def find_recordings(folder: Path, reader: str) -> list[str]:
-    """Names of all recordings of a format in a folder or below, relative to it; those of WFDB without extension."""
+    """Names of all recordings of a format in a folder or below, relative to it; those of WFDB without extension.
+
+    What is hidden is none, such as the ``._100.hea`` that a Mac leaves on other disks.
+    """
+    names = [path.relative_to(folder) for path in sorted(folder.rglob("*.hea" if reader == "wfdb" else "*"))]
+    names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     if reader != "wfdb":
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS.get(reader, ()))
-        paths = [path for path in paths if path.suffix.lower() != ".mat" or not path.with_suffix(".hea").is_file()]
-        return [path.relative_to(folder).as_posix() for path in paths]
-    names, segments = [], set[str]()
-    for path in sorted(folder.rglob("*.hea")):
-        name = path.with_suffix("").relative_to(folder)
-        names.append(name.as_posix())
-        text = path.read_text(errors="replace").splitlines()
-        lines = [line for line in text if line.strip() and not line.startswith("#")]
+        names = [name for name in names if name.suffix.lower() in FORMATS.get(reader, ())]
+        headers = {name for name in names if (folder / name).with_suffix(".hea").is_file()} if reader == "mat" else ()
+        return [name.as_posix() for name in names if name not in headers]
+    segments = set[Path]()
+    for name in names:
+        lines = header_lines(folder / name)
         if lines and "/" in lines[0].split()[0]:
-            segments.update((name.parent / line.split()[0]).as_posix() for line in lines[1:])
-    return [name for name in names if name not in segments]
+            segments.update(name.parent / line.split()[0] for line in lines[1:])
+    return [name.as_posix() for name in (name.with_suffix("") for name in names) if name not in segments]

@@ -16,6 +16,7 @@ from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT
 from ecg_lightning.data.databases.base import CardSource
+from ecg_lightning.data.databases.card import Rows
 from ecg_lightning.data.labels import make_class_map
 from ecg_lightning.data.readers.base import LARGEST
 from ecg_lightning.data.readers.delimited import BROKEN, NUMBER, Delimited, look_at, open_binary
@@ -35,8 +36,12 @@ class RowsOfFiles(CardSource):
     """
 
     def __post_init__(self) -> None:
-        if self.card.rows is None:
-            raise ConfigError(f"dataset {self.name}: reader rows needs dataset.rows, which names the files and classes")
+        rows = self.card.rows
+        if rows is None or rows.test_file not in (None, *rows.files):
+            raise ConfigError(
+                f"dataset {self.name}: reader rows needs dataset.rows, which names the files, the classes, and as "
+                "test_file none or one of the files"
+            )
         if self.context != NO_CONTEXT or self.cut.before:
             raise ConfigError(
                 f"dataset {self.name} holds single beats and nothing from before their R peak: choose context=none, or "
@@ -48,46 +53,44 @@ class RowsOfFiles(CardSource):
             )
 
     @property
-    def classes(self) -> tuple[str, ...]:
+    def rows(self) -> Rows:
+        """What the card says about the files."""
         assert self.card.rows is not None
-        return tuple(self.card.rows.classes)
+        return self.card.rows
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.rows.classes)
 
     def files(self) -> list[Path]:
         """The files of beats."""
-        assert self.card.rows is not None
-        paths = [self.folder / name for name in self.card.rows.files]
+        paths = [self.folder / name for name in self.rows.files]
         if absent := [path for path in paths if not path.is_file()]:
             raise DataError(f"{absent[0]} is not there; {self.remedy}")
         return paths
 
     def settings(self) -> dict[str, Any]:
         """Also which files, and how they are read."""
-        assert self.card.rows is not None
         class_map = {} if self.card.class_map is None else {"class_map": self.card.class_map}
-        return super().settings() | {"rows": self.card.rows.model_dump(mode="json")} | class_map
+        return super().settings() | {"rows": self.rows.model_dump(mode="json")} | class_map
 
     def read(self) -> Beats:
         """Parse all files."""
-        assert self.card.rows is not None
-        parts, rows = [], self.card.rows
-        for path in self.files():
+        named = {} if self.card.class_map is None else make_class_map(self.card.class_map).symbols
+        symbols = {symbol: name for name, own in named.items() for symbol in own}
+        parts = []
+        for name, path in zip(self.rows.files, self.files(), strict=True):
             try:
                 beats = beats_of_csv(
                     path, classes=self.classes, origin=self.settings(), length=self.cut.length, fs=self.cut.fs,
-                    labels=rows.labels, outside=rows.outside, symbols=self._symbols,
+                    labels=self.rows.labels, outside=self.rows.outside, symbols=symbols,
                 )  # fmt: skip
             except DataError as error:
-                raise DataError(str(error) if "dataset." in str(error) else f"{error}; {self.remedy}") from error
-            if rows.test_file is not None:
-                beats = dataclasses.replace(beats, published_test=np.full(len(beats), path.name == rows.test_file))
+                raise self.with_remedy(error) from error
+            if self.rows.test_file is not None:
+                beats = dataclasses.replace(beats, published_test=np.full(len(beats), name == self.rows.test_file))
             parts.append(beats)
         return Beats.concatenate(parts)
-
-    @property
-    def _symbols(self) -> dict[str, str]:
-        """Symbol → class, if the card has a class map."""
-        named = {} if self.card.class_map is None else make_class_map(self.card.class_map).symbols
-        return {symbol: name for name, own in named.items() for symbol in own}
 
 
 def beats_of_csv(

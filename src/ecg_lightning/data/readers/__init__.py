@@ -3,16 +3,19 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-
-if TYPE_CHECKING:
-    from ecg_lightning.data.labels import ClassMap
-    from ecg_lightning.data.readers.base import RecordingFile
-    from ecg_lightning.data.recording import Lead, Recording
+from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
+from ecg_lightning.data.readers.base import Calibration, RecordingFile
+from ecg_lightning.data.readers.csv import CsvFile
+from ecg_lightning.data.readers.edf import EdfFile
+from ecg_lightning.data.readers.mat import MatFile
+from ecg_lightning.data.readers.wfdb import WfdbFile
+from ecg_lightning.data.recording import Lead, Recording, make_leads
+from ecg_lightning.data.rpeaks import detect_r_peaks
 
 LATEST_S = 0.15  # seconds after the end at which a last beat may be annotated, as in record 860 of SVDB
 
@@ -27,13 +30,22 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def open_recording(path: Path | str, *, reader: str | None = None, **settings: Any) -> "RecordingFile":
+def open_recording(
+    path: Path | str,
+    *,
+    reader: str | None = None,
+    fs: float | None = None,
+    time: str | int | None = None,
+    unit: str | None = None,
+    gain: float | None = None,
+    baseline: float = 0.0,
+) -> RecordingFile:
     """Open a recording by its header, without reading its signals.
 
     Args:
         path: the file; of WFDB the record with or without its extension.
         reader: a key of `FORMATS`; None chooses by the suffix.
-        settings: ``fs``, ``time``, ``unit``, ``gain`` and ``baseline`` of CSV and MATLAB files, as in a card.
+        fs, time, unit, gain, baseline: what CSV and MATLAB files do not state, see `Csv` of a card.
 
     Raises:
         DataError: the file is absent, cut off or damaged.
@@ -43,49 +55,39 @@ def open_recording(path: Path | str, *, reader: str | None = None, **settings: A
         reader = next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), "wfdb")
         if reader == "mat" and path.with_suffix(".hea").is_file():
             reader = "wfdb"
-    if reader == "wfdb":
-        from ecg_lightning.data.readers.wfdb import WfdbFile
-
-        path = path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path
-        if not path.with_name(f"{path.name}.hea").is_file():
-            raise DataError(f"{path} is no recording: there is no {path.name}.hea, nor another format that is read")
-        return WfdbFile(path)
-    if not path.is_file():
-        raise DataError(f"{path} is {'a folder, not the file of a recording' if path.is_dir() else 'not there'}")
+    calibration = Calibration(unit=unit, gain=gain, baseline=baseline)
     match reader:
+        case "wfdb":
+            path = path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path
+            if not path.with_name(f"{path.name}.hea").is_file():
+                raise DataError(f"{path} is no recording: there is no {path.name}.hea, nor another format that is read")
+            return WfdbFile(path)
+        case "edf" | "csv" | "mat" if not path.is_file():
+            raise DataError(f"{path} is {'a folder, not the file of a recording' if path.is_dir() else 'not there'}")
         case "edf":
-            from ecg_lightning.data.readers.edf import EdfFile
-
             return EdfFile(path)
-        case "csv" | "mat":
-            from ecg_lightning.data.readers.base import Calibration
-
-            calibration = Calibration(**{key: settings[key] for key in ("unit", "gain", "baseline") if key in settings})
-            if reader == "mat":
-                from ecg_lightning.data.readers.mat import MatFile
-
-                return MatFile(path, fs=settings.get("fs"), calibration=calibration)
-            from ecg_lightning.data.readers.csv import CsvFile
-
-            return CsvFile(path, fs=settings.get("fs"), time=settings.get("time"), calibration=calibration)
+        case "csv":
+            return CsvFile(path, fs=fs, time=time, calibration=calibration)
+        case "mat":
+            return MatFile(path, fs=fs, calibration=calibration)
     raise DataError(f"{path}: there is no reader {reader!r}; choose one of {', '.join(FORMATS)}")
 
 
 def read_recording(
     path: Path | str,
     *,
-    leads: "Sequence[Lead | Sequence[Lead]] | None" = None,
+    leads: Sequence[Lead | Sequence[Lead]] | None = None,
     annotator: str | None = None,
-    class_map: "ClassMap | None" = None,
+    class_map: ClassMap | None = None,
     fs: float | None = None,
     reader: str | None = None,
     settings: Mapping[str, Any] | None = None,
     detect: bool = True,
-) -> "Recording":
+) -> Recording:
     """A recording with its beats.
 
     Args:
-        path: the file; of WFDB the record with or without its extension.
+        path, reader: as in `open_recording`, and `settings` its others.
         leads: as ``dataset.leads``: positions or names, or alternatives of which the first counts that the record has;
             None for all of them.
         annotator: who annotated the beats: of WFDB the extension of a file such as ``atr``, of EDF ``edf`` for what is
@@ -93,17 +95,12 @@ def read_recording(
             the R peaks in the first lead, and the beats have no labels.
         class_map: how symbols become classes; None is AAMI's.
         fs: sampling rate in Hz that the record must have; None takes any.
-        reader, settings: as in `open_recording`.
         detect: False leaves out the detection, the slow part: without an annotator there are no beats.
 
     Raises:
         DataError: a file is absent or damaged, or the record lacks a lead or is too short.
         ConfigError: `leads` is something else.
     """
-    from ecg_lightning.data.labels import WFDB_SYMBOLS, make_class_map
-    from ecg_lightning.data.recording import Recording, make_leads
-    from ecg_lightning.data.rpeaks import detect_r_peaks
-
     file = open_recording(path, reader=reader, **(settings or {}))
     places = make_leads([*range(len(file.lead_names))] if leads is None else list(leads))
     positions = file.positions(places)
@@ -119,19 +116,19 @@ def read_recording(
         class_map = class_map or make_class_map("aami")
         found, clock = file.annotations(annotator)
         where = f"the annotations of {file.path} by {annotator}"
-        unknown = sorted({one for one in found.symbols if one not in WFDB_SYMBOLS and not class_map.is_beat(one)})
-        if unknown and (reader or "wfdb") == "wfdb":
-            at = found.samples[found.symbols.index(unknown[0])]
+        odd = (one for one in found.symbols if one not in WFDB_SYMBOLS and not class_map.is_beat(one))
+        if isinstance(file, WfdbFile) and (unknown := next(odd, None)) is not None:
             raise DataError(
-                f"{where} have the unknown symbol {unknown[0]!r} at sample {at:,}; expected the symbols of the WFDB "
-                "annotation standard, or of dataset.class_map. Is the file damaged?"
+                f"{where} have the unknown symbol {unknown!r} at sample {found.samples[found.symbols.index(unknown)]:,}"
+                "; expected the symbols of the WFDB annotation standard, or of dataset.class_map. Is the file damaged?"
             )
         beats, labels = class_map.beats(found)
         peaks, symbols, others = beats.samples, beats.symbols, Counter(found.symbols) - Counter(beats.symbols)
         if clock != rate:
             peaks = np.round(peaks * (rate / clock)).astype(np.int64)
         if not len(peaks):
-            raise DataError(f"{where} have no beat")
+            others_named = ", ".join(f"{symbol} ({n:,})" for symbol, n in others.most_common(5)) or "none at all"
+            raise DataError(f"{where} have no beat, but {others_named}; dataset.class_map names the symbols of beats")
         if peaks[0] < 0 or (np.diff(peaks) < 0).any():
             raise DataError(f"{where} have beats out of order: the file is damaged")
         if peaks[-1] > n_samples + LATEST_S * rate:
@@ -140,11 +137,12 @@ def read_recording(
         peaks = detect_r_peaks(signals[0], rate) if detect else np.empty(0, dtype=np.int64)
     else:
         raise DataError(f"record {file.name} lasts {n_samples / rate:.2g} s, too short to find R peaks in it")
+    names = [place[0] if isinstance(place[0], str) else None for place in places]
     return Recording(
         record=file.name,
         patient=None,
         signals=signals,
-        lead_names=tuple(place[0] if isinstance(place[0], str) else file.lead_names[place[0]] for place in places),
+        lead_names=tuple(name or file.lead_names[at] for name, at in zip(names, positions, strict=True)),
         fs=rate,
         peaks=peaks,
         labels=labels,

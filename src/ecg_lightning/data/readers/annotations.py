@@ -39,17 +39,17 @@ def _read_table(file: Path, fs: float) -> Annotations:
 
     layout = look_at(file)
     header = layout.header or ()
-    at = next((column for column, name in enumerate(header) if SAMPLE.fullmatch(name)), None)
-    timer = next((column for column, name in enumerate(header) if TIME.fullmatch(name)), None)
-    symbol = next((column for column, name in enumerate(header) if SYMBOL.fullmatch(name)), None)
+    at, timer, symbol = (
+        next((column for column, name in enumerate(header) if pattern.fullmatch(name)), None)
+        for pattern in (SAMPLE, TIME, SYMBOL)
+    )
     column = timer if at is None else at
     if column is None or symbol is None:
         raise DataError(
             f"{file} has the columns {', '.join(header) or 'of no names'}; expected sample or time, and symbol"
         )
-    rate = 1.0 if at is not None else fs
-    if at is None and (hit := TIME.fullmatch(header[column])) and hit["ms"]:
-        rate = fs / 1000
+    hit = TIME.fullmatch(header[column]) if at is None else None
+    rate = 1.0 if hit is None else fs / 1000 if hit["ms"] else fs
     rows = [*layout.rows()][len(layout.preamble) :]
     try:
         samples = np.asarray([float(row[column].replace(layout.decimal, ".")) * rate for row in rows])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.recording import Annotations, Leads
+from ecg_lightning.data.windows import resample_around_gaps
 
 Signal = npt.NDArray[np.float64]
 
@@ -68,8 +69,6 @@ class RecordingFile(ABC):
 
     def read(self, positions: Sequence[int]) -> Signal:
         """Leads ``[leads, t]`` of the whole recording at `fs`, in mV, NaN in gaps; read in pieces of `CHUNK_S`."""
-        from ecg_lightning.data.windows import resample_around_gaps
-
         rates = [self.samples_per_frame[position] for position in positions]
         finest = max(rates)
         if self.n_frames > LONGEST_S * self.frame_rate:
@@ -132,9 +131,6 @@ class Calibration:
                 "dataset.csv.unit to mV, uV, V or nV, or dataset.csv.gain and baseline for units of a converter"
             )
         return values * to_millivolts(self.unit, lead=lead, where=where)
-
-
-AS_STATED = Calibration()
 
 
 def to_millivolts(unit: Any, *, lead: str, where: str) -> float:

@@ -5,15 +5,14 @@ that write the integers of their converter.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.readers.annotations import annotations_beside
-from ecg_lightning.data.readers.base import AS_STATED, COUNTS, MILLIVOLTS, Calibration, RecordingFile, Signal
+from ecg_lightning.data.readers.base import COUNTS, MILLIVOLTS, Calibration, RecordingFile, Signal
 from ecg_lightning.data.readers.delimited import Delimited, look_at
 from ecg_lightning.data.recording import Annotations
 
@@ -22,6 +21,7 @@ SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-
 # A name with its unit in brackets, or as its last word; V as last word is a lead rather than volts.
 WITH_UNIT = re.compile(r"(.+?)\s*(?:[(\[]\s*(\S+)\s*[)\]]|[\s_]+((?!v\b)[a-zµμ]+))", re.IGNORECASE)
 TIME = re.compile(r"(elapsed[ _]?)?time([ _]?stamp)?|timestamp|t|" + "|".join(SECONDS), re.IGNORECASE)
+RATE = re.compile(r"sampl.*(rate|freq).*|frequency|fs", re.IGNORECASE)
 INDEX = re.compile(r"|sample([ _]?(#|number|index))?|index|no\.?|#", re.IGNORECASE)  # columns that count the rows
 SLOWEST = 20.0  # Hz, below which no heartbeat can be recognised
 
@@ -36,14 +36,7 @@ class CsvFile(RecordingFile):
         calibration: of all leads; a unit of None is the one that the file states.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        fs: float | None = None,
-        time: str | int | None = None,
-        calibration: Calibration = AS_STATED,
-    ) -> None:
+    def __init__(self, path: Path, *, fs: float | None, time: str | int | None, calibration: Calibration) -> None:
         self.path, self.name, self.files = path, path.stem, (path,)
         self._layout = look_at(path)
         stated = {row[0].lower(): ", ".join(row[1:]) for row in self._layout.preamble if len(row) > 1}
@@ -57,28 +50,17 @@ class CsvFile(RecordingFile):
         ]
         if not self._columns:
             raise DataError(f"{path} has no column of numbers beside time; its columns: {', '.join(map(str, names))}")
-        lead = stated.get("lead")
-        self.lead_names = tuple(
-            names[column] or (lead if lead and len(self._columns) == 1 else f"lead {at}")
-            for at, column in enumerate(self._columns)
-        )
-        own = [
-            calibration.unit or (None if calibration.gain else units[at] or stated.get("unit")) for at in self._columns
-        ]
-        self._calibrations = [replace(calibration, unit=unit) for unit in own]
+        lead = stated.get("lead") if len(self._columns) == 1 else None
+        self.lead_names = tuple(names[column] or lead or f"lead {at}" for at, column in enumerate(self._columns))
+        self._calibrations = [calibration] * len(self._columns)
+        if not (calibration.unit or calibration.gain):
+            self._calibrations = [Calibration(unit=units[at] or stated.get("unit")) for at in self._columns]
         self.samples_per_frame = (1,) * len(self._columns)
-        if fs is None and timer is None:
-            rates = [text for key, text in stated.items() if re.search(r"sampl.*rate|frequency", key)]
-            hit = re.search(r"\d+(\.\d+)?", rates[0]) if rates else None
-            if hit is None:
-                raise DataError(f"{path} states neither time nor sampling rate; set dataset.csv.fs or dataset.csv.time")
-            fs = float(hit[0])
-        if fs is None:
-            assert timer is not None
+        if fs is None and timer is not None:
             step = SECONDS.get((units[timer] or names[timer] or "s").lower(), 1.0)
             self.frame_rate, self.n_frames = self._rate_of(timer, step)
         else:
-            self.frame_rate = float(fs)
+            self.frame_rate = float(fs or self._rate_in(stated))
             self.n_frames = sum(batch.shape[1] for batch in self._layout.batches(self._columns[:1]))
         self._open: tuple[list[int], Iterator[Signal]] | None = None  # columns, and what is left of them from …
         self._at, self._rest = 0, np.empty((0, 0))  # … this row on, of which these are read but not used
@@ -106,11 +88,26 @@ class CsvFile(RecordingFile):
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
         return annotations_beside(self.path, annotator, self.frame_rate)
 
+    def _rate_in(self, stated: Mapping[str, str]) -> float:
+        """The rate in Hz that a line before the numbers states, ``sample rate, 512 hertz``; DataError without any."""
+        text = next((text for key, text in stated.items() if RATE.fullmatch(key)), "")
+        hit = re.fullmatch(r"\D*(\d+(?:\.\d+)?)\D*", text)  # one number: 1,000 may be two or none
+        if hit is None or float(hit[1]) < SLOWEST:
+            what = (
+                f"the sampling rate {text!r}, expected one number above {SLOWEST:g} (Hz)"
+                if text
+                else "neither time nor sampling rate"
+            )
+            raise DataError(f"{self.path} states {what}; set dataset.csv.fs or dataset.csv.time")
+        return float(hit[1])
+
     def _rate_of(self, column: int, step: float) -> tuple[float, int]:
         """The rate in Hz and the number of rows, from a column of time in units of `step` seconds.
 
-        DataError where time is absent, does not increase, jumps, or is not that of a steady clock.
+        DataError where time is text, does not increase, jumps, or is not that of a steady clock.
         """
+        if not self._layout.numeric[column]:
+            raise DataError(f"{self.path}: column {column}, of time, holds text, not seconds; set dataset.csv.fs")
         times = np.concatenate([batch[0] for batch in self._layout.batches([column])])
         steps = np.diff(times)
         row = len(self._layout.preamble) + 1  # of the first time
@@ -158,18 +155,14 @@ def _is_unit(text: str) -> bool:
 
 
 def _time_column(path: Path, names: list[str | None], units: list[str | None], time: str | int | None) -> int | None:
-    """The column of time that the card names, or that is called so."""
-    if isinstance(time, int):
-        if not 0 <= time < len(names):
-            raise DataError(
-                f"{path} has {len(names)} columns, and dataset.csv.time={time} asks for one more; count from 0"
-            )
-        return time
-    if time is not None:
-        known = [(name or "").lower() for name in names]
-        if time.lower() not in known:
-            raise DataError(
-                f"{path} has no column {time!r}, which dataset.csv.time asks for; it has {', '.join(map(str, names))}"
-            )
-        return known.index(time.lower())
-    return next((column for column, name in enumerate(names) if name and TIME.fullmatch(name)), None)
+    """The column of time that the card asks for, or that is called so."""
+    if time is None:
+        return next((column for column, name in enumerate(names) if name and TIME.fullmatch(name)), None)
+    known = [(name or "").lower() for name in names]
+    column = time if isinstance(time, int) else known.index(time.lower()) if time.lower() in known else -1
+    if not 0 <= column < len(names):
+        raise DataError(
+            f"{path} has no column {time!r}, which dataset.csv.time asks for; it has {len(names)}, counted from 0: "
+            + ", ".join(map(str, names))
+        )
+    return column

@@ -145,10 +145,10 @@ class EdfFile(RecordingFile):
                 hit = BEGIN.match(file.read(sizes[clock] * self._n_bytes))
                 begins.append(float(hit[1]) if hit else np.nan)
         seconds = np.asarray(begins) - begins[0]
-        late = np.diff(seconds) - self._duration
-        follows = (late > -0.5 / (self.frame_rate * max(self.samples_per_frame))) & np.isfinite(late)
+        late = np.diff(seconds, prepend=-self._duration) - self._duration
+        follows = late > -0.5 / (self.frame_rate * max(self.samples_per_frame))  # not where it is NaN
         if not follows.all():
-            at = int(np.argmin(follows)) + 2
+            at = int(np.argmin(follows)) + 1
             raise DataError(f"{self.path}: data record {at} does not begin after the one before; the file is damaged")
         return seconds
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.readers.annotations import annotations_beside
-from ecg_lightning.data.readers.base import AS_STATED, Calibration, RecordingFile, Signal
+from ecg_lightning.data.readers.base import Calibration, RecordingFile, Signal
 from ecg_lightning.data.recording import Annotations
 
 
@@ -23,7 +23,7 @@ class MatFile(RecordingFile):
         calibration: of all leads.
     """
 
-    def __init__(self, path: Path, *, fs: float | None = None, calibration: Calibration = AS_STATED) -> None:
+    def __init__(self, path: Path, *, fs: float | None, calibration: Calibration) -> None:
         from scipy.io import whosmat
 
         self.path, self.name, self.files = path, path.stem, (path,)
@@ -33,7 +33,7 @@ class MatFile(RecordingFile):
             raise DataError(f"{path} is of MATLAB's version 7.3; save it with -v7, or as WFDB or CSV") from error
         except Exception as error:  # scipy raises whatever its parsing stumbles over
             raise DataError(f"{path} is no readable MATLAB file: {error}") from error
-        tables = [name for name, shape in found.items() if len(shape) == 2 and max(shape) > 1]
+        tables = [name for name, shape in found.items() if len(shape) == 2 and min(shape) > 0 and max(shape) > 1]
         name = "val" if "val" in tables else tables[0] if len(tables) == 1 else None
         if name is None:
             raise DataError(f"{path} has the variables {', '.join(found) or 'of no name'}; expected the signals in val")

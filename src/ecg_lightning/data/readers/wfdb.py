@@ -18,6 +18,12 @@ from ecg_lightning.data.recording import Annotations
 NO_FILE = "~"  # name of a segment that is a gap, and of the signal file of a layout
 
 
+def header_lines(header: Path) -> list[str]:
+    """The lines of a header without comments."""
+    text = header.read_text(errors="replace").splitlines()
+    return [line.strip() for line in text if line.strip() and not line.startswith("#")]
+
+
 def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = False) -> list[Path]:
     """The header of a record (without extension), its segments, signals and annotations; DataError if one is absent.
 
@@ -26,9 +32,8 @@ def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = F
     header = record.with_name(f"{record.name}.hea")
     if not header.is_file():
         raise DataError(f"{header} is not there")
-    text = header.read_text(errors="replace").splitlines()
-    lines = [line for line in text if line.strip() and not line.startswith("#")]
-    first = re.fullmatch(r"([^\s/]+)(/\d+)?(\s.*)?", lines[0].strip()) if lines else None
+    lines = header_lines(header)
+    first = re.fullmatch(r"([^\s/]+)(/\d+)?(\s.*)?", lines[0]) if lines else None
     if first is None or first[1] != record.name:
         raise DataError(f"{header} is no readable WFDB header: it does not begin with {record.name}")
     names = sorted({line.split()[0] for line in lines[1:]} - {NO_FILE})
@@ -172,34 +177,23 @@ class WfdbFile(RecordingFile):
     def _open_segments(self, header: Any) -> None:
         start, layout = 0, None
         for name, length in zip(header.seg_name, header.seg_len, strict=True):
-            segment = (
-                None if name == NO_FILE else WfdbFile(self.path.parent / name, is_segment=True) if length else None
-            )
+            path = self.path.parent / name
             if name != NO_FILE and not length:
-                layout = _header(self.path.parent / name)
+                layout = _header(path)
+            segment = WfdbFile(path, is_segment=True) if name != NO_FILE and length else None
+            if segment is not None and (segment.n_frames, segment.frame_rate) != (length, self.frame_rate):
+                raise DataError(
+                    f"{path}.hea states {segment.n_frames} samples, record {self.name} {length} of it, at "
+                    f"{segment.frame_rate:g} and {self.frame_rate:g} Hz"
+                )
             self._segments.append((start, int(length), segment))
             start += int(length)
-        held = [segment for _, _, segment in self._segments if segment is not None]
-        if not held:
+        first = next((segment for _, _, segment in self._segments if segment is not None), None)
+        if first is None:
             raise DataError(f"{self.path}.hea lists no segment with signals")
-        if layout is not None:
-            self.lead_names = tuple(layout.sig_name)
-            self.samples_per_frame = tuple(layout.samps_per_frame)
-        else:
-            self.lead_names, self.samples_per_frame = held[0].lead_names, held[0].samples_per_frame
-        self._by_name = layout is not None
-        self.n_frames = start
-        for _, length, segment in self._segments:
-            if segment is None:
-                continue
-            if segment.n_frames != length:
-                raise DataError(
-                    f"{segment.path}.hea states {segment.n_frames} samples, record {self.name} {length} of it"
-                )
-            if segment.frame_rate != self.frame_rate:
-                raise DataError(
-                    f"{segment.path}.hea states {segment.frame_rate:g} Hz, record {self.name} {self.frame_rate:g} Hz"
-                )
+        self._by_name, self.n_frames = layout is not None, start
+        self.lead_names = first.lead_names if layout is None else tuple(layout.sig_name)
+        self.samples_per_frame = first.samples_per_frame if layout is None else tuple(layout.samps_per_frame)
 
     def _read_segments(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
         rates = [self.samples_per_frame[at] for at in positions]
@@ -215,9 +209,8 @@ class WfdbFile(RecordingFile):
                     at_place[position] = number
                 elif self._by_name and name in segment.lead_names:
                     at_place[segment.lead_names.index(name)] = number
-            for (own, number), part in zip(
-                at_place.items(), segment.read_frames([*at_place], begin - first, end - first), strict=True
-            ):
+            parts = segment.read_frames([*at_place], begin - first, end - first) if at_place else []
+            for (own, number), part in zip(at_place.items(), parts, strict=True):
                 if segment.samples_per_frame[own] != rates[number]:
                     raise DataError(f"{segment.path}.hea has another number of samples a frame than record {self.name}")
                 signals[number][(begin - start) * rates[number] : (end - start) * rates[number]] = part
