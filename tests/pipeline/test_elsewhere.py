@@ -128,12 +128,39 @@ def test_a_folder_of_recordings_needs_no_card(
     found = evaluate_on(run, [str(clinic / "recordings")], **places)["recordings"]
     assert found.test["confusion"] == evaluate(run, on="clinic", **places).test["confusion"]
     assert found.test["intervals"]["resampled"] == "beats"  # nobody has said who these people are
+    assert len(caplog.records) == 1
     write_record(tmp_path / "other", "p00", annotator="ecg")
     assert evaluate(run, on=str(tmp_path / "other"), **places).n_tested == 29
     write_record(tmp_path / "two", "p00", annotator="ecg")
     write_record(tmp_path / "two", "p00", annotator="qrs")
     evaluate(run, on=str(tmp_path / "two"), **places)
     assert re.search("annotator (ecg|qrs), class_map aami, patients None", caplog.text)
+
+
+def test_a_card_goes_before_a_folder_of_the_same_name(
+    run: Path, places: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clinic").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(run, on="clinic", **places).title == "The clinic"
+
+
+def test_the_split_of_another_database_may_be_in_the_folder_of_its_card(
+    run: Path, clinic: Path, places: dict[str, Any]
+) -> None:
+    (clinic / "cards" / "split").mkdir(exist_ok=True)
+    lists = "defaults: [ds1_ds2, _self_]\nname: own\ntrain: ['p0?']\ntest: ['p1?']\nleft_out: null\n"
+    (clinic / "cards" / "split" / "own.yaml").write_text(lists)
+    assert evaluate(run, on="clinic:own", **places).n_tested == 2 * 29
+
+
+@pytest.mark.parametrize("choice", [{"seed": 1}, {"fold": "validation"}])
+def test_all_beats_of_a_database_have_neither_seed_nor_fold(
+    choice: dict[str, Any], run: Path, places: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="all beats of clinic are tested.*add a split"):
+        evaluate(run, on="clinic", **choice, **places)
+    assert evaluate(run, on="clinic", split="patient", **choice, **places).protocol.name == "patient"
 
 
 @pytest.mark.parametrize(
