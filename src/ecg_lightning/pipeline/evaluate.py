@@ -149,7 +149,7 @@ def _choose(
     config_dir: Path | str | None = None,
 ) -> Chosen:
     """The beats of the run, or of another database `on`, or of a `card`."""
-    name, of_split = _parts(on or "")
+    name, of_split = ("", None) if on is None else _parts(on)
     split = of_split or split
     config = plain_config(trained, split, seed, data_dir, cache_dir, config_dir)
     if on is not None:
@@ -166,14 +166,14 @@ def _choose(
 
 
 def _parts(on: str) -> tuple[str, str | None]:
-    """Database and split of ``svdb:svdb_halves``; a folder has no split."""
+    """Database and split of ``svdb:svdb_halves``; a folder has no split. ConfigError for nothing."""
     name, _, split = (on, "", "") if Path(on).expanduser().is_dir() else on.partition(":")
+    if not name:
+        raise ConfigError(f"test on '{on}': expected the name of a database, such as svdb, or a folder")
     return name, split or None
 
 
-def _test(
-    checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, device: Literal["cpu", "auto"]
-) -> RunRecord:
+def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, device: Literal["cpu", "auto"]) -> RunRecord:
     """Predict and score; the record is saved in `output_dir`, if any."""
     clock = time.perf_counter()
     config, datamodule, read, fold = chosen
@@ -227,7 +227,8 @@ def plain_config(
         config["split"] = {**trained["split"], "train_size": None}
     if split is not None:
         chosen = validated(compose([f"split={split}"], output_dir=".", config_dir=config_dir))["split"]
-        if _name(chosen) != _name(trained["split"]):
+        names = [one.get("name") or one["protocol"] for one in (chosen, trained["split"])]
+        if names[0] != names[1]:
             shared = SHARED & trained["split"].keys()
             config["split"] = {key: trained["split"][key] if key in shared else value for key, value in chosen.items()}
     if seed is not None:
@@ -244,21 +245,22 @@ def _other_card(
     name: str, home: Mapping[str, Any], leads: Sequence[Any] | None, config_dir: Path | str | None
 ) -> dict[str, Any]:
     """The card of another database, cut, and with leads and standard symbols in classes, as in the training."""
-    known, folder = choices(conf_dirs(config_dir))["dataset"], Path(name).expanduser()
-    is_draft = name not in known and folder.is_dir()
+    names, folder = choices(conf_dirs(config_dir))["dataset"], Path(name).expanduser()
+    is_draft = name not in names and folder.is_dir()
     with tempfile.TemporaryDirectory() as drafts:
         if is_draft:
             name = re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "folder"
-            name += "_folder" * (name in known)
+            name += "_folder" * (name in names)
             new_card(folder, name, Path(drafts))
             config_dir = drafts
         card: dict[str, Any] = validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
         if is_draft:
             taken = ", ".join(f"{key} {card[key]}" for key in ("annotator", "class_map", "patients"))
             log.warning("%s has no card, so what was found in it counts: %s; data new writes a card", folder, taken)
-    maps = [one["class_map"] for one in cards_of(home).values() if one.get("class_map")]
-    if isinstance(card.get("class_map"), str) and maps and all(one == maps[0] for one in maps):
-        card["class_map"] = maps[0]
+    maps, own = ([one.get("class_map") for one in cards_of(of).values()] for of in (home, card))
+    known = [one for one in maps if one]
+    if known and all(one == known[0] for one in known) and all(isinstance(one, str) for one in own):
+        card["class_map"] = known[0]
     # Beats that are cut already keep their rate and length, which are then compared with the checkpoint's.
     cut = card["cut"] if card.get("reader") == "rows" else dict(home["cut"])
     return {**card, "leads": leads_of(home) if leads is None else list(leads), "cut": cut}
@@ -311,10 +313,6 @@ def _in_classes_of(estimator: Estimator, beats: Beats) -> tuple[Beats, dict[str,
     return dataclasses.replace(kept, labels=labels[labels >= 0], classes=classes), unknown
 
 
-def _name(split: Mapping[str, Any]) -> str:
-    return str(split.get("name") or split["protocol"])
-
-
 def _warning(
     checkpoint: Checkpoint, config: Mapping[str, Any], datamodule: BeatDataModule, tested: Beats
 ) -> str | None:
@@ -328,14 +326,11 @@ def _warning(
     same_split = splits[0] == splits[1] and datamodule.folds.protocol.by != "none"
     if (same_beats and same_split) or bool(data.get("synthetic")) != tested.synthetic:
         return None
-    if (not same_beats and not _people(home) & _people(config)) or _others_were_trained_on(config, home, tested):
+    people = [{_people_of(card) for card in cards_of(one["dataset"]).values()} for one in (home, config)]
+    if (not same_beats and not people[0] & people[1]) or _others_were_trained_on(config, home, tested):
         return None
     changed = "the split differs" if same_beats else "the beats are of the same people, but differ"
     return f"{changed} from training: some of the tested beats may have been trained on, so the metrics may be too good"
-
-
-def _people(config: Mapping[str, Any]) -> set[str]:
-    return {_people_of(card) for card in cards_of(config["dataset"]).values()}
 
 
 def _people_of(card: Mapping[str, Any]) -> str:

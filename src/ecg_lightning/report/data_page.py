@@ -16,7 +16,7 @@ from ecg_lightning.report.beats import typical
 from ecg_lightning.report.cells import NONE, Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.tables import SYNTHETIC_WARNING
+from ecg_lightning.report.tables import SYNTHETIC_WARNING, counted
 
 RECORDS_SHOWN = 120  # in the table; of more records those with the lowest quality
 WORST = 12  # records in the chart of signal quality
@@ -70,20 +70,13 @@ def _overview(found: DataReport) -> Markup:
         "leads that are read": _counted(read, len(records) or 1),
         "classes": found.class_map,
         "left out": f"{found.left_out:,} records of other diagnoses" if found.left_out else "",
-        "beats that are not used": "; ".join(f"{name}: {_words(value)}" for name, value in found.dropped.items()),
+        "beats that are not used": "; ".join(f"{name}: {counted(value)}" for name, value in found.dropped.items()),
     }  # fmt: skip
     for name, about in found.about.items():
         stated = "; ".join(str(about[key]) for key in ("citation", "licence", "homepage") if about.get(key))
         facts[f"source of {name}" if len(found.about) > 1 else "source"] = stated
     shown = definitions({name: clean(fact or "") for name, fact in facts.items()})
     return join(prose([f"{lead}."]), shown, aside("What is odd", map(clean, found.odd)))
-
-
-def _words(value: object) -> str:
-    """Numbers by name, nested, in words."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(one)}" for name, one in value.items())
-    return f"{value:,}"
 
 
 def _counted(names: Iterable[str], n: int) -> str:
@@ -94,7 +87,8 @@ def _counted(names: Iterable[str], n: int) -> str:
 
 def _classes(found: DataReport) -> Markup:
     whose = "records" if found.n_patients is None else "people"
-    heads = [Column("class", text=True), *map(Column, ("beats", "%", whose, "median quality", f"quality < {POOR:g}, %"))]
+    names = ("beats", "%", whose, "median quality", f"quality < {POOR:g}, %")
+    heads = [Column("class", text=True), *map(Column, names)]
     total, rows = sum(one.n for one in found.classes), []
     for at, one in enumerate(found.classes):
         poor = None if one.quality is None else 100 * one.poor
@@ -123,11 +117,10 @@ def _rhythm(records: Sequence[RecordFacts]) -> Markup:
     if not rates:
         return Markup("")
     intervals = np.concatenate([one.rr for one in records])
+    ends, noise = np.linspace(0, 2.5, 51), np.random.default_rng(0)
     # A sample is spread over its width: bins that hold 6 or 7 of them would make a comb.
-    width, spread = np.repeat([1 / one.fs for one in records], [len(one.rr) for one in records]), np.random.default_rng(0)
-    spread_out = intervals + width * spread.uniform(-0.5, 0.5, len(intervals))
-    ends = np.linspace(0, 2.5, 51)
-    shares = np.histogram(np.clip(spread_out, 0, ends[-1]), ends)[0] / len(intervals)
+    spread = np.concatenate([one.rr + noise.uniform(-0.5, 0.5, len(one.rr)) / one.fs for one in records])
+    shares = np.histogram(np.clip(spread, 0, ends[-1]), ends)[0] / len(spread)
     steps = [(float(x), float(share)) for share, sides in zip(shares, pairwise(ends), strict=True) for x in sides]
     first, median, last = np.quantile(intervals, (0.01, 0.5, 0.99))
     words = f"RR intervals: median {median:.2f} s; 98 % of them are between {first:.2f} and {last:.2f} s."

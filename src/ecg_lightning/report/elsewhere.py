@@ -117,7 +117,8 @@ def _verdict(shown: Sequence[tuple[str, str, Numbers]]) -> Iterator[Markup]:
             continue
         ends = f.interval(metric)
         between = Markup(" ({} to {})").format(*ends) if ends else ""
-        away = Markup("On {} {} is <strong>{} %</strong>{}").format(clean(name), name_of(metric), f.metric(metric, 1), between)
+        numbers = f.metric(metric, 1), between
+        away = Markup("On {} {} is <strong>{} %</strong>{}").format(clean(name), name_of(metric), *numbers)
         if own is None:
             yield away + "."
             continue
