@@ -224,8 +224,8 @@ def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
         theirs = {key: {"published": value, "published_note": note} for key, value in published.items()}
         for row in block.rows:
             origin = _origin(row)
-            for one in _values(row):
-                yield names | origin | one | theirs.get((one["class"], one["metric"]), {})
+            for value in _values(row):
+                yield names | origin | value | theirs.get((value["class"], value["metric"]), {})
         for key, of_key in theirs.items() if not block.rows else ():
             yield names | {"status": "not run", "class": key[0], "metric": key[1]} | of_key
     for one in table.elsewhere:
