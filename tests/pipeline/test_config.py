@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.provenance import config_digest
 from ecg_lightning.models import model_names
+from ecg_lightning.pipeline.cards import load_cards
 from ecg_lightning.pipeline.config import choices, command_again, compose, conf_dir, override
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.published import published_row
@@ -184,3 +185,16 @@ def test_context_is_a_node_of_its_own_and_does_not_change_the_window() -> None:
     without: Any = compose()
     assert without.context == {"rhythm": False, "morphology": False, "before": 0}
     assert compose(["context=full"]).dataset == without.dataset
+
+
+def test_a_card_that_is_no_yaml_is_one_sentence_with_its_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text("defaults: [_database, _self_]\ntitle: Mine: the second\n")
+    for read in (lambda: compose(["dataset=mine"], config_dir=tmp_path), lambda: load_cards(tmp_path)):
+        with pytest.raises(ConfigError, match=r"mine\.yaml., line 2"):
+            read()
+
+
+def test_an_unknown_database_among_several_is_named() -> None:
+    with pytest.raises(ConfigError, match="dataset/svbd"):
+        compose(["dataset=[mitbih,svbd]"])

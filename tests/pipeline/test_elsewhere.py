@@ -128,6 +128,7 @@ def test_a_folder_of_recordings_needs_no_card(
     found = evaluate_on(run, [str(clinic / "recordings")], **places)["recordings"]
     assert found.test["confusion"] == evaluate(run, on="clinic", **places).test["confusion"]
     assert found.test["intervals"]["resampled"] == "beats"  # nobody has said who these people are
+    assert len(caplog.records) == 1
     write_record(tmp_path / "other", "p00", annotator="ecg")
     assert evaluate(run, on=str(tmp_path / "other"), **places).n_tested == 29
     write_record(tmp_path / "two", "p00", annotator="ecg")
@@ -136,9 +137,41 @@ def test_a_folder_of_recordings_needs_no_card(
     assert re.search("annotator (ecg|qrs), class_map aami, patients None", caplog.text)
 
 
+def test_a_card_goes_before_a_folder_of_the_same_name(
+    run: Path, places: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clinic").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(run, on="clinic", **places).title == "The clinic"
+
+
+def test_the_split_of_another_database_may_be_in_the_folder_of_its_card(
+    run: Path, clinic: Path, places: dict[str, Any]
+) -> None:
+    (clinic / "cards" / "split").mkdir(exist_ok=True)
+    lists = "defaults: [ds1_ds2, _self_]\nname: own\ntrain: ['p0?']\ntest: ['p1?']\nleft_out: null\n"
+    (clinic / "cards" / "split" / "own.yaml").write_text(lists)
+    assert evaluate(run, on="clinic:own", **places).n_tested == 2 * 29
+
+
+@pytest.mark.parametrize("choice", [{"seed": 1}, {"fold": "validation"}])
+def test_all_beats_of_a_database_have_neither_seed_nor_fold(
+    choice: dict[str, Any], run: Path, places: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=r"all beats of clinic are tested.*add a split"):
+        evaluate(run, on="clinic", **choice, **places)
+    assert evaluate(run, on="clinic", split="patient", **choice, **places).protocol.name == "patient"
+
+
 @pytest.mark.parametrize(
     ("second", "message"),
-    [("gone", "moved"), ("nowhere", "nowhere"), ("clinic", "different names"), ("clinic:nosplit", "nosplit")],
+    [
+        ("gone", "moved"),
+        ("nowhere", "nowhere"),
+        ("clinic", "different names"),
+        ("", "name of a database"),
+        ("clinic:nosplit", "nosplit"),
+    ],
 )
 def test_what_is_wrong_with_a_later_database_is_said_before_the_first_is_tested(
     second: str, message: str, run: Path, places: dict[str, Any], tmp_path: Path
@@ -164,6 +197,21 @@ def test_only_people_who_were_trained_on_make_a_warning(clinic: Path, places: di
     assert evaluate(tmp_path / "run", on="again:patient", **places).warning is None
     for name in ("again", "clinic"):
         assert "trained on" in str(evaluate(tmp_path / "run", on=name, **places).warning)
+
+
+def test_symbols_become_classes_as_in_training_on_several_databases_too(
+    clinic: Path, places: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = ["dataset=clinic", "dataset.class_map=aami_escape_s", "model=majority", "split=patient", "report=none"]
+    settings += [f"data_dir={tmp_path}", f"cache_dir={places['cache_dir']}", "trainer=cpu"]
+    train(compose(settings, output_dir=tmp_path / "run", config_dir=clinic / "cards"))
+    (clinic / "cards" / "dataset" / "joined.yaml").write_text(
+        "defaults:\n  - _several\n  - clinic@cards.clinic\n  - again@cards.again\n  - _self_\n"
+        "name: joined\ntitle: Both\n"
+    )
+    home = RunRecord.read(tmp_path / "run" / "scores.json")
+    for name in ("clinic", "joined"):
+        assert evaluate(tmp_path / "run", on=name, **places).class_map == home.class_map, name
 
 
 def test_the_command_sets_home_and_away_side_by_side(run: Path, clinic: Path, tmp_path: Path) -> None:

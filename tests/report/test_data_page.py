@@ -45,6 +45,21 @@ def test_numbers_of_the_page_are_those_of_the_report(found: DataReport) -> None:
     assert "10 mm are 1 mV" in page or "5 mm are 1 mV" in page
 
 
+def test_what_is_the_same_of_all_records_is_said_once(found: DataReport) -> None:
+    page = data_page(found)
+    assert "a record 1m00s<" in page and ">360 Hz<" in page
+    assert not re.search("<th[^>]*>(Hz|length)<", page)
+    other = dataclasses.replace(found.records[0], fs=128.0, seconds=90.0, used=("V5",))
+    page = data_page(dataclasses.replace(found, records=[*found.records, other]))
+    assert "a record 1m00s to 1m30s<" in page and "V5 (1)" in page
+    assert all(re.search(f"<th[^>]*>{name}<", page) for name in ("Hz", "length"))
+
+
+def test_a_class_without_a_whole_beat_around_its_r_peak_has_no_picture(found: DataReport) -> None:
+    classes = [dataclasses.replace(one, typical=None, n_typical=0) for one in found.classes]
+    assert "Typical beats" not in headings(data_page(dataclasses.replace(found, classes=classes)))
+
+
 def test_names_from_headers_and_cards_are_text_and_never_markup(found: DataReport) -> None:
     record = dataclasses.replace(found.records[0], record=HOSTILE, patient=HOSTILE, leads=(HOSTILE,), used=(HOSTILE,))
     classes = [dataclasses.replace(one, name=HOSTILE + one.name) for one in found.classes]

@@ -10,7 +10,7 @@ from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.report.collected import sections
 from ecg_lightning.report.render import markdown
 from ecg_lightning.runs.collect import Collection, collect, frame
-from ecg_lightning.runs.discover import find_runs
+from ecg_lightning.runs.discover import find_runs, run_of
 from ecg_lightning.runs.published import published_for_run
 from ecg_lightning.runs.schema import ContextInfo, RunRecord
 
@@ -106,3 +106,11 @@ def test_published_metrics_are_of_the_published_databases_and_classes_alone(
     assert published_for_run(make_record())
     assert published_for_run(make_record(dataset="svdb")) is None
     assert published_for_run(make_record(trained_on="svdb")) is None
+
+
+def test_the_run_of_a_checkpoint_is_the_one_whose_folder_it_is_in(leave: Leave) -> None:
+    folder = leave("a", home="mitbih", of="ds1_ds2", on={})
+    for own in (folder, folder / "checkpoints" / "best.ckpt"):
+        found = run_of(own)
+        assert found is not None and found.folder == folder
+    assert run_of(folder / "of_others" / "best.ckpt") is None

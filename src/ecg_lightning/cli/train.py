@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ecg_lightning.core.errors import EcgLightningError
-from ecg_lightning.pipeline.config import added_conf_dirs, choices, command_again, conf_dir, expanded, known_settings
+from ecg_lightning.pipeline.config import choices, command_again, conf_dir, conf_dirs, expanded, known_settings
 
 EXAMPLES = {
     "{program}": "cnet on MIT-BIH, random split",
@@ -44,7 +44,7 @@ def help_text(arguments: Sequence[str]) -> str:
     program = "python train.py" if sys.argv[0].endswith("train.py") else "ecg-lightning train"
     commands = {command.format(program=program): what for command, what in EXAMPLES.items()}
     width = max(map(len, commands))
-    groups = choices([conf_dir(), *added_conf_dirs(), *_config_dirs(arguments)])
+    groups = choices([*conf_dirs(), *_config_dirs(arguments)])
     return "\n".join(
         [
             "Train and test a heartbeat classifier.\n",

@@ -97,5 +97,9 @@ def _expected(node: dict[str, Any], schema: dict[str, Any]) -> str:
     for one in _alternatives(node, schema):
         values = one.get("enum", [one["const"]] if "const" in one else None)
         bounds = " and ".join(f"{word} {one[bound]}" for bound, word in BOUNDS.items() if bound in one)
-        phrases.append(" or ".join(map(str, values)) if values else f"{KINDS[one['type']]} {bounds}".strip())
+        kind = KINDS.get(one.get("type", ""), "")
+        if items := one.get("items"):
+            kind += f" of at least {one['minItems']}: " if "minItems" in one else " of "
+            kind += _expected(items, schema)
+        phrases.append(" or ".join(map(str, values)) if values else f"{kind} {bounds}".strip())
     return " or ".join(dict.fromkeys(phrases))

@@ -18,7 +18,7 @@ from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.describe import FolderContents, look_into
 from ecg_lightning.data.labels import BEAT_SYMBOLS
 from ecg_lightning.data.verify import counted, is_there
-from ecg_lightning.pipeline.config import added_conf_dirs, choices, conf_dir, config_loader, known_settings
+from ecg_lightning.pipeline.config import choices, composing, conf_dirs, config_loader
 
 MOST_CLASSES = 10  # folders that may be classes
 NO_CONTEXT = {"rhythm": False, "morphology": False, "before": 0.0}
@@ -34,23 +34,18 @@ def load_cards(config_dir: Path | str | None = None, names: Iterable[str] | None
     Raises:
         ConfigError: there is no such card, or one is malformed.
     """
-    from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     loader = config_loader(config_dir)
-    own = [] if config_dir is None else [Path(config_dir).expanduser()]
-    known = choices([*own, conf_dir(), *added_conf_dirs()])["dataset"]
+    known = choices(conf_dirs(config_dir))["dataset"]
     wanted = known if names is None else list(names)
     if unknown := [name for name in wanted if name not in known]:
         raise ConfigError(f"there is no database {unknown[0]!r}; choose one of {', '.join(known)}")
-    try:  # all at once, which takes a fifth of the time
-        words = [f"+dataset@cards.{name}={name}" for name in wanted]
+    words = [f"+dataset@cards.{name}={name}" for name in wanted]
+    with composing():  # all at once, which takes a fifth of the time
         cfg = loader.load_configuration(None, words, run_mode=RunMode.RUN, from_shell=False)
         plain: Any = OmegaConf.to_container(cfg.cards, resolve=True) if wanted else {}
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(" ".join(str(error).split()) + known_settings(error)) from error
     cards = {}
     for name, settings in plain.items():
         if "cards" in settings:
@@ -113,7 +108,7 @@ def new_card(folder: Path, name: str | None, output: Path) -> Path:
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ConfigError(f"--name {name}: expected lower-case letters, digits and underscores")
     path = output / "dataset" / f"{name}.yaml"
-    if path.exists() or name in choices([conf_dir(), *added_conf_dirs()])["dataset"]:
+    if path.exists() or name in choices(conf_dirs())["dataset"]:
         raise ConfigError(f"there is a database {name} already ({path}); choose another name with --name")
     text = card_text(name, look_into(folder))
     with atomic_write(path) as partial:

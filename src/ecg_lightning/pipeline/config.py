@@ -5,7 +5,8 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,12 @@ def conf_dir() -> Path:
 def added_conf_dirs() -> list[Path]:
     """Folders of the configurations that other packages add, see `ecg_lightning.core.plugins`."""
     return [Path(folder) for package in added("ecg_lightning.conf").values() for folder in package.__path__]
+
+
+def conf_dirs(config_dir: Path | str | None = None) -> list[Path]:
+    """All folders of configurations, that of ``--config-dir`` first."""
+    own = [] if config_dir is None else [Path(config_dir).expanduser()]
+    return [*own, conf_dir(), *added_conf_dirs()]
 
 
 def choices(folders: Iterable[Path]) -> dict[str, list[str]]:
@@ -62,21 +69,20 @@ def expanded(overrides: Iterable[str], *, config_dir: Path | str | None = None) 
             words.append(word)
             if word.startswith("dataset="):
                 chosen = word.removeprefix("dataset=").split(",")
-    tasks = {_task_of(name, config_dir) for name in chosen}
-    if chosen and tasks != {None} and not any(word.startswith("task=") for word in words):
-        if len(tasks) > 1:
-            raise ConfigError(f"{', '.join(chosen)} are databases of different tasks; choose those of one task")
-        if (task := str(tasks.pop())) != "arrhythmia":
-            words.append(f"task={task}")
-    return words
+    with composing():
+        tasks = sorted({task for name in chosen if (task := _task_of(name, config_dir))})
+    if tasks in ([], ["arrhythmia"]) or any(word.startswith("task=") for word in words):
+        return words
+    if len(tasks) > 1:
+        raise ConfigError(f"{', '.join(chosen)} are databases of different tasks; choose those of one task")
+    return [*words, f"task={tasks[0]}"]
 
 
 def _task_of(name: str, config_dir: Path | str | None) -> str | None:
     """The task that the card of a database, or one of its bases, states; None of an unknown database."""
     from omegaconf import OmegaConf
 
-    own = [] if config_dir is None else [Path(config_dir).expanduser()]
-    for folder in (*own, conf_dir(), *added_conf_dirs()):
+    for folder in conf_dirs(config_dir):
         file = folder / "dataset" / f"{name}.yaml"
         if file.is_file():
             card: Any = OmegaConf.load(file)
@@ -99,23 +105,34 @@ def compose(
         output_dir: the run's folder; None names one in ``outputs`` by time, task and model.
         config_dir: folder with more choices, as ``--config-dir``.
     """
-    from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import open_dict
-    from omegaconf.errors import OmegaConfBaseException
 
     words = expanded(overrides, config_dir=config_dir)
     loader = config_loader(config_dir)
-    try:
+    with composing():
         cfg = loader.load_configuration("train", words, run_mode=RunMode.RUN, from_shell=False)
         folder = Path(cfg.hydra.run.dir if output_dir is None else output_dir)
-    except (HydraException, OmegaConfBaseException) as error:
-        message = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
-        raise ConfigError(message + known_settings(error)) from error
     cfg.output_dir = str(folder.expanduser().absolute()).replace("${", "\\${")
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Errors in configurations and their YAML become a ConfigError."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        yield
+    except YAMLError as error:
+        raise ConfigError(f"a configuration is not valid YAML: {' '.join(str(error).split())}; correct it") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        message = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
+        raise ConfigError(message + known_settings(error)) from error
 
 
 def config_loader(config_dir: Path | str | None = None) -> "ConfigLoaderImpl":

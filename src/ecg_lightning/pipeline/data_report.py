@@ -214,13 +214,13 @@ def _class_facts(
         shown = np.concatenate(windows)
         there = np.isfinite(shown).mean(axis=(0, 1)) >= 0.5  # until half of the beats have ended
         typical = tuple(np.nanquantile(shown[:, :, there], (0.1, 0.5, 0.9), axis=0))
-    quality = None if beats.quality is None or not len(rows) else beats.quality[rows]
+    quality, poor = _quality(beats, rows, np.median)
     return ClassFacts(
         name=name,
         n=len(rows),
         people=None if owners is None else len(owners),
-        quality=None if quality is None else float(np.median(quality)),
-        poor=0.0 if quality is None else float((quality < POOR).mean()),
+        quality=quality,
+        poor=poor,
         typical=typical,
         n_typical=n_typical,
     )
@@ -237,7 +237,7 @@ def _facts(
     peaks = _some(recording.peaks[inside], PER_RECORD)
     heights = np.ptp(signals[:, peaks[:, None] + np.arange(-reach, reach + 1)], axis=2)
     heights = heights[:, np.isfinite(heights).all(axis=0)]
-    quality = None if beats.quality is None or not len(rows) else beats.quality[rows]
+    quality, poor = _quality(beats, rows, np.mean)
     counted = np.bincount(beats.known_labels[rows], minlength=len(beats.classes)).tolist()
     return RecordFacts(
         record=name,
@@ -252,9 +252,17 @@ def _facts(
         flat_s=float(flat.sum() / fs),
         clipped_s=float(clipped.sum() / fs),
         heights=tuple(np.median(heights, axis=1).tolist()) if heights.size else (),
-        quality=None if quality is None else float(quality.mean()),
-        poor=0.0 if quality is None else float((quality < POOR).mean()),
+        quality=quality,
+        poor=poor,
     )
+
+
+def _quality(beats: Beats, rows: IntArray, middle: Callable[[FloatArray], Any]) -> tuple[float | None, float]:
+    """Median or mean of the signal quality of some beats, None where it is not known; and the share that is poor."""
+    if beats.quality is None or not len(rows):
+        return None, 0.0
+    quality = beats.quality[rows]
+    return float(middle(quality)), float((quality < POOR).mean())
 
 
 def _odd_beats(beats: Beats, of_people: Mapping[str, Counter[str]]) -> Iterator[str]:

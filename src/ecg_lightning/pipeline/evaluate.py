@@ -11,10 +11,11 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,14 +25,14 @@ from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.pipeline.build import check_task, make_datamodule
 from ecg_lightning.pipeline.cards import new_card
-from ecg_lightning.pipeline.config import added_conf_dirs, choices, compose, conf_dir, quiet
+from ecg_lightning.pipeline.config import choices, compose, conf_dirs, quiet
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.estimator import Estimator, load_estimator
-from ecg_lightning.training.tasks import Task
+from ecg_lightning.training.tasks import Task, task_of
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +60,14 @@ def evaluate(
     Args:
         path: a checkpoint, or a run's folder.
         on: another database, all beats of which are tested: the name of its card, or a folder of WFDB records;
-            ``svdb:svdb_halves`` tests those of a split.
+            ``svdb:svdb_halves``, or with `split`, tests those of a split.
         leads: of the other database, as ``dataset.leads``; None for those of the training, by name or position.
         csv: a file of beats in Kaggle's format, all of which are tested, instead of a database.
         split, seed: other split, one of the choices in ``conf/split``, and other seed of it.
         fold: which beats of the split.
         data_dir: where the data are; None for that of the run if it exists, else ``ECG_DATA_DIR``, else ``data``.
         cache_dir: cache for prepared beats; None for ``ECG_CACHE_DIR``, else the user's cache.
-        config_dir: folder with more cards, as ``--config-dir``.
+        config_dir: folder with more cards and splits, as ``--config-dir``.
         output_dir: where to write record and predictions; None for nowhere.
         device: ``cpu``, or the best available.
 
@@ -79,36 +80,111 @@ def evaluate(
         ConfigError: the beats cannot be split in this way, have none of the classes, or lack the leads.
     """
     quiet()
-    clock = time.perf_counter()
     if csv is not None and (on, split, seed, fold) != (None, None, None, "test"):
         raise ConfigError("all beats of a CSV file are tested: it takes no other database, split, seed or fold")
     if leads is not None and on is None:
         raise ConfigError("leads are those of another database: add on=…")
     checkpoint = read_checkpoint(path)
-    estimator = load_estimator(checkpoint, device=device)
-    trained = _config_of(checkpoint)
     where: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "config_dir": config_dir}
     with _malformed(checkpoint):
-        card = None if csv is None else _card_of_rows(csv, trained["dataset"], estimator.task)
-        config, datamodule = _prepared(trained, on=on, card=card, leads=leads, split=split, seed=seed, **where)
-    if csv is not None or (on is not None and not (split or _parts(on)[1])):
-        datamodule.use_all(cached=csv is None)
-    else:
-        datamodule.setup("test")
-    tested, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
-    tested = tested if len(rows) == len(tested) else tested.select(rows)  # which copies them
-    unknown: dict[str, int] = {}
-    if on is not None or csv is not None:
-        tested, unknown = _in_classes_of(estimator, tested)
-    elif tested.classes != estimator.task.classes:
-        raise ConfigError(
-            f"{checkpoint.path} has the classes {', '.join(estimator.task.classes)}, these beats "
-            f"{', '.join(tested.classes)}"
-        )
-    estimator.input.check(tested, whose=str(checkpoint.path))
+        trained = _config_of(checkpoint)
+        card = None if csv is None else _card_of_rows(csv, trained["dataset"], task_of(checkpoint.require()))
+        chosen = _choose(trained, on=on, card=card, leads=leads, split=split, seed=seed, fold=fold, **where)
+    return _test(checkpoint, chosen, output_dir, device)
 
+
+def evaluate_on(
+    path: Path | str,
+    databases: Sequence[str],
+    *,
+    output_dir: Path | None = None,
+    device: Literal["cpu", "auto"] = "auto",
+    **others: Any,
+) -> dict[str, RunRecord]:
+    """Test a checkpoint on several databases, each in a folder of its own within `output_dir`.
+
+    `databases` and `others` are as ``on`` and further arguments of `evaluate`, with the same errors; all of them are
+    raised before the first test, apart from what only reading the recordings can show. Returns the record of each
+    database by the name of its folder: ``svdb``, or ``svdb-svdb_halves`` for those of a split.
+    """
+    quiet()
+    checkpoint = read_checkpoint(path)
+    with _malformed(checkpoint):
+        chosen = check_databases(_config_of(checkpoint), databases, **others)
+    # Popped, because each keeps its beats in memory.
+    return {name: _test(checkpoint, chosen.pop(name), output_dir and output_dir / name, device) for name in [*chosen]}
+
+
+class Chosen(NamedTuple):
+    """What is to be tested."""
+
+    config: dict[str, Any]
+    datamodule: BeatDataModule
+    read: Callable[[], None]  # reads its beats
+    fold: Literal["test", "validation"]
+
+
+def check_databases(trained: Mapping[str, Any], databases: Sequence[str], **others: Any) -> dict[str, Chosen]:
+    """What `evaluate_on` tests, for a model of `trained`; its errors, short of those that reading recordings shows."""
+    names = ["-".join(filter(None, (Path(name).name, split))) for name, split in map(_parts, databases)]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"test on {', '.join(databases)}: expected databases of different names")
+    chosen = {name: _choose(trained, on=on, **others) for name, on in zip(names, databases, strict=True)}
+    for one in chosen.values():
+        one.datamodule.source.files()
+    return chosen
+
+
+def _choose(
+    trained: Mapping[str, Any],
+    *,
+    on: str | None = None,
+    card: Mapping[str, Any] | None = None,
+    leads: Sequence[Any] | None = None,
+    split: str | None = None,
+    seed: int | None = None,
+    fold: Literal["test", "validation"] = "test",
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    config_dir: Path | str | None = None,
+) -> Chosen:
+    """The beats of the run, or of another database `on`, or of a `card`."""
+    name, of_split = ("", None) if on is None else _parts(on)
+    split = of_split or split
+    config = plain_config(trained, split, seed, data_dir, cache_dir, config_dir)
+    if on is not None:
+        if not split and (seed, fold) != (None, "test"):
+            raise ConfigError(f"all beats of {on} are tested, without a seed or fold: add a split, such as patient")
+        config["dataset"] = _other_card(name, trained["dataset"], leads, config_dir)
+        check_task(config)
+    elif card is not None:
+        config["dataset"] = dict(card)
+    datamodule = make_datamodule(config)
+    is_whole = card is not None or (on is not None and not split)
+    read = partial(datamodule.use_all, cached=card is None) if is_whole else partial(datamodule.setup, "test")
+    return Chosen(config, datamodule, read, fold)
+
+
+def _parts(on: str) -> tuple[str, str | None]:
+    """Database and split of ``svdb:svdb_halves``; a folder has no split. ConfigError for nothing."""
+    name, _, split = (on, "", "") if Path(on).expanduser().is_dir() else on.partition(":")
+    if not name:
+        raise ConfigError(f"test on '{on}': expected the name of a database, such as svdb, or a folder")
+    return name, split or None
+
+
+def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, device: Literal["cpu", "auto"]) -> RunRecord:
+    """Predict and score; the record is saved in `output_dir`, if any."""
+    clock = time.perf_counter()
+    config, datamodule, read, fold = chosen
+    estimator = load_estimator(checkpoint, device=device)
+    read()
+    beats, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
+    # Selecting copies them.
+    tested, unknown = _in_classes_of(estimator, beats if len(rows) == len(beats) else beats.select(rows))
+    estimator.input.check(tested, whose=str(checkpoint.path))
     probabilities = estimator.predict_proba(tested)
-    home = str(trained["dataset"]["name"])
+    home, here = (str(one["dataset"]["name"]) for one in (_config_of(checkpoint), config))
     record = make_record(
         config=config,
         composed=config,
@@ -123,7 +199,7 @@ def evaluate(
         wall_s=time.perf_counter() - clock,
         kind="evaluation",
         checkpoint=str(checkpoint.path),
-        trained_on=home if config["dataset"]["name"] != home else None,
+        trained_on=home if here != home else None,
         warning=_warning(checkpoint, config, datamodule, tested),
     )
     if unknown:
@@ -132,80 +208,13 @@ def evaluate(
     return record if output_dir is None else save_run(output_dir, record, tested, probabilities)
 
 
-def evaluate_on(
-    path: Path | str,
-    databases: Sequence[str],
-    *,
-    fold: Literal["test", "validation"] = "test",
-    output_dir: Path | None = None,
-    device: Literal["cpu", "auto"] = "auto",
-    **others: Any,
-) -> dict[str, RunRecord]:
-    """Test a checkpoint on several databases, each in a folder of its own within `output_dir`.
-
-    `databases` and `others` are as ``on`` and further arguments of `evaluate`, with the same errors; all of them are
-    raised before the first test, apart from what only reading the recordings can show. Returns the record of each
-    database by the name of its folder: ``svdb``, or ``svdb-svdb_halves`` for those of a split.
-    """
-    checkpoint = read_checkpoint(path)
-    with _malformed(checkpoint):
-        check_databases(_config_of(checkpoint), databases, **others)
-    return {
-        name: evaluate(path, on=on, fold=fold, output_dir=output_dir and output_dir / name, device=device, **others)
-        for name, on in folders(databases).items()
-    }
-
-
-def check_databases(trained: Mapping[str, Any], databases: Sequence[str], **others: Any) -> None:
-    """Raise what `evaluate` would of these databases short of reading recordings, for a model of `trained`."""
-    folders(databases)
-    for on in databases:
-        _prepared(trained, on=on, **others)[1].source.files()
-
-
-def folders(databases: Sequence[str]) -> dict[str, str]:
-    """The folder of the results of each database, ``svdb`` or ``svdb-svdb_halves``; ConfigError for one given twice."""
-    names = {"-".join(filter(None, (Path(name).name, split))): on for on in databases for name, split in [_parts(on)]}
-    if len(names) < len(databases):
-        raise ConfigError(f"test on {', '.join(databases)}: expected databases of different names")
-    return names
-
-
-def _parts(on: str) -> tuple[str, str | None]:
-    """Database and split of ``svdb:svdb_halves``; a folder has no split."""
-    name, _, split = (on, "", "") if Path(on).expanduser().is_dir() else on.partition(":")
-    return name, split or None
-
-
-def _prepared(
-    trained: Mapping[str, Any],
-    *,
-    on: str | None = None,
-    card: Mapping[str, Any] | None = None,
-    leads: Sequence[Any] | None = None,
-    split: str | None = None,
-    seed: int | None = None,
-    data_dir: Path | None = None,
-    cache_dir: Path | None = None,
-    config_dir: Path | str | None = None,
-) -> tuple[dict[str, Any], BeatDataModule]:
-    """The configuration of an evaluation, on the beats of `card` if given, and its beats, not yet read."""
-    name, of_split = _parts(on) if on is not None else ("", None)
-    config = plain_config(trained, of_split or split, seed, data_dir, cache_dir)
-    if on is not None:
-        config["dataset"] = _other_card(name, trained["dataset"], leads, config_dir)
-        check_task(config)
-    elif card is not None:
-        config["dataset"] = dict(card)
-    return config, make_datamodule(config)
-
-
 def plain_config(
     trained: Mapping[str, Any],
     split: str | None = None,
     seed: int | None = None,
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
+    config_dir: Path | str | None = None,
 ) -> dict[str, Any]:
     """The configuration of a run with other split, seed and folders where given; see `evaluate`.
 
@@ -217,8 +226,9 @@ def plain_config(
         # Nothing is trained here, and a part of the training fold may not exist in other beats.
         config["split"] = {**trained["split"], "train_size": None}
     if split is not None:
-        chosen = validated(compose([f"split={split}"], output_dir="."))["split"]
-        if _name(chosen) != _name(trained["split"]):
+        chosen = validated(compose([f"split={split}"], output_dir=".", config_dir=config_dir))["split"]
+        names = [one.get("name") or one["protocol"] for one in (chosen, trained["split"])]
+        if names[0] != names[1]:
             shared = SHARED & trained["split"].keys()
             config["split"] = {key: trained["split"][key] if key in shared else value for key, value in chosen.items()}
     if seed is not None:
@@ -235,19 +245,22 @@ def _other_card(
     name: str, home: Mapping[str, Any], leads: Sequence[Any] | None, config_dir: Path | str | None
 ) -> dict[str, Any]:
     """The card of another database, cut, and with leads and standard symbols in classes, as in the training."""
+    names, folder = choices(conf_dirs(config_dir))["dataset"], Path(name).expanduser()
+    is_draft = name not in names and folder.is_dir()
     with tempfile.TemporaryDirectory() as drafts:
-        if (folder := Path(name).expanduser()).is_dir():
+        if is_draft:
             name = re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "folder"
-            name += "_folder" * (name in choices([conf_dir(), *added_conf_dirs()])["dataset"])
+            name += "_folder" * (name in names)
             new_card(folder, name, Path(drafts))
             config_dir = drafts
         card: dict[str, Any] = validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
-        if config_dir == drafts:
+        if is_draft:
             taken = ", ".join(f"{key} {card[key]}" for key in ("annotator", "class_map", "patients"))
             log.warning("%s has no card, so what was found in it counts: %s; data new writes a card", folder, taken)
-    maps = [one["class_map"] for one in cards_of(home).values() if one.get("class_map")]
-    if isinstance(card.get("class_map"), str) and maps and all(one == maps[0] for one in maps):
-        card["class_map"] = maps[0]
+    maps, own = ([one.get("class_map") for one in cards_of(of).values()] for of in (home, card))
+    known = [one for one in maps if one]
+    if known and all(one == known[0] for one in known) and all(isinstance(one, str) for one in own):
+        card["class_map"] = known[0]
     # Beats that are cut already keep their rate and length, which are then compared with the checkpoint's.
     cut = card["cut"] if card.get("reader") == "rows" else dict(home["cut"])
     return {**card, "leads": leads_of(home) if leads is None else list(leads), "cut": cut}
@@ -275,6 +288,7 @@ def _malformed(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 def _config_of(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    checkpoint.require()
     trained: Mapping[str, Any] | None = checkpoint.about.get("config")
     if not trained:
         raise CheckpointError(f"{checkpoint.path} does not state the data it was trained with; predict with it instead")
@@ -299,10 +313,6 @@ def _in_classes_of(estimator: Estimator, beats: Beats) -> tuple[Beats, dict[str,
     return dataclasses.replace(kept, labels=labels[labels >= 0], classes=classes), unknown
 
 
-def _name(split: Mapping[str, Any]) -> str:
-    return str(split.get("name") or split["protocol"])
-
-
 def _warning(
     checkpoint: Checkpoint, config: Mapping[str, Any], datamodule: BeatDataModule, tested: Beats
 ) -> str | None:
@@ -316,14 +326,11 @@ def _warning(
     same_split = splits[0] == splits[1] and datamodule.folds.protocol.by != "none"
     if (same_beats and same_split) or bool(data.get("synthetic")) != tested.synthetic:
         return None
-    if (not same_beats and not _people(home) & _people(config)) or _others_were_trained_on(config, home, tested):
+    people = [{_people_of(card) for card in cards_of(one["dataset"]).values()} for one in (home, config)]
+    if (not same_beats and not people[0] & people[1]) or _others_were_trained_on(config, home, tested):
         return None
     changed = "the split differs" if same_beats else "the beats are of the same people, but differ"
     return f"{changed} from training: some of the tested beats may have been trained on, so the metrics may be too good"
-
-
-def _people(config: Mapping[str, Any]) -> set[str]:
-    return {_people_of(card) for card in cards_of(config["dataset"]).values()}
 
 
 def _people_of(card: Mapping[str, Any]) -> str:

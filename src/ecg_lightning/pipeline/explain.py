@@ -14,6 +14,7 @@ from ecg_lightning.explain.mistakes import Mistakes, find_mistakes
 from ecg_lightning.explain.occlusion import occlude_beats
 from ecg_lightning.explain.saliency import N_RANDOM, Saliency, explain_beats
 from ecg_lightning.pipeline.build import make_datamodule
+from ecg_lightning.pipeline.config import quiet
 from ecg_lightning.pipeline.evaluate import plain_config
 from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, labels_and_probabilities, read_predictions
 from ecg_lightning.runs.schema import RunRecord
@@ -64,6 +65,7 @@ def explain_run(
         seed: for randomised models and the embedding.
         data_dir, cache_dir: see `ecg_lightning.pipeline.evaluate.evaluate`.
     """
+    quiet()
     folder = Path(folder).expanduser()
     try:
         record = RunRecord.read(folder / RECORD)

@@ -94,8 +94,11 @@ def typical(classes: Sequence[ClassFacts], about: Explanation, *, millivolts: bo
         title = swatch(look, clean(one.name)) + _sub(f"median of {one.n_typical:,} beats")
         cards.append(_card(title, paper.svg(drawn, tall, f"a typical beat of class {one.name}")))
     words = f"{scale / SMALL:g} mm are 1 mV; each beat is shown around its own median." if scale else HEIGHTS["beat"]
-    about_paper = note("25 mm/s: a large square is 200 ms.", words, "The band holds 80 % of the beats at each time.")
-    return join(columns(*cards, look="beat-grid"), about_paper)
+    ends = (
+        "The last beats of records, which are not cut because no RR interval follows, are among them." if scale else ""
+    )
+    share = "The band holds 80 % of the beats at each time."
+    return join(columns(*cards, look="beat-grid"), note("25 mm/s: a large square is 200 ms.", words, share, ends))
 
 
 def embedding(found: Embedding, about: Explanation) -> Markup:

@@ -119,12 +119,17 @@ def panel(
     return _drawing(title, description, parts, height=height, width=width)
 
 
-def dots(rows: Sequence[Dot], *, title: str, x: str, left: float = 74, row_height: float = 26) -> Markup:
+def _room(rows: Sequence[Dot] | Sequence[Bar]) -> float:
+    """The width of the names on the left."""
+    return 16 + 6.4 * max((len(row.name) for row in rows), default=0)
+
+
+def dots(rows: Sequence[Dot], *, title: str, x: str, row_height: float = 26) -> Markup:
     """Fractions in percent, a row each: dots with intervals as bars, references as diamonds; `x` names the axis."""
     values = [value for row in rows for value in (row.value, row.reference, *(row.interval or ())) if value is not None]
     axis = percent_axis(x, max(0.0, math.floor(10 * (min(values, default=0) - 0.02)) / 10))
     # On the right, room for the number itself.
-    height, x0, x1 = TOP + row_height * len(rows) + BOTTOM, left, WIDTH - 44
+    height, x0, x1 = TOP + row_height * len(rows) + BOTTOM, _room(rows), WIDTH - 44
     y0 = height - BOTTOM
     parts: list[str] = [text((x0 + x1) / 2, height - 5, x, "middle")]
     for tick in axis.ticks:
@@ -144,8 +149,9 @@ def dots(rows: Sequence[Dot], *, title: str, x: str, left: float = 74, row_heigh
     return _drawing(title, description, parts, height=height)
 
 
-def bars(rows: Sequence[Bar], *, title: str, longest: float, left: float) -> Markup:
-    """Bars of several parts, a row each; the length `longest` fills the width, `left` is the room for the names."""
+def bars(rows: Sequence[Bar], *, title: str, longest: float) -> Markup:
+    """Bars of several parts, a row each; the length `longest` fills the width."""
+    left = min(_room(rows), 130)
     row_height, scale = 17.0, (WIDTH - left - 116) / (longest or 1)
     parts: list[str] = []
     for i, row in enumerate(rows):

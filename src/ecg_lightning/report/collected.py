@@ -69,23 +69,19 @@ def tested_section(rows: Sequence[Tested]) -> Section:
     metrics = [OVERALL["macro_f1"], *(of_class(name, "f1") for name in classes)]
     tables = []
     for first in range(0, len(names), DATABASES):
+        part = names[first : first + DATABASES]
         columns = [Column(name, text=True, wrap=True) for name in ("network", "trained on")]
         columns += [
             Column(
                 f"{metric.label} on {name}", group=name, short=metric.short.strip().replace("\n", " "),
                 head=f"{LETTERS[at]}\n{metric.short}", best=True,
             )
-            for at, name in enumerate(names[first : first + DATABASES], start=first)
+            for at, name in enumerate(part, start=first)
             for metric in metrics
         ]  # fmt: skip
         shown = []
         for one in rows:
-            numbers = [Numbers.of_row(one.tests[name]) if name in one.tests else None for name in names]
-            cells = [
-                Cell() if of is None else of.cell(metric, metric.digits)
-                for of in numbers[first : first + DATABASES]
-                for metric in metrics
-            ]
+            cells = [cell for name in part for cell in _cells(one.tests.get(name), metrics)]
             network = ", ".join(filter(None, (one.network, one.settings)))
             shown.append(Row([network, one.trained_on, *cells], section=f"context: {one.context}"))
         tables.append(Table(columns=columns, rows=mark_best(columns, shown), compact=True))
@@ -151,11 +147,10 @@ def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
         lead = (section, block.network, "scratch" if block.transfer == SCRATCH else block.transfer)
         for row in block.rows:
             number += 1
-            numbers = Numbers.of_row(row, intervals=not table.as_published)
             seeds = f"{len(row.results)} seed{'s' * (len(row.results) > 1)}"
-            add(seeds, *lead, [numbers.cell(metric, metric.digits) for metric in metrics], str(number))
+            add(seeds, *lead, _cells(row, metrics, intervals=not table.as_published), str(number))
         if not block.rows:
-            add(NOT_RUN, *lead, [Cell(NONE)] * len(metrics))
+            add(NOT_RUN, *lead, _cells(None, metrics))
         if block.published:
             add("published", *lead, _printed(block.published, metrics))
     for one in table.elsewhere:
@@ -163,6 +158,13 @@ def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
         if any(cell.content != NONE for cell in cells):
             add("printed", "published elsewhere", one.who, "", cells)
     return Table(columns=columns, rows=mark_best(columns, rows), compact=True)
+
+
+def _cells(row: Runs | None, metrics: Sequence[Metric], *, intervals: bool = True) -> list[Cell]:
+    if row is None:
+        return [Cell()] * len(metrics)
+    numbers = Numbers.of_row(row, intervals=intervals)
+    return [numbers.cell(metric, metric.digits) for metric in metrics]
 
 
 def _printed(scores: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Cell]:

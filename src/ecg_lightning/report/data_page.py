@@ -16,7 +16,7 @@ from ecg_lightning.report.beats import typical
 from ecg_lightning.report.cells import NONE, Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.tables import SYNTHETIC_WARNING
+from ecg_lightning.report.tables import SYNTHETIC_WARNING, counted
 
 RECORDS_SHOWN = 120  # in the table; of more records those with the lowest quality
 WORST = 12  # records in the chart of signal quality
@@ -61,27 +61,22 @@ def _overview(found: DataReport) -> Markup:
     numbers["records"] = len(records) or None
     lead = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number is not None)
     lengths = sorted(one.seconds for one in records)
+    of_record = " to ".join(dict.fromkeys(duration(end) for end in (lengths[:1] + lengths[-1:])))
+    read = (name for one in records for name in one.used) if records else found.lead_names
     facts = {
-        "length": lengths and f"{duration(sum(lengths))}; a record {duration(lengths[0])} to {duration(lengths[-1])}",
+        "length": lengths and f"{duration(sum(lengths))}; a record {of_record}",
         "sampled at": _counted((f"{one.fs:g} Hz" for one in records), len(records)),
         "leads": _counted((name for one in records for name in one.leads), len(records)),
-        "leads that are read": ", ".join(found.lead_names),
+        "leads that are read": _counted(read, len(records) or 1),
         "classes": found.class_map,
         "left out": f"{found.left_out:,} records of other diagnoses" if found.left_out else "",
-        "beats that are not used": "; ".join(f"{name}: {_words(value)}" for name, value in found.dropped.items()),
+        "beats that are not used": "; ".join(f"{name}: {counted(value)}" for name, value in found.dropped.items()),
     }  # fmt: skip
     for name, about in found.about.items():
         stated = "; ".join(str(about[key]) for key in ("citation", "licence", "homepage") if about.get(key))
         facts[f"source of {name}" if len(found.about) > 1 else "source"] = stated
     shown = definitions({name: clean(fact or "") for name, fact in facts.items()})
     return join(prose([f"{lead}."]), shown, aside("What is odd", map(clean, found.odd)))
-
-
-def _words(value: object) -> str:
-    """Numbers by name, nested, in words."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(one)}" for name, one in value.items())
-    return f"{value:,}"
 
 
 def _counted(names: Iterable[str], n: int) -> str:
@@ -92,7 +87,8 @@ def _counted(names: Iterable[str], n: int) -> str:
 
 def _classes(found: DataReport) -> Markup:
     whose = "records" if found.n_patients is None else "people"
-    heads = [Column("class", text=True), *map(Column, ("beats", "%", whose, "median quality", f"% below {POOR:g}"))]
+    names = ("beats", "%", whose, "median quality", f"quality < {POOR:g}, %")
+    heads = [Column("class", text=True), *map(Column, names)]
     total, rows = sum(one.n for one in found.classes), []
     for at, one in enumerate(found.classes):
         poor = None if one.quality is None else 100 * one.poor
@@ -106,6 +102,8 @@ def _number(value: float | None, digits: int | None = None) -> Number | str:
 
 
 def _typical(found: DataReport) -> Markup:
+    if not any(one.typical for one in found.classes):
+        return Markup("")
     about = Explanation(
         classes=tuple(one.name for one in found.classes), fs=found.fs, lead_names=found.lead_names,
         length=max(one.typical[0].shape[1] for one in found.classes if one.typical),
@@ -119,8 +117,10 @@ def _rhythm(records: Sequence[RecordFacts]) -> Markup:
     if not rates:
         return Markup("")
     intervals = np.concatenate([one.rr for one in records])
-    ends = np.linspace(0, 2.5, 51)
-    shares = np.histogram(np.minimum(intervals, ends[-1]), ends)[0] / len(intervals)
+    ends, noise = np.linspace(0, 2.5, 51), np.random.default_rng(0)
+    # A sample is spread over its width: bins that hold 6 or 7 of them would make a comb.
+    spread = np.concatenate([one.rr + noise.uniform(-0.5, 0.5, len(one.rr)) / one.fs for one in records])
+    shares = np.histogram(np.clip(spread, 0, ends[-1]), ends)[0] / len(spread)
     steps = [(float(x), float(share)) for share, sides in zip(shares, pairwise(ends), strict=True) for x in sides]
     first, median, last = np.quantile(intervals, (0.01, 0.5, 0.99))
     words = f"RR intervals: median {median:.2f} s; 98 % of them are between {first:.2f} and {last:.2f} s."
@@ -131,7 +131,7 @@ def _rhythm(records: Sequence[RecordFacts]) -> Markup:
         x=charts.Axis(name="RR interval, s (longer in the last bin)", low=0, high=2.5, ticks=[0, 0.5, 1, 1.5, 2, 2.5]),
         y=charts.percent_axis("share of intervals, %", 0, float(shares.max())),
     )
-    slow, fast = (f"{rate:.0f} ({clean(record)})" for rate, record in (rates[0], rates[-1]))
+    slow, fast = (f"{rate:.0f} (record {clean(record)})" for rate, record in (rates[0], rates[-1]))
     middle = np.median([rate for rate, _ in rates])
     heart = f"The median heart rate of records is {middle:.0f} a minute, from {slow} to {fast}."
     return columns(figure(chart), Markup("<p>{} {}</p>").format(words, heart))
@@ -155,10 +155,9 @@ def _quality(found: DataReport) -> Markup:
         )
         for one in _worst_first(found.records)[:WORST]
     ]  # fmt: skip
-    left = min(14 + 6.4 * max((len(row.name) for row in of_records), default=0), 130)
     drawn = [
-        charts.bars(of_beats, title="Beats by signal quality", longest=max(found.quality), left=50),
-        charts.bars(of_records, title="Records of lowest mean quality", longest=1, left=left),
+        charts.bars(of_beats, title="Beats by signal quality", longest=max(found.quality)),
+        charts.bars(of_records, title="Records of lowest mean quality", longest=1),
     ]
     about = note(
         "Left: beats by quality, from 0 (no usable signal) to 1; right: records of lowest mean quality. It is measured",
@@ -178,17 +177,27 @@ def _records(found: DataReport) -> Markup:
     some, n = found.records, len(found.records)
     if n > RECORDS_SHOWN:
         some = _worst_first(some)[:RECORDS_SHOWN]
-    names = [one.name for one in found.classes]
-    names += ["length", "Hz", "beats a minute", "QRS, mV", "quality", "gaps, s", "flat, s", "clipped, s"]
-    rows = []
-    for one in some:
-        total = sum(one.counts.values()) or 1
-        counts = [Cell(Number(n) if n else "", shade=0.7 * (n / total) ** 0.5) for n in one.counts.values()]
-        heights = ", ".join(f"{height:.2g}" for height in one.heights) or NONE
-        cells = [duration(one.seconds), f"{one.fs:g}", _number(one.heart_rate, 0), heights, _number(one.quality, 2)]
-        cells += [Number(seconds, 1) if seconds else "" for seconds in (one.gap_s, one.flat_s, one.clipped_s)]
-        rows.append(Row([one.record, one.patient or NONE, *counts, *cells]))
-    heads = [Column("record", text=True), Column("patient", text=True), *map(Column, names)]
+    facts: dict[str, list[Cell | Number | str]] = {"patient": [one.patient or NONE for one in some]}
+    facts |= {of.name: [_share(one, at) for one in some] for at, of in enumerate(found.classes)}
+    facts |= {
+        "length": [duration(one.seconds) for one in some],
+        "Hz": [f"{one.fs:g}" for one in some],
+        "beats/min": [_number(one.heart_rate, 0) for one in some],
+        "QRS, mV": [", ".join(f"{height:.2f}" for height in one.heights) or NONE for one in some],
+        "quality": [_number(one.quality, 2) for one in some],
+    }
+    for name in ("gap", "flat", "clipped"):
+        facts[f"{name}, s"] = [Number(seconds, 1) if (seconds := getattr(one, f"{name}_s")) else "" for one in some]
+    # What is the same of all records is said above.
+    shown = {name: cells for name, cells in facts.items() if n == 1 or len(set(map(repr, cells))) > 1}
+    heads = [Column("record", text=True), *(Column(name, text=name == "patient") for name in shown)]
+    rows = [Row([one.record, *cells]) for one, *cells in zip(some, *shown.values(), strict=True)]
     about = "Beats of each class; the darker, the larger the share of the record. QRS: median height in each lead."
-    shown = f"Shown: {RECORDS_SHOWN} of {n:,} records, those of lowest quality." if n > RECORDS_SHOWN else ""
-    return join(note(about, shown), html(Table(columns=heads, rows=rows), "Records", look="heat"))
+    part = f"Shown: {RECORDS_SHOWN} of {n:,} records, those of lowest quality." if n > RECORDS_SHOWN else ""
+    return join(note(about, part), html(Table(columns=heads, rows=rows), "Records", look="heat"))
+
+
+def _share(one: RecordFacts, at: int) -> Cell:
+    counts = [*one.counts.values()]
+    share = counts[at] / (sum(counts) or 1)
+    return Cell(Number(counts[at]) if share else "", shade=0.7 * share**0.5)

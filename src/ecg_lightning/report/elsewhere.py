@@ -12,7 +12,7 @@ from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, figure, join, note, prose, render
 from ecg_lightning.report.render import html
 from ecg_lightning.report.tables import SYNTHETIC_WARNING, confusion, missing_notes
-from ecg_lightning.report.verdict import listed
+from ecg_lightning.report.verdict import deciding, listed, name_of
 from ecg_lightning.runs.schema import RunRecord
 
 ABOUT = (
@@ -110,16 +110,15 @@ def _people(f: Numbers) -> Number | str:
 def _verdict(shown: Sequence[tuple[str, str, Numbers]]) -> Iterator[Markup]:
     """A sentence on each database: macro-F1 (of two classes AUROC), and how far from home."""
     *_, first = shown[0]
-    binary = len(first.value("test.per_class")) == 2 and first.value("test.macro_auroc") is not None
-    metric = OVERALL["macro_auroc" if binary else "macro_f1"]
-    label = "AUROC" if binary else metric.label
+    metric = deciding(first)
     own = first.value(metric.place) if shown[0][0] == "home" else None
     for where, name, f in shown:
         if where == "home" or f.value(metric.place) is None:
             continue
         ends = f.interval(metric)
         between = Markup(" ({} to {})").format(*ends) if ends else ""
-        away = Markup("On {} {} is <strong>{} %</strong>{}").format(clean(name), label, f.metric(metric, 1), between)
+        numbers = f.metric(metric, 1), between
+        away = Markup("On {} {} is <strong>{} %</strong>{}").format(clean(name), name_of(metric), *numbers)
         if own is None:
             yield away + "."
             continue
@@ -141,9 +140,8 @@ def _charts(shown: Sequence[tuple[str, str, Numbers]]) -> Iterator[Markup]:
             if f.value(metric.place) is not None
         ]  # fmt: skip
         if rows:
-            left = 16 + 6.3 * max(len(where) for _, where, _ in shown)
             title = metric.label if name == "macro-F1" else f"F1 of class {name}"
-            yield figure(charts.dots(rows, title=title, x=f"{title}, %", left=left, row_height=22))
+            yield figure(charts.dots(rows, title=title, x=f"{title}, %", row_height=22))
 
 
 def _shares(shown: Sequence[tuple[str, str, Numbers]]) -> Table:

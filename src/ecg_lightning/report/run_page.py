@@ -282,7 +282,7 @@ def _calibration(run: Shown) -> Markup:
         )
         for one in reversed(bins)
     ]  # fmt: skip
-    counts = charts.bars(rows, title="Beats by confidence", longest=max(one["beats"] for one in bins), left=66)
+    counts = charts.bars(rows, title="Beats by confidence", longest=max(one["beats"] for one in bins))
     confidence, accuracy = mean_confidence(record), record.test["accuracy"]
     how, distance = "overconfident" if confidence > accuracy else "underconfident", abs(confidence - accuracy)
     how = "calibrated on average" if distance < CALIBRATED else f"slightly {how}" if distance < NEARLY else how
@@ -324,9 +324,8 @@ def _records(run: Shown) -> Markup:
         for one in worst
     ]
     half = (len(rows) + 1) // 2 if len(rows) > 12 else len(rows)
-    left = min(14 + 6.4 * max(len(row.name) for row in rows), 110)
     halves = filter(None, (rows[:half], rows[half:]))
-    drawn = (charts.bars(part, title="Errors by record", longest=worst[0].total, left=left) for part in halves)
+    drawn = (charts.bars(part, title="Errors by record", longest=worst[0].total) for part in halves)
     upto = np.cumsum([one.total for one in errors])
     text = f"Errors in each record by true class, the record with most errors first. {total:,} errors"
     text += f", half of them in {int((2 * upto < total).sum()) + 1} of {len(errors)} records."

@@ -290,8 +290,7 @@ def _chart(entries: Sequence[Entry]) -> Markup:
         name = entry.name if len(entry.name) <= LONGEST else f"{entry.name[: LONGEST - 1]}…"
         look = "quiet" if entry.row.is_baseline else "accent"
         rows.append(charts.Dot(name=name, value=value, interval=interval or None, look=look))
-    left = 16 + 6.3 * max(len(row.name) for row in rows)
-    return charts.dots(rows, title="Macro-F1 of the runs", x="macro-F1, %", left=left, row_height=22)
+    return charts.dots(rows, title="Macro-F1 of the runs", x="macro-F1, %", row_height=22)
 
 
 def _low_data(runs: Sequence[Run]) -> Iterator[Markup]:

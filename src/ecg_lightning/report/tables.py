@@ -166,13 +166,13 @@ def intervals_note(record: RunRecord) -> str:
 def missing_notes(record: RunRecord) -> list[str]:
     """Sentences on the classes that no tested beat has, and on the beats that were left out."""
     notes = [f"No beats of {', '.join(record.absent)} are among those tested."] * bool(record.absent)
-    dropped = "; ".join(f"{reason} ({_counted(found)})" for reason, found in record.dropped.items())
+    dropped = "; ".join(f"{reason} ({counted(found)})" for reason, found in record.dropped.items())
     return notes + [f"Beats of the database that are left out: {dropped}."] * bool(dropped)
 
 
-def _counted(found: Any) -> str:
-    """``12``, or ``B 1, ? 33``."""
-    return ", ".join(f"{key} {_counted(of)}" for key, of in found.items()) if isinstance(found, dict) else f"{found:,}"
+def counted(found: Any) -> str:
+    """``12``, or of numbers by name ``B 1, ? 33``."""
+    return ", ".join(f"{key} {counted(of)}" for key, of in found.items()) if isinstance(found, dict) else f"{found:,}"
 
 
 def conditions(record: RunRecord, *, parts: bool = True) -> str:

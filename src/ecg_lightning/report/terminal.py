@@ -58,11 +58,9 @@ def transfer_section(model: "BeatModel", transfer: "Transfer", origin: Mapping[s
     return Section(title=title, tables=[Table(columns=columns, rows=rows)])
 
 
-def print_run(record: RunRecord, folder: Path | None = None) -> None:
-    """Print the table of a finished run or evaluation, and where its files are."""
+def print_run(record: RunRecord) -> None:
+    """Print the table of a finished run or evaluation."""
     show(run_section(record))
-    if folder is not None:
-        _print_folder(folder)
 
 
 def print_elsewhere(home: RunRecord | None, away: Mapping[str, RunRecord]) -> None:
@@ -77,11 +75,7 @@ def print_sweep(
     show(*sweep_sections(runs, failures), *pooled_sections(pooled))
     if pooled["low_data"]:
         print("Draw the curve:", shlex.join(["ecg-lightning", "plot", str(folder), "--what", "low-data"]))
-    _print_folder(folder)
-
-
-def _print_folder(folder: Path) -> None:
-    Console().print(f"Results in {folder}", soft_wrap=True, markup=False, highlight=False)
+    _line(f"Results in {folder}")
 
 
 def print_databases(databases: Mapping[str, Mapping[str, Any]]) -> None:

@@ -221,16 +221,13 @@ def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
         names = about | {key: getattr(block, key) for key in ("network", "context", "resampling", "transfer")}
         note = " ".join([PUBLISHED_CAVEAT, *errata([block])])
         published = _flat(block.published or {})
-        for row in block.rows or (None,):
-            values = _flat(row.mean) if row else dict.fromkeys(published)
-            sds, intervals = (_flat(row.sd), _flat(row.intervals)) if row else ({}, {})
-            origin = _origin(row) if row else {"status": "not run"}
-            for key, value in values.items():
-                yield names | origin | {
-                    "class": key[0], "metric": key[1], "value": value, "sd": sds.get(key),
-                    **dict(zip(("low", "high"), intervals.get(key) or (), strict=False)),
-                    "published": published.get(key), "published_note": note if key in published else None,
-                }  # fmt: skip
+        theirs = {key: {"published": value, "published_note": note} for key, value in published.items()}
+        for row in block.rows:
+            origin = _origin(row)
+            for value in _values(row):
+                yield names | origin | value | theirs.get((value["class"], value["metric"]), {})
+        for key, of_key in theirs.items() if not block.rows else ():
+            yield names | {"status": "not run", "class": key[0], "metric": key[1]} | of_key
     for one in table.elsewhere:
         names = about | {"network": one.who, "status": "published elsewhere", "published_note": one.note or None}
         for (name, metric), value in _flat(one.metrics).items():
@@ -251,12 +248,18 @@ def _lines_elsewhere(one: Tested) -> Iterator[dict[str, Any]]:
     for name, row in one.tests.items():
         if name == one.trained_on:
             continue
-        record, sds, intervals = row.results[0].record, _flat(row.sd), _flat(row.intervals)
+        record = row.results[0].record
         about = _about(record) | {"resampling": record.resampling, "transfer": record.transfer} | names | _origin(row)
-        for key, value in _flat(row.mean).items():
-            ends = dict(zip(("low", "high"), intervals.get(key) or (), strict=False))
-            metric = {"class": key[0], "metric": key[1], "value": value, "sd": sds.get(key), **ends}
-            yield about | metric | {"status": "tested elsewhere"}
+        for value in _values(row):
+            yield about | value | {"status": "tested elsewhere"}
+
+
+def _values(row: Row) -> Iterator[dict[str, Any]]:
+    """Each metric with its deviation over seeds or the ends of its interval."""
+    sds, intervals = _flat(row.sd), _flat(row.intervals)
+    for key, value in _flat(row.mean).items():
+        ends = dict(zip(("low", "high"), intervals.get(key) or (), strict=False))
+        yield {"class": key[0], "metric": key[1], "value": value, "sd": sds.get(key), **ends}
 
 
 def _origin(row: Row) -> dict[str, Any]:

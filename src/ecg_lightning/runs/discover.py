@@ -69,7 +69,8 @@ def tests_elsewhere(run: Run) -> list[Run]:
 def run_of(checkpoint: Path) -> Run | None:
     """The run of a checkpoint, or of a folder, where its record is beside it."""
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
-    run = read_run(folder) if (folder / RECORD).is_file() else None
+    is_own = checkpoint.is_dir() or checkpoint.parent.name == "checkpoints"
+    run = read_run(folder) if is_own and (folder / RECORD).is_file() else None
     return run if run is not None and run.record.kind == "run" else None
 
 

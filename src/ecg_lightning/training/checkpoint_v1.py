@@ -7,12 +7,7 @@ Format 1 was written until version 0.1. Before version 0.2 was released its form
 from collections.abc import Mapping
 from typing import Any
 
-# What is the same in all cards.
-CARD: Mapping[str, Any] = {
-    "about": {}, "download": None, "reader": "wfdb", "records": None, "annotator": None, "class_map": None,
-    "diagnoses": None, "patients": None, "folds": None, "gaps": "refuse", "csv": None, "rows": None,
-    "simulation": None, "own": {},
-}  # fmt: skip
+OF_RECORDINGS = {"annotator", "class_map", "diagnoses", "patients", "recorded_fs"}  # of a card, and of no other
 KAGGLE = {
     "mitbih": ("kaggle_mitbih", {"files": ["mitbih_train.csv", "mitbih_test.csv"], "test_file": "mitbih_test.csv",
                "labels": "last", "classes": ["N", "S", "V", "F", "Q"], "outside": "refuse"}),
@@ -69,16 +64,15 @@ def with_card(old: Mapping[str, Any]) -> dict[str, Any]:
     config = {"test_on": [], **old}
     source, dataset = dict(config.pop("source")), dict(old["dataset"])
     task = str(old["task"]["name"])
-    card = {**CARD, **dataset, "task": task}
+    card = {**dataset, "task": task, "reader": "wfdb", "gaps": "refuse"}
+    others = {key: value for key, value in card.items() if key not in OF_RECORDINGS}
     match source.pop("name"):
         case "kaggle":
             name, rows = KAGGLE[dataset["name"]]
-            card |= {"name": name, "reader": "rows", "folder": "heartbeat", "rows": rows, "leads": ["II"]}
-            card |= dict.fromkeys(("annotator", "class_map", "diagnoses", "patients", "recorded_fs"))
+            card = others | {"name": name, "reader": "rows", "folder": "heartbeat", "rows": rows, "leads": ["II"]}
         case "synthetic":
             name = "synthetic" if task == "arrhythmia" else f"synthetic_{task}"
-            card |= {"name": name, "reader": "simulation", "folder": None, "simulation": source}
-            card |= dict.fromkeys(("annotator", "class_map", "diagnoses", "patients", "recorded_fs"))
+            card = others | {"name": name, "reader": "simulation", "folder": None, "simulation": source}
         case "physionet":
             codes: dict[str, list[str]] = {}
             for code, name in (dataset["diagnoses"] or {}).items():
