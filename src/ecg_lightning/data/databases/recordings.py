@@ -74,10 +74,11 @@ class Recordings(CardSource):
         """
         folder = self.folder
         listing = folder / "RECORDS"
-        names = self.found()
         if listing.is_file():
             lines = listing.read_text(encoding="utf-8", errors="replace").splitlines()
             names = [line.strip() for line in lines if line.strip()]
+        else:
+            names = self.found()
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise DataError(
                 f"{listing} lists {', '.join(twice[:5])} more than once: its beats would be on both sides of "
