@@ -59,7 +59,7 @@ def evaluate(
 
     Args:
         path: a checkpoint, or a run's folder.
-        on: another database, all beats of which are tested: the name of its card, or a folder of WFDB records;
+        on: another database, all beats of which are tested: the name of its card, or a folder of recordings;
             ``svdb:svdb_halves``, or with `split`, tests those of a split.
         leads: of the other database, as ``dataset.leads``; None for those of the training, by name or position.
         csv: a file of beats in Kaggle's format, all of which are tested, instead of a database.
