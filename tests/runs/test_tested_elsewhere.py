@@ -100,6 +100,12 @@ def test_an_evaluation_that_is_of_no_run_here_is_left_out_and_said(leave: Leave,
     assert len(remarks) == 1 and "alone" in remarks[0] and "evaluation" in remarks[0]
 
 
+def test_a_relative_path_finds_the_same(leave: Leave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave("a", home="mitbih", of="ds1_ds2", on={"svdb": None})
+    monkeypatch.chdir(tmp_path)
+    assert find_runs([Path("a")])[1] == []
+
+
 def test_published_metrics_are_of_the_published_databases_and_classes_alone(
     make_record: Callable[..., RunRecord],
 ) -> None:

@@ -80,7 +80,7 @@ def tested_section(rows: Sequence[Tested]) -> Section:
             for metric in metrics
         ]  # fmt: skip
         shown = []
-        for one in rows:
+        for one in (one for one in rows if not one.tests.keys().isdisjoint(part)):
             cells = [cell for name in part for cell in _cells(one.tests.get(name), metrics)]
             network = ", ".join(filter(None, (one.network, one.settings)))
             shown.append(Row([network, one.trained_on, *cells], section=f"context: {one.context}"))

@@ -46,7 +46,7 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
         if file.parent not in sweeps
     ]
     of_runs = {run.folder.resolve() / ON for run in runs}  # their tests on other databases
-    evaluations = [file for file in evaluations if file.parent.parent not in of_runs]
+    evaluations = [file for file in evaluations if file.resolve().parent.parent not in of_runs]
     remarks += [f"Left out: {file} is an evaluation of a checkpoint, not a run." for file in evaluations]
     if copies:
         are = "is a copy" if len(copies) == 1 else "are copies"
