@@ -208,12 +208,14 @@ def test_tables_of_other_protocols_are_whole_in_80_columns_and_in_latex(tmp_path
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1, block[0]
 
 
-@pytest.mark.parametrize("name", ["inter_patient", "published"])
+@pytest.mark.parametrize(
+    ("name", "options"), [("inter_patient", []), ("published", []), ("cross_database", ["--only-run"])]
+)
 def test_a_filed_table_is_what_its_command_writes_today(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of `results`: no number of it changes unless a record does."""
     monkeypatch.chdir(Path(__file__).parents[2])
-    answer = CliRunner().invoke(app, ["table", f"results/{name}", "--output", str(tmp_path / "table.md")])
+    answer = CliRunner().invoke(app, ["table", f"results/{name}", *options, "--output", str(tmp_path / "table.md")])
     assert answer.exit_code == 0, answer.output
     assert (tmp_path / "table.md").read_bytes() == Path("results", name, "table.md").read_bytes()
