@@ -108,6 +108,14 @@ def test_every_setting_of_a_source_is_in_its_key(changed: dict[str, Any]) -> Non
     assert cache_key(simulated(**SIMULATION | changed)) != cache_key(simulated(**SIMULATION))
 
 
+def test_the_name_of_a_card_does_not_leave_the_cache(tmp_path: Path) -> None:
+    """A card, or a checkpoint from elsewhere, states it."""
+    source = simulated(**SIMULATION)
+    named = dataclasses.replace(source, card=source.card.model_copy(update={"name": "../../up (1)"}))
+    cached_beats(named, tmp_path / "a" / "cache")
+    assert [file.parent for file in tmp_path.rglob("*.arrow")] == [tmp_path / "a" / "cache"]
+
+
 def test_content_counts_and_neither_place_nor_time(mitdb: Path, tmp_path: Path) -> None:
     key = cache_key(recordings(mitdb))
     shutil.copytree(mitdb.parent, tmp_path / "elsewhere")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,9 @@ RECIPE = 4  # part of every key: raise it when the same files and settings give 
 
 def cached_beats(source: Source, cache_dir: Path) -> Beats:
     """The source's beats from the cache, built first if not there; a `DataError` if it cannot be read or written."""
-    path = cache_dir / f"{source.name}-{cache_key(source)}.arrow"
+    # A card, or a checkpoint from elsewhere, states the name: it must not decide where the cache is written.
+    name = re.sub(r"[^\w+-]", "_", source.name)
+    path = cache_dir / f"{name}-{cache_key(source)}.arrow"
 
     def build() -> Beats:
         if isinstance(source, Joined):  # each part has its own place in the cache
