@@ -16,9 +16,10 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.report import render
 from ecg_lightning.report.collected import FORMATS, choose_format, not_above_baselines, sections
-from ecg_lightning.runs.collect import collect, frame, published_table
+from ecg_lightning.runs.collect import collect
 from ecg_lightning.runs.published import PUBLISHED_CAVEAT
 from ecg_lightning.runs.schema import ContextInfo, RunRecord
+from ecg_lightning.runs.tidy import frame, published_table
 
 Leave = Callable[..., Path]
 

@@ -15,11 +15,12 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import PHRASES
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics.catalogue import dig
-from ecg_lightning.runs.collect import collect, frame, published_table
+from ecg_lightning.runs.collect import collect
 from ecg_lightning.runs.predictions import score_predictions
 from ecg_lightning.runs.published import published_row
 from ecg_lightning.runs.schema import ContextInfo, RunRecord
 from ecg_lightning.runs.store import save_run
+from ecg_lightning.runs.tidy import frame, published_table
 
 Leave = Callable[..., Path]
 

@@ -18,10 +18,11 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.data.protocol import LeftOut, Protocol
 from ecg_lightning.metrics.scoring import score, score_beats
-from ecg_lightning.runs.collect import collect, frame
+from ecg_lightning.runs.collect import collect
 from ecg_lightning.runs.predictions import read_predictions, score_predictions
 from ecg_lightning.runs.schema import ContextInfo, RunRecord, Validation
 from ecg_lightning.runs.store import save_run
+from ecg_lightning.runs.tidy import frame
 
 MakeRecord = Callable[..., RunRecord]
 MakeBeats = Callable[..., Beats]

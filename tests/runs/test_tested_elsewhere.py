@@ -9,10 +9,11 @@ import pytest
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.report.collected import sections
 from ecg_lightning.report.render import markdown
-from ecg_lightning.runs.collect import Collection, collect, frame
+from ecg_lightning.runs.collect import Collection, collect
 from ecg_lightning.runs.discover import find_runs, run_of
 from ecg_lightning.runs.published import published_for_run
 from ecg_lightning.runs.schema import ContextInfo, RunRecord
+from ecg_lightning.runs.tidy import frame
 
 Leave = Callable[..., Path]
 ALL = Protocol(name="all", seed=0, by="none")

@@ -144,14 +144,13 @@ def _choose(
     split: str | None = None,
     seed: int | None = None,
     fold: Literal["test", "validation"] = "test",
-    data_dir: Path | None = None,
-    cache_dir: Path | None = None,
     config_dir: Path | str | None = None,
+    **folders: Path | None,
 ) -> Chosen:
-    """The beats of the run, or of another database `on`, or of a `card`."""
+    """The beats of the run, or of another database `on`, or of a `card`; `folders` are those of `plain_config`."""
     name, of_split = ("", None) if on is None else _parts(on)
     split = of_split or split
-    config = plain_config(trained, split, seed, data_dir, cache_dir, config_dir)
+    config = plain_config(trained, split, seed, config_dir=config_dir, **folders)
     if on is not None:
         if not split and (seed, fold) != (None, "test"):
             raise ConfigError(f"all beats of {on} are tested, without a seed or fold: add a split, such as patient")

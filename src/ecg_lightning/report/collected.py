@@ -19,9 +19,10 @@ from ecg_lightning.report import render
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Note, Row, Section, Table, mark_best
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.tables import POOLED_AUROC_NOTE, SYNTHETIC_WARNING
-from ecg_lightning.runs.collect import SCRATCH, Block, Collection, RunsTable, Tested, errata, frame
+from ecg_lightning.runs.collect import SCRATCH, Block, Collection, RunsTable, Tested, errata
 from ecg_lightning.runs.collect import Row as Runs
 from ecg_lightning.runs.published import PUBLISHED_CAVEAT
+from ecg_lightning.runs.tidy import frame
 
 NOT_RUN = "not run"
 DATABASES = 2  # in a table of tests on other databases, to be printed in 80 characters
