@@ -13,8 +13,9 @@ import torch
 
 from ecg_lightning.core.errors import CheckpointError
 from ecg_lightning.data.databases.registry import make_source
+from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import create_model, model_names
-from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, InputSpec, guess_network, read_checkpoint
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, guess_network, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 
 

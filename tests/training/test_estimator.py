@@ -12,12 +12,13 @@ import torch
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.splits import Folds
 from ecg_lightning.models import list_models, model_names
 from ecg_lightning.models.baselines import REFERENCE_MODELS
-from ecg_lightning.training.checkpoint import InputSpec, read_checkpoint
+from ecg_lightning.training.checkpoint import read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import (
     Estimator,

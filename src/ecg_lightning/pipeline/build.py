@@ -16,9 +16,10 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.databases.card import class_map_of, leads_of
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import settings_of
 from ecg_lightning.pipeline.settings import validated
-from ecg_lightning.training.checkpoint import Checkpoint, InputSpec, read_checkpoint
+from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
 from ecg_lightning.training.tasks import make_task

@@ -14,18 +14,16 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
-from ecg_lightning.core.options import Positive, options
-from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import create_model, list_models, model_names
 from ecg_lightning.training.checkpoint_v1 import upgrade, with_card
 from ecg_lightning.training.tasks import task_of
@@ -39,61 +37,6 @@ MOST_VALUES, DEEPEST = 200_000, 40  # plain values in a checkpoint, and how deep
 
 # Names in the CNet of the older script-based system → ours; ``fc1`` and ``fc2`` are the same.
 OLDER_CNET = ((r"^c1\.", "stem."), (r"^cresids\.(\d+)\.c([12])\.", r"blocks.\1.conv\2."))
-
-
-@options("input")
-class InputSpec:
-    """What a model takes of each beat: enough to make the same of a recording.
-
-    Attributes:
-        length: samples of a beat, padding included.
-        fs: sampling rate in Hz; None where it is not known.
-        leads: names, positions or lists of alternatives, one entry a lead.
-        context: names of the context values of each beat.
-        cut: settings of the window: ``before``, ``rr_factor``, ``margin`` and ``scaling``.
-    """
-
-    length: Annotated[int, Field(ge=0, le=1_000_000)]
-    fs: Positive | None = None
-    leads: Annotated[tuple[Any, ...], Field(max_length=1000)] = (0,)
-    context: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
-    cut: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, beats: Beats, leads: Sequence[Any]) -> Self:
-        """The input that these beats are, cut from the requested leads."""
-        cut = beats.origin.get("cut", beats.origin)
-        return cls(
-            length=beats.length,
-            fs=beats.fs,
-            leads=tuple(leads),
-            context=beats.context_names,
-            cut={key: cut[key] for key in ("rr_factor", "margin", "before", "scaling") if key in cut},
-        )
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
-        """The inverse of `plain`."""
-        return cls(**{**plain, **{key: tuple(plain[key]) for key in ("leads", "context") if key in plain}})
-
-    def plain(self) -> dict[str, Any]:
-        """As dicts, lists, text and numbers."""
-        return {**vars(self), "leads": list(self.leads), "context": list(self.context), "cut": dict(self.cut)}
-
-    def check(self, beats: Beats, *, whose: str) -> None:
-        """Raise `ConfigError` for beats of another length, sampling rate, number of leads or context."""
-        leads = (self.leads, beats.lead_names) if len(self.leads) != len(beats.lead_names) else ((), ())
-        for own, given in (
-            [f"{length} samples" for length in (self.length, beats.length)],
-            [f"{fs:g} Hz" for fs in (self.fs or beats.fs, beats.fs)],
-            [f"{len(names)} leads ({', '.join(map(str, names))})" for names in leads],
-            [f"context ({', '.join(names) or 'none'})" for names in (self.context, beats.context_names)],
-        ):
-            if own != given:
-                raise ConfigError(
-                    f"{whose} takes beats with {own}, these have {given}; choose the source and the context of its "
-                    "training"
-                )
 
 
 @dataclass(frozen=True, kw_only=True)

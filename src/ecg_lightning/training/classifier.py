@@ -12,8 +12,9 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.batches import Batch, MixedBatch
+from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import create_model
-from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint, InputSpec
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint
 from ecg_lightning.training.loss import BeatLoss, LossSettings
 from ecg_lightning.training.tasks import task_of
 from ecg_lightning.training.transfer import Transfer

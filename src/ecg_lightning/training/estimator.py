@@ -19,10 +19,11 @@ from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import check_settings, list_models, model_names
 from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, fit_reference, predict_reference
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
-from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, MODEL_PREFIX, Checkpoint, InputSpec
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, MODEL_PREFIX, Checkpoint
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier, validation_metrics
 from ecg_lightning.training.tasks import Task, task_of
 

@@ -1,0 +1,58 @@
+"""Weights that ship with the package: arrays in ``NAME.safetensors``, which runs no code, and a card ``NAME.json``."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import CheckpointError
+
+FOLDER = Path(__file__).parents[1] / "weights"
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Weights(NamedTuple):
+    """Arrays by name, and what their card says about them in plain values."""
+
+    arrays: Arrays
+    card: Mapping[str, Any]
+
+
+def shipped_weights(kind: str | None = None) -> dict[str, Mapping[str, Any]]:
+    """The cards of all weights in the package by name, or of those of one ``kind``: ``beats`` or ``r_peaks``."""
+    cards = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+    return {name: card for name, card in cards.items() if kind in (None, card["kind"])}
+
+
+def read_weights(path: Path | str) -> Weights:
+    """Weights by their name in the package, or by the path of their ``.safetensors``, beside which their card is.
+
+    CheckpointError if one of the two files is absent or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    file = Path(path) if Path(path).suffix == ".safetensors" else FOLDER / f"{path}.safetensors"
+    try:
+        return Weights(load(file.read_bytes()), json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename} is not there; weights are a .safetensors and a .json"
+        ) from error
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{file} or its card {file.stem}.json is damaged: {error}") from error
+
+
+def write_weights(path: Path, arrays: Arrays, card: Mapping[str, Any]) -> None:
+    """Write ``PATH.safetensors`` and its card ``PATH.json``; DataError if the file system refuses."""
+    from safetensors.numpy import save_file
+
+    with atomic_write(path.with_suffix(".safetensors")) as partial:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+    with atomic_write(path.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
