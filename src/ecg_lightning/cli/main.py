@@ -242,6 +242,53 @@ def evaluate_checkpoint(
             typer.secho(f"warning: {f'{name}: ' * bool(name)}{record.warning}", fg="yellow", err=True)
 
 
+@app.command("annotate")
+def annotate_recordings(
+    recordings: Annotated[
+        list[Path],
+        Argument(metavar="RECORDING", help="Files or WFDB records, folders of them, or lists (RECORDS, *.list)."),
+    ],
+    model: Annotated[str, Option(help="Weights that ship, a run's folder, a checkpoint, or a .onnx.")] = "cnet",
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the files that are written.")] = Path("annotated"),
+    formats: Annotated[
+        str, Option("--format", help="Of csv, wfdb, edf, html and json (NAME.json then holds the beats, too).")
+    ] = "csv,wfdb,html",
+    leads: Annotated[str | None, Option(help="E.g. '[1]' or '[\"V5\"]' (default: as in the model's training).")] = None,
+    peaks: Annotated[str | None, Option(help="Annotator of the R peaks, e.g. atr (default: detect them).")] = None,
+    detector: Annotated[str, Option(help="network, sleepecg or xqrs.")] = "network",
+    abstain: Annotated[
+        float | None, Option(min=0, max=1, help="Leave beats below this confidence unclassified, as Q.")
+    ] = None,
+    annotator: Annotated[str, Option(help="Extension of WFDB annotation files.")] = "ecgl",
+    probabilities: Annotated[bool, Option("--probabilities", help="Add those of all classes to annotations.")] = False,
+    fs: Annotated[float | None, Option(help="Sampling rate in Hz of a CSV or MATLAB file without one.")] = None,
+    unit: Annotated[str | None, Option(help="Unit of a CSV or MATLAB file: mV, uV, V or nV.")] = None,
+    jobs: Annotated[int, Option("--jobs", "-j", min=1, help="Number of recordings at once.")] = 1,
+    dask: Annotated[str | None, Option(help="Address of a Dask scheduler, tcp://…, whose workers do the work.")] = None,
+    part: Annotated[str | None, Option(help="Of the recordings every n-th, e.g. 3/10 in job 3 of an array.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace files that were made otherwise.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find and classify the beats of recordings; write annotations, tables and a page for each.
+
+    Start the command again to go on where it was stopped. Exit code 1 if a recording failed.
+    """
+    from ecg_lightning.cli.annotate import Request, annotate_recordings
+
+    given = {"leads": _leads(leads), "peaks": peaks, "detector": detector, "abstain": abstain, "fs": fs, "unit": unit}
+    request = Request(
+        model=model,
+        output=output,
+        formats=tuple(formats.split(",")),
+        how={key: value for key, value in given.items() if value is not None},
+        annotator=annotator,
+        probabilities=probabilities,
+        overwrite=overwrite,
+    )
+    if not annotate_recordings(recordings, request, jobs=jobs, dask=dask, part=part, as_json=as_json):
+        raise typer.Exit(1)
+
+
 @app.command("table")
 def collect_table(
     folders: Runs,

@@ -17,7 +17,7 @@ from ecg_lightning.data.databases.joined import Joined
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.databases.synthetic import Synthetic
-from ecg_lightning.data.quality import QRS_S, flat_and_clipped
+from ecg_lightning.data.quality import POOR, QRS_S, flat_and_clipped, merged
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.splits import without_duplicates
 from ecg_lightning.data.windows import at_rate
@@ -27,7 +27,6 @@ from ecg_lightning.pipeline.settings import validated
 BEFORE_S, AFTER_S = 0.3, 0.6  # around the R peak, of typical beats
 PER_RECORD = 100  # beats of a class and record in its typical beat at most, so that no record is most of it
 OF_ROWS = 5000  # the same where records are not known
-POOR = 0.5  # quality below which the signal of a beat is poor
 BINS = 10  # of quality
 NO_ROWS = np.arange(0)
 MANY = 0.5  # share of the beats of a class that is odd to be of one person
@@ -231,7 +230,7 @@ def _facts(
 ) -> RecordFacts:
     """What is shown of a recording, whose beats are `rows`."""
     fs, signals = recording.fs, recording.signals
-    flat, clipped = np.any([flat_and_clipped(signal, fs) for signal in signals], axis=0)
+    flat, clipped = map(merged, zip(*(flat_and_clipped(signal, fs) for signal in signals), strict=True))
     reach = round(QRS_S * fs)
     inside = (recording.peaks >= reach) & (recording.peaks < signals.shape[1] - reach)
     peaks = _some(recording.peaks[inside], PER_RECORD)
@@ -249,8 +248,8 @@ def _facts(
         counts=dict(zip(beats.classes, counted, strict=True)),
         rr=np.diff(recording.peaks) / fs,
         gap_s=float(np.isnan(signals).any(axis=0).sum() / fs),
-        flat_s=float(flat.sum() / fs),
-        clipped_s=float(clipped.sum() / fs),
+        flat_s=float(np.ptp(flat, axis=1).sum() / fs),
+        clipped_s=float(np.ptp(clipped, axis=1).sum() / fs),
         heights=tuple(np.median(heights, axis=1).tolist()) if heights.size else (),
         quality=quality,
         poor=poor,

@@ -6,7 +6,8 @@ models in it are looked up among the registered ones by name, and sizes are chec
 Format 2 is a mapping with ``state_dict`` (the tensors, each name after ``model.``), ``epoch`` and ``global_step`` (None
 of a model without them), ``hyper_parameters`` in plain values (``task``, ``model`` with its settings, ``input`` as
 `InputSpec`, ``about``: classes, data, protocol, configuration, versions, git, origin; of a network also ``optimizer``,
-``loss``, ``class_counts``, ``transfer``) and `CHECKPOINT_KEY`: ``format`` and validation ``scores``.
+``loss``, ``class_counts``, ``transfer``) and `CHECKPOINT_KEY`: ``format``, validation ``scores`` and, once a run has
+fitted it, ``calibration``: that of its probabilities, as `ecg_lightning.metrics.calibration` describes it.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from torch import Tensor
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import create_model, list_models, model_names
+from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.checkpoint_v1 import upgrade, with_card
 from ecg_lightning.training.tasks import task_of
 
@@ -49,6 +51,7 @@ class Checkpoint:
     scores: Mapping[str, float] | None = None  # on validation, when it was saved
     epoch: int | None = None  # the first is 1; None of a model without epochs
     step: int | None = None  # number of optimizer steps
+    calibration: Mapping[str, Any] | None = None  # `Calibration` in plain values
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -138,11 +141,19 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             scores={str(name): float(value) for name, value in marked["scores"].items()},
             epoch=None if epoch is None else epoch + 1,
             step=content["global_step"],
+            calibration=marked.get("calibration"),
         )
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{path} is no complete checkpoint of ecg_lightning; missing or malformed: {error}"
         ) from error
+
+
+def add_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
+    """Add it to the checkpoint of a run, which is replaced; DataError if it cannot be written."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    content[CHECKPOINT_KEY]["calibration"] = dict(calibration)
+    AtomicCheckpointIO().save_checkpoint(content, path)
 
 
 def guess_network(weights: Mapping[str, Tensor]) -> str | None:
