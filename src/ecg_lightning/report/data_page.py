@@ -109,7 +109,8 @@ def _typical(found: DataReport) -> Markup:
         length=max(one.typical[0].shape[1] for one in found.classes if one.typical),
         before=BEFORE_S if found.records else 0.0,
     )  # fmt: skip
-    return typical(found.classes, about, millivolts=bool(found.records))
+    ends = "The last beats of records, which are not cut because no RR interval follows, are among them."
+    return join(typical(found.classes, about, millivolts=bool(found.records)), note(ends * bool(found.records)))
 
 
 def _rhythm(records: Sequence[RecordFacts]) -> Markup:
