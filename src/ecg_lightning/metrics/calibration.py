@@ -111,6 +111,17 @@ class Calibration:
         coverage = np.interp(threshold, self.threshold_at, self.coverage, right=0.0)
         return float(coverage), float(np.interp(threshold, self.threshold_at, self.error))
 
+    def sentence(self) -> str:
+        """What it was fitted on, and what it changes and promises, in words."""
+        people = "" if self.patients is None else f" of {self.patients} other patients"
+        threshold = self.threshold(0.95)
+        coverage, error = self.promise(threshold)
+        return (
+            f"temperature {self.temperature:.2f}, fitted on {self.beats:,} {self.fold} beats{people}; "
+            f"calibration error {100 * self.ece_before:.1f} → {100 * self.ece:.1f} %; of the {100 * coverage:.1f} % of beats with a "
+            f"confidence of at least {threshold:.3f}, {100 * error:.1f} % are wrong"
+        )
+
 
 def _scaled(probabilities: Probabilities, temperature: float) -> FloatArray:
     logs: Numbers = np.log(np.maximum(probabilities, TINY), dtype=np.float64) / temperature

@@ -42,7 +42,8 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
     elsewhere = _elsewhere(experiment)
     check_databases(experiment.config, **elsewhere)
     fit = estimator.fit(datamodule)
-    _calibrate(experiment)
+    if fit.best_epoch is not None or estimator.baseline:  # `debug=fast_dev_run` keeps no checkpoint
+        _calibrate(experiment)
     tested = datamodule.beats.select(np.sort(datamodule.folds.named()[fold]))
     probabilities = estimator.predict_proba(tested)
     record = make_record(
@@ -70,17 +71,15 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
 
 
 def _calibrate(experiment: Experiment) -> None:
-    """Fit the calibration on the validation beats, and add it to the best checkpoint, if there are both."""
+    """Fit the calibration on the validation beats, if there are any, and add it to the best checkpoint."""
     datamodule, estimator = experiment.datamodule, experiment.estimator
-    best = experiment.output_dir / "checkpoints" / "best.ckpt"
-    rows = np.sort(datamodule.folds.validation)
-    if not len(rows):
+    validation = datamodule.beats.select(np.sort(datamodule.folds.validation))
+    if not len(validation):
         return
-    validation = datamodule.beats.select(rows)
     probabilities = estimator.predict_proba(validation)  # in all processes
-    if estimator.is_main_process and best.is_file():
+    if estimator.is_main_process:
         calibration = Calibration.fit(validation, probabilities, protocol=datamodule.folds.protocol)
-        add_calibration(best, calibration.plain())
+        add_calibration(experiment.output_dir / "checkpoints" / "best.ckpt", calibration.plain())
 
 
 def _elsewhere(experiment: Experiment) -> dict[str, Any]:
