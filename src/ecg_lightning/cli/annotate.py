@@ -29,7 +29,8 @@ from ecg_lightning.metrics.rhythm import summary_of
 from ecg_lightning.pipeline.annotate import Progress, annotate
 from ecg_lightning.pipeline.predictor import Predictor, load_predictor
 from ecg_lightning.report import terminal
-from ecg_lightning.report.recording_page import write_recording_page
+from ecg_lightning.report.cells import Section
+from ecg_lightning.report.recording_page import recordings_table, write_recording_page
 
 Strip = tuple[Sequence[str], Any, float]
 
@@ -208,12 +209,12 @@ def _on_dask(address: str, tasks: Sequence[tuple[str, Path, Request]]) -> Iterat
     except ImportError as error:
         raise ConfigError("--dask needs distributed: pip install 'ecg-lightning[dask]'") from error
     try:
-        client = Client(address, timeout="10s")
+        client = Client(address, timeout="10s")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ConfigError(f"--dask {address}: no Dask scheduler answers there ({error})") from error
     with client:
         futures = {client.submit(annotate_file, *task, pure=False): task for task in tasks}
-        for future in as_completed(futures):
+        for future in as_completed(futures):  # type: ignore[no-untyped-call]
             name, path, _ = futures[future]
             failed = future.exception()
             yield future.result() if failed is None else Outcome(name, path, error=f"{path}: a worker died: {failed}")
@@ -298,13 +299,20 @@ def annotate_recordings(
         failed = {one.name: one.error for one in outcomes if one.error is not None}
         typer.echo(json.dumps({"recordings": done, "failed": failed}, indent=2))
     else:
-        terminal.print_recordings([(one.name, one.content, one.error) for one in outcomes])
+        terminal.show(Section(tables=[recordings_table([*map(_row, outcomes)])]))
         skipped = sum(one.was_done for one in outcomes)
         typer.echo(f"Results in {request.output}" + f"; {skipped} were there already" * bool(skipped))
     for one in outcomes:
         if one.error is not None:
             typer.echo(f"error: {one.error}", err=True)
     return all(one.error is None for one in outcomes)
+
+
+def _row(one: Outcome) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """What is known about a recording and its summary, for the table."""
+    if one.content is None:
+        return {"record": one.name, "error": one.error}, None
+    return {**one.content["about"], "record": one.name}, one.content["summary"]
 
 
 def _progress() -> Any:

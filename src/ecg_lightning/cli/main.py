@@ -289,6 +289,39 @@ def annotate_recordings(
         raise typer.Exit(1)
 
 
+@app.command("export")
+def export_network(
+    model: Annotated[str, Argument(help="A run's folder, a checkpoint, or a name that ships.")],
+    output: Annotated[Path, Option("--output", "-o", help="The file, e.g. model.onnx; its card is model.json.")],
+    quantize: Annotated[
+        Literal["int8"] | None, Option(help="Weights in 8 bits; prints what that costs on validation beats.")
+    ] = None,
+    data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
+    cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
+) -> None:
+    """Write a network as ONNX, for onnxruntime and annotate --model; compare it with torch first."""
+    from rich.filesize import decimal
+
+    from ecg_lightning.core.startup import quick_imports
+
+    with quick_imports():
+        from ecg_lightning.pipeline.export import export
+
+    card = export(model, output, quantize=quantize, data_dir=data_dir, cache_dir=cache_dir)
+    parity = card["parity"]
+    typer.echo(f"{output}: {card['name']}, {', '.join(card['classes'])}, {decimal(card['bytes'])}")
+    typer.echo(
+        f"in single precision: within {parity['difference']:.0e} of torch on {parity['beats']:,} {parity['of']}, "
+        f"{card['speed']:.1f} × its speed"
+    )
+    if quantize:
+        scores = card["int8"]["macro_f1"]
+        cost = "macro-F1 not known without validation beats"
+        if scores is not None:
+            cost = f"macro-F1 {' → '.join(f'{100 * one:.2f}' for one in scores)} %"
+        typer.echo(f"int8: {cost}, {card['int8']['speed']:.2f} × the speed of single precision")
+
+
 @app.command("table")
 def collect_table(
     folders: Runs,

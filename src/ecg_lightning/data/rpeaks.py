@@ -128,7 +128,8 @@ class StreamingDetector:
             self._buffer[:, self._filled :] = np.nan
             self._work(-(-self._filled // UNIT) * UNIT, self._filled)
         positions, probability = (
-            np.concatenate(parts) for parts in zip((np.empty(0), np.empty(0, dtype=np.float32)), *self._found, strict=True)
+            np.concatenate(parts)
+            for parts in zip((np.empty(0), np.empty(0, dtype=np.float32)), *self._found, strict=True)
         )
         apart = np.diff(positions, prepend=-np.inf) > APART_S * FS / 4  # of rounding at the border of two blocks
         samples = np.round(np.clip(positions, 0, n - 1) * float(self._to_clock)).astype(np.int64)

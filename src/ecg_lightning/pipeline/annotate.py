@@ -58,7 +58,7 @@ def annotate(
         model: weights that ship by name, a run's folder, a checkpoint, an exported ``.onnx``, or a loaded predictor.
         leads: positions or names, as ``dataset.leads``; None for those of the model's training.
         peaks: who annotated the R peaks, such as ``atr``; None detects them.
-        detector: one of `DETECTORS`. The network works piece by piece, the others on the whole recording in memory.
+        detector: as for `detect_r_peaks`. The network works piece by piece, others on the whole recording in memory.
         abstain: confidence below which a beat is left unclassified; None classifies every beat.
         chunk_s: seconds that are read at once. The beats do not depend on it.
         progress: is told now and then which part is done.
@@ -168,7 +168,8 @@ class _Signals:
         self.rate, self.fs = file.fs(how.positions), fs
         self.n = [file.n_frames * file.samples_per_frame[position] for position in how.positions]
         streaming = how.peaks is None and how.detector.startswith("network")
-        detector = StreamingDetector(n_leads, self.rate) if streaming else None
+        weights = how.detector.partition(":")[2] or "rpeaks"
+        detector = StreamingDetector(n_leads, self.rate, weights=weights) if streaming else None
         stretches, gaps = [Stretches(rate) for rate in rates], list[tuple[float, float]]()
         self.low, self.high, done = np.full((n_leads, 1), np.inf), np.full((n_leads, 1), -np.inf), 0
         total = file.n_frames / file.frame_rate * fs
@@ -324,4 +325,5 @@ def _joined(flags: Mapping[str, BoolArray]) -> npt.NDArray[np.str_]:
     """The names of the flags that hold for each beat, joined by commas."""
     codes = sum(column.astype(np.int64) << bit for bit, column in enumerate(flags.values()))
     names = [",".join(name for bit, name in enumerate(flags) if code >> bit & 1) for code in range(2 ** len(flags))]
-    return np.array(names)[codes]
+    joined: npt.NDArray[np.str_] = np.array(names)[codes]
+    return joined

@@ -90,7 +90,13 @@ def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu")
         ConfigError: onnxruntime is not installed.
     """
     if Path(model).suffix == ".onnx":
-        return _onnx_predictor(Path(model).expanduser())
+        path = Path(model).expanduser()
+        try:
+            return onnx_predictor(path.read_bytes(), path)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be read: {error.strerror}; give a file of ecg-lightning export"
+            ) from error
     from ecg_lightning.training.checkpoint import read_checkpoint
 
     return checkpoint_predictor(read_checkpoint(model), device=device)
@@ -184,7 +190,8 @@ def _run_baseline(checkpoint: "Checkpoint", calibration: Calibration | None) -> 
     return run
 
 
-def _onnx_predictor(path: Path) -> Predictor:
+def onnx_predictor(content: bytes, path: Path) -> Predictor:
+    """The predictor of an exported file, of which `path` is named in errors: see `load_predictor`."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -195,11 +202,8 @@ def _onnx_predictor(path: Path) -> Predictor:
     options.intra_op_num_threads = int(threads) if threads.isdigit() else joblib.cpu_count()
     options.log_severity_level = 4
     try:
-        # From bytes, because a file can name other files to read.
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         stated = json.loads(session.get_modelmeta().custom_metadata_map.get(ONNX_KEY, "{}"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is not there; ecg-lightning export writes one") from error
     except Exception as error:  # onnxruntime's have no common class
         raise CheckpointError(f"{path} is cut off, damaged or no ONNX model: onnxruntime cannot read it") from error
     if "format" not in stated:

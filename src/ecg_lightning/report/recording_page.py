@@ -86,8 +86,7 @@ def recording_page(beats: "pd.DataFrame", about: Mapping[str, Any], *, strip: St
         title=clean(about["record"]),
         kicker="Annotated recording",
         subtitle=clean(
-            f"R peaks by {about['detector']}, classes by {about['model']}; {when}. "
-            "For research; not a medical device."
+            f"R peaks by {about['detector']}, classes by {about['model']}; {when}. For research; not a medical device."
         ),
         warning="",
         parts=[Part(*part) for part in parts if part[2]],
@@ -127,7 +126,9 @@ class _View:
         """The time of day and, after midnight, the day; h:mm:ss from the start where that is not known."""
         if self.start is None:
             minutes, rest = divmod(int(seconds), 60)
-            return f"{minutes // 60}:{minutes % 60:02d}" + f":{rest:02d}" * (not short or self.about["duration_s"] < 600)
+            return f"{minutes // 60}:{minutes % 60:02d}" + f":{rest:02d}" * (
+                not short or self.about["duration_s"] < 600
+            )
         when = self.start + timedelta(seconds=seconds)
         day = (when.date() - self.start.date()).days
         shown = f"{when:%H:%M}" if short and self.about["duration_s"] >= 600 else f"{when:%H:%M:%S}"
@@ -135,7 +136,9 @@ class _View:
 
     @cached_property
     def into_day(self) -> float:  # seconds from midnight to the start, by which hours and ticks are those of the clock
-        return 0.0 if self.start is None else (self.start - self.start.replace(hour=0, minute=0, second=0)).total_seconds()
+        return (
+            0.0 if self.start is None else (self.start - self.start.replace(hour=0, minute=0, second=0)).total_seconds()
+        )
 
     def axis(self) -> charts.Axis:
         """Of time, over the whole recording."""
@@ -173,7 +176,13 @@ def _number(value: float | None, digits: int | None = None, *, factor: float = 1
 
 def _percent(share: float | None) -> str:
     """Of a share, with what is not 0 never shown as 0."""
-    return NONE if share is None else "< 0.01 %" if 0 < share < 0.00005 else f"{100 * share:.{1 if share >= 0.1 else 2}f} %"
+    return (
+        NONE
+        if share is None
+        else "< 0.01 %"
+        if 0 < share < 0.00005
+        else f"{100 * share:.{1 if share >= 0.1 else 2}f} %"
+    )
 
 
 def _per_minute(rate: float | None) -> str:
@@ -188,16 +197,22 @@ def _overview(view: _View) -> Markup:
     classes, rate, pauses = found["classes"], found["rate"], found["pauses"]
     words = [f"{found['beats']:,} beats in {duration(about['duration_s'])}."]
     if found["ectopy"]:
-        burdens = (f"{name} {_percent(classes[name]['share'])} ({classes[name]['beats']:,})" for name in found["ectopy"])
+        burdens = (
+            f"{name} {_percent(classes[name]['share'])} ({classes[name]['beats']:,})" for name in found["ectopy"]
+        )
         words[0] = f"{words[0][:-1]}: {', '.join(burdens)}."
     elif len(view.names) == 2:
         share, mean = classes[view.names[1]]["share"], _mean(view.probabilities[:, 1])
-        words[0] = f"{words[0][:-1]}: {_percent(share)} predicted {clean(view.names[1])}, mean probability {_or_none(mean)}."
+        words[0] = (
+            f"{words[0][:-1]}: {_percent(share)} predicted {clean(view.names[1])}, mean probability {_or_none(mean)}."
+        )
     if rate["mean"] is not None:
         words.append(f"Mean heart rate {_per_minute(rate['mean'])}.")
     for name, of in found["ectopy"].items():
         if of["longest"]:
-            words.append(f"Longest run of {name}: {of['longest']['beats']} beats at {_per_minute(of['longest']['rate'])}.")
+            words.append(
+                f"Longest run of {name}: {of['longest']['beats']} beats at {_per_minute(of['longest']['rate'])}."
+            )
     if pauses["longest"] and pauses["over_2_s"]:
         words.append(f"Longest RR interval {pauses['longest']['seconds']:.2f} s.")
     facts = {
@@ -224,7 +239,9 @@ def _care(view: _View) -> Markup:
         care.append(f"The model is uncertain about {_percent(found['uncertain'] / n)} of the beats.")
     if found["pauses"]["not_counted"]:
         n_long = found["pauses"]["not_counted"]
-        care.append(f"{n_long:,} long RR intervals are over signal that is missing or doubtful, and not counted as pauses.")
+        care.append(
+            f"{n_long:,} long RR intervals are over signal that is missing or doubtful, and not counted as pauses."
+        )
     return aside("To be considered", care)
 
 
@@ -244,7 +261,9 @@ def _classes(view: _View) -> Markup:
         sure = _number(_mean(view.probabilities[view.classes == name, at]), 2)
         about = NAMES.get(name, "") if view.summary["ectopy"] else ""
         cell = Cell(name, swatch=at if at < 5 else None, below=about)
-        rows.append(Row([cell, Number(of["beats"]), _number(of["share"], 2, factor=100), _number(of["per_hour"], 1), sure]))
+        rows.append(
+            Row([cell, Number(of["beats"]), _number(of["share"], 2, factor=100), _number(of["per_hour"], 1), sure])
+        )
     hours = "Per hour: of usable signal. Mean probability: of the beats of the class, of their own class."
     return join(html(Table(columns=heads, rows=rows), "Beats of each class"), note(hours), _ectopy(view))
 
@@ -260,7 +279,9 @@ def _ectopy(view: _View) -> Markup:
         cells: list[Cell | str] = []
         for event in (of["longest"], of["fastest"]):
             words = f"{event['beats']} beats" if event else NONE
-            cells.append(Cell(words, below=f"{_per_minute(event['rate'])}, {view.clock(event['start_s'])}" if event else ""))
+            cells.append(
+                Cell(words, below=f"{_per_minute(event['rate'])}, {view.clock(event['start_s'])}" if event else "")
+            )
         for key in ("bigeminy", "trigeminy"):
             n, beats = of[key]["episodes"], of[key]["beats"]
             cells.append(Cell(f"{n:,}" if n else "0", below=f"{beats:,} beats" if n else ""))
@@ -290,7 +311,9 @@ def _rate(view: _View) -> Markup:
     y = charts.Axis(name="RR interval, s", low=0, high=high, ticks=charts.nice_ticks(0, high))
     described = f"RR intervals of {len(rr):,} beats by the class of the beat that ends them."
     beyond = int((rr > high).sum())
-    words = f"{described} {f'{beyond:,} above {high:g} s are drawn at the edge. ' * bool(beyond)}Shaded: no usable signal."
+    words = (
+        f"{described} {f'{beyond:,} above {high:g} s are drawn at the edge. ' * bool(beyond)}Shaded: no usable signal."
+    )
     tachogram = view.panel("Tachogram", described, y, clouds=clouds)
     return join(
         figure(_trend(view), "Mean heart rate, /min."),
@@ -331,13 +354,17 @@ def _intervals(view: _View, found: Mapping[str, Any]) -> tuple[Markup, Markup]:
     facts = {"mean heart rate": _per_minute(rate["mean"])}
     for name in ("lowest", "highest"):
         if event := rate[name]:
-            words = f"{_per_minute(event['rate'])} over {rate['intervals']} RR intervals, {view.clock(event['start_s'])}"
+            words = (
+                f"{_per_minute(event['rate'])} over {rate['intervals']} RR intervals, {view.clock(event['start_s'])}"
+            )
             facts[f"{name} heart rate"] = words
     facts |= {f"RR intervals > {limit:g} s": f"{pauses[f'over_{limit:g}_s']:,}" for limit in rhythm.PAUSES_S}
     if longest := pauses["longest"]:
         facts["longest RR interval"] = f"{longest['seconds']:.2f} s, {view.clock(longest['start_s'])}"
     if hrv is None:
-        return definitions(facts), note("Variability is not computed: these classes do not tell normal from ectopic beats.")
+        return definitions(facts), note(
+            "Variability is not computed: these classes do not tell normal from ectopic beats."
+        )
     shown = {
         "N–N intervals": f"{hrv['intervals']:,}, {_percent(hrv['share'])} of all intervals",
         "SDNN": _in_ms(hrv["sdnn_ms"]),
@@ -487,7 +514,9 @@ def _uncertain(view: _View) -> Markup:
     if not cards:
         return Markup("")
     uncertain, threshold = view.summary["uncertain"], view.about.get("threshold")
-    below = f"{uncertain:,} beats are below the confidence of {threshold:g} and flagged." if threshold is not None else ""
+    below = (
+        f"{uncertain:,} beats are below the confidence of {threshold:g} and flagged." if threshold is not None else ""
+    )
     words = "The beats with the lowest confidence, at least three seconds apart, without those in noise."
     return join(note(words, below), columns(*cards, look="strips small-strips"))
 
@@ -510,7 +539,9 @@ def _typical(view: _View) -> Markup:
         low, middle, high = np.quantile(windows, (0.1, 0.5, 0.9), axis=0) if windows else (None, None, None)
         curves = None if low is None else (low, middle, high)
         count = view.summary["classes"][name]["beats"]
-        one = ClassFacts(name=name, n=count, people=None, quality=None, poor=0.0, typical=curves, n_typical=len(windows))
+        one = ClassFacts(
+            name=name, n=count, people=None, quality=None, poor=0.0, typical=curves, n_typical=len(windows)
+        )
         facts.append(one)
     if not any(one.typical for one in facts):
         return Markup("")
@@ -519,7 +550,10 @@ def _typical(view: _View) -> Markup:
 
 
 def _signal(view: _View) -> Markup:
-    flags = [Row([name, Number(int((np.char.find(view.flags, name) >= 0).sum()))]) for name in (*rhythm.DOUBTFUL, "uncertain")]
+    flags = [
+        Row([name, Number(int((np.char.find(view.flags, name) >= 0).sum()))])
+        for name in (*rhythm.DOUBTFUL, "uncertain")
+    ]
     counted = html(Table(columns=[Column("flag", text=True), Column("beats")], rows=flags), "Flags of beats")
     stretches = sorted(view.about["unusable"], key=lambda one: one[0] - one[1])[:STRETCHES]
     heads = [Column("from", text=True), Column("why", text=True), Column("seconds")]
@@ -574,7 +608,9 @@ def recordings_table(recordings: Sequence[tuple[Mapping[str, Any], Mapping[str, 
     rows = []
     for about, found in recordings:
         if found is None:
-            rows.append(Row([about["record"], *[NONE] * len(names), about.get("error", "not annotated")], mark="caution"))
+            rows.append(
+                Row([about["record"], *[NONE] * len(names), about.get("error", "not annotated")], mark="caution")
+            )
             continue
         shares = [found["classes"].get(name, {}).get("share") if name in found["ectopy"] else None for name in "VS"]
         longest = found["pauses"]["longest"]

@@ -90,9 +90,7 @@ def train_network(
         windows = [_window(recordings[at], scales[at], generator) for at in chosen]
         signals, targets, weights = (np.stack(part) for part in zip(*windows, strict=True))
         logits = network(torch.from_numpy(condition(signals)[0]))
-        loss = F.binary_cross_entropy_with_logits(
-            logits, torch.from_numpy(targets), weight=torch.from_numpy(weights)
-        )
+        loss = F.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets), weight=torch.from_numpy(weights))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
