@@ -38,6 +38,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Databases: list, download and check them, and add your own.", no_args_is_help=True)
 app.add_typer(data, name="data")
+detector = typer.Typer(help="The detector of R peaks: train it, and test it and others.", no_args_is_help=True)
+app.add_typer(detector, name="detector")
 
 DataDir = Annotated[Path, Option(envvar="ECG_DATA_DIR", help="Folder that holds those of the databases.")]
 ConfigDir = Annotated[Path | None, Option(help="Folder with cards of your own in dataset/.")]
@@ -396,6 +398,90 @@ def show_augmentation(
     path = output or Path(f"augmentation_{found.augmentation['name']}.png")
     augmentation_picture(found, path)
     typer.echo(path)
+
+
+On = Annotated[str, Option(help="Databases with annotated beats, e.g. mitbih,svdb.")]
+Records = Annotated[
+    str | None, Option(help="Which records, e.g. 100,101, or the list of a split, ds1_ds2:train (default: all).")
+]
+Exclude = Annotated[str, Option(help="Records that are left out, e.g. 118,119.")]
+
+
+@detector.command("train")
+def train_detector(
+    output: Annotated[Path, Option("--output", "-o", help="Writes OUTPUT.safetensors and its card OUTPUT.json.")],
+    on: On = "mitbih",
+    records: Records = None,
+    exclude: Exclude = "",
+    steps: Annotated[int, Option(min=10)] = 4000,
+    seed: int = 0,
+    expected_of: Annotated[
+        str | None, Option(help="Weights of the same recipe from fewer people, whose scores the card states.")
+    ] = None,
+    data_dir: DataDir = Path("data"),
+    config_dir: ConfigDir = None,
+) -> None:
+    """Train the network that finds R peaks on annotated recordings, in minutes on one core."""
+    import torch
+    from rich.progress import track
+
+    from ecg_lightning.pipeline import detector as pipeline
+
+    torch.set_num_threads(1)  # more wait for each other, and the sums would depend on their number
+    settings = {"on": on, "records": records, "exclude": exclude or None, "steps": steps, "seed": seed}
+    words = [f"--{name}={value}" for name, value in settings.items() if value is not None]
+    count = iter(track(range(steps), "training"))
+    pipeline.train_detector(
+        on.split(","),
+        output,
+        records=records,
+        exclude=_names(exclude),
+        steps=steps,
+        seed=seed,
+        expected_of=expected_of,
+        command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
+        data_dir=data_dir,
+        config_dir=config_dir,
+        progress=lambda step, loss: next(count, None),
+    )
+    typer.echo(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
+    typer.echo(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
+
+
+@detector.command("test")
+def test_detector(
+    name: Annotated[
+        str, Option("--detector", help="network, network:WEIGHTS by name or .safetensors, sleepecg or xqrs.")
+    ] = "network",
+    on: On = "mitbih",
+    records: Records = None,
+    exclude: Exclude = "",
+    leads: Annotated[str, Option(help="Leads to detect in.")] = "[0]",
+    change: Annotated[
+        str, Option(help="Of the signals beforehand: inverted, gain 1000, offset 5 mV, hum 50 Hz, or a rate, 250 Hz.")
+    ] = "none",
+    keep: Annotated[bool, Option("--keep", help="State the gross result in the card of the weights.")] = False,
+    output: Annotated[Path | None, Option("--output", "-o", help="CSV to write, a row for each record.")] = None,
+    as_json: Json = False,
+    data_dir: DataDir = Path("data"),
+    config_dir: ConfigDir = None,
+) -> None:
+    """Count missed and extra R peaks against the annotated ones, ± 150 ms, over whole records without flutter."""
+    from ecg_lightning.pipeline import detector as pipeline
+    from ecg_lightning.report import detection
+
+    where = {"leads": _leads(leads), "data_dir": data_dir, "config_dir": config_dir}
+    found = pipeline.test_detector(name, on.split(","), records=records, exclude=_names(exclude), change=change, **where)
+    rows = [one.plain() for one in found]
+    if keep:
+        pipeline.keep_expected(name, " ".join(filter(None, (on, records, leads))), rows[-1])
+    if output is not None:
+        detection.write_csv(rows, output)
+    _print({"records": rows}, detection.detection_section, as_json)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _leads(text: str | None) -> list[Any] | None:

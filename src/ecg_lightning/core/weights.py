@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.atomic import atomic_write, sha256_of
 from ecg_lightning.core.errors import CheckpointError
 
 FOLDER = Path(__file__).parents[1] / "weights"
@@ -29,6 +29,11 @@ def shipped_weights(kind: str | None = None) -> dict[str, Mapping[str, Any]]:
     return {name: card for name, card in cards.items() if kind in (None, card["kind"])}
 
 
+def weights_file(path: Path | str) -> Path:
+    """Of weights by their name in the package, or by the path of their ``.safetensors``."""
+    return Path(path) if Path(path).suffix == ".safetensors" else FOLDER / f"{path}.safetensors"
+
+
 def read_weights(path: Path | str) -> Weights:
     """Weights by their name in the package, or by the path of their ``.safetensors``, beside which their card is.
 
@@ -37,7 +42,7 @@ def read_weights(path: Path | str) -> Weights:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    file = Path(path) if Path(path).suffix == ".safetensors" else FOLDER / f"{path}.safetensors"
+    file = weights_file(path)
     try:
         return Weights(load(file.read_bytes()), json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
     except OSError as error:
@@ -47,10 +52,11 @@ def read_weights(path: Path | str) -> Weights:
 
 
 def write_weights(path: Path, arrays: Arrays, card: Mapping[str, Any]) -> None:
-    """Write ``PATH.safetensors`` and its card ``PATH.json``; DataError if the file system refuses."""
+    """Write ``PATH.safetensors`` and its card ``PATH.json`` with the checksum; DataError if the file system refuses."""
     from safetensors.numpy import save_file
 
     with atomic_write(path.with_suffix(".safetensors")) as partial:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+        card = {**card, "sha256": sha256_of(partial)}
     with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

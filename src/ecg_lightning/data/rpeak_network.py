@@ -42,13 +42,16 @@ def condition(signals: npt.NDArray[np.floating[Any]]) -> tuple[FloatArray, BoolA
         The signals ``[m, t]``, in which a usual QRS complex has a peak-to-peak value of about 1, and where the
         recording has a signal ``[m, t]``.
     """
+    from scipy.signal import firwin
+
     known = np.isfinite(signals)
     first = np.take_along_axis(signals, known.argmax(axis=1, keepdims=True), axis=1)
     raw = np.where(known, signals - first, 0).astype(np.float32)
     resolution = RESOLUTION * (np.abs(first) + np.abs(raw).max(axis=1, keepdims=True, initial=0))
     known &= ~_flat(raw, np.nan_to_num(resolution))
     y = np.where(known, raw - _baseline(raw, known), 0)
-    y = np.stack([np.convolve(row, _lowpass(), mode="same") for row in y]).astype(np.float32)
+    taps = firwin(LOWPASS_TAPS, LOWPASS_HZ, fs=FS).astype(np.float32)
+    y = np.stack([np.convolve(row, taps, mode="same") for row in y])
 
     seconds = y.reshape(len(y), -1, FS)
     extent = np.ptp(seconds, axis=2)
@@ -84,13 +87,6 @@ def _baseline(raw: FloatArray, known: BoolArray) -> FloatArray:
     shares = np.stack([np.maximum(-offset, 0), 1 - np.abs(offset), np.maximum(offset, 0)])
     at_rate: FloatArray = np.stack([around[:, :-2], mean, around[:, 2:]], axis=2) @ shares
     return at_rate.reshape(raw.shape)
-
-
-def _lowpass() -> FloatArray:
-    from scipy.signal import firwin
-
-    taps: FloatArray = firwin(LOWPASS_TAPS, LOWPASS_HZ, fs=FS).astype(np.float32)
-    return taps
 
 
 def _median(values: Array, reach: int) -> Array:
