@@ -235,6 +235,7 @@ def read_annotation_file(path: Path) -> tuple[Annotations, float | None]:
         samples=np.asarray(found.sample, dtype=np.int64),
         symbols=[str(symbol) for symbol in found.symbol],
         notes=[str(note).strip("\0 ") for note in found.aux_note],
+        subtypes=np.asarray(found.subtype, dtype=np.int64),
     ), float(found.fs) if found.fs else None
 
 
