@@ -48,7 +48,9 @@ def strip(
     ends = [(np.nanmin(lead), np.nanmax(lead)) if np.isfinite(lead).any() else (0.0, 0.0) for lead in centred]
     for scale in SCALES:
         # In large squares above and below the median.
-        squares = [(max(1, int(np.ceil(high * scale / 5))), max(1, int(np.ceil(-low * scale / 5)))) for low, high in ends]
+        squares = [
+            (max(1, int(np.ceil(high * scale / 5))), max(1, int(np.ceil(-low * scale / 5)))) for low, high in ends
+        ]
         if max((5 * sum(one) for one in squares), default=0) <= TALLEST:
             break
     width = LARGE * max(1, round(SECOND * shown.shape[1] / fs / LARGE))
@@ -60,7 +62,9 @@ def strip(
         drawn += text(4, top + height - 5, clean(name), look="label")
         top += height
     for mark in marks:
-        drawn += text(min(max(SECOND * mark.time_s, 5), width - 5), 11, mark.name, "middle", look=f"beat-mark {mark.look}")
+        half = 4.0 * len(mark.name)  # of its width, so that it stays on the paper
+        at = min(max(SECOND * mark.time_s, half), width - half)
+        drawn += text(at, 11, mark.name, "middle", look=f"beat-mark {mark.look}")
     if bracket:
         start, stop = (min(max(SECOND * end, 0.0), width) for end in bracket)
         drawn += Markup('<path class="bracket" d="M{:.1f} 15H{:.1f}"/>').format(start, stop)
