@@ -64,6 +64,15 @@ class Request:
         if unknown := [name for name in self.formats if name not in OUTPUTS]:
             raise ConfigError(f"--format {','.join(unknown)}: choose of {', '.join(OUTPUTS)}")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `open_recording` needs."""
+        return {key: value for key, value in self.how.items() if key in ("fs", "unit")}
+
+    def stated(self, name: str) -> Path:
+        """The ``.json`` of one recording."""
+        return self.output / f"{name}.json"
+
     def files(self, name: str) -> dict[str, Path]:
         """The files of one recording by format, without its ``.json``."""
         suffixes = {"wfdb": f".{self.annotator}", "edf": ".annotations.edf"}
@@ -82,7 +91,12 @@ class Outcome(NamedTuple):
 
 
 def annotate_files(
-    recordings: Mapping[str, Path], request: Request, *, jobs: int = 1, dask: str | None = None
+    recordings: Mapping[str, Path],
+    request: Request,
+    *,
+    jobs: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """Annotate recordings, some at once, and yield the outcome of each as soon as it is there.
 
@@ -92,16 +106,24 @@ def annotate_files(
         jobs: number of processes on this machine, which share its cores.
         dask: address of the scheduler of a Dask cluster, whose workers do the work instead; the paths must mean the
             same there.
+        progress: of a recording, where they are annotated one after the other.
 
     Raises:
         CheckpointError: the model cannot be loaded. Other errors of a recording are in its outcome.
     """
-    load(request.model)
-    tasks = [(name, path, request) for name, path in recordings.items()]
+    tasks = []
+    for name, path in recordings.items():
+        content = _done(name, path, request)
+        if content is None:
+            tasks.append((name, path, request))
+        else:
+            yield Outcome(name, path, content, was_done=True)
+    if tasks:
+        load(request.model)
     if dask is not None:
         yield from _on_dask(dask, tasks)
     elif jobs == 1 or len(tasks) == 1:
-        yield from (annotate_file(*task) for task in tasks)
+        yield from (annotate_file(*task, progress=progress) for task in tasks)
     else:
         import joblib
 
@@ -112,9 +134,9 @@ def annotate_files(
 
 
 def annotate_file(name: str, path: Path, request: Request, progress: Progress | None = None) -> Outcome:
-    """Annotate one recording and write its files, unless they are there; whatever goes wrong is in the outcome."""
+    """Annotate one recording and write its files; whatever goes wrong is in the outcome."""
     try:
-        return _annotate_file(name, path, request, progress)
+        return Outcome(name, path, _annotate_file(name, path, request, progress))
     except EcgLightningError as error:
         return Outcome(name, path, error=str(error))
     except Exception as error:  # one recording must not end the work on all others
@@ -123,33 +145,38 @@ def annotate_file(name: str, path: Path, request: Request, progress: Progress | 
         return Outcome(name, path, error=f"{path}: {type(error).__name__} in {where}: {error}")
 
 
-def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> Outcome:
-    settings = {key: value for key, value in request.how.items() if key in ("fs", "unit", "gain")}
-    stated, files = request.output / f"{name}.json", request.files(name)
-    key = _key(open_recording(path, **settings).files, request)
-    if not request.overwrite:
-        done = _content_of(stated)
-        if done is not None and done["key"] == key and all(file.exists() for file in files.values()):
-            return Outcome(name, path, done, was_done=True)
-        # Files without a .json are left of a run that was stopped, but an annotation file may be anybody's.
-        foreign = [file for file in files.values() if file.exists() and not _is_ours(file)]
-        if foreign or stated.exists():
-            raise DataError(
-                f"{(foreign or [stated])[0]} is there already, made otherwise or from other files; choose another "
-                "--output, or replace it with --overwrite"
-            )
+def _done(name: str, path: Path, request: Request) -> dict[str, Any] | None:
+    """What the ``.json`` of a recording states, if all was made as requested, from the files that are there now."""
+    content = _content_of(request.stated(name))
+    if content is None or request.overwrite or not all(file.exists() for file in request.files(name).values()):
+        return None
+    try:
+        return content if content["key"] == _key(path, request) else None
+    except EcgLightningError:
+        return None
+
+
+def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> dict[str, Any]:
+    stated, files, key = request.stated(name), request.files(name), _key(path, request)
+    # Tables and pages without a .json are left of a run that was stopped, but an annotation file may be anybody's.
+    taken = [file for file in files.values() if file.exists() and not _is_ours(file)]
+    if not request.overwrite and (taken or stated.exists()):
+        raise DataError(
+            f"{(taken or [stated])[0]} is there already, made otherwise or from other files; choose another --output, "
+            "or replace it with --overwrite"
+        )
     beats = annotate(path, load(request.model), progress=progress, **request.how)
     about = beats.attrs["about"] = {**beats.attrs["about"], "model": request.model}
     content = {"key": key, "about": about, "summary": summary_of(beats, about)}
     for format_name, file in files.items():
         if format_name == "html":
-            write_recording_page(beats, about, file, strip=partial(_strip, path, settings, about["leads"]))
+            write_recording_page(beats, about, file, strip=partial(_strip, path, request.settings, about["leads"]))
         elif format_name == "csv":
             write_csv(beats, file)
         else:
             WRITERS[format_name](beats, file, probabilities=request.probabilities)
     write_json(beats if "json" in request.formats else None, stated, content)
-    return Outcome(name, path, content)
+    return content
 
 
 def _strip(path: Path, settings: Mapping[str, Any], leads: Sequence[str], start_s: float, seconds: float) -> Strip:
@@ -177,14 +204,13 @@ def _is_ours(file: Path) -> bool:
     return file.suffix in (".csv", ".html", ".edf") or b"ecg_lightning" in file.open("rb").read(64)
 
 
-def _key(files: Sequence[Path], request: Request) -> str:
+def _key(path: Path, request: Request) -> str:
     """Stands for everything that the result depends on: the recording's files, the model, settings, version."""
-    annotator = request.how.get("peaks")
-    paths = [*files, *(file.with_suffix(f".{annotator}") for file in files[:1] if annotator)]
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()]
+    recording, annotator = open_recording(path, **request.settings), request.how.get("peaks")
+    paths = [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
+    facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in paths if file.is_file()]
     version = importlib.metadata.version("ecg-lightning")
-    how = {name: value for name, value in request.how.items() if name != "chunk_s"}
-    depends = [facts, _identity(request.model), how, request.probabilities, sorted(request.files("")), version]
+    depends = [facts, _identity(request.model), request.how, request.probabilities, sorted(request.files("")), version]
     return hashlib.sha256(json.dumps(depends, default=str).encode()).hexdigest()
 
 
@@ -194,7 +220,9 @@ def _identity(model: str) -> str:
     path = Path(model).expanduser()
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
-    return sha256_of(path if path.is_file() else FOLDER / f"{model}.safetensors")
+    shipped = FOLDER / f"{model}.safetensors"
+    file = path if path.is_file() else shipped
+    return sha256_of(file) if file.is_file() else ""
 
 
 @lru_cache(maxsize=1)
@@ -283,16 +311,12 @@ def annotate_recordings(
     recordings = part_of(find(paths), part)
     outcomes: list[Outcome] = []
     with _progress() as bar:
-        if len(recordings) == 1 and dask is None:
-            ((name, path),) = recordings.items()
-            at = bar.add_task(name, total=1.0)
-            load(request.model)
-            outcomes = [annotate_file(name, path, request, progress=lambda done: bar.update(at, completed=done))]
-        else:
-            at = bar.add_task("recordings", total=len(recordings))
-            for outcome in annotate_files(recordings, request, jobs=jobs, dask=dask):
-                outcomes.append(outcome)
-                bar.update(at, advance=1)
+        single = len(recordings) == 1 and dask is None
+        at = bar.add_task(next(iter(recordings)) if single else "recordings", total=1 if single else len(recordings))
+        report = (lambda part: bar.update(at, completed=part)) if single else None
+        for outcome in annotate_files(recordings, request, jobs=jobs, dask=dask, progress=report):
+            outcomes.append(outcome)
+            bar.update(at, completed=len(outcomes))
     outcomes.sort(key=lambda outcome: [*recordings].index(outcome.name))
     if as_json:
         done = {one.name: one.content for one in outcomes if one.content is not None}
@@ -311,7 +335,7 @@ def annotate_recordings(
 def _row(one: Outcome) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     """What is known about a recording and its summary, for the table."""
     if one.content is None:
-        return {"record": one.name, "error": one.error}, None
+        return {"record": one.name, "error": "failed: see below"}, None
     return {**one.content["about"], "record": one.name}, one.content["summary"]
 
 

@@ -31,7 +31,7 @@ def write_wfdb(beats: pd.DataFrame, path: Path, *, probabilities: bool = False) 
         raise ConfigError(f"annotator {annotator!r}: expected letters, as in {ANNOTATOR}")
     about = beats.attrs["about"]
     texts = _probabilities(beats) if probabilities else [""] * len(beats)
-    made = f"ecg_lightning {about['versions']['ecg_lightning']}: model {about['model']}, R peaks {about['peaks']}"
+    made = f"ecg_lightning {about['versions']['ecg_lightning']}: model {about['model']}, R peaks {about['annotator'] or about['detector']}"
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as partial:
         wfdb.wrann(
             "beats",

@@ -16,12 +16,15 @@ made of several intervals is made of neighbours that count.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.data.beats import BoolArray, IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RATE_INTERVALS = 8
 PAUSES_S = (2.0, 2.5)
@@ -33,16 +36,26 @@ Numbers = npt.NDArray[np.float64]
 Spans = tuple[Numbers, Numbers]  # starts and stops [s], ascending and apart
 
 
-def summary_of(beats: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+def summary_of(beats: "Mapping[str, Any] | pd.DataFrame", about: Mapping[str, Any]) -> dict[str, Any]:
     """`summarise` the beats of a recording, as `annotate` returns them, with ``beats.attrs["about"]``."""
     flags = np.asarray(beats["flag"], dtype=str)
-    usable = ~np.any([np.char.find(flags, flag) >= 0 for flag in DOUBTFUL], axis=0)
-    unusable = [(start, stop) for start, stop, *_ in about["unusable"]]
     found = summarise(
-        beats["time_s"], beats["class"], names=about["classes"], duration_s=about["duration_s"], usable=usable,
-        unusable=unusable,
+        beats["time_s"], beats["class"], names=about["classes"], duration_s=about["duration_s"],
+        usable=~doubtful(flags), unusable=[(start, stop) for start, stop, *_ in about["unusable"]],
     )  # fmt: skip
-    return found | {"uncertain": int((np.char.find(flags, "uncertain") >= 0).sum())}
+    return found | {"uncertain": int(flagged(flags, "uncertain").sum())}
+
+
+def flagged(flags: npt.ArrayLike, flag: str) -> BoolArray:
+    """Whether the flags of each beat, joined by commas, have this one."""
+    there: BoolArray = np.char.find(np.asarray(flags, dtype=str), flag) >= 0
+    return there
+
+
+def doubtful(flags: npt.ArrayLike) -> BoolArray:
+    """Whether the flags of each beat have one of `DOUBTFUL`."""
+    any_of: BoolArray = np.any([flagged(flags, flag) for flag in DOUBTFUL], axis=0)
+    return any_of
 
 
 def summarise(
@@ -67,10 +80,11 @@ def summarise(
     Rates are in beats a minute, shares between 0 and 1.
     """
     times, named = np.asarray(times_s, dtype=np.float64), np.asarray(classes, dtype=str)
-    spans, trusted = merged(unusable, duration_s), np.ones(len(times), bool) if usable is None else np.asarray(usable)
-    rr = np.diff(times)
-    counts = trusted[1:] & trusted[:-1] & ~_over(spans, times)
+    trusted = np.ones(len(times), dtype=bool) if usable is None else np.asarray(usable, dtype=bool)
+    spans, rr = merged(unusable, duration_s), np.diff(times)
+    counts = _counting(times, trusted, spans)
     usable_s = duration_s - float(np.sum(spans[1] - spans[0]))
+    burdens = {name: _burden(int((named == name).sum()), len(times), usable_s) for name in names}
     ectopic = [name for name in ("V", "S") if {"N", name} <= set(names)]
     return {
         "duration_s": float(duration_s),
@@ -78,7 +92,8 @@ def summarise(
         "usable_share": usable_s / duration_s if duration_s else 0.0,
         "beats": len(times),
         "doubtful": int((~trusted).sum()),
-        "classes": {name: _burden(int((named == name).sum()), len(times), usable_s) for name in names},
+        "classes": burdens,
+        "without_class": len(times) - sum(one["beats"] for one in burdens.values()),
         "ectopy": {name: _ectopy(times, named == name, named == "N", counts) for name in ectopic},
         "rate": _rate(times, rr, counts),
         "pauses": _pauses(times, rr, counts),
@@ -101,6 +116,7 @@ def periods(
     *,
     names: Sequence[str],
     duration_s: float,
+    usable: BoolArray,
     unusable: Sequence[tuple[float, float]],
     period_s: float,
     first_s: float,
@@ -115,7 +131,7 @@ def periods(
     at = np.searchsorted(edges[1:-1], times, side="right")
     counted = {name: np.bincount(at[named == name], minlength=len(seconds)) for name in names}
     beats = np.bincount(at, minlength=len(seconds))
-    rr, counts = np.diff(times), ~_over((starts, stops), times)
+    rr, counts = np.diff(times), _counting(times, usable, (starts, stops))
     summed, intervals = (np.bincount(at[1:][counts], one, len(seconds)) for one in (rr[counts], np.ones(counts.sum())))
     return [
         {
@@ -127,12 +143,12 @@ def periods(
     ]  # fmt: skip
 
 
-def _over(spans: Spans, times: Numbers) -> BoolArray:
-    """Whether each RR interval ``[b - 1]`` has a part of a stretch in it."""
+def _counting(times: Numbers, usable: BoolArray, spans: Spans) -> BoolArray:
+    """Which RR intervals ``[b - 1]`` count: both beats are usable, and no part of a stretch is between them."""
     starts, stops = spans
     following = np.searchsorted(stops, times[:-1], side="right")
-    over: BoolArray = np.append(starts, np.inf)[following] < times[1:]
-    return over
+    counts: BoolArray = usable[1:] & usable[:-1] & (np.append(starts, np.inf)[following] >= times[1:])
+    return counts
 
 
 def _burden(n: int, beats: int, usable_s: float) -> dict[str, Any]:

@@ -103,8 +103,9 @@ def annotate(
         "task": predictor.task,
         "classes": list(predictor.classes),
         "model": predictor.name if isinstance(model, Predictor) else str(model),
-        "peaks": f"annotated ({peaks})" if peaks is not None else f"detected ({detector})",
-        "abstain": abstain,
+        "annotator": peaks,  # of the R peaks
+        "detector": detector if peaks is None else None,
+        "threshold": abstain,
         "promise": predictor.calibration.promise(abstain) if abstain is not None and predictor.calibration else None,
         "unusable": signals.unusable,
         "versions": {"ecg_lightning": importlib.metadata.version("ecg-lightning")},

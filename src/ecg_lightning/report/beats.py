@@ -321,6 +321,7 @@ def _path(d: str, colour: str, width: float, *, dashes: str = "") -> Markup:
 
 
 def look_of(about: Explanation, name: str) -> str:
+    """The colour of a class."""
     at = about.classes.index(name)
     return f"c{at}" if at < N_COLOURS else "quiet"
 

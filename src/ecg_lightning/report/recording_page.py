@@ -1,11 +1,12 @@
 """The page of an annotated recording: burden, rate, events on ECG paper, uncertain and typical beats, signal."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,15 +36,15 @@ TYPICAL = 30  # beats of a class
 STRETCHES = 40  # without usable signal, the longest ones
 WIDE, TALL = 940.0, 260.0
 TICKS_S = (5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
+MANY = 1500  # beats of a class, from which on each is a small point of the tachogram
 HOUR = 3600.0
-LITTLE_SIGNAL = 0.9  # share of usable signal below which a page warns
+LITTLE_SIGNAL, MANY_FLAGS = 0.9, 0.05  # share of usable signal below, of flagged beats above which a page warns
 NAMES = {
     "N": "normal, bundle branch block, escape", "S": "supraventricular ectopic", "V": "ventricular ectopic",
     "F": "fusion", "Q": "paced, unknown or not classified",
 }  # fmt: skip
+ENDS = ("longest", "fastest")  # of runs
 KINDS = {"V": "ventricular", "S": "supraventricular"}
-
-Item = TypeVar("Item")
 
 
 def write_recording_page(beats: "pd.DataFrame", about: Mapping[str, Any], path: Path, *, strip: Strip) -> Path:
@@ -119,26 +120,26 @@ class _View:
     def explanation(self) -> Explanation:  # what pictures of beats need
         return Explanation(classes=self.names)
 
+    @cached_property
+    def unusable(self) -> list[tuple[float, float]]:
+        return [(start, stop) for start, stop, *_ in self.about["unusable"]]
+
     def look(self, name: str) -> str:
         return look_of(self.explanation, name) if name in self.names else "quiet"
 
     def clock(self, seconds: float, *, short: bool = False) -> str:
         """The time of day and, after midnight, the day; h:mm:ss from the start where that is not known."""
-        if self.start is None:
-            minutes, rest = divmod(int(seconds), 60)
-            return f"{minutes // 60}:{minutes % 60:02d}" + f":{rest:02d}" * (
-                not short or self.about["duration_s"] < 600
-            )
-        when = self.start + timedelta(seconds=seconds)
-        day = (when.date() - self.start.date()).days
-        shown = f"{when:%H:%M}" if short and self.about["duration_s"] >= 600 else f"{when:%H:%M:%S}"
-        return shown + f" (day {day + 1})" * bool(day and not short)
+        minutes, rest = divmod(int(seconds + self.into_day), 60)
+        hours, minutes = divmod(minutes, 60)
+        days, hours = divmod(hours, 24) if self.start else (0, hours)
+        shown = f"{hours:{'02' if self.start else ''}}:{minutes:02d}"
+        shown += f":{rest:02d}" * (not short or self.about["duration_s"] < 600)
+        return shown + f" (day {days + 1})" * bool(days and not short)
 
     @cached_property
     def into_day(self) -> float:  # seconds from midnight to the start, by which hours and ticks are those of the clock
-        return (
-            0.0 if self.start is None else (self.start - self.start.replace(hour=0, minute=0, second=0)).total_seconds()
-        )
+        at = self.start
+        return at.hour * HOUR + at.minute * 60.0 + at.second + at.microsecond / 1e6 if at else 0.0
 
     def axis(self) -> charts.Axis:
         """Of time, over the whole recording."""
@@ -150,15 +151,13 @@ class _View:
 
     def panel(self, title: str, description: str, y: charts.Axis, **drawn: Any) -> Markup:
         """A wide chart over time, in which stretches without usable signal are shaded."""
-        spans = [(start, stop) for start, stop, *_ in self.about["unusable"]]
-        chart = charts.panel(
-            drawn.pop("lines", ()), title=title, description=description, x=self.axis(), y=y, width=WIDE, height=TALL,
-            spans=spans, **drawn,
-        )  # fmt: skip
+        drawn = {"lines": (), "x": self.axis(), "y": y, "spans": self.unusable, **drawn}
+        chart = charts.panel(title=title, description=description, width=WIDE, height=TALL, **drawn)
         return Markup('<div class="wide" role="region" aria-label="{}" tabindex="0">{}</div>').format(title, chart)
 
     def draw(self, start: float, seconds: float, label: str, bracket: tuple[float, float] | None = None) -> Markup:
         """A stretch on ECG paper with the classes of its beats."""
+        seconds = min(seconds, self.about["duration_s"])
         start = max(0.0, min(start, self.about["duration_s"] - seconds))
         leads, signals, fs = self.strip(start, seconds)
         there = slice(*np.searchsorted(self.times, (start, start + seconds)))
@@ -176,13 +175,9 @@ def _number(value: float | None, digits: int | None = None, *, factor: float = 1
 
 def _percent(share: float | None) -> str:
     """Of a share, with what is not 0 never shown as 0."""
-    return (
-        NONE
-        if share is None
-        else "< 0.01 %"
-        if 0 < share < 0.00005
-        else f"{100 * share:.{1 if share >= 0.1 else 2}f} %"
-    )
+    if share is None:
+        return NONE
+    return "< 0.01 %" if 0 < share < 0.00005 else f"{100 * share:.{1 if share >= 0.1 else 2}f} %"
 
 
 def _per_minute(rate: float | None) -> str:
@@ -195,24 +190,18 @@ def _per_minute(rate: float | None) -> str:
 def _overview(view: _View) -> Markup:
     about, found = view.about, view.summary
     classes, rate, pauses = found["classes"], found["rate"], found["pauses"]
-    words = [f"{found['beats']:,} beats in {duration(about['duration_s'])}."]
-    if found["ectopy"]:
-        burdens = (
-            f"{name} {_percent(classes[name]['share'])} ({classes[name]['beats']:,})" for name in found["ectopy"]
-        )
-        words[0] = f"{words[0][:-1]}: {', '.join(burdens)}."
-    elif len(view.names) == 2:
-        share, mean = classes[view.names[1]]["share"], _mean(view.probabilities[:, 1])
-        words[0] = (
-            f"{words[0][:-1]}: {_percent(share)} predicted {clean(view.names[1])}, mean probability {_or_none(mean)}."
-        )
+    burdens = [f"{name} {_percent(classes[name]['share'])} ({classes[name]['beats']:,})" for name in found["ectopy"]]
+    if len(view.names) == 2:
+        name, mean = view.names[1], _number(_mean(view.probabilities[:, 1]), 2)
+        burdens = [f"{clean(name)} {_percent(classes[name]['share'])}", f"mean probability of {clean(name)} {mean}"]
+    words = [f"{found['beats']:,} beats in {duration(about['duration_s'])}{': ' * bool(burdens)}{', '.join(burdens)}."]
     if rate["mean"] is not None:
         words.append(f"Mean heart rate {_per_minute(rate['mean'])}.")
     for name, of in found["ectopy"].items():
-        if of["longest"]:
-            words.append(
-                f"Longest run of {name}: {of['longest']['beats']} beats at {_per_minute(of['longest']['rate'])}."
-            )
+        runs = [(key, of[key]) for key in ENDS if of[key]]
+        runs = runs[: 1 if runs and runs[0][1] == runs[1][1] else 2]
+        shown = (f"{key} {run['beats']} beats at {_per_minute(run['rate'])}" for key, run in runs)
+        words += [f"Runs of {name}: {', '.join(shown)}."] * bool(runs)
     if pauses["longest"] and pauses["over_2_s"]:
         words.append(f"Longest RR interval {pauses['longest']['seconds']:.2f} s.")
     facts = {
@@ -223,26 +212,8 @@ def _overview(view: _View) -> Markup:
         "model": about["model"],
         "R peaks": about["detector"],
     }
-    return join(prose(words), definitions({name: clean(fact) for name, fact in facts.items()}), _care(view))
-
-
-def _care(view: _View) -> Markup:
-    found, n = view.summary, view.summary["beats"] or 1
-    care = []
-    if not found["beats"]:
-        care.append("No beat was found.")
-    if found["usable_share"] < LITTLE_SIGNAL:
-        care.append(f"Only {_percent(found['usable_share'])} of the recording has usable signal.")
-    if found["doubtful"] / n > 0.05:
-        care.append(f"{_percent(found['doubtful'] / n)} of the beats are in noise or next to a gap.")
-    if found["uncertain"] / n > 0.05:
-        care.append(f"The model is uncertain about {_percent(found['uncertain'] / n)} of the beats.")
-    if found["pauses"]["not_counted"]:
-        n_long = found["pauses"]["not_counted"]
-        care.append(
-            f"{n_long:,} long RR intervals are over signal that is missing or doubtful, and not counted as pauses."
-        )
-    return aside("To be considered", care)
+    care = aside("To be considered", problems(found))
+    return join(prose(words), definitions({name: clean(fact) for name, fact in facts.items()}), care)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:
@@ -250,20 +221,16 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _or_none(value: float | None, digits: int = 2) -> str:
-    return NONE if value is None else f"{value:.{digits}f}"
-
-
 def _classes(view: _View) -> Markup:
-    heads = [Column("class", text=True), *map(Column, ("beats", "% of beats", "per hour", "mean probability"))]
+    heads = [Column("class", text=True), *map(Column, ("beats", "share", "per hour", "mean probability"))]
     rows = []
     for at, (name, of) in enumerate(view.summary["classes"].items()):
         sure = _number(_mean(view.probabilities[view.classes == name, at]), 2)
         about = NAMES.get(name, "") if view.summary["ectopy"] else ""
         cell = Cell(name, swatch=at if at < 5 else None, below=about)
-        rows.append(
-            Row([cell, Number(of["beats"]), _number(of["share"], 2, factor=100), _number(of["per_hour"], 1), sure])
-        )
+        rows.append(Row([cell, Number(of["beats"]), _percent(of["share"]), _number(of["per_hour"], 1), sure]))
+    if rest := view.summary["without_class"]:
+        rows.append(Row(["not classified", Number(rest), _percent(rest / view.summary["beats"]), "", ""]))
     hours = "Per hour: of usable signal. Mean probability: of the beats of the class, of their own class."
     return join(html(Table(columns=heads, rows=rows), "Beats of each class"), note(hours), _ectopy(view))
 
@@ -272,166 +239,131 @@ def _ectopy(view: _View) -> Markup:
     if not view.summary["ectopy"]:
         return Markup("")
     names = ("single", "couplets", "triplets", "runs ≥ 4")
-    heads = [Column("in a row", text=True), *map(Column, (*names, "longest", "fastest", "bigeminy", "trigeminy"))]
+    heads = [Column("in a row", text=True), *map(Column, (*names, *ENDS, "bigeminy", "trigeminy"))]
     rows = []
     for name, of in view.summary["ectopy"].items():
         counted = [Number(of[key]) for key in ("single", "couplets", "triplets", "runs")]
-        cells: list[Cell | str] = []
-        for event in (of["longest"], of["fastest"]):
-            words = f"{event['beats']} beats" if event else NONE
-            cells.append(
-                Cell(words, below=f"{_per_minute(event['rate'])}, {view.clock(event['start_s'])}" if event else "")
-            )
-        for key in ("bigeminy", "trigeminy"):
-            n, beats = of[key]["episodes"], of[key]["beats"]
-            cells.append(Cell(f"{n:,}" if n else "0", below=f"{beats:,} beats" if n else ""))
-        rows.append(Row([Cell(name, swatch=view.names.index(name), below=KINDS[name]), *counted, *cells]))
-    fast = view.summary["ectopy"].get("V", {}).get("tachycardia", 0)
-    words = (
-        f"Of the triplets and runs of V, {fast:,} are faster than {rhythm.TACHYCARDIA:g}/min.",
-        "Longest and fastest: of at least three beats. Fusion beats end a row, as any other class and unusable signal do.",
-        "Bigeminy, trigeminy: episodes of at least three single ectopic beats with one, two beats of class N between them.",
+        places = {key: f"{_per_minute(of[key]['rate'])}, {view.clock(of[key]['start_s'])}" for key in ENDS if of[key]}
+        runs = [Cell(f"{of[key]['beats']} beats", below=places[key]) if of[key] else NONE for key in ENDS]
+        kinds = (of["bigeminy"], of["trigeminy"])
+        episodes = [Cell(Number(one["episodes"]), below=f"{one['beats']:,} beats") for one in kinds]
+        rows.append(Row([Cell(name, swatch=view.names.index(name), below=KINDS[name]), *counted, *runs, *episodes]))
+    fast = view.summary["ectopy"].get("V", {}).get("tachycardia")
+    notes = note(
+        "" if fast is None else f"{fast:,} triplets and runs of V are faster than {rhythm.TACHYCARDIA:g}/min.",
+        "Longest and fastest: of at least three beats. Fusion beats end a row, as other classes and unusable signal do.",
+        "Bigeminy, trigeminy: at least three single ectopic beats with one, two beats of class N between neighbours.",
     )
-    return join(html(Table(columns=heads, rows=rows), "Ectopic beats in a row"), note(*words))
+    return join(html(Table(columns=heads, rows=rows), "Ectopic beats in a row"), notes)
 
 
 def _rate(view: _View) -> Markup:
-    times, found = view.times, view.summary
-    if len(times) < 2:
+    """Trend, tachogram, and numbers about rate, pauses and variability."""
+    if len(view.times) < 2:
         return Markup("")
-    rr = np.diff(times)
-    high = float(min(3.0, max(1.0, np.ceil(5 * np.quantile(rr, 0.999)) / 5)))
-    own = {name: view.classes[1:] == name for name in view.names}
-    clouds = [
-        charts.Cloud(x=times[1:][of], y=rr[of], look=f"{view.look(name)}{'' if at == 0 else ' large'}")
-        for at, (name, of) in enumerate(own.items())
-        if of.any()
-    ]
-    looks = {clean(name): view.look(name) for name in view.names if own[name].any()}
-    y = charts.Axis(name="RR interval, s", low=0, high=high, ticks=charts.nice_ticks(0, high))
-    described = f"RR intervals of {len(rr):,} beats by the class of the beat that ends them."
-    beyond = int((rr > high).sum())
-    words = (
-        f"{described} {f'{beyond:,} above {high:g} s are drawn at the edge. ' * bool(beyond)}Shaded: no usable signal."
-    )
-    tachogram = view.panel("Tachogram", described, y, clouds=clouds)
-    return join(
-        figure(_trend(view), "Mean heart rate, /min."),
-        figure(join(legend(looks, "Classes"), tachogram), words),
-        columns(*_intervals(view, found)),
-    )
-
-
-def _trend(view: _View) -> Markup:
-    """Mean rate of short periods."""
-    length = view.about["duration_s"]
-    bin_s = max(10.0, length / 480)
+    bin_s = max(10.0, view.about["duration_s"] / 480)
     means = [(0.5 * (one["start_s"] + one["stop_s"]), one["rate"]) for one in _periods(view, bin_s, bin_s)]
-    rates = [rate for _, rate in means if rate is not None]
-    low, high = (10 * np.floor(min(rates) / 10), 10 * np.ceil(max(rates) / 10 + 1e-9)) if rates else (40, 120)
-    lines = [charts.Line(points=piece) for piece in _pieces(means)]
+    rates = [rate for _, rate in means if rate is not None] or [60.0]
+    low, high = 10 * np.floor(min(rates) / 10), 10 * np.floor(max(rates) / 10 + 1)
     y = charts.Axis(name="heart rate, /min", low=low, high=high, ticks=charts.nice_ticks(low, high))
-    about = f"Means of {bin_s:.0f} s; from {min(rates, default=0):.0f} to {max(rates, default=0):.0f}/min."
-    return view.panel("Heart rate", about, y, lines=lines)
+    trend = view.panel("Heart rate", f"From {min(rates):.0f} to {max(rates):.0f}/min.", y, lines=_lines(means))
+    at, rr = view.times[1:], np.diff(view.times)
+    top = float(min(3.0, max(1.0, np.ceil(5 * np.quantile(rr, 0.999)) / 5)))
+    own = {name: of for name in view.names if (of := view.classes[1:] == name).any()}
+    sizes = {name: " large" if name in KINDS and of.sum() < MANY else "" for name, of in own.items()}
+    clouds = [charts.Cloud(x=at[of], y=rr[of], look=view.look(name) + sizes[name]) for name, of in own.items()]
+    y = charts.Axis(name="RR interval, s", low=0, high=top, ticks=charts.nice_ticks(0, top))
+    words = f"{len(rr):,} RR intervals by the class of the beat that ends them; those above {top:g} s are at the edge."
+    tachogram = view.panel("Tachogram", words, y, clouds=clouds)
+    return join(
+        figure(trend, f"Mean heart rate of {bin_s:.0f} s each. Shaded: no usable signal."),
+        figure(join(legend({clean(name): view.look(name) for name in own}, "Classes"), tachogram), words),
+        columns(*_intervals(view, view.summary)),
+    )
 
 
-def _pieces(points: Sequence[tuple[float, float | None]]) -> Iterator[list[tuple[float, float]]]:
-    """Points without those that have no value, divided there."""
-    piece: list[tuple[float, float]] = []
-    for at, value in points:
-        if value is not None:
-            piece.append((at, value))
-        elif piece:
-            yield piece
-            piece = []
-    if piece:
-        yield piece
+def _lines(points: Iterable[tuple[float, float | None]], look: str = "accent") -> list[charts.Line]:
+    """Joined points, interrupted where one has no value."""
+    pieces = (list(piece) for there, piece in groupby(points, key=lambda point: point[1] is not None) if there)
+    return [charts.Line(points=piece, look=look) for piece in pieces]  # type: ignore[arg-type]
 
 
 def _intervals(view: _View, found: Mapping[str, Any]) -> tuple[Markup, Markup]:
     """Numbers about rate, pauses and variability, in two columns."""
     rate, pauses, hrv = found["rate"], found["pauses"], found["variability"]
     facts = {"mean heart rate": _per_minute(rate["mean"])}
+    over = f"over {rate['intervals']} RR intervals"
     for name in ("lowest", "highest"):
         if event := rate[name]:
-            words = (
-                f"{_per_minute(event['rate'])} over {rate['intervals']} RR intervals, {view.clock(event['start_s'])}"
-            )
-            facts[f"{name} heart rate"] = words
+            facts[f"{name} heart rate"] = f"{_per_minute(event['rate'])} {over}, {view.clock(event['start_s'])}"
     facts |= {f"RR intervals > {limit:g} s": f"{pauses[f'over_{limit:g}_s']:,}" for limit in rhythm.PAUSES_S}
     if longest := pauses["longest"]:
         facts["longest RR interval"] = f"{longest['seconds']:.2f} s, {view.clock(longest['start_s'])}"
     if hrv is None:
-        return definitions(facts), note(
-            "Variability is not computed: these classes do not tell normal from ectopic beats."
-        )
-    shown = {
-        "N–N intervals": f"{hrv['intervals']:,}, {_percent(hrv['share'])} of all intervals",
-        "SDNN": _in_ms(hrv["sdnn_ms"]),
-        "RMSSD": _in_ms(hrv["rmssd_ms"]),
-        "pNN50": _percent(hrv["pnn50"]),
-    }
+        return definitions(facts), note("Variability is not computed without normal and ectopic beats told apart.")
+    shown = {"N–N intervals": f"{hrv['intervals']:,}, {_percent(hrv['share'])} of all intervals"}
+    for name in ("SDNN", "RMSSD"):
+        value = hrv[f"{name.lower()}_ms"]
+        shown[name] = NONE if value is None else f"{value:.0f} ms"
+    shown["pNN50"] = _percent(hrv["pnn50"])
     if hrv["irregular"] is not None:
         n = round(hrv["irregular"] * hrv["groups"])
         shown["irregular"] = f"{n:,} of {hrv['groups']:,} groups of {rhythm.GROUP} N–N differences"
     about = note(
-        "N–N: between neighbouring beats of class N, without other editing; SDNN depends on the length of the recording.",
+        "N–N: between neighbours of class N, without other editing. SDNN depends on the length of the recording.",
         "Irregular: RMSSD above a tenth of the mean interval. It has many causes and names none of them.",
     )
     return definitions(facts), Markup("<div>{}</div>").format(join(definitions(shown), about))
 
 
-def _in_ms(value: float | None) -> str:
-    return NONE if value is None else f"{value:.0f} ms"
-
-
 def _periods(view: _View, period_s: float, first_s: float) -> list[dict[str, Any]]:
     return rhythm.periods(
-        view.times, view.classes, names=view.names, duration_s=view.about["duration_s"], period_s=period_s,
-        unusable=[(start, stop) for start, stop, *_ in view.about["unusable"]], first_s=first_s,
+        view.times, view.classes, names=view.names, duration_s=view.about["duration_s"], unusable=view.unusable,
+        usable=~rhythm.doubtful(view.flags), period_s=period_s, first_s=first_s,
     )  # fmt: skip
 
 
 def _course(view: _View) -> Markup:
-    """Burden, or the probability of a second class of two, by hour or by a shorter period."""
-    length = view.about["duration_s"]
-    period = next((one for one in (60.0, 300.0, 600.0) if length <= 12 * one), HOUR)
+    """Burden, or the probability of the second of two classes, by hour or by a shorter period."""
+    period = next((one for one in (60.0, 300.0, 600.0) if view.about["duration_s"] <= 12 * one), HOUR)
     rows = _periods(view, period, period - view.into_day % period)
-    names = list(view.summary["ectopy"]) or list(view.names)
+    names = [*view.summary["ectopy"]] or [*view.names[len(view.names) == 2 :]]
     heads = [Column("from", text=True), *map(Column, ("usable, %", "beats", "mean rate, /min"))]
-    for name in names:
-        heads += [Column(f"{name}", about=f"beats of class {name}"), Column(f"{name}, %")]
-    cells = []
+    heads += [Column(head) for name in names for head in (name, f"{name}, %")]
+    listed = []
     for one in rows:
         usable = one["usable_s"] / ((one["stop_s"] - one["start_s"]) or 1)
-        cell: list[Cell | Number | str] = [Number(usable, 0, factor=100), Number(one["beats"]), _number(one["rate"], 0)]
+        cells: list[Cell | Number | str] = [
+            Number(usable, 0, factor=100),
+            Number(one["beats"]),
+            _number(one["rate"], 0),
+        ]
         for name in names:
             n, share = one["classes"][name], one["classes"][name] / (one["beats"] or 1)
-            cell += [Number(n), Cell(Number(share, 1, factor=100), shade=0.7 * share**0.5 if n else None)]
-        cells.append(Row([view.clock(one["start_s"]), *cell]))
-    table = html(Table(columns=heads, rows=cells), "By period", look="heat")
-    if view.summary["ectopy"]:
-        chart = _burden(view, rows, names)
-    else:
-        chart = _probability(view) if len(view.names) == 2 else Markup("")
+            cells += [Number(n), Cell(Number(share, 1, factor=100), shade=0.7 * share**0.5 if n else None)]
+        listed.append(Row([view.clock(one["start_s"]), *cells]))
+    table = html(Table(columns=heads, rows=listed), "By period", look="heat")
     if len(rows) > 30:
         table = Markup("<details><summary>As a table</summary>{}</details>").format(table)
+    chart = _probability(view) if len(view.names) == 2 else _burden(view, rows, names)
     return join(chart, note(f"Periods of {duration(period)}; percent of their beats."), table)
 
 
 def _burden(view: _View, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Markup:
-    """A line of steps for each ectopic class."""
-    lines, top = [], 0.0
-    for name in names:
-        steps = []
-        for one in rows:
-            share = one["classes"][name] / one["beats"] if one["beats"] else None
-            steps += [(one["start_s"], share), (one["stop_s"], share)]
-            top = max(top, share or 0.0)
-        lines += [charts.Line(points=piece, look=view.look(name)) for piece in _pieces(steps)]
+    """A line of steps for each class."""
+    steps = {
+        name: [
+            (one[end], one["classes"][name] / one["beats"] if one["beats"] else None)
+            for one in rows
+            for end in ("start_s", "stop_s")
+        ]
+        for name in names
+    }
+    top = max((share or 0.0 for of in steps.values() for _, share in of), default=0.0)
+    lines = [line for name, of in steps.items() for line in _lines(of, view.look(name))]
     y = charts.percent_axis("% of beats", 0, min(1.0, max(0.01, 1.1 * top)))
-    chart = view.panel("Burden over time", f"Share of {' and '.join(names)}, at most {_percent(top)}.", y, lines=lines)
-    return figure(join(legend({name: view.look(name) for name in names}, "Classes"), chart))
+    chart = view.panel("Burden over time", f"Share of {', '.join(names)}, at most {_percent(top)}.", y, lines=lines)
+    return figure(join(legend({clean(name): view.look(name) for name in names}, "Classes"), chart))
 
 
 def _probability(view: _View) -> Markup:
@@ -444,10 +376,10 @@ def _probability(view: _View) -> Markup:
 
 
 def _events(view: _View) -> Markup:
-    cards = [
-        _strip_card(clean(title), view.draw(at - LEAD_IN_S, STRIP_S, title, (at, event["stop_s"])))
-        for title, at, event in _found_events(view)
-    ]
+    cards = []
+    for title, event in _found_events(view):
+        start, stop = event["start_s"], event["stop_s"]
+        cards.append(_strip_card(clean(title), view.draw(start - LEAD_IN_S, STRIP_S, title, (start, stop))))
     if not cards:
         return Markup("")
     words = (
@@ -457,32 +389,26 @@ def _events(view: _View) -> Markup:
     return join(columns(*cards, look="strips"), note(*words))
 
 
-def _found_events(view: _View) -> Iterator[tuple[str, float, Mapping[str, Any]]]:
-    """Title, start and event of what is worth a look, the same event once."""
-    found, events = view.summary, []
+def _found_events(view: _View) -> list[tuple[str, Mapping[str, Any]]]:
+    """Title and event of what is worth a look, the same stretch once."""
+    found = view.summary
+    events: list[tuple[str, Mapping[str, Any] | None]] = []
     for name, of in found["ectopy"].items():
-        for key in ("longest", "fastest"):
-            if event := of[key]:
-                seconds = event["stop_s"] - event["start_s"]
-                words = f"{event['beats']} beats at {_per_minute(event['rate'])}, {seconds:.1f} s"
-                events.append((f"{key.capitalize()} run of {name}: {words}", event))
-        if event := of["fastest_couplet"]:
-            events.append((f"Fastest couplet of {name}: {_per_minute(event['rate'])}", event))
-        for key in ("bigeminy", "trigeminy"):
-            if event := of[key]["longest"]:
-                seconds = event["stop_s"] - event["start_s"]
-                events.append((f"Longest {key} of {name}: {event['beats']} {name} in {seconds:.1f} s", event))
-    if (event := found["pauses"]["longest"]) and found["pauses"]["over_2_s"]:
-        events.append((f"Longest RR interval: {event['seconds']:.2f} s", event))
-    for key in ("highest", "lowest"):
-        if event := found["rate"][key]:
-            over = f"over {found['rate']['intervals']} RR intervals"
-            events.append((f"{key.capitalize()} heart rate: {_per_minute(event['rate'])} {over}", event))
-    shown = set()
+        words = f"run of {name}: {{beats}} beats at {{rate:.0f}}/min"
+        events += [(f"{key.capitalize()} {words}", of[key]) for key in ENDS]
+        events.append((f"Fastest couplet of {name}: {{rate:.0f}}/min", of["fastest_couplet"]))
+        words = f"of {name}: {{beats}} {name} in {{length:.1f}} s"
+        events += [(f"Longest {key} {words}", of[key]["longest"]) for key in ("bigeminy", "trigeminy")]
+    if found["pauses"]["over_2_s"]:
+        events.append(("Longest RR interval: {length:.2f} s", found["pauses"]["longest"]))
+    over = f"{{rate:.0f}}/min over {found['rate']['intervals']} RR intervals"
+    events += [(f"{key.capitalize()} heart rate: {over}", found["rate"][key]) for key in ("highest", "lowest")]
+    shown: dict[tuple[float, float], tuple[str, Mapping[str, Any]]] = {}
     for title, event in events:
-        if (place := (event["start_s"], event["stop_s"])) not in shown:
-            shown.add(place)
-            yield f"{title}, {view.clock(event['start_s'])}", event["start_s"], event
+        if event:
+            words = title.format(**event, length=event["stop_s"] - event["start_s"])
+            shown.setdefault((event["start_s"], event["stop_s"]), (f"{words}, {view.clock(event['start_s'])}", event))
+    return [*shown.values()]
 
 
 def _strip_card(title: Markup | str, *pieces: Any) -> Markup:
@@ -490,13 +416,8 @@ def _strip_card(title: Markup | str, *pieces: Any) -> Markup:
     return card.format(title, join(*pieces))
 
 
-def _doubtful(view: _View) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = np.any([np.char.find(view.flags, one) >= 0 for one in rhythm.DOUBTFUL], axis=0)
-    return found
-
-
 def _uncertain(view: _View) -> Markup:
-    known = np.flatnonzero(np.isfinite(view.confidence) & ~_doubtful(view))
+    known = np.flatnonzero(np.isfinite(view.confidence) & ~rhythm.doubtful(view.flags))
     chosen: list[int] = []
     for at in known[np.argsort(view.confidence[known], kind="stable")][:500]:
         if all(abs(view.times[at] - view.times[one]) >= UNCERTAIN_S for one in chosen):
@@ -514,46 +435,37 @@ def _uncertain(view: _View) -> Markup:
     if not cards:
         return Markup("")
     uncertain, threshold = view.summary["uncertain"], view.about.get("threshold")
-    below = (
-        f"{uncertain:,} beats are below the confidence of {threshold:g} and flagged." if threshold is not None else ""
-    )
+    below = "" if threshold is None else f"{uncertain:,} beats are below the confidence of {threshold:g} and flagged."
     words = "The beats with the lowest confidence, at least three seconds apart, without those in noise."
     return join(note(words, below), columns(*cards, look="strips small-strips"))
 
 
 def _typical(view: _View) -> Markup:
     """Medians of beats that are spread over the recording."""
-    facts, names, fs, n = [], (), 0.0, 0
+    facts: list[ClassFacts] = []
+    leads, fs, n = (), 0.0, 0
     for name in view.names:
-        clean_ones = np.flatnonzero((view.classes == name) & (view.flags == ""))
+        start, last = view.times - BEFORE_S, view.about["duration_s"] - BEFORE_S - AFTER_S
+        there = np.flatnonzero((view.classes == name) & (view.flags == "") & (start >= 0) & (start <= last))
         windows: list[Signals] = []
-        for at in np.unique(np.linspace(0, len(clean_ones) - 1, TYPICAL).astype(int)) if len(clean_ones) else ():
-            start = view.times[clean_ones[at]] - BEFORE_S
-            if start < 0 or start + BEFORE_S + AFTER_S > view.about["duration_s"]:
-                continue
-            names, signals, fs = view.strip(start, BEFORE_S + AFTER_S)
-            n = int((BEFORE_S + AFTER_S) * fs)
-            if signals.shape[1] >= n and np.isfinite(signals[:, :n]).all():
-                window = np.asarray(signals[:, :n], dtype=np.float64)
+        for at in there[np.unique(np.linspace(0, len(there) - 1, TYPICAL).astype(int))] if len(there) else ():
+            leads, signals, fs = view.strip(float(start[at]), BEFORE_S + AFTER_S)  # type: ignore[assignment]
+            n = int((BEFORE_S + AFTER_S) * fs) - 1  # one fewer, as where it starts is rounded
+            window = np.asarray(signals[:, :n], dtype=np.float64)
+            if window.shape[1] == n and np.isfinite(window).all():
                 windows.append(window - np.median(window, axis=1, keepdims=True))
-        low, middle, high = np.quantile(windows, (0.1, 0.5, 0.9), axis=0) if windows else (None, None, None)
-        curves = None if low is None else (low, middle, high)
-        count = view.summary["classes"][name]["beats"]
-        one = ClassFacts(
-            name=name, n=count, people=None, quality=None, poor=0.0, typical=curves, n_typical=len(windows)
-        )
-        facts.append(one)
+        curves = tuple(np.quantile(windows, (0.1, 0.5, 0.9), axis=0).astype(np.float32)) if windows else None
+        count, no = view.summary["classes"][name]["beats"], {"people": None, "quality": None, "poor": 0.0}
+        facts.append(ClassFacts(name=name, n=count, typical=curves, n_typical=len(windows), **no))  # type: ignore[arg-type]
     if not any(one.typical for one in facts):
         return Markup("")
-    about = Explanation(classes=view.names, fs=fs, lead_names=tuple(map(clean, names)), length=n, before=BEFORE_S)
+    about = Explanation(classes=view.names, fs=fs, lead_names=tuple(map(clean, leads)), length=n, before=BEFORE_S)
     return typical(facts, about, millivolts=True)
 
 
 def _signal(view: _View) -> Markup:
-    flags = [
-        Row([name, Number(int((np.char.find(view.flags, name) >= 0).sum()))])
-        for name in (*rhythm.DOUBTFUL, "uncertain")
-    ]
+    names = (*rhythm.DOUBTFUL, "uncertain")
+    flags = [Row([name, Number(int(rhythm.flagged(view.flags, name).sum()))]) for name in names]
     counted = html(Table(columns=[Column("flag", text=True), Column("beats")], rows=flags), "Flags of beats")
     stretches = sorted(view.about["unusable"], key=lambda one: one[0] - one[1])[:STRETCHES]
     heads = [Column("from", text=True), Column("why", text=True), Column("seconds")]
@@ -608,16 +520,15 @@ def recordings_table(recordings: Sequence[tuple[Mapping[str, Any], Mapping[str, 
     rows = []
     for about, found in recordings:
         if found is None:
-            rows.append(
-                Row([about["record"], *[NONE] * len(names), about.get("error", "not annotated")], mark="caution")
-            )
+            why = about.get("error", "not annotated")
+            rows.append(Row([about["record"], *[NONE] * len(names), why], mark="caution"))
             continue
         shares = [found["classes"].get(name, {}).get("share") if name in found["ectopy"] else None for name in "VS"]
         longest = found["pauses"]["longest"]
+        burdens = (_number(one, 2, factor=100) for one in shares)
         numbers = (
-            Number(found["duration_s"] / HOUR, 2), Number(found["beats"]), *(_number(one, 2, factor=100) for one in shares),
-            _number(found["rate"]["mean"], 0), _number(longest and longest["seconds"], 2),
-            Number(found["usable_share"], 1, factor=100),
+            Number(found["duration_s"] / HOUR, 2), Number(found["beats"]), *burdens, _number(found["rate"]["mean"], 0),
+            _number(longest and longest["seconds"], 2), Number(found["usable_share"], 1, factor=100),
         )  # fmt: skip
         rows.append(Row([about["record"], *numbers, "; ".join(problems(found))]))
     return Table(columns=heads, rows=rows)
@@ -625,10 +536,11 @@ def recordings_table(recordings: Sequence[tuple[Mapping[str, Any], Mapping[str, 
 
 def problems(found: Mapping[str, Any]) -> list[str]:
     """What is to be considered with the summary of a recording, in a few words each."""
-    n = found["beats"]
+    n, long = found["beats"], found["pauses"]["not_counted"]
+    shares = {"noisy or next to a gap": found["doubtful"] / (n or 1), "uncertain": found["uncertain"] / (n or 1)}
     return [
         *["no beats"] * (not n),
-        *["little usable signal"] * (found["usable_share"] < LITTLE_SIGNAL),
-        *[f"{_percent(found['doubtful'] / n)} noisy"] * bool(n and found["doubtful"] / n > 0.05),
-        *[f"{_percent(found['uncertain'] / n)} uncertain"] * bool(n and found["uncertain"] / n > 0.05),
+        *[f"usable signal: {_percent(found['usable_share'])}"] * (found["usable_share"] < LITTLE_SIGNAL),
+        *[f"{name}: {_percent(share)} of the beats" for name, share in shares.items() if share > MANY_FLAGS],
+        *[f"{long:,} long RR intervals over missing or doubtful signal, not counted as pauses"] * bool(long),
     ]

@@ -62,9 +62,9 @@ def strip(
         drawn += text(4, top + height - 5, clean(name), look="label")
         top += height
     for mark in marks:
-        drawn += text(
-            min(max(SECOND * mark.time_s, 5), width - 5), 11, mark.name, "middle", look=f"beat-mark {mark.look}"
-        )
+        half = 4.0 * len(mark.name)  # of its width, so that it stays on the paper
+        at = min(max(SECOND * mark.time_s, half), width - half)
+        drawn += text(at, 11, mark.name, "middle", look=f"beat-mark {mark.look}")
     if bracket:
         start, stop = (min(max(SECOND * end, 0.0), width) for end in bracket)
         drawn += Markup('<path class="bracket" d="M{:.1f} 15H{:.1f}"/>').format(start, stop)
