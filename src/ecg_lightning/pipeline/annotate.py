@@ -54,10 +54,10 @@ def annotate(
     """Find and classify the beats of a recording.
 
     Args:
-        recording: path of a file, of WFDB with or without extension; or a `Recording`, whose R peaks are not used.
+        recording: path of a file, of WFDB with or without extension; or a `Recording`.
         model: weights that ship by name, a run's folder, a checkpoint, an exported ``.onnx``, or a loaded predictor.
         leads: positions or names, as ``dataset.leads``; None for those of the model's training.
-        peaks: who annotated the R peaks, such as ``atr``; None detects them.
+        peaks: who annotated the R peaks, such as ``atr``, and of a `Recording` any text for its own; None detects them.
         detector: as for `detect_r_peaks`. The network works piece by piece, others on the whole recording in memory.
         abstain: confidence below which a beat is left unclassified; None classifies every beat.
         chunk_s: seconds that are read at once. The beats do not depend on it.
@@ -150,7 +150,8 @@ class _InMemory(RecordingFile):
         return [self._recording.signals[at, start:stop].astype(np.float64) for at in positions]
 
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
-        raise DataError(f"a Recording in memory has no annotations by {annotator}; detect its R peaks")
+        samples, n = self._recording.peaks, len(self._recording.peaks)
+        return Annotations(samples=samples, symbols=["N"] * n, notes=[""] * n), self.frame_rate
 
 
 class _Signals:
