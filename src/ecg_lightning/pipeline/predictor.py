@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # torch is imported only for what is no .onnx
 
 ONNX_KEY, ONNX_FORMAT = "ecg_lightning", 1  # of the metadata in an exported file; later formats are refused
 ONNX_INPUTS = ("signals", "lengths", "context")
-ONNX_BATCH = 256
+
+BATCH = 128  # on a CPU: larger ones leave its cache, smaller ones have more overhead
 
 Run = Callable[[FloatArray, IntArray, FloatArray | None], npt.NDArray[np.float32]]
 
@@ -104,7 +105,7 @@ def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu")
 
 def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "auto"] = "cpu") -> Predictor:
     """The predictor of a network, in single precision, or of a baseline; CheckpointError as `load_estimator`."""
-    from ecg_lightning.training.estimator import EVAL_BATCH, EVAL_BATCH_ON_CPU, estimator_type
+    from ecg_lightning.training.estimator import EVAL_BATCH, estimator_type
 
     stated = metadata_of(checkpoint)
     calibration = _calibration(stated, checkpoint.path)
@@ -127,7 +128,7 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
         with torch.inference_mode():
             return network(*tensors).cpu().numpy()  # type: ignore[no-any-return]
 
-    return _predictor(stated, calibration, run, EVAL_BATCH_ON_CPU if on.type == "cpu" else EVAL_BATCH)
+    return _predictor(stated, calibration, run, BATCH if on.type == "cpu" else EVAL_BATCH)
 
 
 def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
@@ -218,4 +219,4 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
         given = dict(zip(ONNX_INPUTS, arrays, strict=True))
         return session.run(None, {name: given[name] for name in taken})[0]  # type: ignore[no-any-return]
 
-    return _predictor(stated, _calibration(stated, path), run, ONNX_BATCH)
+    return _predictor(stated, _calibration(stated, path), run, BATCH)
