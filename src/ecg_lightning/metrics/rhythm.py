@@ -176,7 +176,8 @@ def _ectopy(times: Numbers, member: BoolArray, normal: BoolArray, joined: BoolAr
     """Rows of ectopic beats by length; bigeminy and trigeminy."""
     firsts, lasts = _rows(member, joined)
     lengths, spans = lasts - firsts + 1, times[lasts] - times[firsts]
-    rates = np.divide(60 * (lengths - 1), spans, out=np.zeros(len(spans)), where=spans > 0)
+    # Rounded, so that of equally fast ones the first is taken.
+    rates = np.round(np.divide(60 * (lengths - 1), spans, out=np.zeros(len(spans)), where=spans > 0), 3)
     long, pairs = np.flatnonzero(lengths >= 3), np.flatnonzero(lengths == 2)
 
     def best(of: IntArray, by: npt.NDArray[Any]) -> dict[str, Any] | None:

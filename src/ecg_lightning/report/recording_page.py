@@ -251,7 +251,7 @@ def _ectopy(view: _View) -> Markup:
     fast = view.summary["ectopy"].get("V", {}).get("tachycardia")
     notes = note(
         "" if fast is None else f"{fast:,} triplets and runs of V are faster than {rhythm.TACHYCARDIA:g}/min.",
-        "Longest and fastest: of at least three beats. Fusion beats end a row, as other classes and unusable signal do.",
+        "Longest and fastest: of at least three beats. Fusion beats end a row, as other classes and gaps do.",
         "Bigeminy, trigeminy: at least three single ectopic beats with one, two beats of class N between neighbours.",
     )
     return join(html(Table(columns=heads, rows=rows), "Ectopic beats in a row"), notes)
