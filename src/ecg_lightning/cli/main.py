@@ -6,6 +6,7 @@ Commands import what they need when they run, so that ``--help`` is quick.
 import importlib.metadata
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -286,6 +287,7 @@ def annotate_recordings(
         annotator=annotator,
         probabilities=probabilities,
         overwrite=overwrite,
+        command=shlex.join(["ecg-lightning", *sys.argv[1:]]),
     )
     if not annotate_recordings(recordings, request, jobs=jobs, dask=dask, part=part, as_json=as_json):
         raise typer.Exit(1)

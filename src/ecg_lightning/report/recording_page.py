@@ -13,9 +13,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.explain.facts import AFTER_S, BEFORE_S, ClassFacts, Explanation
 from ecg_lightning.metrics import rhythm
-from ecg_lightning.pipeline.data_report import AFTER_S, BEFORE_S, ClassFacts
-from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report import charts
 from ecg_lightning.report.beats import look_of, shares, typical
 from ecg_lightning.report.cells import NONE, Cell, Column, Number, Row, Table, clean, duration
@@ -88,7 +87,7 @@ def recording_page(beats: "pd.DataFrame", about: Mapping[str, Any], *, strip: St
         title=clean(about["record"]),
         kicker="Annotated recording",
         subtitle=clean(
-            f"R peaks by {about['detector']}, classes by {about['model']}; {when}. For research; not a medical device."
+            f"R peaks by {_finder(about)}, classes by {about['model']}; {when}. For research; not a medical device."
         ),
         warning="",
         parts=[Part(*part) for part in parts if part[2]],
@@ -213,7 +212,7 @@ def _overview(view: _View) -> Markup:
         "length": f"{duration(about['duration_s'])}, {_percent(found['usable_share'])} of it with usable signal",
         "leads": f"{', '.join(about['leads'])} (of {', '.join(about['all_leads'])}), {about['fs']:g} Hz",
         "model": about["model"],
-        "R peaks": about["detector"],
+        "R peaks": _finder(about),
     }
     cautions = problems(found)
     if long := pauses["not_counted"]:
@@ -496,8 +495,8 @@ def _method(view: _View) -> Markup:
         "trained on": _plain(card.get("trained_on", "")),
         "expected scores": _plain(card.get("expected", "")),
         "classes": ", ".join(view.names),
-        "R peaks": about["detector"],
-        "abstention": f"below a confidence of {threshold:g}" if threshold is not None else "none",
+        "R peaks": _finder(about),
+        "abstention": _abstention(threshold, about.get("promise")),
         "versions": _plain(about.get("versions", "")),
         "attribution": _plain(card.get("attribution", "")),
     }
@@ -505,6 +504,21 @@ def _method(view: _View) -> Markup:
     if command := about.get("command"):
         shown["command"] = Markup("<pre>{}</pre>").format(clean(command))
     return definitions(shown)
+
+
+def _finder(about: Mapping[str, Any]) -> str:
+    """Who or what found the R peaks."""
+    return str(about["detector"] or f"annotator {about['annotator']}")
+
+
+def _abstention(threshold: float | None, promise: Sequence[float] | None) -> str:
+    if threshold is None:
+        return "none: every beat that has a signal is classified"
+    text = f"beats with a confidence below {threshold:g} are left unclassified"
+    if promise is None:
+        return text
+    coverage, error = (_percent(one) for one in promise)
+    return f"{text}; on the model's validation beats that kept {coverage}, of which {error} were wrong"
 
 
 def _plain(value: Any) -> str:
