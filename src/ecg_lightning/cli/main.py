@@ -415,43 +415,34 @@ def train_detector(
     on: On = "mitbih",
     records: Records = None,
     exclude: Exclude = "",
+    leads: Annotated[str, Option(help="Leads, each of which is trained on.")] = "[0,1]",
     steps: Annotated[int, Option(min=10)] = 4000,
     seed: int = 0,
-    expected_of: Annotated[
-        str | None, Option(help="Weights of the same recipe from fewer people, whose scores the card states.")
-    ] = None,
     data_dir: DataDir = Path("data"),
     config_dir: ConfigDir = None,
 ) -> None:
     """Train the network that finds R peaks on annotated recordings, in minutes on one core."""
     import torch
-    from rich.progress import track
+    from rich.progress import Progress
 
     from ecg_lightning.pipeline import detector as pipeline
 
     torch.set_num_threads(1)  # more wait for each other, and the sums would depend on their number
-    settings = {"on": on, "records": records, "exclude": exclude or None, "steps": steps, "seed": seed}
-    words = [f"--{name}={value}" for name, value in settings.items() if value is not None]
-    count = iter(track(range(steps), "training"))
-    pipeline.train_detector(
-        on.split(","),
-        output,
-        records=records,
-        exclude=_names(exclude),
-        steps=steps,
-        seed=seed,
-        expected_of=expected_of,
-        command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
-        data_dir=data_dir,
-        config_dir=config_dir,
-        progress=lambda step, loss: next(count, None),
-    )
+    settings = {"on": on, "records": records, "exclude": exclude, "leads": leads, "steps": steps, "seed": seed}
+    words = [f"--{name}={value}" for name, value in settings.items() if value not in (None, "")]
+    with Progress() as progress:
+        bar = progress.add_task("training", total=steps)
+        pipeline.train_detector(
+            on.split(","), output, records=records, exclude=_names(exclude), leads=_leads(leads) or (), steps=steps,
+            seed=seed, command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
+            data_dir=data_dir, config_dir=config_dir, progress=lambda step, loss: progress.update(bar, completed=step),
+        )  # fmt: skip
     typer.echo(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
     typer.echo(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
 
 
 @detector.command("test")
-def test_detector(
+def evaluate_detector(
     name: Annotated[
         str, Option("--detector", help="network, network:WEIGHTS by name or .safetensors, sleepecg or xqrs.")
     ] = "network",
@@ -462,7 +453,7 @@ def test_detector(
     change: Annotated[
         str, Option(help="Of the signals beforehand: inverted, gain 1000, offset 5 mV, hum 50 Hz, or a rate, 250 Hz.")
     ] = "none",
-    keep: Annotated[bool, Option("--keep", help="State the gross result in the card of the weights.")] = False,
+    keep: Annotated[list[str] | None, Option(help="Weights in whose card the gross result is stated.")] = None,
     output: Annotated[Path | None, Option("--output", "-o", help="CSV to write, a row for each record.")] = None,
     as_json: Json = False,
     data_dir: DataDir = Path("data"),
@@ -472,11 +463,12 @@ def test_detector(
     from ecg_lightning.pipeline import detector as pipeline
     from ecg_lightning.report import detection
 
-    where = {"leads": _leads(leads), "data_dir": data_dir, "config_dir": config_dir}
-    found = pipeline.test_detector(name, on.split(","), records=records, exclude=_names(exclude), change=change, **where)
-    rows = [one.plain() for one in found]
-    if keep:
-        pipeline.keep_expected(name, " ".join(filter(None, (on, records, leads))), rows[-1])
+    rows = pipeline.evaluate_detector(
+        name, on.split(","), records=records, exclude=_names(exclude), leads=_leads(leads) or (), change=change,
+        data_dir=data_dir, config_dir=config_dir,
+    )  # fmt: skip
+    for weights in keep or ():
+        pipeline.keep_expected(weights, f"{name} on {' '.join(filter(None, (on, records)))}, leads {leads}", rows[-1])
     if output is not None:
         detection.write_csv(rows, output)
     _print({"records": rows}, detection.detection_section, as_json)

@@ -53,7 +53,7 @@ class PeakNetwork(nn.Module):
         self.head = nn.Conv1d(widths[0], 1, 5, padding=2)
 
     def forward(self, signals: Tensor) -> Tensor:
-        # Where a recording ends, the network sees zeros, as `rpeak_network.Network` has it, and not padding of each layer.
+        # As in `rpeak_network.Network`: before and after a recording are zeros, not the padding of each layer.
         x, skips = F.pad(signals, (REACH, REACH))[:, None], []
         for layer in self.down:
             x = F.relu(layer(x))
@@ -92,7 +92,7 @@ def train_network(
         logits = network(torch.from_numpy(condition(signals)[0]))
         loss = F.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets), weight=torch.from_numpy(weights))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -179,7 +179,7 @@ def _coloured(generator: Generator, low: float = 0.5, high: float = 15.0) -> Flo
     centre = np.exp(generator.uniform(np.log(low), np.log(high)))
     shape = np.exp(-0.5 * np.square(np.log(np.maximum(frequencies, 1e-3) / centre) / generator.uniform(0.3, 1)))
     spectrum = shape * (generator.standard_normal((2, len(shape))) * [[1], [1j]]).sum(axis=0)
-    noise = np.fft.irfft(spectrum, WINDOW)
+    noise: Floats = np.fft.irfft(spectrum, WINDOW)
     return noise / max(float(noise.std()), 1e-12)
 
 
