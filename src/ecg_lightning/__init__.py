@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ecg_lightning.data.readers import read_recording
     from ecg_lightning.data.recording import Recording
     from ecg_lightning.metrics.scoring import score
+    from ecg_lightning.models.pretrained import list_pretrained
     from ecg_lightning.models.registry import create_model, list_models
     from ecg_lightning.models.registry import register as register_model
     from ecg_lightning.pipeline.config import compose
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Beats", "Recording", "__version__", "compare_runs", "compose", "create_model", "evaluate", "list_models",
-    "load_beats", "load_checkpoint", "read_recording", "register_model", "score", "train", "write_report",
+    "list_pretrained", "load_beats", "load_checkpoint", "read_recording", "register_model", "score", "train",
+    "write_report",
 ]  # fmt: skip
 
 _PUBLIC = {
@@ -34,6 +36,7 @@ _PUBLIC = {
     "create_model": "models.registry.create_model",
     "evaluate": "pipeline.evaluate.evaluate",
     "list_models": "models.registry.list_models",
+    "list_pretrained": "models.pretrained.list_pretrained",
     "load_beats": "pipeline.load.load_beats",
     "load_checkpoint": "pipeline.load.load_checkpoint",
     "read_recording": "data.readers.read_recording",

@@ -233,8 +233,10 @@ def plain_config(
     if seed is not None:
         config["split"]["seed"] = seed
     if data_dir is None:
-        own = Path(trained["data_dir"]).expanduser()
-        data_dir = own if own.exists() else Path(os.environ.get("ECG_DATA_DIR", "data"))
+        own = trained.get("data_dir")  # weights that ship state none
+        if own is None or not Path(own).expanduser().exists():
+            own = os.environ.get("ECG_DATA_DIR", "data")
+        data_dir = Path(own).expanduser()
     # The cache is written to: a checkpoint from elsewhere must not decide where it is.
     cache_dir = cache_dir or Path(os.environ.get("ECG_CACHE_DIR", "~/.cache/ecg_lightning"))
     return {**config, "data_dir": str(data_dir), "cache_dir": str(cache_dir)}
