@@ -55,10 +55,11 @@ def write_weights(path: Path, arrays: Arrays, card: Mapping[str, Any]) -> None:
 
     DataError if the file system refuses.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     with atomic_write(path.with_suffix(".safetensors")) as partial:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+        # Not save_file, which makes a file that only its owner can read.
+        partial.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
         card = {**card, "sha256": sha256_of(partial)}
     with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
