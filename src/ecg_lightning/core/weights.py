@@ -30,6 +30,11 @@ def shipped_weights(kind: str | None = None) -> dict[str, Mapping[str, Any]]:
     return {name: card for name, card in cards.items() if kind in (None, card["kind"])}
 
 
+def weights_file(path: Path | str) -> Path:
+    """Of weights by their name in the package, or by the path of their ``.safetensors``."""
+    return Path(path) if Path(path).suffix == ".safetensors" else FOLDER / f"{path}.safetensors"
+
+
 def read_weights(path: Path | str) -> Weights:
     """Weights by their name in the package, or by the path of their ``.safetensors``, beside which their card is.
 
@@ -38,7 +43,7 @@ def read_weights(path: Path | str) -> Weights:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    file = Path(path) if Path(path).suffix == ".safetensors" else FOLDER / f"{path}.safetensors"
+    file = weights_file(path)
     try:
         content, card = file.read_bytes(), json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
         if card["sha256"] != hashlib.sha256(content).hexdigest():
@@ -51,10 +56,7 @@ def read_weights(path: Path | str) -> Weights:
 
 
 def write_weights(path: Path, arrays: Arrays, card: Mapping[str, Any]) -> None:
-    """Write ``PATH.safetensors`` and its card ``PATH.json``, with the checksum of the arrays added as ``sha256``.
-
-    DataError if the file system refuses.
-    """
+    """Write ``PATH.safetensors`` and its card ``PATH.json`` with the checksum; DataError if the file system refuses."""
     from safetensors.numpy import save
 
     with atomic_write(path.with_suffix(".safetensors")) as partial:

@@ -31,6 +31,7 @@ RAIL_S = 0.02  # of equal samples at the lowest or highest value of the recordin
 CLIPPED_S = 0.1
 NOISE_HZ, WANDER_HZ = 25.0, 0.7
 NOISE, WANDER = 0.05, 1.0  # heights, as parts of that of the QRS complex, at which quality is halved
+POOR = 0.5  # quality below which a beat's signal is poor
 RANGE = 4.0  # of noise in a QRS complex, in standard deviations
 
 Signal = npt.NDArray[np.floating[Any]]
@@ -81,7 +82,7 @@ def flat_and_clipped(signal: Signal, fs: float) -> tuple[IntArray, IntArray]:
     return stretches.finish()
 
 
-def merged(stretches: Sequence[IntArray]) -> IntArray:
+def merged(stretches: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """The stretches ``[k, 2]`` that are in any of these, ascending and disjoint."""
     every = np.concatenate([np.empty((0, 2), dtype=np.int64), *stretches])
     every = every[every[:, 0].argsort(kind="stable")]

@@ -24,6 +24,7 @@ class Annotations:
     samples: IntArray  # [a] index on the clock of the recording's signals, ascending
     symbols: list[str]  # [a] of the WFDB standard, or whatever text another format has
     notes: list[str]  # [a] further text, such as the rhythm ``(AFIB`` of a ``+``; empty without any
+    subtypes: IntArray | None = None  # [a] of WFDB: of noise, which signals are noisy or unreadable
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -31,8 +32,11 @@ class Annotations:
     def select(self, places: Sequence[int]) -> Self:
         """Those at these positions."""
         symbols, notes = ([column[place] for place in places] for column in (self.symbols, self.notes))
-        samples = self.samples[np.asarray(places, dtype=np.int64)]
-        return dataclasses.replace(self, samples=samples, symbols=symbols, notes=notes)
+        rows = np.asarray(places, dtype=np.int64)
+        subtypes = None if self.subtypes is None else self.subtypes[rows]
+        return dataclasses.replace(
+            self, samples=self.samples[rows], symbols=symbols, notes=notes, subtypes=subtypes
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -98,18 +98,27 @@ def scale_to_unit(signals: FloatArray) -> FloatArray:
 
 
 def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> tuple[FloatArray, IntArray, IntArray]:
-    """Cut every beat that has a next R peak out of a recording; `resampled` are its signals at the rate of the beats.
+    """`cut_at` the R peaks of a recording; `resampled` are its signals at the rate of the beats."""
+    signals = at_rate(recording, how.fs) if resampled is None else resampled
+    return cut_at(peaks_at(recording.peaks, recording.fs, how.fs), signals, how)
+
+
+def peaks_at(peaks: IntArray, fs: float, new_fs: float) -> IntArray:
+    """R peaks ``[b]``, samples at one rate, as samples at another."""
+    return np.round(peaks * (new_fs / fs)).astype(np.int64)
+
+
+def cut_at(peaks: IntArray, signals: FloatArray, how: Cut) -> tuple[FloatArray, IntArray, IntArray]:
+    """Cut every beat that has a next R peak out of signals ``[leads, t]`` at the rate of the beats, as are the peaks.
 
     Returns:
-        Beats ``[n, leads, how.length]``, lengths ``[n]`` and positions ``[n]`` in ``recording.peaks``, without the
-        last beat, which has no RR interval, without beats that are flat in every lead (electrodes off), and without
-        beats that touch a gap.
+        Beats ``[n, leads, how.length]``, lengths ``[n]`` and positions ``[n]`` in `peaks`, without the last beat, which
+        has no RR interval, without beats that are flat in every lead (electrodes off), and without beats that touch a
+        gap.
     """
-    signals = at_rate(recording, how.fs) if resampled is None else resampled
     if how.scaling == "record":
         signals = scale_to_unit(signals)
-    starts, wanted = _windows(recording, how)
-
+    starts, wanted = _windows(peaks, how)
     wanted = np.minimum(wanted, how.length)
     # An end before the recording must not count from its other end, as a negative index would.
     first, last = np.maximum(starts, 0), np.clip(starts + wanted, 0, signals.shape[1])
@@ -155,9 +164,8 @@ def lengths_before_zeros(signals: FloatArray) -> IntArray:
     return lengths
 
 
-def _windows(recording: Recording, how: Cut) -> tuple[IntArray, IntArray]:
-    """Start and wanted length of each beat but the last, ``[b - 1]``, in samples at the rate of the beats."""
-    peaks = np.round(recording.peaks * (how.fs / recording.fs)).astype(np.int64)
+def _windows(peaks: IntArray, how: Cut) -> tuple[IntArray, IntArray]:
+    """Start and wanted length of each beat but the last, ``[b - 1]``; all in samples at the rate of the beats."""
     starts = peaks[:-1] - round(how.before * how.fs)
     return starts, (how.rr_factor * np.diff(peaks)).astype(np.int64) - how.margin + (peaks[:-1] - starts)
 
@@ -180,7 +188,7 @@ def beats_of(
         resampled = at_rate(recording, how.fs)
         signals, lengths, positions = cut(recording, how, resampled)
         if not np.isfinite(resampled).all():
-            starts, wanted = _windows(recording, how)
+            starts, wanted = _windows(peaks_at(recording.peaks, recording.fs, how.fs), how)
             before = np.concatenate([[0], np.cumsum(~np.isfinite(resampled).all(axis=0))])  # samples in gaps
             first, last = np.clip([starts, starts + np.minimum(wanted, how.length)], 0, resampled.shape[1])
             in_gaps += int((before[last] > before[first]).sum())

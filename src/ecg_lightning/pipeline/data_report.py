@@ -17,7 +17,7 @@ from ecg_lightning.data.databases.joined import Joined
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.databases.synthetic import Synthetic
-from ecg_lightning.data.quality import QRS_S, flat_and_clipped, merged
+from ecg_lightning.data.quality import POOR, QRS_S, flat_and_clipped, merged
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.splits import without_duplicates
 from ecg_lightning.data.windows import at_rate
@@ -27,7 +27,6 @@ from ecg_lightning.pipeline.settings import validated
 BEFORE_S, AFTER_S = 0.3, 0.6  # around the R peak, of typical beats
 PER_RECORD = 100  # beats of a class and record in its typical beat at most, so that no record is most of it
 OF_ROWS = 5000  # the same where records are not known
-POOR = 0.5  # quality below which the signal of a beat is poor
 BINS = 10  # of quality
 NO_ROWS = np.arange(0)
 MANY = 0.5  # share of the beats of a class that is odd to be of one person

@@ -153,6 +153,7 @@ class Card(Group):
     folder: str | None  # in data_dir, or an absolute path
     records: str | list[str] | None = None  # patterns of the records that are used; null uses all
     annotator: str | None = None
+    detector: Literal["network", "sleepecg", "xqrs"] = "xqrs"  # of R peaks, where they are not annotated
     class_map: str | dict[str, str | Words] | None = None
     diagnoses: Diagnoses | None = None
     patients: Literal["record", "folder"] | Patients | None = None  # null: not known

@@ -120,6 +120,8 @@ class Recordings(CardSource):
         """Also rate, classes, patients and what else the card says of the content of its files."""
         card = self.card.model_dump(mode="json", include={"records", "recorded_fs", "gaps", "csv", "folds", "patients"})
         card |= {"classes": self.card.model_dump(mode="json", include={"annotator", "diagnoses"})}
+        if self.card.annotator is None and self.card.detector != "xqrs":
+            card["detector"] = self.card.detector
         symbols = {name: list(own) for name, own in self.class_map.symbols.items()} if self.class_map else None
         return {**super().settings(), **card, "class_map": symbols}
 
@@ -170,7 +172,7 @@ class Recordings(CardSource):
                 fs=self.card.recorded_fs,
                 reader=self.card.reader,
                 settings=self._format,
-                detect=detect,
+                detector=self.card.detector if detect else None,
             )
         except DataError as error:
             raise self.with_remedy(error) from error

@@ -157,8 +157,8 @@ class WfdbFile(RecordingFile):
         if not start <= self._summed <= stop or self._sums.keys() != set(channels):
             return
         for at, values in zip(channels, digital, strict=True):
-            new = slice((self._summed - start) * self.samples_per_frame[at], (stop - start) * self.samples_per_frame[at])
-            self._sums[at] += int(values[new].sum(dtype=np.int64))
+            known, wanted = ((frame - start) * self.samples_per_frame[at] for frame in (self._summed, stop))
+            self._sums[at] += int(values[known:wanted].sum(dtype=np.int64))
         self._summed = stop
         for at in channels if stop == self.n_frames else ():
             checksum = self._header.checksum[at]
@@ -235,6 +235,7 @@ def read_annotation_file(path: Path) -> tuple[Annotations, float | None]:
         samples=np.asarray(found.sample, dtype=np.int64),
         symbols=[str(symbol) for symbol in found.symbol],
         notes=[str(note).strip("\0 ") for note in found.aux_note],
+        subtypes=np.asarray(found.subtype, dtype=np.int64),
     ), float(found.fs) if found.fs else None
 
 
