@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ecg_lightning.data.readers import read_recording
     from ecg_lightning.data.recording import Recording
     from ecg_lightning.metrics.scoring import score
+    from ecg_lightning.models.pretrained import list_pretrained
     from ecg_lightning.models.registry import create_model, list_models
     from ecg_lightning.models.registry import register as register_model
     from ecg_lightning.pipeline.annotate import annotate
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Beats", "Recording", "__version__", "annotate", "compare_runs", "compose", "create_model", "evaluate", "export",
-    "list_models", "load_beats", "load_checkpoint", "load_predictor", "read_recording", "register_model", "score",
-    "train", "write_report",
+    "list_models", "list_pretrained", "load_beats", "load_checkpoint", "load_predictor", "read_recording",
+    "register_model", "score", "train", "write_report",
 ]  # fmt: skip
 
 _PUBLIC = {
@@ -40,6 +41,7 @@ _PUBLIC = {
     "evaluate": "pipeline.evaluate.evaluate",
     "export": "pipeline.export.export",
     "list_models": "models.registry.list_models",
+    "list_pretrained": "models.pretrained.list_pretrained",
     "load_beats": "pipeline.load.load_beats",
     "load_checkpoint": "pipeline.load.load_checkpoint",
     "load_predictor": "pipeline.predictor.load_predictor",

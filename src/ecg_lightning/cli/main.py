@@ -41,6 +41,10 @@ data = typer.Typer(help="Databases: list, download and check them, and add your 
 app.add_typer(data, name="data")
 detector = typer.Typer(help="The detector of R peaks: train it, and test it and others.", no_args_is_help=True)
 app.add_typer(detector, name="detector")
+weights = typer.Typer(
+    help="Weights that ship with the package: list them, and make them of runs.", no_args_is_help=True
+)
+app.add_typer(weights, name="weights")
 
 DataDir = Annotated[Path, Option(envvar="ECG_DATA_DIR", help="Folder that holds those of the databases.")]
 ConfigDir = Annotated[Path | None, Option(help="Folder with cards of your own in dataset/.")]
@@ -176,6 +180,40 @@ def report_data(
         from ecg_lightning.report.data_page import write_data_report
 
     typer.echo(write_data_report(dataset, overrides or [], output, config_dir=config_dir))
+
+
+@weights.command("list")
+def list_weights(as_json: Json = False) -> None:
+    """Print the weights that ship: what they classify or detect, what they were trained on, and expected scores."""
+    from ecg_lightning.core.weights import shipped_weights
+
+    cards = shipped_weights()
+    if as_json:
+        typer.echo(json.dumps(cards, indent=2))
+    else:
+        from ecg_lightning.report.terminal import print_weights
+
+        print_weights(cards)
+
+
+@weights.command("make")
+def make_weights_of_run(
+    run: Annotated[Path, Argument(help="Folder of a finished run.")],
+    name: Annotated[str, Option(help="Name of the weights.")],
+    title: Annotated[str, Option(help="What they are, in a phrase.")],
+    description: Annotated[str, Option(help="The same in sentences.")] = "",
+    expected: Annotated[
+        list[Path] | None, Option(help="Run whose tests show what to expect, such as a fold; repeatable.")
+    ] = None,
+    output: Annotated[Path | None, Option(help="Folder to write to (default: that of the package).")] = None,
+) -> None:
+    """Write the weights of a run as .safetensors and .json, so that their name stands for them in every command."""
+    from ecg_lightning.core.weights import FOLDER
+    from ecg_lightning.pipeline.ship import make_weights
+
+    typer.echo(
+        make_weights(run, name, title=title, description=description, expected=expected or (), folder=output or FOLDER)
+    )
 
 
 @app.command("inspect")
