@@ -242,6 +242,37 @@ def evaluate_checkpoint(
             typer.secho(f"warning: {f'{name}: ' * bool(name)}{record.warning}", fg="yellow", err=True)
 
 
+@app.command("compare-annotations")
+def compare_annotation_files(
+    reference: Annotated[
+        str, Argument(help="Annotations to compare with: a file, FOLDER or FOLDER:ANNOTATOR, or a database's name.")
+    ],
+    test: Annotated[
+        str, Argument(help="Those under test: a file, FOLDER or FOLDER:csv, or an annotator beside the reference.")
+    ],
+    start: Annotated[
+        Literal["0", "5min"], Option("--from", help="Count all beats, or leave out the learning period.")
+    ] = "5min",
+    window: Annotated[float, Option(min=0, max=1, help="Seconds within which two beats are the same.")] = 0.15,
+    class_map: Annotated[str, Option(help="How symbols become classes, e.g. aami (e, j in N).")] = "bxb",
+    fs: Annotated[float | None, Option(min=1, help="Sampling rate in Hz, where no header states it.")] = None,
+    data_dir: DataDir = Path("data"),
+    config_dir: ConfigDir = None,
+    as_json: Json = False,
+    output: Annotated[Path | None, Option("--output", "-o", help="File to write: .json, .md or .tex.")] = None,
+) -> None:
+    """Compare annotation files beat by beat, as ANSI/AAMI EC57 asks: QRS, V and S, gross, average and by record."""
+    from ecg_lightning.pipeline.compare_annotations import compare_annotations
+    from ecg_lightning.report.matching import comparison_section, write_comparison
+
+    start_s = {"0": 0.0, "5min": 300.0}[start]
+    how: dict[str, Any] = {"start_s": start_s, "window_s": window, "class_map": class_map, "fs": fs}
+    result = compare_annotations(reference, test, data_dir=data_dir, config_dir=config_dir, **how)
+    if output is not None:
+        write_comparison(result, output)
+    _print(result, comparison_section, as_json)
+
+
 @app.command("table")
 def collect_table(
     folders: Runs,

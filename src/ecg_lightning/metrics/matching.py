@@ -198,6 +198,9 @@ def summary(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
     answer = ec57.ec57(matrices, LABELS, np.array([*comparisons]), ABSENT)
     metrics = np.stack([[_qrs(one)[name] for name in QRS_METRICS] for one in matrices]).astype(np.float64)
     averages = {f"average_{name}": ec57.average(metrics[:, i]) for i, name in enumerate(QRS_METRICS[:2])}
+    for of in ec57.ECTOPIC:
+        rates = ec57.metrics(ec57.counts(matrices, of, LABELS, ABSENT))[:, ec57.METRICS.index("false_positive_rate")]
+        answer[of]["average_false_positive_rate"] = ec57.average(rates)
     for one, entry in zip(comparisons.values(), answer["per_record"], strict=True):
         entry |= {"QRS": _qrs(one.matrix), **_of([one])}
     return {"QRS": _qrs(matrices.sum(axis=0)) | averages, **answer, **_of([*comparisons.values()])}
