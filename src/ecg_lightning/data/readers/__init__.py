@@ -134,7 +134,7 @@ def read_recording(
         if peaks[-1] > n_samples + LATEST_S * rate:
             raise DataError(f"{where} have a beat at sample {peaks[-1]:,} of a record of {n_samples:,} samples")
     elif n_samples >= 2 * rate:
-        peaks = detect_r_peaks(signals[0], rate) if detect else np.empty(0, dtype=np.int64)
+        peaks = detect_r_peaks(signals[0], rate).samples if detect else np.empty(0, dtype=np.int64)
     else:
         raise DataError(f"record {file.name} lasts {n_samples / rate:.2g} s, too short to find R peaks in it")
     names = [place[0] if isinstance(place[0], str) else None for place in places]
