@@ -207,6 +207,10 @@ def evaluate_checkpoint(
     split: Annotated[str | None, Option(help="Other split, e.g. patient or ds1_ds2 (default: as in training).")] = None,
     seed: Annotated[int | None, Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], Option(help="Which beats of the split.")] = "test",
+    peaks: Annotated[
+        Literal["given", "detect"], Option(help="R peaks: as annotated, or detected and matched with those.")
+    ] = "given",
+    detector: Annotated[str, Option(help="With --peaks detect: network, sleepecg or xqrs.")] = "network",
     data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
     output: Annotated[
@@ -225,6 +229,7 @@ def evaluate_checkpoint(
 
     how: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
     how |= {"leads": _leads(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
+    how |= {"detector": detector if peaks == "detect" else None}
     databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
     if databases and csv is None:
         records = evaluate_on(file, databases, **how)

@@ -19,15 +19,13 @@ class RPeaks(NamedTuple):
     probability: FloatArray  # [b]; 1 where the detector states none
 
 
-def detect_r_peaks(
-    signals: npt.NDArray[np.floating[Any]], fs: float, *, detector: str = "xqrs"
-) -> RPeaks:
+def detect_r_peaks(signals: npt.NDArray[np.floating[Any]], fs: float, *, detector: str = "xqrs") -> RPeaks:
     """R peaks of ``[t]`` or ``[leads, t]`` as sample indices, found in the first lead. In gaps, NaN, there is none."""
     if detector not in DETECTORS:
         raise ConfigError(f"detector={detector}: expected {', '.join(DETECTORS)}")
     signal, gaps = bridged(np.atleast_2d(signals)[0])
     if detector == "sleepecg":
-        from sleepecg import detect_heartbeats
+        from sleepecg import detect_heartbeats  # type: ignore[attr-defined]
 
         peaks = np.asarray(detect_heartbeats(signal.astype(np.float64), fs), dtype=np.int64)
     else:

@@ -62,8 +62,8 @@ def compare_annotations(
     comparisons: dict[str, Comparison] = {}
     for name in (name for name in ours if name in theirs):
         rate, end = _clock(ours[name], theirs[name], fs)
-        sides = [annotated(_read(file, rate, classes), classes, window_s * rate) for file in (ours[name], theirs[name])]
-        comparisons[name] = compare(*sides, rate, window_s=window_s, start_s=start_s, end=end)
+        one, other = (annotated(_read(file[name], rate, classes), classes, window_s * rate) for file in (ours, theirs))
+        comparisons[name] = compare(one, other, rate, window_s=window_s, start_s=start_s, end=end)
     if not any(one.matrix.any() for one in comparisons.values()):
         raise DataError(
             f"{reference} and {test} have no beat from second {start_s:g} on: "
@@ -100,7 +100,7 @@ def _test_files(test: str, reference: Files) -> Files:
     if path.is_file():
         if len(reference) > 1:
             raise ConfigError(f"{test} is a single file, the reference has {len(reference)} records: expected a folder")
-        return {name: path for name in reference}
+        return dict.fromkeys(reference, path)
     if not path.is_dir():
         found = {name: file.with_name(f"{file.stem}{_ending(test)}") for name, file in reference.items()}
         found = {name: file for name, file in found.items() if file.is_file()}

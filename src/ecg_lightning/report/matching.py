@@ -9,7 +9,7 @@ from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.metrics.matching import ABSENT, LABELS
 from ecg_lightning.report import render
-from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Note, Number, Row, Section, Table, clean
+from ecg_lightning.report.cells import NONE, Column, Mark, Note, Row, Section, Table, clean
 from ecg_lightning.report.numbers import Numbers
 
 METRICS = {  # label, short, digits
@@ -19,6 +19,7 @@ METRICS = {  # label, short, digits
 }
 SHOWN = [("QRS", name) for name in [*METRICS][:2]] + [(of, name) for of in ("V", "S") for name in METRICS]
 RR = "RMS error of RR intervals in ms"
+NOT_COUNTED = "F or Q as V, and Q as S, are neither right nor wrong."
 MOST = 12  # records in a table of differences
 
 
@@ -27,8 +28,8 @@ def comparison_section(result: Mapping[str, Any]) -> Section:
     numbers = Numbers(result)
     period = f"from second {result['start_s']:g} on" if result["start_s"] else "from the start"
     notes = [
-        f"EC57 in percent, {period}, window {1000 * result['window_s']:g} ms. Classes: {result['classes']}. F or Q as V, "
-        "and Q as S, are not counted.",
+        f"EC57 in percent, {period}, window {1000 * result['window_s']:g} ms. Classes: {result['classes']}.",
+        NOT_COUNTED,
         f"O: no beat; X: shut down. The annotator under test shut down for {result['shut_down_s']:.0f} s.",
     ]
     absent = result["not_compared"]
