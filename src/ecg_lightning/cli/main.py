@@ -248,6 +248,10 @@ def evaluate_checkpoint(
     split: Annotated[str | None, Option(help="Other split, e.g. patient or ds1_ds2 (default: as in training).")] = None,
     seed: Annotated[int | None, Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], Option(help="Which beats of the split.")] = "test",
+    peaks: Annotated[
+        Literal["given", "detect"], Option(help="R peaks: as annotated, or detected and matched with those.")
+    ] = "given",
+    detector: Annotated[str, Option(help="With --peaks detect: network, sleepecg or xqrs.")] = "network",
     data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
     output: Annotated[
@@ -266,6 +270,7 @@ def evaluate_checkpoint(
 
     how: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
     how |= {"leads": _leads(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
+    how |= {"detector": detector if peaks == "detect" else None}
     databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
     if databases and csv is None:
         records = evaluate_on(file, databases, **how)
@@ -362,6 +367,37 @@ def export_network(
         if scores is not None:
             cost = f"macro-F1 {' → '.join(f'{100 * one:.2f}' for one in scores)} %"
         typer.echo(f"int8: {cost}, {card['int8']['speed']:.2f} × the speed of single precision")
+
+
+@app.command("compare-annotations")
+def compare_annotation_files(
+    reference: Annotated[
+        str, Argument(help="Annotations to compare with: a file, FOLDER or FOLDER:ANNOTATOR, or a database's name.")
+    ],
+    test: Annotated[
+        str, Argument(help="Those under test: a file, FOLDER or FOLDER:csv, or an annotator beside the reference.")
+    ],
+    start: Annotated[
+        Literal["0", "5min"], Option("--from", help="Count all beats, or leave out the learning period.")
+    ] = "5min",
+    window: Annotated[float, Option(min=0, max=1, help="Seconds within which two beats are the same.")] = 0.15,
+    class_map: Annotated[str, Option(help="How symbols become classes, e.g. aami (e, j in N).")] = "bxb",
+    fs: Annotated[float | None, Option(min=1, help="Sampling rate in Hz, where no header states it.")] = None,
+    data_dir: DataDir = Path("data"),
+    config_dir: ConfigDir = None,
+    as_json: Json = False,
+    output: Annotated[Path | None, Option("--output", "-o", help="File to write: .json, .md or .tex.")] = None,
+) -> None:
+    """Compare annotation files beat by beat, as ANSI/AAMI EC57 asks: QRS, V and S, gross, average and by record."""
+    from ecg_lightning.pipeline.compare_annotations import compare_annotations
+    from ecg_lightning.report.matching import comparison_section, write_comparison
+
+    start_s = {"0": 0.0, "5min": 300.0}[start]
+    how: dict[str, Any] = {"start_s": start_s, "window_s": window, "class_map": class_map, "fs": fs}
+    result = compare_annotations(reference, test, data_dir=data_dir, config_dir=config_dir, **how)
+    if output is not None:
+        write_comparison(result, output)
+    _print(result, comparison_section, as_json)
 
 
 @app.command("table")
