@@ -10,8 +10,8 @@ import json
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ import typer
 
 from ecg_lightning.core.atomic import sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError
-from ecg_lightning.core.weights import FOLDER
+from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
 from ecg_lightning.data.recording import make_leads
@@ -29,11 +29,11 @@ from ecg_lightning.metrics.rhythm import summary_of
 from ecg_lightning.pipeline.annotate import Progress, annotate
 from ecg_lightning.pipeline.predictor import Predictor, load_predictor
 from ecg_lightning.report import terminal
-from ecg_lightning.report.recording_page import write_recording_page
-
-Strip = tuple[Sequence[str], Any, float]
+from ecg_lightning.report.cells import Section
+from ecg_lightning.report.recording_page import recordings_table, write_recording_page
 
 OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
+CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
 LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
 
 
@@ -49,6 +49,7 @@ class Request:
         annotator: extension of WFDB annotation files.
         probabilities: whether annotation files state those of all classes.
         overwrite: replaces files that were made otherwise.
+        command: that asks for it, to be shown.
     """
 
     model: str
@@ -58,10 +59,20 @@ class Request:
     annotator: str = ANNOTATOR
     probabilities: bool = False
     overwrite: bool = False
+    command: str = ""
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.formats if name not in OUTPUTS]:
             raise ConfigError(f"--format {','.join(unknown)}: choose of {', '.join(OUTPUTS)}")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `open_recording` needs."""
+        return {key: value for key, value in self.how.items() if key in ("fs", "unit")}
+
+    def stated(self, name: str) -> Path:
+        """The ``.json`` of one recording."""
+        return self.output / f"{name}.json"
 
     def files(self, name: str) -> dict[str, Path]:
         """The files of one recording by format, without its ``.json``."""
@@ -81,7 +92,12 @@ class Outcome(NamedTuple):
 
 
 def annotate_files(
-    recordings: Mapping[str, Path], request: Request, *, jobs: int = 1, dask: str | None = None
+    recordings: Mapping[str, Path],
+    request: Request,
+    *,
+    jobs: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """Annotate recordings, some at once, and yield the outcome of each as soon as it is there.
 
@@ -91,16 +107,24 @@ def annotate_files(
         jobs: number of processes on this machine, which share its cores.
         dask: address of the scheduler of a Dask cluster, whose workers do the work instead; the paths must mean the
             same there.
+        progress: of a recording, where they are annotated one after the other.
 
     Raises:
         CheckpointError: the model cannot be loaded. Other errors of a recording are in its outcome.
     """
-    load(request.model)
-    tasks = [(name, path, request) for name, path in recordings.items()]
+    tasks, here = [], replace(request, output=request.output.absolute())
+    for name, path in recordings.items():
+        content = _done(name, path, request)
+        if content is None:
+            tasks.append((name, path.absolute(), here))  # a worker may have been started in another folder
+        else:
+            yield Outcome(name, path, content, was_done=True)
+    if tasks:
+        load(request.model)
     if dask is not None:
         yield from _on_dask(dask, tasks)
     elif jobs == 1 or len(tasks) == 1:
-        yield from (annotate_file(*task) for task in tasks)
+        yield from (annotate_file(*task, progress=progress) for task in tasks)
     else:
         import joblib
 
@@ -111,9 +135,9 @@ def annotate_files(
 
 
 def annotate_file(name: str, path: Path, request: Request, progress: Progress | None = None) -> Outcome:
-    """Annotate one recording and write its files, unless they are there; whatever goes wrong is in the outcome."""
+    """Annotate one recording and write its files; whatever goes wrong is in the outcome."""
     try:
-        return _annotate_file(name, path, request, progress)
+        return Outcome(name, path, _annotate_file(name, path, request, progress))
     except EcgLightningError as error:
         return Outcome(name, path, error=str(error))
     except Exception as error:  # one recording must not end the work on all others
@@ -122,44 +146,55 @@ def annotate_file(name: str, path: Path, request: Request, progress: Progress | 
         return Outcome(name, path, error=f"{path}: {type(error).__name__} in {where}: {error}")
 
 
-def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> Outcome:
-    settings = {key: value for key, value in request.how.items() if key in ("fs", "unit", "gain")}
-    stated, files = request.output / f"{name}.json", request.files(name)
-    key = _key(open_recording(path, **settings).files, request)
-    if not request.overwrite:
-        done = _content_of(stated)
-        if done is not None and done["key"] == key and all(file.exists() for file in files.values()):
-            return Outcome(name, path, done, was_done=True)
-        # Files without a .json are left of a run that was stopped, but an annotation file may be anybody's.
-        foreign = [file for file in files.values() if file.exists() and not _is_ours(file)]
-        if foreign or stated.exists():
-            raise DataError(
-                f"{(foreign or [stated])[0]} is there already, made otherwise or from other files; choose another "
-                "--output, or replace it with --overwrite"
-            )
+def _done(name: str, path: Path, request: Request) -> dict[str, Any] | None:
+    """What the ``.json`` of a recording states, if all was made as requested, from the files that are there now."""
+    content = _content_of(request.stated(name))
+    if content is None or request.overwrite or not all(file.exists() for file in request.files(name).values()):
+        return None
+    try:
+        return content if content["key"] == _key(path, request) else None
+    except EcgLightningError:
+        return None
+
+
+def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> dict[str, Any]:
+    stated, files, key = request.stated(name), request.files(name), _key(path, request)
+    # Tables and pages without a .json are left of a run that was stopped, but an annotation file may be anybody's.
+    taken = [file for file in files.values() if file.exists() and not _is_ours(file)]
+    if not request.overwrite and (taken or stated.exists()):
+        raise DataError(
+            f"{(taken or [stated])[0]} is there already, made otherwise or from other files; choose another --output, "
+            "or replace it with --overwrite"
+        )
     beats = annotate(path, load(request.model), progress=progress, **request.how)
-    about = beats.attrs["about"] = {**beats.attrs["about"], "model": request.model}
+    about = beats.attrs["about"] = {**beats.attrs["about"], "model": request.model, "command": request.command}
+    if request.model in (shipped := shipped_weights("beats")):
+        about["card"] = {key: shipped[request.model].get(key, "") for key in CARD}
     content = {"key": key, "about": about, "summary": summary_of(beats, about)}
     for format_name, file in files.items():
         if format_name == "html":
-            write_recording_page(beats, about, file, strip=partial(_strip, path, settings, about["leads"]))
+            write_recording_page(beats, about, file, strip=_Strips(path, request, about["leads"]))
         elif format_name == "csv":
             write_csv(beats, file)
         else:
             WRITERS[format_name](beats, file, probabilities=request.probabilities)
     write_json(beats if "json" in request.formats else None, stated, content)
-    return Outcome(name, path, content)
+    return content
 
 
-def _strip(path: Path, settings: Mapping[str, Any], leads: Sequence[str], start_s: float, seconds: float) -> Strip:
-    """Names, signals ``[leads, t]`` in mV and rate of a stretch of a recording."""
-    file = open_recording(path, **settings)
-    positions = file.positions(make_leads(list(leads)))
-    first, last = (min(max(round(at * file.frame_rate), 0), file.n_frames) for at in (start_s, start_s + seconds))
-    fs, parts = file.fs(positions), file.read_frames(positions, first, last)
-    finest = max(len(part) for part in parts)
-    signals = [part if len(part) == finest else np.repeat(part, finest // len(part)) for part in parts]
-    return leads, np.stack(signals), fs
+class _Strips:
+    """Reads stretches of a recording: names, signals ``[leads, t]`` in mV and rate."""
+
+    def __init__(self, path: Path, request: Request, leads: Sequence[str]) -> None:
+        self.file, self.leads = open_recording(path, **request.settings), leads
+        self.positions = self.file.positions(make_leads(list(leads)))
+
+    def __call__(self, start_s: float, seconds: float) -> tuple[Sequence[str], Any, float]:
+        first, last = (round(at * self.file.frame_rate) for at in (start_s, start_s + seconds))
+        parts = self.file.read_frames(self.positions, max(first, 0), min(last, self.file.n_frames))
+        finest = max(map(len, parts))
+        signals = [np.repeat(part, finest // len(part)) for part in parts]
+        return self.leads, np.stack(signals), self.file.fs(self.positions)
 
 
 def _content_of(stated: Path) -> dict[str, Any] | None:
@@ -176,14 +211,14 @@ def _is_ours(file: Path) -> bool:
     return file.suffix in (".csv", ".html", ".edf") or b"ecg_lightning" in file.open("rb").read(64)
 
 
-def _key(files: Sequence[Path], request: Request) -> str:
+def _key(path: Path, request: Request) -> str:
     """Stands for everything that the result depends on: the recording's files, the model, settings, version."""
-    annotator = request.how.get("peaks")
-    paths = [*files, *(file.with_suffix(f".{annotator}") for file in files[:1] if annotator)]
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()]
+    recording, annotator = open_recording(path, **request.settings), request.how.get("peaks")
+    paths = [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
+    facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in paths if file.is_file()]
     version = importlib.metadata.version("ecg-lightning")
-    how = {name: value for name, value in request.how.items() if name != "chunk_s"}
-    depends = [facts, _identity(request.model), how, request.probabilities, sorted(request.files("")), version]
+    made = sorted(request.formats), request.annotator, request.probabilities
+    depends = [facts, _identity(request.model), request.how, made, version]
     return hashlib.sha256(json.dumps(depends, default=str).encode()).hexdigest()
 
 
@@ -193,7 +228,9 @@ def _identity(model: str) -> str:
     path = Path(model).expanduser()
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
-    return sha256_of(path if path.is_file() else FOLDER / f"{model}.safetensors")
+    shipped = FOLDER / f"{model}.safetensors"
+    file = path if path.is_file() else shipped
+    return sha256_of(file) if file.is_file() else ""
 
 
 @lru_cache(maxsize=1)
@@ -208,12 +245,12 @@ def _on_dask(address: str, tasks: Sequence[tuple[str, Path, Request]]) -> Iterat
     except ImportError as error:
         raise ConfigError("--dask needs distributed: pip install 'ecg-lightning[dask]'") from error
     try:
-        client = Client(address, timeout="10s")
+        client = Client(address, timeout="5s")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ConfigError(f"--dask {address}: no Dask scheduler answers there ({error})") from error
     with client:
         futures = {client.submit(annotate_file, *task, pure=False): task for task in tasks}
-        for future in as_completed(futures):
+        for future in as_completed(futures):  # type: ignore[no-untyped-call]
             name, path, _ = futures[future]
             failed = future.exception()
             yield future.result() if failed is None else Outcome(name, path, error=f"{path}: a worker died: {failed}")
@@ -282,29 +319,32 @@ def annotate_recordings(
     recordings = part_of(find(paths), part)
     outcomes: list[Outcome] = []
     with _progress() as bar:
-        if len(recordings) == 1 and dask is None:
-            ((name, path),) = recordings.items()
-            at = bar.add_task(name, total=1.0)
-            load(request.model)
-            outcomes = [annotate_file(name, path, request, progress=lambda done: bar.update(at, completed=done))]
-        else:
-            at = bar.add_task("recordings", total=len(recordings))
-            for outcome in annotate_files(recordings, request, jobs=jobs, dask=dask):
-                outcomes.append(outcome)
-                bar.update(at, advance=1)
+        single = len(recordings) == 1 and dask is None
+        at = bar.add_task(next(iter(recordings)) if single else "recordings", total=1 if single else len(recordings))
+        report = (lambda part: bar.update(at, completed=part)) if single else None
+        for outcome in annotate_files(recordings, request, jobs=jobs, dask=dask, progress=report):
+            outcomes.append(outcome)
+            bar.update(at, completed=len(outcomes))
     outcomes.sort(key=lambda outcome: [*recordings].index(outcome.name))
     if as_json:
         done = {one.name: one.content for one in outcomes if one.content is not None}
         failed = {one.name: one.error for one in outcomes if one.error is not None}
         typer.echo(json.dumps({"recordings": done, "failed": failed}, indent=2))
     else:
-        terminal.print_recordings([(one.name, one.content, one.error) for one in outcomes])
+        terminal.show(Section(tables=[recordings_table([*map(_row, outcomes)])]))
         skipped = sum(one.was_done for one in outcomes)
         typer.echo(f"Results in {request.output}" + f"; {skipped} were there already" * bool(skipped))
     for one in outcomes:
         if one.error is not None:
             typer.echo(f"error: {one.error}", err=True)
     return all(one.error is None for one in outcomes)
+
+
+def _row(one: Outcome) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """What is known about a recording and its summary, for the table."""
+    if one.content is None:
+        return {"record": one.name, "error": "failed: see below"}, None
+    return {**one.content["about"], "record": one.name}, one.content["summary"]
 
 
 def _progress() -> Any:

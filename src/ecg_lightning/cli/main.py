@@ -6,6 +6,7 @@ Commands import what they need when they run, so that ``--help`` is quick.
 import importlib.metadata
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,6 +41,10 @@ data = typer.Typer(help="Databases: list, download and check them, and add your 
 app.add_typer(data, name="data")
 detector = typer.Typer(help="The detector of R peaks: train it, and test it and others.", no_args_is_help=True)
 app.add_typer(detector, name="detector")
+weights = typer.Typer(
+    help="Weights that ship with the package: list them, and make them of runs.", no_args_is_help=True
+)
+app.add_typer(weights, name="weights")
 
 DataDir = Annotated[Path, Option(envvar="ECG_DATA_DIR", help="Folder that holds those of the databases.")]
 ConfigDir = Annotated[Path | None, Option(help="Folder with cards of your own in dataset/.")]
@@ -177,6 +182,40 @@ def report_data(
     typer.echo(write_data_report(dataset, overrides or [], output, config_dir=config_dir))
 
 
+@weights.command("list")
+def list_weights(as_json: Json = False) -> None:
+    """Print the weights that ship: what they classify or detect, what they were trained on, and expected scores."""
+    from ecg_lightning.core.weights import shipped_weights
+
+    cards = shipped_weights()
+    if as_json:
+        typer.echo(json.dumps(cards, indent=2))
+    else:
+        from ecg_lightning.report.terminal import print_weights
+
+        print_weights(cards)
+
+
+@weights.command("make")
+def make_weights_of_run(
+    run: Annotated[Path, Argument(help="Folder of a finished run.")],
+    name: Annotated[str, Option(help="Name of the weights.")],
+    title: Annotated[str, Option(help="What they are, in a phrase.")],
+    description: Annotated[str, Option(help="The same in sentences.")] = "",
+    expected: Annotated[
+        list[Path] | None, Option(help="Run whose tests show what to expect, such as a fold; repeatable.")
+    ] = None,
+    output: Annotated[Path | None, Option(help="Folder to write to (default: that of the package).")] = None,
+) -> None:
+    """Write the weights of a run as .safetensors and .json, so that their name stands for them in every command."""
+    from ecg_lightning.core.weights import FOLDER
+    from ecg_lightning.pipeline.ship import make_weights
+
+    typer.echo(
+        make_weights(run, name, title=title, description=description, expected=expected or (), folder=output or FOLDER)
+    )
+
+
 @app.command("inspect")
 def inspect_checkpoint(
     file: Annotated[Path, Argument(help="A checkpoint, a run's folder, or a plain PyTorch state dict.")],
@@ -209,6 +248,10 @@ def evaluate_checkpoint(
     split: Annotated[str | None, Option(help="Other split, e.g. patient or ds1_ds2 (default: as in training).")] = None,
     seed: Annotated[int | None, Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], Option(help="Which beats of the split.")] = "test",
+    peaks: Annotated[
+        Literal["given", "detect"], Option(help="R peaks: as annotated, or detected and matched with those.")
+    ] = "given",
+    detector: Annotated[str, Option(help="With --peaks detect: network, sleepecg or xqrs.")] = "network",
     data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
     output: Annotated[
@@ -227,6 +270,7 @@ def evaluate_checkpoint(
 
     how: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
     how |= {"leads": _leads(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
+    how |= {"detector": detector if peaks == "detect" else None}
     databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
     if databases and csv is None:
         records = evaluate_on(file, databases, **how)
@@ -257,7 +301,7 @@ def annotate_recordings(
     ] = "csv,wfdb,html",
     leads: Annotated[str | None, Option(help="E.g. '[1]' or '[\"V5\"]' (default: as in the model's training).")] = None,
     peaks: Annotated[str | None, Option(help="Annotator of the R peaks, e.g. atr (default: detect them).")] = None,
-    detector: Annotated[str, Option(help="network, sleepecg or xqrs.")] = "network",
+    detector: Annotated[str | None, Option(help="network (the default), sleepecg or xqrs.")] = None,
     abstain: Annotated[
         float | None, Option(min=0, max=1, help="Leave beats below this confidence unclassified, as Q.")
     ] = None,
@@ -286,9 +330,74 @@ def annotate_recordings(
         annotator=annotator,
         probabilities=probabilities,
         overwrite=overwrite,
+        command=shlex.join(["ecg-lightning", *sys.argv[1:]]),
     )
     if not annotate_recordings(recordings, request, jobs=jobs, dask=dask, part=part, as_json=as_json):
         raise typer.Exit(1)
+
+
+@app.command("export")
+def export_network(
+    model: Annotated[str, Argument(help="A run's folder, a checkpoint, or a name that ships.")],
+    output: Annotated[Path, Option("--output", "-o", help="The file, e.g. model.onnx; its card is model.json.")],
+    quantize: Annotated[
+        Literal["int8"] | None, Option(help="Weights in 8 bits; prints what that costs on validation beats.")
+    ] = None,
+    data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
+    cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
+) -> None:
+    """Write a network as ONNX, for onnxruntime and annotate --model; compare it with torch first."""
+    from rich.filesize import decimal
+
+    from ecg_lightning.core.startup import quick_imports
+
+    with quick_imports():
+        from ecg_lightning.pipeline.export import export
+
+    card = export(model, output, quantize=quantize, data_dir=data_dir, cache_dir=cache_dir)
+    parity = card["parity"]
+    typer.echo(f"{output}: {card['name']}, {', '.join(card['classes'])}, {decimal(card['bytes'])}")
+    typer.echo(
+        f"in single precision: within {parity['difference']:.0e} of torch on {parity['beats']:,} {parity['of']}, "
+        f"{card['speed']:.1f} × its speed"
+    )
+    if quantize:
+        scores = card["int8"]["macro_f1"]
+        cost = "macro-F1 not known without validation beats"
+        if scores is not None:
+            cost = f"macro-F1 {' → '.join(f'{100 * one:.2f}' for one in scores)} %"
+        typer.echo(f"int8: {cost}, {card['int8']['speed']:.2f} × the speed of single precision")
+
+
+@app.command("compare-annotations")
+def compare_annotation_files(
+    reference: Annotated[
+        str, Argument(help="Annotations to compare with: a file, FOLDER or FOLDER:ANNOTATOR, or a database's name.")
+    ],
+    test: Annotated[
+        str, Argument(help="Those under test: a file, FOLDER or FOLDER:csv, or an annotator beside the reference.")
+    ],
+    start: Annotated[
+        Literal["0", "5min"], Option("--from", help="Count all beats, or leave out the learning period.")
+    ] = "5min",
+    window: Annotated[float, Option(min=0, max=1, help="Seconds within which two beats are the same.")] = 0.15,
+    class_map: Annotated[str, Option(help="How symbols become classes, e.g. aami (e, j in N).")] = "bxb",
+    fs: Annotated[float | None, Option(min=1, help="Sampling rate in Hz, where no header states it.")] = None,
+    data_dir: DataDir = Path("data"),
+    config_dir: ConfigDir = None,
+    as_json: Json = False,
+    output: Annotated[Path | None, Option("--output", "-o", help="File to write: .json, .md or .tex.")] = None,
+) -> None:
+    """Compare annotation files beat by beat, as ANSI/AAMI EC57 asks: QRS, V and S, gross, average and by record."""
+    from ecg_lightning.pipeline.compare_annotations import compare_annotations
+    from ecg_lightning.report.matching import comparison_section, write_comparison
+
+    start_s = {"0": 0.0, "5min": 300.0}[start]
+    how: dict[str, Any] = {"start_s": start_s, "window_s": window, "class_map": class_map, "fs": fs}
+    result = compare_annotations(reference, test, data_dir=data_dir, config_dir=config_dir, **how)
+    if output is not None:
+        write_comparison(result, output)
+    _print(result, comparison_section, as_json)
 
 
 @app.command("table")

@@ -1,5 +1,6 @@
 """Weights that ship with the package: arrays in ``NAME.safetensors``, which runs no code, and a card ``NAME.json``."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,19 +45,23 @@ def read_weights(path: Path | str) -> Weights:
 
     file = weights_file(path)
     try:
-        return Weights(load(file.read_bytes()), json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
+        content, card = file.read_bytes(), json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        if card["sha256"] != hashlib.sha256(content).hexdigest():
+            raise ValueError("the arrays do not have the checksum of the card")
+        return Weights(load(content), card)
     except OSError as error:
         raise CheckpointError(f"{error.filename} is not there; weights are a .safetensors and a .json") from error
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} or its card {file.stem}.json is damaged: {error}") from error
 
 
 def write_weights(path: Path, arrays: Arrays, card: Mapping[str, Any]) -> None:
     """Write ``PATH.safetensors`` and its card ``PATH.json`` with the checksum; DataError if the file system refuses."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     with atomic_write(path.with_suffix(".safetensors")) as partial:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+        # Not save_file, which makes a file that only its owner can read.
+        partial.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
         card = {**card, "sha256": sha256_of(partial)}
     with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -30,8 +30,9 @@ CLASS_MAPS: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType(
     {
         "aami": AAMI,  # e and j in N, as in the Kaggle files
         "aami4": {name: symbols for name, symbols in AAMI.items() if name != "Q"},
-        "aami_escape_s": AAMI | {"N": [*"NLR"], "S": [*"AaJSej"]},  # e and j in S, as WFDB's bxb can count them
+        "aami_escape_s": AAMI | {"N": [*"NLR"], "S": [*"AaJSej"]},  # e and j in S
         "aami_wide": AAMI | {"N": [*"NLRejBn"], "V": [*"VEr"]},  # with B and n in N, r in V
+        "bxb": {"N": [*"NLRB"], "S": [*"AaJSejn"], "V": [*"VEr"], "F": ["F"], "Q": [*"/fQ?"]},  # every beat, as WFDB's
         "rhythm": {name: [f"({name}"] for name in RHYTHMS},
     }
 )
@@ -40,6 +41,7 @@ PHRASES = {
     "aami4": "AAMI EC57 without Q, with e and j in N",
     "aami_escape_s": "AAMI EC57 with e and j in S",
     "aami_wide": "AAMI EC57 with e, j, B and n in N, r in V",
+    "bxb": "AAMI EC57 of all beats as WFDB's bxb: e, j and n in S, B in N, r in V, ? in Q",
     "rhythm": "the rhythm that is annotated",
 }
 

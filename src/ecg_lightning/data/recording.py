@@ -1,7 +1,7 @@
 """`Recording` and `Annotations`, as every reader yields them, and how leads are chosen from a recording."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ class Annotations:
     samples: IntArray  # [a] index on the clock of the recording's signals, ascending
     symbols: list[str]  # [a] of the WFDB standard, or whatever text another format has
     notes: list[str]  # [a] further text, such as the rhythm ``(AFIB`` of a ``+``; empty without any
+    subtypes: IntArray | None = None  # [a] of WFDB: of noise, which signals are noisy or unreadable
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -31,8 +32,9 @@ class Annotations:
     def select(self, places: Sequence[int]) -> Self:
         """Those at these positions."""
         symbols, notes = ([column[place] for place in places] for column in (self.symbols, self.notes))
-        samples = self.samples[np.asarray(places, dtype=np.int64)]
-        return dataclasses.replace(self, samples=samples, symbols=symbols, notes=notes)
+        rows = np.asarray(places, dtype=np.int64)
+        subtypes = None if self.subtypes is None else self.subtypes[rows]
+        return dataclasses.replace(self, samples=self.samples[rows], symbols=symbols, notes=notes, subtypes=subtypes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,3 +75,10 @@ def make_leads(setting: Any) -> Leads:
 def lead_names(leads: Leads) -> tuple[str, ...]:
     """The name of each place: that of its first alternative, whatever a record calls it; ``lead 0`` of a position."""
     return tuple(place[0] if isinstance(place[0], str) else f"lead {place[0]}" for place in leads)
+
+
+def separate_leads(recordings: Iterable[Recording]) -> Iterator[Recording]:
+    """Each lead as a recording of its own with the beats of all, under the name of the first lead."""
+    for recording in recordings:
+        for signal in recording.signals:
+            yield dataclasses.replace(recording, signals=signal[None], lead_names=recording.lead_names[:1])

@@ -1,4 +1,4 @@
-"""`Calibration`: probabilities that are as often right as they state, and what it costs to classify only confident beats.
+"""`Calibration`: probabilities that are as often right as they state, and the cost of classifying only confident beats.
 
 Temperature scaling: Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017. Coverage and
 error of a classifier that may abstain: El-Yaniv & Wiener, J. Mach. Learn. Res. 11, 2010.
@@ -88,7 +88,8 @@ class Calibration:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `plain`; ConfigError if something is missing or malformed."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
+        stated: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in plain.items()}
+        return cls(**stated)
 
     def plain(self) -> dict[str, Any]:
         """As lists, text and numbers."""
@@ -103,12 +104,23 @@ class Calibration:
         return self.threshold_at[int(np.searchsorted(-np.asarray(self.coverage), -coverage, side="right")) - 1]
 
     def promise(self, threshold: float) -> tuple[float, float]:
-        """Share of beats with at least this confidence, and the share of these that is wrong; between thresholds linear.
+        """Share of beats with at least this confidence, and the share of these that is wrong.
 
-        (0, error at the highest) above all thresholds.
+        Linear between the thresholds of the curve; a coverage of 0 above all of them.
         """
         coverage = np.interp(threshold, self.threshold_at, self.coverage, right=0.0)
         return float(coverage), float(np.interp(threshold, self.threshold_at, self.error))
+
+    def sentence(self) -> str:
+        """What it was fitted on, and what it changes and promises, in words."""
+        people = "" if self.patients is None else f" of {self.patients} other patients"
+        threshold = self.threshold(0.95)
+        coverage, error, before, after = (100 * one for one in (*self.promise(threshold), self.ece_before, self.ece))
+        return (
+            f"temperature {self.temperature:.2f}, fitted on {self.beats:,} {self.fold} beats{people}; "
+            f"calibration error {before:.1f} → {after:.1f} %; of the {coverage:.1f} % of beats with a confidence of at "
+            f"least {threshold:.3f}, {error:.1f} % are wrong"
+        )
 
 
 def _scaled(probabilities: Probabilities, temperature: float) -> FloatArray:
@@ -120,5 +132,5 @@ def _scaled(probabilities: Probabilities, temperature: float) -> FloatArray:
 def _ece(labels: IntArray, probabilities: Probabilities) -> float:
     confidence, bins = confidence_bins(probabilities)
     right = probabilities.argmax(axis=1) == labels
-    hits, sums = (np.bincount(bins, one, N_BINS) for one in (right, confidence))
+    hits, sums = (np.bincount(bins, one, N_BINS).astype(np.float64) for one in (right, confidence))
     return float(calibration_error(hits, sums, np.asarray(len(labels))))

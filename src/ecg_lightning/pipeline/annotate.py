@@ -54,11 +54,11 @@ def annotate(
     """Find and classify the beats of a recording.
 
     Args:
-        recording: path of a file, of WFDB with or without extension; or a `Recording`, whose R peaks are not used.
+        recording: path of a file, of WFDB with or without extension; or a `Recording`.
         model: weights that ship by name, a run's folder, a checkpoint, an exported ``.onnx``, or a loaded predictor.
         leads: positions or names, as ``dataset.leads``; None for those of the model's training.
-        peaks: who annotated the R peaks, such as ``atr``; None detects them.
-        detector: one of `DETECTORS`. The network works piece by piece, the others on the whole recording in memory.
+        peaks: who annotated the R peaks, such as ``atr``, and of a `Recording` any text for its own; None detects them.
+        detector: as for `detect_r_peaks`. The network works piece by piece, others on the whole recording in memory.
         abstain: confidence below which a beat is left unclassified; None classifies every beat.
         chunk_s: seconds that are read at once. The beats do not depend on it.
         progress: is told now and then which part is done.
@@ -103,8 +103,9 @@ def annotate(
         "task": predictor.task,
         "classes": list(predictor.classes),
         "model": predictor.name if isinstance(model, Predictor) else str(model),
-        "peaks": f"annotated ({peaks})" if peaks is not None else f"detected ({detector})",
-        "abstain": abstain,
+        "annotator": peaks,  # of the R peaks
+        "detector": detector if peaks is None else None,
+        "threshold": abstain,
         "promise": predictor.calibration.promise(abstain) if abstain is not None and predictor.calibration else None,
         "unusable": signals.unusable,
         "versions": {"ecg_lightning": importlib.metadata.version("ecg-lightning")},
@@ -149,7 +150,8 @@ class _InMemory(RecordingFile):
         return [self._recording.signals[at, start:stop].astype(np.float64) for at in positions]
 
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
-        raise DataError(f"a Recording in memory has no annotations by {annotator}; detect its R peaks")
+        samples, n = self._recording.peaks, len(self._recording.peaks)
+        return Annotations(samples=samples, symbols=["N"] * n, notes=[""] * n), self.frame_rate
 
 
 class _Signals:
@@ -168,7 +170,8 @@ class _Signals:
         self.rate, self.fs = file.fs(how.positions), fs
         self.n = [file.n_frames * file.samples_per_frame[position] for position in how.positions]
         streaming = how.peaks is None and how.detector.startswith("network")
-        detector = StreamingDetector(n_leads, self.rate) if streaming else None
+        weights = how.detector.partition(":")[2] or "rpeaks"
+        detector = StreamingDetector(n_leads, self.rate, weights=weights) if streaming else None
         stretches, gaps = [Stretches(rate) for rate in rates], list[tuple[float, float]]()
         self.low, self.high, done = np.full((n_leads, 1), np.inf), np.full((n_leads, 1), -np.inf), 0
         total = file.n_frames / file.frame_rate * fs
@@ -324,4 +327,5 @@ def _joined(flags: Mapping[str, BoolArray]) -> npt.NDArray[np.str_]:
     """The names of the flags that hold for each beat, joined by commas."""
     codes = sum(column.astype(np.int64) << bit for bit, column in enumerate(flags.values()))
     names = [",".join(name for bit, name in enumerate(flags) if code >> bit & 1) for code in range(2 ** len(flags))]
-    return np.array(names)[codes]
+    joined: npt.NDArray[np.str_] = np.array(names)[codes]
+    return joined

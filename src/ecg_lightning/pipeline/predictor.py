@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # torch is imported only for what is no .onnx
 
 ONNX_KEY, ONNX_FORMAT = "ecg_lightning", 1  # of the metadata in an exported file; later formats are refused
 ONNX_INPUTS = ("signals", "lengths", "context")
-ONNX_BATCH = 256
+
+BATCH = 128  # on a CPU: larger ones leave its cache, smaller ones have more overhead
 
 Run = Callable[[FloatArray, IntArray, FloatArray | None], npt.NDArray[np.float32]]
 
@@ -90,7 +91,13 @@ def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu")
         ConfigError: onnxruntime is not installed.
     """
     if Path(model).suffix == ".onnx":
-        return _onnx_predictor(Path(model).expanduser())
+        path = Path(model).expanduser()
+        try:
+            return onnx_predictor(path.read_bytes(), path)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be read: {error.strerror}; give a file of ecg-lightning export"
+            ) from error
     from ecg_lightning.training.checkpoint import read_checkpoint
 
     return checkpoint_predictor(read_checkpoint(model), device=device)
@@ -98,7 +105,7 @@ def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu")
 
 def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "auto"] = "cpu") -> Predictor:
     """The predictor of a network, in single precision, or of a baseline; CheckpointError as `load_estimator`."""
-    from ecg_lightning.training.estimator import EVAL_BATCH, EVAL_BATCH_ON_CPU, estimator_type
+    from ecg_lightning.training.estimator import EVAL_BATCH, estimator_type
 
     stated = metadata_of(checkpoint)
     calibration = _calibration(stated, checkpoint.path)
@@ -121,7 +128,7 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
         with torch.inference_mode():
             return network(*tensors).cpu().numpy()  # type: ignore[no-any-return]
 
-    return _predictor(stated, calibration, run, EVAL_BATCH_ON_CPU if on.type == "cpu" else EVAL_BATCH)
+    return _predictor(stated, calibration, run, BATCH if on.type == "cpu" else EVAL_BATCH)
 
 
 def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
@@ -184,7 +191,8 @@ def _run_baseline(checkpoint: "Checkpoint", calibration: Calibration | None) -> 
     return run
 
 
-def _onnx_predictor(path: Path) -> Predictor:
+def onnx_predictor(content: bytes, path: Path) -> Predictor:
+    """The predictor of an exported file, of which `path` is named in errors: see `load_predictor`."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -195,11 +203,8 @@ def _onnx_predictor(path: Path) -> Predictor:
     options.intra_op_num_threads = int(threads) if threads.isdigit() else joblib.cpu_count()
     options.log_severity_level = 4
     try:
-        # From bytes, because a file can name other files to read.
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         stated = json.loads(session.get_modelmeta().custom_metadata_map.get(ONNX_KEY, "{}"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is not there; ecg-lightning export writes one") from error
     except Exception as error:  # onnxruntime's have no common class
         raise CheckpointError(f"{path} is cut off, damaged or no ONNX model: onnxruntime cannot read it") from error
     if "format" not in stated:
@@ -214,4 +219,7 @@ def _onnx_predictor(path: Path) -> Predictor:
         given = dict(zip(ONNX_INPUTS, arrays, strict=True))
         return session.run(None, {name: given[name] for name in taken})[0]  # type: ignore[no-any-return]
 
-    return _predictor(stated, _calibration(stated, path), run, ONNX_BATCH)
+    try:
+        return _predictor(stated, _calibration(stated, path), run, BATCH)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path} has metadata that are incomplete or malformed: {error}") from error

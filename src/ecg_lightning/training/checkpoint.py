@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.core.weights import FOLDER as WEIGHTS
+from ecg_lightning.core.weights import read_weights, shipped_weights
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import create_model, list_models, model_names
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
@@ -98,14 +100,20 @@ class Checkpoint:
 def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of this project, or a plain state dict of one of its networks or of the older system's CNet.
 
-    A run's folder stands for its best checkpoint. Raises `CheckpointError` if the file is absent, cut off, damaged,
-    would run code, asks for absurd sizes, is of a later version, or is something else.
+    A run's folder stands for its best checkpoint. The name of weights that ship stands for them, unless there is a file
+    or folder of that name; the ``.safetensors`` of weights is read with the card beside it. Raises `CheckpointError` if
+    the file is absent, cut off, damaged, would run code, asks for absurd sizes, is of a later version, or is something
+    else.
     """
     source = Path(path).expanduser()
+    shipped = [] if source.exists() else sorted(shipped_weights("beats"))
+    if str(path) in shipped or source.suffix == ".safetensors":
+        return _of_weights(WEIGHTS / f"{path}.safetensors" if str(path) in shipped else source)
     path = source / "checkpoints" / "best.ckpt" if source.is_dir() else source
     if not path.is_file():
         absent = f"{source} has no checkpoints/best.ckpt" if source.is_dir() else f"{path} is not there"
-        raise CheckpointError(f"{absent}; give the folder of a finished run, or a checkpoint file")
+        names = f", or one of the weights that ship: {', '.join(shipped)}" * bool(shipped)
+        raise CheckpointError(f"{absent}; give the folder of a finished run, a checkpoint file{names}")
     content = _load(path)
     try:
         if content and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in content.items()):
@@ -146,6 +154,27 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{path} is no complete checkpoint of ecg_lightning; missing or malformed: {error}"
+        ) from error
+
+
+def _of_weights(file: Path) -> Checkpoint:
+    arrays, card = read_weights(file)
+    try:
+        stated = dict(card["hyperparameters"])
+        _check_values([stated])
+        _check_hyperparameters(stated)
+        return Checkpoint(
+            path=file,
+            weights={name: torch.from_numpy(array.copy()) for name, array in arrays.items()},
+            hyperparameters=stated,
+            scores=card["scores"],
+            epoch=card["epoch"],
+            step=card["step"],
+            calibration=card["calibration"],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
+        raise CheckpointError(
+            f"the card of {file} is no description of a beat classifier; missing or malformed: {error}"
         ) from error
 
 

@@ -23,7 +23,6 @@ from ecg_lightning.data.readers import FORMATS, open_recording, read_recording
 from ecg_lightning.data.readers.base import RecordingFile
 from ecg_lightning.data.readers.wfdb import files_of, header_lines
 from ecg_lightning.data.recording import Recording, lead_names
-from ecg_lightning.data.windows import beats_of
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +128,7 @@ class Recordings(CardSource):
     def read(self) -> Beats:
         """Read and cut all records."""
         self.refuse_copies()
-        origin = self.settings()
-        return beats_of(self.recordings(), how=self.cut, classes=self.classes, origin=origin, context=self.context)
+        return self.cut_out(self.recordings())
 
     def recordings(self) -> Iterator[Recording]:
         """Each record in turn, without those of other diagnoses, which the log counts."""

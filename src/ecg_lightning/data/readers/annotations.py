@@ -9,6 +9,7 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import IntArray
 from ecg_lightning.data.recording import Annotations
 
+TABLES = (".csv", ".tsv", ".txt")
 SAMPLE = re.compile(r"sample([ _]?(#|number|index))?|index", re.IGNORECASE)
 TIME = re.compile(r"(onset|time|t|seconds)(?P<ms>[ _]*[(\[]?ms[)\]]?)?([ _]*[(\[]?s[)\]]?)?", re.IGNORECASE)
 SYMBOL = re.compile(r"symbol|type|label|annotation|beat|class", re.IGNORECASE)
@@ -26,11 +27,20 @@ def annotations_beside(path: Path, annotator: str, fs: float) -> tuple[Annotatio
     file = path.with_name(f"{path.stem}{annotator}")
     if not file.is_file():
         raise DataError(f"{file} is not there: record {path.stem} has no annotations by {annotator}")
-    if file.suffix.lower() not in (".csv", ".tsv", ".txt"):
+    annotations, clock = read_annotations(file, fs)
+    return annotations, clock or fs
+
+
+def read_annotations(file: Path, fs: float) -> tuple[Annotations, float | None]:
+    """The annotations of a table or of a WFDB annotation file, of a recording sampled at `fs` Hz.
+
+    Returns:
+        The annotations, and the rate in Hz of the clock of their samples; None where it is stated nowhere.
+    """
+    if file.suffix.lower() not in TABLES:
         from ecg_lightning.data.readers.wfdb import read_annotation_file
 
-        annotations, clock = read_annotation_file(file)
-        return annotations, clock or fs
+        return read_annotation_file(file)
     return _read_table(file, fs), fs
 
 
