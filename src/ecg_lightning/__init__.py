@@ -10,11 +10,15 @@ if TYPE_CHECKING:
     from ecg_lightning.data.readers import read_recording
     from ecg_lightning.data.recording import Recording
     from ecg_lightning.metrics.scoring import score
+    from ecg_lightning.models.pretrained import list_pretrained
     from ecg_lightning.models.registry import create_model, list_models
     from ecg_lightning.models.registry import register as register_model
+    from ecg_lightning.pipeline.annotate import annotate
     from ecg_lightning.pipeline.config import compose
     from ecg_lightning.pipeline.evaluate import evaluate
+    from ecg_lightning.pipeline.export import export
     from ecg_lightning.pipeline.load import load_beats, load_checkpoint
+    from ecg_lightning.pipeline.predictor import load_predictor
     from ecg_lightning.pipeline.train import train
     from ecg_lightning.report.write import write_report
     from ecg_lightning.runs.compare import compare as compare_runs
@@ -22,20 +26,25 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "Beats", "Recording", "__version__", "compare_runs", "compose", "create_model", "evaluate", "list_models",
-    "load_beats", "load_checkpoint", "read_recording", "register_model", "score", "train", "write_report",
+    "Beats", "Recording", "__version__", "annotate", "compare_runs", "compose", "create_model", "evaluate", "export",
+    "list_models", "list_pretrained", "load_beats", "load_checkpoint", "load_predictor", "read_recording",
+    "register_model", "score", "train", "write_report",
 ]  # fmt: skip
 
 _PUBLIC = {
     "Beats": "data.beats.Beats",
     "Recording": "data.recording.Recording",
+    "annotate": "pipeline.annotate.annotate",
     "compare_runs": "runs.compare.compare",
     "compose": "pipeline.config.compose",
     "create_model": "models.registry.create_model",
     "evaluate": "pipeline.evaluate.evaluate",
+    "export": "pipeline.export.export",
     "list_models": "models.registry.list_models",
+    "list_pretrained": "models.pretrained.list_pretrained",
     "load_beats": "pipeline.load.load_beats",
     "load_checkpoint": "pipeline.load.load_checkpoint",
+    "load_predictor": "pipeline.predictor.load_predictor",
     "read_recording": "data.readers.read_recording",
     "register_model": "models.registry.register",
     "score": "metrics.scoring.score",

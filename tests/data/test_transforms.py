@@ -14,6 +14,7 @@ from ecg_lightning.data.transforms import (
     AmplitudeScale,
     BaselineWander,
     Cutout,
+    Invert,
     Mixup,
     ModalityDropout,
     Noise,
@@ -70,7 +71,7 @@ def changed_by(transform: Transform, beats: Tensor, lengths: Tensor | None = Non
 
 def test_every_transform_that_a_configuration_can_name_is_tested_here() -> None:
     assert {type(transform) for transform in ALL} == {type(transform) for transform in NEUTRAL}
-    assert {ModalityDropout, *(type(transform) for transform in ALL)} == set(TRANSFORMS.values())
+    assert {Invert, ModalityDropout, *(type(transform) for transform in ALL)} == set(TRANSFORMS.values())
 
 
 @pytest.mark.parametrize("transform", ALL)
@@ -389,3 +390,21 @@ def test_modality_dropout_blanks_as_many_beats_as_it_says_and_leaves_the_others(
         ConfigError, match=r"modality_dropout\.probability=1\.5: expected a number of at least 0 and of at most 1"
     ):
         ModalityDropout(probability=1.5)
+
+
+def test_an_inverted_lead_is_upside_down_within_its_range_whatever_its_unit(signals: Tensor) -> None:
+    inside_beat = torch.arange(187) < LENGTHS[:, None]
+    for unit in (1.0, 1000.0):
+        beats = signals * unit
+        turned, lengths = changed_by(Invert(probability=1), beats)
+        assert torch.allclose(turned, (unit - beats) * inside_beat, atol=2e-3 * unit)  # from about 0.1 to 0.9
+        assert torch.equal(lengths, LENGTHS)
+    assert torch.equal(changed_by(Invert(probability=0), signals)[0], signals)
+
+
+def test_leads_are_inverted_independently_of_each_other() -> None:
+    beats = torch.linspace(0, 1, 187).repeat(400, 2, 1)
+    turned, _ = Invert(probability=0.5)(beats, torch.full((400,), 187))
+    upside_down = (turned != beats).any(dim=2)
+    assert 150 < int(upside_down[:, 0].sum()) < 250
+    assert 150 < int((upside_down[:, 0] != upside_down[:, 1]).sum()) < 250

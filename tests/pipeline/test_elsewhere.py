@@ -267,7 +267,7 @@ def test_detected_beats_are_matched_with_the_annotated_ones(run: Path, places: d
     qrs, matrix = matched["QRS"], matched["matrix"]
     # Of all annotated beats, the last of a recording too.
     assert qrs["tp"] + qrs["fn"] == 12 * 30 == sum(sum(matrix[name].values()) for name in "NSVFQ")
-    assert qrs["sensitivity"] > 0.9
+    assert qrs["sensitivity"] > 0.8
     assert qrs["tp"] - 12 <= found.n_tested <= qrs["tp"]
     assert matched["given"] == given.test["ec57"]
     assert [one["record"] for one in matched["per_record"]] == RECORDS

@@ -137,3 +137,36 @@ def read_page() -> Callable[[Path | str], Page]:
         return reader.page
 
     return read
+
+
+@pytest.fixture
+def make_annotated() -> Callable[..., tuple[Any, Any]]:
+    """Beats as `annotate` returns them, a letter each or a list of classes, and what reads their made-up signal."""
+    import pandas as pd
+
+    def make(classes: Any, *, names: tuple[str, ...] = CLASSES["arrhythmia"], rr: float = 0.8, **about: Any) -> Any:
+        n, fs, rng = len(classes), 250.0, np.random.default_rng(0)
+        times = 1 + rr * np.arange(n)
+        shares = rng.dirichlet(np.ones(len(names)), n).astype(np.float32)
+        columns = {
+            "sample": np.rint(fs * times).astype(np.int64), "time_s": times, "symbol": "N", "class": list(classes),
+            **{f"p_{name}": shares[:, at] for at, name in enumerate(names)}, "confidence": shares.max(axis=1),
+            "rr_s": np.diff(times, prepend=np.nan), "quality": np.float32(1), "peak": np.float32(1), "flag": "",
+        }  # fmt: skip
+        beats = pd.DataFrame(columns)
+        beats.attrs["about"] = {
+            "record": "r1", "path": "folder/r1", "fs": fs, "duration_s": 1 + rr * n, "start": None,
+            "leads": ["I", "II"], "all_leads": ["I", "II", "V1"], "model": "cnet",
+            "classes": list(names), "task": "arrhythmia", "detector": "network", "threshold": None,
+            "unusable": [], "versions": {"numpy": "2"},
+        } | about  # fmt: skip
+
+        def strip(start: float, seconds: float) -> Any:
+            at = start + np.arange(round(fs * seconds)) / fs
+            height = np.exp(-np.square((at - 1 + rr / 2) % rr - rr / 2) / 0.0005)
+            signals = np.stack([height, -0.5 * height])
+            return ("I", "II"), np.where((at > 10) & (at < 10.5), np.nan, signals), fs
+
+        return beats, strip
+
+    return make

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ecg_lightning.report.recording_page import write_recording_page
 from ecg_lightning.report.run_page import run_report
 from ecg_lightning.report.runs_page import runs_report
 
@@ -40,7 +41,8 @@ addEventListener("load", () => setTimeout(() => {
       headings: page.querySelectorAll("h2").length,
       svgs: shown.length,
       flat: shown.filter(one => size(one).width < 20 || size(one).height < 4).length,
-      beyond: [...page.querySelectorAll("p, h1, h2, h3, dl, figure, svg, .scroll, nav")]
+      beyond: [...page.querySelectorAll("p, h1, h2, h3, dl, figure, svg, .scroll, .strip, .wide, nav")]
+        .filter(one => !one.parentElement.closest(".strip, .wide"))  // these scroll by themselves
         .filter(one => size(one).right > frame.clientWidth + 1).map(one => one.outerHTML.slice(0, 80)),
       small: Math.min(...[...page.querySelectorAll("p, dd, td, th, li, a")].map(
         one => parseFloat(frame.contentWindow.getComputedStyle(one).fontSize))),
@@ -70,9 +72,14 @@ def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "subproces
     return run
 
 
-@pytest.fixture(params=["one run", "two runs"])
-def page(request: pytest.FixtureRequest, make_run: Callable[..., Path], tmp_path: Path) -> Path:
+@pytest.fixture(params=["one run", "two runs", "recording"])
+def page(
+    request: pytest.FixtureRequest, make_run: Callable[..., Path], make_annotated: Callable[..., Any], tmp_path: Path
+) -> Path:
     """A page on disk."""
+    if request.param == "recording":
+        beats, strip = make_annotated("NNVVVNVNSNVNF" * 20, unusable=[[30, 40, "gap"]], start="2024-03-01T23:58:00")
+        return write_recording_page(beats, beats.attrs["about"], tmp_path / "r1.html", strip=strip)
     folders = [make_run("one", split="patient"), make_run("a run with a very long name indeed", seed=1, model="seq")]
     file = tmp_path / "report.html"
     file.write_text(

@@ -6,6 +6,7 @@ Commands import what they need when they run, so that ``--help`` is quick.
 import importlib.metadata
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,12 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Databases: list, download and check them, and add your own.", no_args_is_help=True)
 app.add_typer(data, name="data")
+detector = typer.Typer(help="The detector of R peaks: train it, and test it and others.", no_args_is_help=True)
+app.add_typer(detector, name="detector")
+weights = typer.Typer(
+    help="Weights that ship with the package: list them, and make them of runs.", no_args_is_help=True
+)
+app.add_typer(weights, name="weights")
 
 DataDir = Annotated[Path, Option(envvar="ECG_DATA_DIR", help="Folder that holds those of the databases.")]
 ConfigDir = Annotated[Path | None, Option(help="Folder with cards of your own in dataset/.")]
@@ -175,6 +182,40 @@ def report_data(
     typer.echo(write_data_report(dataset, overrides or [], output, config_dir=config_dir))
 
 
+@weights.command("list")
+def list_weights(as_json: Json = False) -> None:
+    """Print the weights that ship: what they classify or detect, what they were trained on, and expected scores."""
+    from ecg_lightning.core.weights import shipped_weights
+
+    cards = shipped_weights()
+    if as_json:
+        typer.echo(json.dumps(cards, indent=2))
+    else:
+        from ecg_lightning.report.terminal import print_weights
+
+        print_weights(cards)
+
+
+@weights.command("make")
+def make_weights_of_run(
+    run: Annotated[Path, Argument(help="Folder of a finished run.")],
+    name: Annotated[str, Option(help="Name of the weights.")],
+    title: Annotated[str, Option(help="What they are, in a phrase.")],
+    description: Annotated[str, Option(help="The same in sentences.")] = "",
+    expected: Annotated[
+        list[Path] | None, Option(help="Run whose tests show what to expect, such as a fold; repeatable.")
+    ] = None,
+    output: Annotated[Path | None, Option(help="Folder to write to (default: that of the package).")] = None,
+) -> None:
+    """Write the weights of a run as .safetensors and .json, so that their name stands for them in every command."""
+    from ecg_lightning.core.weights import FOLDER
+    from ecg_lightning.pipeline.ship import make_weights
+
+    typer.echo(
+        make_weights(run, name, title=title, description=description, expected=expected or (), folder=output or FOLDER)
+    )
+
+
 @app.command("inspect")
 def inspect_checkpoint(
     file: Annotated[Path, Argument(help="A checkpoint, a run's folder, or a plain PyTorch state dict.")],
@@ -245,6 +286,87 @@ def evaluate_checkpoint(
     for name, record in records.items():
         if record.warning:
             typer.secho(f"warning: {f'{name}: ' * bool(name)}{record.warning}", fg="yellow", err=True)
+
+
+@app.command("annotate")
+def annotate_recordings(
+    recordings: Annotated[
+        list[Path],
+        Argument(metavar="RECORDING", help="Files or WFDB records, folders of them, or lists (RECORDS, *.list)."),
+    ],
+    model: Annotated[str, Option(help="Weights that ship, a run's folder, a checkpoint, or a .onnx.")] = "cnet",
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the files that are written.")] = Path("annotated"),
+    formats: Annotated[
+        str, Option("--format", help="Of csv, wfdb, edf, html and json (NAME.json then holds the beats, too).")
+    ] = "csv,wfdb,html",
+    leads: Annotated[str | None, Option(help="E.g. '[1]' or '[\"V5\"]' (default: as in the model's training).")] = None,
+    peaks: Annotated[str | None, Option(help="Annotator of the R peaks, e.g. atr (default: detect them).")] = None,
+    detector: Annotated[str, Option(help="network, sleepecg or xqrs.")] = "network",
+    abstain: Annotated[
+        float | None, Option(min=0, max=1, help="Leave beats below this confidence unclassified, as Q.")
+    ] = None,
+    annotator: Annotated[str, Option(help="Extension of WFDB annotation files.")] = "ecgl",
+    probabilities: Annotated[bool, Option("--probabilities", help="Add those of all classes to annotations.")] = False,
+    fs: Annotated[float | None, Option(help="Sampling rate in Hz of a CSV or MATLAB file without one.")] = None,
+    unit: Annotated[str | None, Option(help="Unit of a CSV or MATLAB file: mV, uV, V or nV.")] = None,
+    jobs: Annotated[int, Option("--jobs", "-j", min=1, help="Number of recordings at once.")] = 1,
+    dask: Annotated[str | None, Option(help="Address of a Dask scheduler, tcp://…, whose workers do the work.")] = None,
+    part: Annotated[str | None, Option(help="Of the recordings every n-th, e.g. 3/10 in job 3 of an array.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace files that were made otherwise.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find and classify the beats of recordings; write annotations, tables and a page for each.
+
+    Start the command again to go on where it was stopped. Exit code 1 if a recording failed.
+    """
+    from ecg_lightning.cli.annotate import Request, annotate_recordings
+
+    given = {"leads": _leads(leads), "peaks": peaks, "detector": detector, "abstain": abstain, "fs": fs, "unit": unit}
+    request = Request(
+        model=model,
+        output=output,
+        formats=tuple(formats.split(",")),
+        how={key: value for key, value in given.items() if value is not None},
+        annotator=annotator,
+        probabilities=probabilities,
+        overwrite=overwrite,
+        command=shlex.join(["ecg-lightning", *sys.argv[1:]]),
+    )
+    if not annotate_recordings(recordings, request, jobs=jobs, dask=dask, part=part, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command("export")
+def export_network(
+    model: Annotated[str, Argument(help="A run's folder, a checkpoint, or a name that ships.")],
+    output: Annotated[Path, Option("--output", "-o", help="The file, e.g. model.onnx; its card is model.json.")],
+    quantize: Annotated[
+        Literal["int8"] | None, Option(help="Weights in 8 bits; prints what that costs on validation beats.")
+    ] = None,
+    data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
+    cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
+) -> None:
+    """Write a network as ONNX, for onnxruntime and annotate --model; compare it with torch first."""
+    from rich.filesize import decimal
+
+    from ecg_lightning.core.startup import quick_imports
+
+    with quick_imports():
+        from ecg_lightning.pipeline.export import export
+
+    card = export(model, output, quantize=quantize, data_dir=data_dir, cache_dir=cache_dir)
+    parity = card["parity"]
+    typer.echo(f"{output}: {card['name']}, {', '.join(card['classes'])}, {decimal(card['bytes'])}")
+    typer.echo(
+        f"in single precision: within {parity['difference']:.0e} of torch on {parity['beats']:,} {parity['of']}, "
+        f"{card['speed']:.1f} × its speed"
+    )
+    if quantize:
+        scores = card["int8"]["macro_f1"]
+        cost = "macro-F1 not known without validation beats"
+        if scores is not None:
+            cost = f"macro-F1 {' → '.join(f'{100 * one:.2f}' for one in scores)} %"
+        typer.echo(f"int8: {cost}, {card['int8']['speed']:.2f} × the speed of single precision")
 
 
 @app.command("compare-annotations")
@@ -352,6 +474,82 @@ def show_augmentation(
     path = output or Path(f"augmentation_{found.augmentation['name']}.png")
     augmentation_picture(found, path)
     typer.echo(path)
+
+
+On = Annotated[str, Option(help="Databases with annotated beats, e.g. mitbih,svdb.")]
+Records = Annotated[
+    str | None, Option(help="Which records, e.g. 100,101, or the list of a split, ds1_ds2:train (default: all).")
+]
+Exclude = Annotated[str, Option(help="Records that are left out, e.g. 118,119.")]
+
+
+@detector.command("train")
+def train_detector(
+    output: Annotated[Path, Option("--output", "-o", help="Writes OUTPUT.safetensors and its card OUTPUT.json.")],
+    on: On = "mitbih",
+    records: Records = None,
+    exclude: Exclude = "",
+    leads: Annotated[str, Option(help="Leads, each of which is trained on.")] = "[0,1]",
+    steps: Annotated[int, Option(min=10)] = 4000,
+    seed: int = 0,
+    data_dir: DataDir = Path("data"),
+    config_dir: ConfigDir = None,
+) -> None:
+    """Train the network that finds R peaks on annotated recordings, in minutes on one core."""
+    import torch
+    from rich.progress import Progress
+
+    from ecg_lightning.pipeline import detector as pipeline
+
+    torch.set_num_threads(1)  # more wait for each other, and the sums would depend on their number
+    settings = {"on": on, "records": records, "exclude": exclude, "leads": leads, "steps": steps, "seed": seed}
+    words = [f"--{name}={value}" for name, value in settings.items() if value not in (None, "")]
+    with Progress() as progress:
+        bar = progress.add_task("training", total=steps)
+        pipeline.train_detector(
+            on.split(","), output, records=records, exclude=_names(exclude), leads=_leads(leads) or (), steps=steps,
+            seed=seed, command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
+            data_dir=data_dir, config_dir=config_dir, progress=lambda step, loss: progress.update(bar, completed=step),
+        )  # fmt: skip
+    typer.echo(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
+    typer.echo(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
+
+
+@detector.command("test")
+def evaluate_detector(
+    name: Annotated[
+        str, Option("--detector", help="network, network:WEIGHTS by name or .safetensors, sleepecg or xqrs.")
+    ] = "network",
+    on: On = "mitbih",
+    records: Records = None,
+    exclude: Exclude = "",
+    leads: Annotated[str, Option(help="Leads to detect in.")] = "[0]",
+    change: Annotated[
+        str, Option(help="Of the signals beforehand: inverted, gain 1000, offset 5 mV, hum 50 Hz, or a rate, 250 Hz.")
+    ] = "none",
+    keep: Annotated[list[str] | None, Option(help="Weights in whose card the gross result is stated.")] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="CSV to write, a row for each record.")] = None,
+    as_json: Json = False,
+    data_dir: DataDir = Path("data"),
+    config_dir: ConfigDir = None,
+) -> None:
+    """Count missed and extra R peaks against the annotated ones, ± 150 ms, over whole records without flutter."""
+    from ecg_lightning.pipeline import detector as pipeline
+    from ecg_lightning.report import detection
+
+    rows = pipeline.evaluate_detector(
+        name, on.split(","), records=records, exclude=_names(exclude), leads=_leads(leads) or (), change=change,
+        data_dir=data_dir, config_dir=config_dir,
+    )  # fmt: skip
+    for weights in keep or ():
+        pipeline.keep_expected(weights, f"{name} on {' '.join(filter(None, (on, records)))}, leads {leads}", rows[-1])
+    if output is not None:
+        detection.write_csv(rows, output)
+    _print({"records": rows}, detection.detection_section, as_json)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _leads(text: str | None) -> list[Any] | None:

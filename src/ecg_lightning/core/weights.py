@@ -1,5 +1,6 @@
 """Weights that ship with the package: arrays in ``NAME.safetensors``, which runs no code, and a card ``NAME.json``."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.atomic import atomic_write, sha256_of
 from ecg_lightning.core.errors import CheckpointError
 
 FOLDER = Path(__file__).parents[1] / "weights"
@@ -29,6 +30,11 @@ def shipped_weights(kind: str | None = None) -> dict[str, Mapping[str, Any]]:
     return {name: card for name, card in cards.items() if kind in (None, card["kind"])}
 
 
+def weights_file(path: Path | str) -> Path:
+    """Of weights by their name in the package, or by the path of their ``.safetensors``."""
+    return Path(path) if Path(path).suffix == ".safetensors" else FOLDER / f"{path}.safetensors"
+
+
 def read_weights(path: Path | str) -> Weights:
     """Weights by their name in the package, or by the path of their ``.safetensors``, beside which their card is.
 
@@ -37,22 +43,25 @@ def read_weights(path: Path | str) -> Weights:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    file = Path(path) if Path(path).suffix == ".safetensors" else FOLDER / f"{path}.safetensors"
+    file = weights_file(path)
     try:
-        return Weights(load(file.read_bytes()), json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
+        content, card = file.read_bytes(), json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        if card["sha256"] != hashlib.sha256(content).hexdigest():
+            raise ValueError("the arrays do not have the checksum of the card")
+        return Weights(load(content), card)
     except OSError as error:
-        raise CheckpointError(
-            f"{error.filename} is not there; weights are a .safetensors and a .json"
-        ) from error
-    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{error.filename} is not there; weights are a .safetensors and a .json") from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} or its card {file.stem}.json is damaged: {error}") from error
 
 
 def write_weights(path: Path, arrays: Arrays, card: Mapping[str, Any]) -> None:
-    """Write ``PATH.safetensors`` and its card ``PATH.json``; DataError if the file system refuses."""
-    from safetensors.numpy import save_file
+    """Write ``PATH.safetensors`` and its card ``PATH.json`` with the checksum; DataError if the file system refuses."""
+    from safetensors.numpy import save
 
     with atomic_write(path.with_suffix(".safetensors")) as partial:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+        # Not save_file, which makes a file that only its owner can read.
+        partial.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+        card = {**card, "sha256": sha256_of(partial)}
     with atomic_write(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,6 +9,8 @@ from pydantic import Field
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Positive, options
 from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.context import MORPHOLOGY, RHYTHM, Context
+from ecg_lightning.data.windows import Cut
 
 
 @options("input")
@@ -64,3 +66,21 @@ class InputSpec:
                     f"{whose} takes beats with {own}, these have {given}; choose the source and the context of its "
                     "training"
                 )
+
+    @property
+    def how(self) -> Cut:
+        """How beats are cut for this input; ConfigError if that is not known."""
+        if self.fs is None or not self.cut:
+            raise ConfigError("the model does not state how its beats were cut, so no recording can be cut for it")
+        return Cut(fs=self.fs, length=self.length, **self.cut)
+
+    @property
+    def wanted_context(self) -> Context:
+        """The choices that give this context; ConfigError for one that this version does not compute."""
+        wanted = Context(
+            rhythm=any(name in RHYTHM for name in self.context),
+            morphology=any(name.endswith(MORPHOLOGY) for name in self.context),
+        )
+        if len(wanted.names(list(map(str, self.leads)))) != len(self.context):
+            raise ConfigError(f"this version does not compute the context of the model: {', '.join(self.context)}")
+        return wanted

@@ -68,6 +68,8 @@ class Protocol:
             test = "divided by lists of records"
         elif self.by in ("folds", "databases"):
             test = f"{self.by[:-1] if len(self.tested) == 1 else self.by} {' and '.join(self.tested)} tested"
+        elif not self.test_fraction:
+            test = "nothing is tested"
         else:
             test = f"{self.test_fraction:.0%} of the {self.by}{' of each class' * (self.by == 'beats')} are tested"
         if self.validation_fraction is None:

@@ -1,7 +1,7 @@
 """`Recording` and `Annotations`, as every reader yields them, and how leads are chosen from a recording."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -75,3 +75,10 @@ def make_leads(setting: Any) -> Leads:
 def lead_names(leads: Leads) -> tuple[str, ...]:
     """The name of each place: that of its first alternative, whatever a record calls it; ``lead 0`` of a position."""
     return tuple(place[0] if isinstance(place[0], str) else f"lead {place[0]}" for place in leads)
+
+
+def separate_leads(recordings: Iterable[Recording]) -> Iterator[Recording]:
+    """Each lead as a recording of its own with the beats of all, under the name of the first lead."""
+    for recording in recordings:
+        for signal in recording.signals:
+            yield dataclasses.replace(recording, signals=signal[None], lead_names=recording.lead_names[:1])

@@ -60,8 +60,9 @@ class Split:
             publisher recommends, and with databases.
         train, test, left_out: the lists, of names or patterns such as ``svdb/*``, which is a record of a database; no
             `train` is all that no other list has.
-        test_fraction: share of the beats (of the patients) to test on, where neither `fold` nor lists say it. Beats
-            that their publisher put into a test file are always the test fold of ``random``.
+        test_fraction: share of the beats (of the patients) to test on, where neither `fold` nor lists say it; 0 tests
+            nothing, for a model that learns from all. Beats that their publisher put into a test file are always the
+            test fold of ``random``.
         validation_fraction: share of the rest (by patient: of the patients) to select on.
         fold: which of `n_folds` disjoint test folds, from 0, to test on; every beat is tested in exactly one of them.
         shared_patients: what happens to patients with records in both lists: they stay on ``both`` sides, as listed,
@@ -72,7 +73,7 @@ class Split:
 
     protocol: Literal["random", "patient", "records", "folds", "databases"]
     name: str | None = None  # of the lists, such as ``ds1_ds2``
-    test_fraction: Fraction = 0.2
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
     validation_fraction: Fraction = 0.1
     seed: Natural = 0  # the same seed divides the same beats in the same way
     fold: Natural | None = None
@@ -145,6 +146,9 @@ def _at_random(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
     about: dict[str, Any] = {"name": how.protocol, "by": "beats" if by_beat else "patients"}
     if not by_beat and beats.patients is None:
         raise ConfigError(f"the patients of these beats are not known, so they cannot be split by patient; {REMEDY}")
+    databases = beats.origin.get("databases", {}).values()
+    if by_beat and any(one.get("separate_leads") for one in (beats.origin, *databases)):
+        raise ConfigError("split=random would have a beat on both sides, by its separate leads; use split=patient")
     if by_beat and beats.published_test is not None:
         if how.fold is not None:
             raise ConfigError(
@@ -153,6 +157,8 @@ def _at_random(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
             )
         test, about["published_test"] = beats.published_test, True
         return np.flatnonzero(~test), np.flatnonzero(test), about
+    if how.fold is None and not how.test_fraction:
+        return np.arange(len(beats)), np.arange(0), about | {"test_fraction": 0.0}
     if how.fold is None:
         rest, taken = _take(np.arange(len(beats)), beats, how.test_fraction, how, rng)
         return rest, taken, about | {"test_fraction": how.test_fraction}
@@ -375,7 +381,11 @@ def _check_classes(beats: Beats, folds: Folds) -> None:
     """Every class that the beats have must be in the training fold and, unless patients prevent it, in the others."""
     labels, at_random = beats.known_labels, folds.protocol.by == "beats"
     for label, name in enumerate(beats.classes):
-        counts = {fold: int((labels[rows] == label).sum()) for fold, rows in folds.named().items()}
+        counts = {
+            fold: int((labels[rows] == label).sum())
+            for fold, rows in folds.named().items()
+            if len(rows) or fold != "test"
+        }
         where = " and ".join(fold for fold, count in counts.items() if not count)
         found = sum(counts.values())
         if not found:

@@ -1,8 +1,8 @@
 """Random changes to training beats that leave their class alone, for a whole batch at once on the batch's own device.
 
 Each takes signals ``[b, leads, length]`` with zero padding at the end and lengths ``[b]``, the samples before it, and
-returns both changed; the padding stays zero. Speed, gain and position are random by beat and equal in all leads, noise
-is random by sample. Nothing waits for the device. `Mixup` changes labels too.
+returns both changed; the padding stays zero. Speed, gain and position are random by beat and equal in all leads,
+polarity is random by lead, noise by sample. Nothing waits for the device. `Mixup` changes labels too.
 
 Amplitude scaling and noise: Um et al., ICMI 2017 (arXiv 1706.00527). Stretching in time, windows that begin elsewhere:
 Le Guennec, Malinowski & Tavenard, AALTD 2016. Wander and hum: Friesen et al., IEEE Trans. Biomed. Eng. 37(1), 1990; to
@@ -72,6 +72,19 @@ class AmplitudeScale:
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return signals * (1 + self.sigma * torch.randn(len(signals), 1, 1, device=signals.device)), lengths
+
+
+@transform("invert")
+class Invert:
+    """Turn each lead of a beat upside down within its range, at random by lead: electrodes can be exchanged."""
+
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+    def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        within = inside(lengths, signals.shape[-1])
+        low, high = _range(signals, within)
+        chosen = torch.rand(signals.shape[:2], device=signals.device)[..., None] < self.probability
+        return torch.where(chosen & within, low + high - signals, signals), lengths
 
 
 @transform("noise")
@@ -231,10 +244,15 @@ def _add_wave(signals: Tensor, lengths: Tensor, frequency: Tensor | float, *, si
     amplitude = sigma * torch.randn(len(signals), 1, 1, dtype=signals.dtype, device=signals.device)
     changed = signals + amplitude * torch.sin(2 * math.pi * frequency * seconds + _evenly(signals, 0, 2 * math.pi))
     within = inside(lengths, signals.shape[-1])
-    low, high = torch.where(within, signals, signals[..., :1]).aminmax(dim=-1, keepdim=True)
-    new_low, new_high = torch.where(within, changed, changed[..., :1]).aminmax(dim=-1, keepdim=True)
+    (low, high), (new_low, new_high) = _range(signals, within), _range(changed, within)
     scale = (high - low) / (new_high - new_low).clamp(min=torch.finfo(signals.dtype).eps)
     return _pad(low + (changed - new_low) * scale, within)
+
+
+def _range(signals: Tensor, within: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimum and maximum of each lead, ``[b, leads, 1]``, inside of the beat."""
+    low, high = torch.where(within, signals, signals[..., :1]).aminmax(dim=-1, keepdim=True)
+    return low, high
 
 
 def _pad(signals: Tensor, within: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ class Cut:
     scaling: Literal["beat", "record", "none"] = "beat"  # to [0, 1] by minimum and maximum of either, or none (mV)
 
 
+CUT_AT_ONCE = 4096  # beats, which bounds the memory
 FILTER_REACH = 11  # samples of the lower rate on each side that scipy's resampling filter sees
 
 
@@ -75,11 +76,17 @@ def resample_around_gaps(signal: npt.NDArray[np.floating[Any]], fs: float, new_f
     filled, gaps = bridged(signal)
     resampled = resample(filled, fs, new_fs)
     if gaps is not None:
-        reach = FILTER_REACH * max(new_fs / fs, 1)  # samples at the new rate on either side of a gap
-        edges = np.flatnonzero(np.diff(gaps, prepend=False, append=False)).reshape(-1, 2) * (new_fs / fs)
-        for first, last in edges:
-            resampled[max(0, int(np.floor(first - reach))) : int(np.ceil(last + reach))] = np.nan
+        for first, last in around_gaps(gaps, new_fs / fs):
+            resampled[max(0, int(np.floor(first))) : int(np.ceil(last))] = np.nan
     return resampled
+
+
+def around_gaps(gaps: BoolArray, ratio: float) -> npt.NDArray[np.float64]:
+    """Where gaps ``[t]`` have an influence at `ratio` times the rate: ``[n, 2]``, first sample and the one after."""
+    reach = FILTER_REACH * max(ratio, 1)
+    edges = np.flatnonzero(np.diff(gaps, prepend=False, append=False)).reshape(-1, 2) * ratio
+    influenced: npt.NDArray[np.float64] = edges + np.array([-reach, reach])
+    return influenced
 
 
 def scale_to_unit(signals: FloatArray) -> FloatArray:
@@ -91,36 +98,60 @@ def scale_to_unit(signals: FloatArray) -> FloatArray:
 
 
 def cut(recording: Recording, how: Cut, resampled: FloatArray | None = None) -> tuple[FloatArray, IntArray, IntArray]:
-    """Cut every beat that has a next R peak out of a recording; `resampled` are its signals at the rate of the beats.
+    """`cut_at` the R peaks of a recording; `resampled` are its signals at the rate of the beats."""
+    signals = at_rate(recording, how.fs) if resampled is None else resampled
+    return cut_at(peaks_at(recording.peaks, recording.fs, how.fs), signals, how)
+
+
+def peaks_at(peaks: IntArray, fs: float, new_fs: float) -> IntArray:
+    """R peaks ``[b]``, samples at one rate, as samples at another."""
+    return np.round(peaks * (new_fs / fs)).astype(np.int64)
+
+
+def cut_at(peaks: IntArray, signals: FloatArray, how: Cut) -> tuple[FloatArray, IntArray, IntArray]:
+    """Cut every beat that has a next R peak out of signals ``[leads, t]`` at the rate of the beats, as are the peaks.
 
     Returns:
-        Beats ``[n, leads, how.length]``, lengths ``[n]`` and positions ``[n]`` in ``recording.peaks``, without the
-        last beat, which has no RR interval, without beats that are flat in every lead (electrodes off), and without
-        beats that touch a gap.
+        Beats ``[n, leads, how.length]``, lengths ``[n]`` and positions ``[n]`` in `peaks`, without the last beat, which
+        has no RR interval, without beats that are flat in every lead (electrodes off), and without beats that touch a
+        gap.
     """
-    signals = at_rate(recording, how.fs) if resampled is None else resampled
     if how.scaling == "record":
         signals = scale_to_unit(signals)
-    starts, wanted = _windows(recording, how)
-
-    beats = np.zeros((len(starts), len(signals), how.length), dtype=np.float32)
-    lengths = np.zeros(len(starts), dtype=np.int64)
-    kept = []
-    for row, (start, length) in enumerate(zip(starts.tolist(), wanted.tolist(), strict=True)):
-        # An end before the recording must not count from its other end, as a negative index would.
-        beat = signals[:, max(start, 0) : max(start + min(length, how.length), 0)]
-        if beat.shape[1] < 2 or (beat == beat[:, :1]).all() or not np.isfinite(beat).all():
-            continue
-        offset = max(-start, 0)
-        end = offset + beat.shape[1]
-        beats[row, :, offset:end] = scale_to_unit(beat) if how.scaling == "beat" else beat
-        lengths[row] = end
-        kept.append(row)
-    rows = np.asarray(kept, dtype=np.int64)
-    beats, lengths = beats[rows], lengths[rows]
+    starts, wanted = _windows(peaks, how)
+    wanted = np.minimum(wanted, how.length)
+    # An end before the recording must not count from its other end, as a negative index would.
+    first, last = np.maximum(starts, 0), np.clip(starts + wanted, 0, signals.shape[1])
+    usable = last - first >= 2
+    parts = [
+        _cut(signals, starts[rows], first[rows], last[rows], how)
+        for rows in np.array_split(np.flatnonzero(usable), len(starts) // CUT_AT_ONCE + 1)
+    ]
+    beats, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
+    rows = np.flatnonzero(usable)[kept]
+    lengths = (last - starts)[rows]
     # A beat scaled by itself may end on its minimum, 0 in every lead. The Kaggle files, where nothing but zeros marks
     # the end, count that as padding, so it counts here too: beats of both sources have equal lengths.
     return beats, lengths_before_zeros(beats) if how.scaling == "beat" else lengths, rows
+
+
+def _cut(
+    signals: FloatArray, starts: IntArray, first: IntArray, last: IntArray, how: Cut
+) -> tuple[FloatArray, BoolArray]:
+    """Beats ``[k, leads, how.length]`` with the samples from `first` to `last` of each, and which ``[n]`` these are.
+
+    Those with a gap, and those that are flat in every lead, are none.
+    """
+    at = starts[:, None] + np.arange(how.length)
+    inside = ((at >= first[:, None]) & (at < last[:, None]))[:, None]
+    beats = signals[:, np.clip(at, 0, signals.shape[1] - 1)].swapaxes(0, 1)
+    low = np.minimum.reduce(beats, axis=2, keepdims=True, where=inside, initial=np.inf)
+    high = np.maximum.reduce(beats, axis=2, keepdims=True, where=inside, initial=-np.inf)
+    kept = (np.isfinite(high - low).all(axis=1) & (high > low).any(axis=1))[:, 0]
+    beats, inside, low, high = beats[kept], inside[kept], low[kept], high[kept]
+    if how.scaling == "beat":
+        beats = np.divide(beats - low, high - low, out=np.zeros_like(beats), where=high > low)
+    return np.where(inside, beats, np.float32(0)), kept
 
 
 def lengths_before_zeros(signals: FloatArray) -> IntArray:
@@ -133,9 +164,8 @@ def lengths_before_zeros(signals: FloatArray) -> IntArray:
     return lengths
 
 
-def _windows(recording: Recording, how: Cut) -> tuple[IntArray, IntArray]:
-    """Start and wanted length of each beat but the last, ``[b - 1]``, in samples at the rate of the beats."""
-    peaks = np.round(recording.peaks * (how.fs / recording.fs)).astype(np.int64)
+def _windows(peaks: IntArray, how: Cut) -> tuple[IntArray, IntArray]:
+    """Start and wanted length of each beat but the last, ``[b - 1]``; all in samples at the rate of the beats."""
     starts = peaks[:-1] - round(how.before * how.fs)
     return starts, (how.rr_factor * np.diff(peaks)).astype(np.int64) - how.margin + (peaks[:-1] - starts)
 
@@ -158,7 +188,7 @@ def beats_of(
         resampled = at_rate(recording, how.fs)
         signals, lengths, positions = cut(recording, how, resampled)
         if not np.isfinite(resampled).all():
-            starts, wanted = _windows(recording, how)
+            starts, wanted = _windows(peaks_at(recording.peaks, recording.fs, how.fs), how)
             before = np.concatenate([[0], np.cumsum(~np.isfinite(resampled).all(axis=0))])  # samples in gaps
             first, last = np.clip([starts, starts + np.minimum(wanted, how.length)], 0, resampled.shape[1])
             in_gaps += int((before[last] > before[first]).sum())

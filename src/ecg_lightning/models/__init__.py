@@ -1,6 +1,10 @@
 """Networks over beats, and scikit-learn baselines: `create_model` builds a network by name."""
 
 from ecg_lightning.models.contract import BeatModel
+from ecg_lightning.models.pretrained import list_pretrained
 from ecg_lightning.models.registry import check_settings, create_model, list_models, model_names, register, settings_of
 
-__all__ = ["BeatModel", "check_settings", "create_model", "list_models", "model_names", "register", "settings_of"]
+__all__ = [
+    "BeatModel", "check_settings", "create_model", "list_models", "list_pretrained", "model_names", "register",
+    "settings_of",
+]  # fmt: skip

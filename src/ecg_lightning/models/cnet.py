@@ -20,8 +20,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, signals: Tensor) -> Tensor:
         """``[b, channels, 1, t]`` → ``[b, channels, 1, (t - 5) // 2 + 1]``."""
-        residual = self.conv2(self.conv1(signals).relu())
-        return F.max_pool2d((signals + residual).relu(), kernel_size=(1, 5), stride=(1, 2))
+        residual = self.conv2(self.conv1(signals).relu_())
+        return F.max_pool2d((residual + signals).relu_(), kernel_size=(1, 5), stride=(1, 2))
 
 
 @register("cnet")

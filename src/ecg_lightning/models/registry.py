@@ -16,6 +16,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.plugins import added
 from ecg_lightning.models.baselines import REFERENCE_MODELS
 from ecg_lightning.models.contract import BeatModel
+from ecg_lightning.models.pretrained import read_pretrained
 
 Network = TypeVar("Network", bound=type[BeatModel])
 _registered: dict[str, Callable[..., BeatModel]] = {}
@@ -69,20 +70,41 @@ def check_settings(name: str, settings: Iterable[str]) -> None:
 
 
 def create_model(
-    name: str, *, n_outputs: int, length: int, leads: int = 1, n_context: int = 0, **settings: Any
+    name: str,
+    *,
+    n_outputs: int | None = None,
+    length: int | None = None,
+    leads: int = 1,
+    n_context: int = 0,
+    pretrained: str | None = None,
+    **settings: Any,
 ) -> BeatModel:
-    """Build a network with random initialisation.
+    """Build a network with random initialisation, or with weights that ship.
 
     Args:
         name: one of `model_names`.
-        n_outputs: number of logits.
+        n_outputs: number of logits; another one than that of `pretrained` gives it a new head.
         length, leads, n_context: numbers of samples, leads and context values of a beat.
+        pretrained: one of `list_pretrained`, which brings all sizes and settings; nothing but `n_outputs` is given.
         settings: the network's own settings, see `settings_of`; the others have their defaults.
 
-    Raises `ConfigError` for an unknown network or setting, and for settings that do not fit together.
+    Raises `ConfigError` for an unknown network, setting or `pretrained`, and for settings that do not fit together.
     """
     if name not in model_names():
         raise ConfigError(f"there is no network {name!r}; choose one of {', '.join(model_names())}")
+    if pretrained is not None:
+        start = read_pretrained(pretrained)
+        if start.network != name:
+            raise ConfigError(f"the weights {pretrained} are of a {start.network}, not of a {name}")
+        if length is not None or (leads, n_context) != (1, 0) or settings:
+            raise ConfigError(f"the weights {pretrained} bring all sizes and settings: give nothing but n_outputs")
+        model = create_model(name, n_outputs=start.n_outputs, **start.settings)
+        model.load_state_dict(start.weights)
+        if n_outputs not in (None, start.n_outputs):
+            model.reset_classifier(n_outputs)
+        return model
+    if n_outputs is None or length is None:
+        raise ConfigError(f"network {name} needs n_outputs and length, or pretrained weights that state them")
     check_settings(name, settings)
     try:
         model = _registered[name](n_outputs=n_outputs, length=length, leads=leads, **settings)

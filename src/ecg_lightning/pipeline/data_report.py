@@ -17,17 +17,16 @@ from ecg_lightning.data.databases.joined import Joined
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.databases.synthetic import Synthetic
-from ecg_lightning.data.quality import QRS_S, flat_and_clipped
+from ecg_lightning.data.quality import POOR, QRS_S, flat_and_clipped, merged
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.splits import without_duplicates
 from ecg_lightning.data.windows import at_rate
+from ecg_lightning.explain.facts import AFTER_S, BEFORE_S, ClassFacts
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.settings import validated
 
-BEFORE_S, AFTER_S = 0.3, 0.6  # around the R peak, of typical beats
 PER_RECORD = 100  # beats of a class and record in its typical beat at most, so that no record is most of it
 OF_ROWS = 5000  # the same where records are not known
-POOR = 0.5  # quality below which the signal of a beat is poor
 BINS = 10  # of quality
 NO_ROWS = np.arange(0)
 MANY = 0.5  # share of the beats of a class that is odd to be of one person
@@ -70,19 +69,6 @@ ODD: Mapping[str, Callable[[RecordFacts], bool]] = {
     f"more than 10 % of beats with a signal quality below {POOR:g}.": lambda one: one.poor > 0.1,
     "no beat of any class.": lambda one: not any(one.counts.values()),
 }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ClassFacts:
-    """One class."""
-
-    name: str
-    n: int  # beats
-    people: int | None  # or records where people are not known, that have any; None where neither is known
-    quality: float | None  # median
-    poor: float  # share of beats with a quality below `POOR`
-    typical: tuple[FloatArray, FloatArray, FloatArray] | None  # quantiles .1, .5, .9 of beats ``[leads, t]``
-    n_typical: int  # beats that they are of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -231,7 +217,7 @@ def _facts(
 ) -> RecordFacts:
     """What is shown of a recording, whose beats are `rows`."""
     fs, signals = recording.fs, recording.signals
-    flat, clipped = np.any([flat_and_clipped(signal, fs) for signal in signals], axis=0)
+    flat, clipped = map(merged, zip(*(flat_and_clipped(signal, fs) for signal in signals), strict=True))
     reach = round(QRS_S * fs)
     inside = (recording.peaks >= reach) & (recording.peaks < signals.shape[1] - reach)
     peaks = _some(recording.peaks[inside], PER_RECORD)
@@ -249,8 +235,8 @@ def _facts(
         counts=dict(zip(beats.classes, counted, strict=True)),
         rr=np.diff(recording.peaks) / fs,
         gap_s=float(np.isnan(signals).any(axis=0).sum() / fs),
-        flat_s=float(flat.sum() / fs),
-        clipped_s=float(clipped.sum() / fs),
+        flat_s=float(np.ptp(flat, axis=1).sum() / fs),
+        clipped_s=float(np.ptp(clipped, axis=1).sum() / fs),
         heights=tuple(np.median(heights, axis=1).tolist()) if heights.size else (),
         quality=quality,
         poor=poor,

@@ -23,6 +23,7 @@ from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.splits import LISTED
 from ecg_lightning.pipeline.build import check_task, make_datamodule
 from ecg_lightning.pipeline.cards import new_card
 from ecg_lightning.pipeline.config import choices, compose, conf_dirs, quiet
@@ -249,8 +250,10 @@ def plain_config(
     if seed is not None:
         config["split"]["seed"] = seed
     if data_dir is None:
-        own = Path(trained["data_dir"]).expanduser()
-        data_dir = own if own.exists() else Path(os.environ.get("ECG_DATA_DIR", "data"))
+        own = trained.get("data_dir")  # weights that ship state none
+        if own is None or not Path(own).expanduser().exists():
+            own = os.environ.get("ECG_DATA_DIR", "data")
+        data_dir = Path(own).expanduser()
     # The cache is written to: a checkpoint from elsewhere must not decide where it is.
     cache_dir = cache_dir or Path(os.environ.get("ECG_CACHE_DIR", "~/.cache/ecg_lightning"))
     return {**config, "data_dir": str(data_dir), "cache_dir": str(cache_dir)}
@@ -339,7 +342,9 @@ def _warning(
     ]
     same_beats = data.get("fingerprint") == datamodule.beats.fingerprint
     same_split = splits[0] == splits[1] and datamodule.folds.protocol.by != "none"
-    if (same_beats and same_split) or bool(data.get("synthetic")) != tested.synthetic:
+    # Lists of records divide other leads of a database in the same way.
+    same_names = home["dataset"]["name"] == config["dataset"]["name"] and datamodule.folds.protocol.by in LISTED
+    if ((same_beats or same_names) and same_split) or bool(data.get("synthetic")) != tested.synthetic:
         return None
     people = [{_people_of(card) for card in cards_of(one["dataset"]).values()} for one in (home, config)]
     if (not same_beats and not people[0] & people[1]) or _others_were_trained_on(config, home, tested):

@@ -11,6 +11,7 @@ from torch import Tensor
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.recording import lead_names, make_leads
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.models import BeatModel
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import Checkpoint, guess_network
@@ -42,6 +43,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     - ``training``: ``epoch`` and ``step`` of the checkpoint, ``max_epochs``, ``seed``, ``precision``,
       ``optimizer``, ``augmentation``; None where a model does not use them;
     - ``scores``: ``validation``; ``test``, from the ``scores.json`` of the run if this is its best checkpoint;
+    - ``calibration``: as `Calibration.plain`; None where it is not known;
     - ``versions``, ``git``.
     """
     try:
@@ -110,7 +112,7 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
     """The metadata; a checkpoint made from Python may have less than one of a run."""
     stated, about = checkpoint.hyperparameters, checkpoint.about
     if stated is None:
-        return dict.fromkeys(COMPARED) | {"chain": []}
+        return dict.fromkeys((*COMPARED, "calibration")) | {"chain": []}
     task, spec = task_of(stated), checkpoint.input
     data, config, protocol = about.get("data", {}), about.get("config", {}), about.get("protocol")
     chain, origin = [], about.get("origin")
@@ -146,6 +148,7 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
             "augmentation": config.get("augmentation"),
         },
         "scores": {"validation": dict(checkpoint.scores or {}), "test": _test_scores(checkpoint)},
+        "calibration": checkpoint.calibration and Calibration.from_plain(checkpoint.calibration).plain(),
         "versions": about.get("versions"),
         "git": about.get("git"),
     }

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ecg_lightning.core import provenance
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.pipeline.build import Experiment, build
 from ecg_lightning.pipeline.config import quiet
 from ecg_lightning.pipeline.evaluate import check_databases, evaluate_on
@@ -20,6 +21,7 @@ from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.runs.discover import ON
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
+from ecg_lightning.training.checkpoint import add_calibration
 
 
 def train(cfg: DictConfig) -> RunRecord:
@@ -40,6 +42,8 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
     elsewhere = _elsewhere(experiment)
     check_databases(experiment.config, **elsewhere)
     fit = estimator.fit(datamodule)
+    if fit.best_epoch is not None or estimator.baseline:  # `debug=fast_dev_run` keeps no checkpoint
+        _calibrate(experiment)
     tested = datamodule.beats.select(np.sort(datamodule.folds.named()[fold]))
     probabilities = estimator.predict_proba(tested)
     record = make_record(
@@ -64,6 +68,18 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
         best = experiment.output_dir / "checkpoints" / "best.ckpt"
         evaluate_on(best, output_dir=experiment.output_dir / ON, device=device, **elsewhere)
     return save_run(experiment.output_dir, record, tested, probabilities)
+
+
+def _calibrate(experiment: Experiment) -> None:
+    """Fit the calibration on the validation beats, if there are any, and add it to the best checkpoint."""
+    datamodule, estimator = experiment.datamodule, experiment.estimator
+    validation = datamodule.beats.select(np.sort(datamodule.folds.validation))
+    if not len(validation):
+        return
+    probabilities = estimator.predict_proba(validation)  # in all processes
+    if estimator.is_main_process:
+        calibration = Calibration.fit(validation, probabilities, protocol=datamodule.folds.protocol)
+        add_calibration(experiment.output_dir / "checkpoints" / "best.ckpt", calibration.plain())
 
 
 def _elsewhere(experiment: Experiment) -> dict[str, Any]:

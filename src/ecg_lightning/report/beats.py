@@ -5,20 +5,22 @@ Colours are the custom properties of ``style.css`` alone; the leads of a beat ar
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ecg_lightning.explain.embedding import Embedding
+from ecg_lightning.explain.facts import ClassFacts, Explanation
 from ecg_lightning.explain.mistakes import Mistake, Mistakes, ShownBeat
-from ecg_lightning.explain.saliency import BeatSaliency, ClassSaliency, Saliency
-from ecg_lightning.pipeline.data_report import ClassFacts
-from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report.cells import MINUS, Column, Number, Row, Table, clean
 from ecg_lightning.report.charts import text
 from ecg_lightning.report.page import columns, join, legend, note
 from ecg_lightning.report.render import html, swatch
+
+if TYPE_CHECKING:
+    from ecg_lightning.explain.embedding import Embedding
+    from ecg_lightning.explain.saliency import BeatSaliency, ClassSaliency, Saliency
 
 SECOND, SMALL, LARGE = 200, 8, 40  # units that are a second, a small square of ECG paper (40 ms), a large one (200 ms)
 PAPER = 160  # height of the paper of a single lead; a large square less for saliency, and of each of several leads
@@ -54,7 +56,7 @@ def mistakes(found: Mistakes, about: Explanation) -> Markup:
         return Markup("<p>None of {:,} beats is predicted wrong.</p>").format(found.n_beats)
     kinds = ", ".join(f"{true} predicted as {predicted} {n:,}" for true, predicted, n in found.pairs)
     some = f"Shown: {len(found.shown)} with high confidence, from different kinds of errors and different records."
-    shown, share = some if len(found.shown) < found.n else "All are shown.", _percent(found.n / found.n_beats)
+    shown, share = some if len(found.shown) < found.n else "All are shown.", percent(found.n / found.n_beats)
     dashed = DASHED * any(one.mistaken_for for one in found.shown)
     return join(
         Markup("<p>{:,} of {:,} beats ({} %): {}. {}</p>").format(found.n, found.n_beats, share, kinds, shown),
@@ -63,11 +65,11 @@ def mistakes(found: Mistakes, about: Explanation) -> Markup:
     )
 
 
-def saliency(found: Saliency, about: Explanation) -> Markup:
+def saliency(found: "Saliency", about: Explanation) -> Markup:
     """Typical beats of each class with what contributes to their class, and the same of a model without training."""
     return join(
         Markup('<p class="beat-verdict">{}</p>').format(found.verdict),
-        note(METHODS[found.method].format(_percent(found.error)), WIDTHS, *_on_paper(about)),
+        note(METHODS[found.method].format(percent(found.error)), WIDTHS, *_on_paper(about)),
         *(_class_saliency(one, found, about) for one in found.classes),
     )
 
@@ -85,7 +87,7 @@ def typical(classes: Sequence[ClassFacts], about: Explanation, *, millivolts: bo
                 break
     cards, area = [], Markup('<path d="M{}z" fill="var(--{})" opacity=".3"/>')
     for one, (bottom, median, top) in shown:
-        paper, panels, look = _Paper(about, [[low, high]], height=height, scale=scale), [], _look(about, one.name)
+        paper, panels, look = _Paper(about, [[low, high]], height=height, scale=scale), [], look_of(about, one.name)
         for lead, curve in enumerate(median):
             around = "L".join([*paper.points(top[lead]), *reversed(paper.points(bottom[lead]))])
             band = area.format(around, "muted" if look == "quiet" else f"class-{look[1:]}")
@@ -94,16 +96,13 @@ def typical(classes: Sequence[ClassFacts], about: Explanation, *, millivolts: bo
         title = swatch(look, clean(one.name)) + _sub(f"median of {one.n_typical:,} beats")
         cards.append(_card(title, paper.svg(drawn, tall, f"a typical beat of class {one.name}")))
     words = f"{scale / SMALL:g} mm are 1 mV; each beat is shown around its own median." if scale else HEIGHTS["beat"]
-    ends = (
-        "The last beats of records, which are not cut because no RR interval follows, are among them." if scale else ""
-    )
     share = "The band holds 80 % of the beats at each time."
-    return join(columns(*cards, look="beat-grid"), note("25 mm/s: a large square is 200 ms.", words, share, ends))
+    return join(columns(*cards, look="beat-grid"), note("25 mm/s: a large square is 200 ms.", words, share))
 
 
-def embedding(found: Embedding, about: Explanation) -> Markup:
+def embedding(found: "Embedding", about: Explanation) -> Markup:
     """Test beats in two dimensions, coloured by class and by patient."""
-    looks = {name: _look(about, name) for name in about.classes if name in found.classes}
+    looks = {name: look_of(about, name) for name in about.classes if name in found.classes}
     plots = [_scatter(found, found.classes, looks, "By class")]
     if found.patients is not None:
         most = sorted(Counter(found.patients).items(), key=lambda one: (-one[1], one[0]))
@@ -137,26 +136,26 @@ def _mistake(one: Mistake, about: Explanation) -> Markup:
         dashed = _path(paper.trace(mean[lead]), "muted", 1.4, dashes="5 3") if mean else ""
         panels.append(paper.lines(lead) + dashed + _path(paper.trace(signal), "ink", 2))
     drawn, height = _stacked(panels, paper.height)
-    true, predicted = (swatch(_look(about, name), name) for name in (beat.true, beat.predicted))
+    true, predicted = (swatch(look_of(about, name), name) for name in (beat.true, beat.predicted))
     title = Markup("{} predicted as {}{}").format(true, predicted, _sub(_place(beat)))
     label = f"a beat of class {beat.true} predicted as {beat.predicted}, {_place(beat)}"
-    return _card(title, paper.svg(drawn, height, label), _shares(beat, about))
+    return _card(title, paper.svg(drawn, height, label), shares(beat.probabilities, about, beat.true))
 
 
-def _shares(beat: ShownBeat, about: Explanation) -> Markup:
-    """Probabilities as a bar, and those that are visible in it as numbers."""
-    ranked = sorted(beat.probabilities.items(), key=lambda share: -share[1])
+def shares(probabilities: Mapping[str, float], about: Explanation, true: str = "") -> Markup:
+    """Probabilities as a bar, and as numbers those that are visible in it, and that of the `true` class."""
+    ranked = sorted(probabilities.items(), key=lambda share: -share[1])
     at, pieces, piece = 0.0, Markup(""), Markup('<rect class="block {}" x="{}" width="{}" height="8"/>')
     for name, share in ranked:
-        pieces += piece.format(_look(about, name), _number(at), _number(300 * share))
+        pieces += piece.format(look_of(about, name), _number(at), _number(300 * share))
         at += 300 * share
-    shown = ", ".join(f"{name} {_percent(share)} %" for name, share in ranked if share >= 0.01 or name == beat.true)
+    shown = ", ".join(f"{name} {percent(share)} %" for name, share in ranked if share >= 0.01 or name == true)
     bar = Markup('<svg class="beat-shares" viewBox="0 0 300 8" preserveAspectRatio="none" aria-hidden="true">{}</svg>')
     return bar.format(pieces) + _sub(shown)
 
 
-def _class_saliency(one: ClassSaliency, found: Saliency, about: Explanation) -> Markup:
-    title = Markup("<h3>{}</h3>").format(swatch(_look(about, one.name), one.name))
+def _class_saliency(one: "ClassSaliency", found: "Saliency", about: Explanation) -> Markup:
+    title = Markup("<h3>{}</h3>").format(swatch(look_of(about, one.name), one.name))
     if not one.beats:
         return title + note("No beat of this class is predicted correctly.")
     of = "record" if one.beats[0].beat.record is not None else "class"
@@ -170,7 +169,7 @@ def _class_saliency(one: ClassSaliency, found: Saliency, about: Explanation) -> 
     return join(title, note(*words), cards)
 
 
-def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
+def _saliency(one: "BeatSaliency", found: "Saliency", about: Explanation) -> Markup:
     beat, drawn, top = one.beat, Markup(""), 0.0
     paper = _Paper(about, beat.signals, height=PAPER - LARGE)
     for name, shares in (("as trained", one.attributions), ("without training", one.randomised)):
@@ -186,7 +185,7 @@ def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
         drawn += _moved(stack, top)
         top += height + 12
     title = Markup("{}: {} % {}; {} {} → {}").format(
-        _place(beat), _percent(beat.probabilities[beat.true]), beat.true, found.unit, Number(one.baseline, 2),
+        _place(beat), percent(beat.probabilities[beat.true]), beat.true, found.unit, Number(one.baseline, 2),
         Number(one.logit, 2),
     )  # fmt: skip
     label = f"saliency of a beat of class {beat.true}, {_place(beat)}, as trained and without training"
@@ -197,7 +196,7 @@ def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
     return _card(_sub(title), paper.svg(drawn, top - 12, label), context)
 
 
-def _scatter(found: Embedding, groups: Sequence[str], looks: Mapping[str, str], title: str) -> Markup:
+def _scatter(found: "Embedding", groups: Sequence[str], looks: Mapping[str, str], title: str) -> Markup:
     """One scatter plot: a path of dots for each group, the largest first, so that the small ones are on top."""
     counts, of = Counter(groups), np.asarray(groups)
     places = np.stack([_to_plot(found.x), PLOT - _to_plot(found.y)], axis=1)
@@ -323,7 +322,8 @@ def _path(d: str, colour: str, width: float, *, dashes: str = "") -> Markup:
     return line.format(d, colour, _number(width), more)
 
 
-def _look(about: Explanation, name: str) -> str:
+def look_of(about: Explanation, name: str) -> str:
+    """The colour of a class."""
     at = about.classes.index(name)
     return f"c{at}" if at < N_COLOURS else "quiet"
 
@@ -351,7 +351,7 @@ def _place(beat: ShownBeat) -> str:
     return f"{place}, {patient if patient.startswith('patient') else f'patient {patient}'}"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """In percent, neither 100 nor, where something is there, 0."""
     shown = f"{100 * share:.1f}"
     if shown == "100.0":  # no prediction is certain

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup, escape
 
 WIDTH = 340.0  # of a phone
@@ -44,6 +46,15 @@ class Line:
     joined: bool = True
     dots: bool = False
     bars: Sequence[Point | None] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cloud:
+    """Any number of points of a panel: each place of the drawing that has some is marked once."""
+
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    look: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +96,23 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 def panel(
     lines: Sequence[Line], *, title: str, description: str, x: Axis, y: Axis, height: float = 220, width: float = WIDTH,
-    left: float = LEFT, right: float = RIGHT, mark: tuple[float, str] | None = None,
+    left: float = LEFT, right: float = RIGHT, mark: tuple[float, str] | None = None, clouds: Sequence[Cloud] = (),
+    spans: Iterable[Point] = (),
 ) -> Markup:  # fmt: skip
-    """Lines and points over two axes, names of lines at their ends; `mark`: place and name of a vertical line."""
+    """Lines and points over two axes, names of lines at their ends.
+
+    `mark`: place and name of a vertical line; `spans`: starts and stops on the horizontal axis of what is shaded.
+    """
     x0, x1, y0, y1 = left, width - right, height - BOTTOM, TOP + 12
 
     def place(point: Point) -> Point:
         return x.at(point[0], x0, x1), y.at(min(max(point[1], y.low), y.high), y0, y1)
 
     parts: list[str] = [text(0, 9, y.name)]
+    for span in spans:
+        start, stop = (x.at(end, x0, x1) for end in span)
+        size = f'x="{start:.1f}" y="{y1:g}" width="{max(stop - start, 0.8):.1f}" height="{y0 - y1:g}"'
+        parts.append(f'<rect {size} class="block faded"/>')
     for tick in y.ticks:
         at = y.at(tick, y0, y1)
         parts += [_rule(x0, at, x1, at), text(x0 - 6, at + 3.5, y.words(tick), "end")]
@@ -108,6 +127,7 @@ def panel(
         near = [place(min(line.points, key=lambda point: abs(point[0] - mark[0])))[1] for line in lines if line.points]
         to = y0 - 8 if any(one < y1 + 26 for one in near) else y1 + 9
         parts += [_rule(at, y0, at, y1, "mark"), text(at + aside, to, mark[1], anchor, look="label")]
+    parts += [_cloud(cloud, x, y, (x0, x1, y0, y1)) for cloud in clouds]
     for line in lines:
         bars = [(point[0], bar) for point, bar in zip(line.points, line.bars, strict=False) if bar is not None]
         drawn = [_rule(*place((at, low)), *place((at, high)), "bar") for at, (low, high) in bars]
@@ -197,6 +217,20 @@ def _path(points: Iterable[Point]) -> str:
             kept.pop()
         kept.append((x, y))
     return f'<path d="M{" L".join(f"{x:g} {y:g}" for x, y in kept)}" class="line"/>' if kept else ""
+
+
+def _cloud(cloud: Cloud, x: Axis, y: Axis, ends: Sequence[float]) -> str:
+    """Upright strokes, each of which joins the points of neighbouring places; axes are linear."""
+    x0, x1, y0, y1 = ends
+    columns = x0 + (cloud.x - x.low) / (x.high - x.low) * (x1 - x0)
+    rows = y0 + (np.clip(cloud.y, y.low, y.high) - y.low) / (y.high - y.low) * (y1 - y0)
+    n = math.ceil(y0) + 2  # more than there are rows, so that a column never joins the next one
+    places = np.unique(np.rint(columns).astype(np.int64) * n + np.rint(rows).astype(np.int64))
+    first = np.flatnonzero(np.diff(places, prepend=-2) > 1)
+    lengths = np.append(first[1:], len(places)) - first
+    strokes = zip(*np.divmod(places[first], n), lengths - 1, strict=True)
+    path = "".join(f"M{column} {row}v{length}" for column, row, length in strokes)
+    return f'<path d="{path}" class="cloud {escape(cloud.look)}"/>' if path else ""
 
 
 def _apart(ends: Sequence[tuple[Point, str]], *, lowest: float, least: float = 13) -> list[tuple[float, float, str]]:

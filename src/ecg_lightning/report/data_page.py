@@ -9,8 +9,9 @@ import numpy as np
 from markupsafe import Markup
 
 from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.pipeline.data_report import BEFORE_S, BINS, POOR, DataReport, RecordFacts, data_report
-from ecg_lightning.pipeline.explain import Explanation
+from ecg_lightning.data.quality import POOR
+from ecg_lightning.explain.facts import BEFORE_S, Explanation
+from ecg_lightning.pipeline.data_report import BINS, DataReport, RecordFacts, data_report
 from ecg_lightning.report import charts
 from ecg_lightning.report.beats import typical
 from ecg_lightning.report.cells import NONE, Cell, Column, Number, Row, Table, clean, duration
@@ -109,7 +110,8 @@ def _typical(found: DataReport) -> Markup:
         length=max(one.typical[0].shape[1] for one in found.classes if one.typical),
         before=BEFORE_S if found.records else 0.0,
     )  # fmt: skip
-    return typical(found.classes, about, millivolts=bool(found.records))
+    ends = "The last beats of records, which are not cut because no RR interval follows, are among them."
+    return join(typical(found.classes, about, millivolts=bool(found.records)), note(ends * bool(found.records)))
 
 
 def _rhythm(records: Sequence[RecordFacts]) -> Markup:

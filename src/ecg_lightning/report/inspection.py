@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import metric_at
 from ecg_lightning.report.cells import Column, Note, Row, Section, Table
 from ecg_lightning.report.tables import SYNTHETIC_WARNING
@@ -86,6 +87,7 @@ def _of_training(description: Mapping[str, Any]) -> list[tuple[str, str]]:
     does = "; ".join(augmentation_phrases(augmentation)) if augmentation else ""
     per_class = scores["test"]["per_class"] if scores["test"] else {}
     f1 = [f"{name} {100 * one['f1']:.2f} %" for name, one in per_class.items()]
+    calibrated = description["calibration"]
     return [
         ("beats", f"{beats['length']} samples at {rate}{leads}"),
         ("", _phrase(beats["cut"])),
@@ -98,6 +100,7 @@ def _of_training(description: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("", _phrase(training["optimizer"])),
         ("", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}" if augmentation else ""),
         ("validation", _scores({key.removeprefix("val/"): one for key, one in scores["validation"].items()})),
+        ("calibration", Calibration.from_plain(calibrated).sentence() if calibrated else ""),
         ("test", _scores(scores["test"])),
         ("", f"F1: {', '.join(f1)}" if f1 else ""),
         ("versions", _phrase(description["versions"])),

@@ -100,6 +100,24 @@ def print_databases(databases: Mapping[str, Mapping[str, Any]]) -> None:
     _line("Get one with ecg-lightning data fetch NAME; add your own with ecg-lightning data new FOLDER")
 
 
+def print_weights(cards: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a row for each test of weights that ship, and what each of them was trained on."""
+    columns = [Column("weights", text=True), Column("tested on", text=True), Column("lead", text=True)]
+    columns += map(Column, ("beats", "macro-F1", "S", "V", "MI"))
+    rows = []
+    for name, card in cards.items():
+        for test in card["expected"] if card["kind"] == "beats" else ():
+            f1 = [test["macro_f1"], *(test["classes"].get(of, {}).get("f1") for of in ("S", "V", "MI"))]
+            lead = test["leads"] if isinstance(test["leads"], str) else ", ".join(test["leads"])
+            metrics = [NONE if value is None else Number(value, 1, factor=100) for value in f1]
+            rows.append(Row([name, test["tested_on"], lead, Number(test["beats"]), *metrics]))
+    if rows:
+        show(Section(title="F1 of unseen people, percent", tables=[Table(columns=columns, rows=rows)]))
+    for name, card in cards.items():
+        _line(f"{name}: {card['title']}. {card['description']}".strip())
+        _line(f"  {card['command']}", "cyan")
+
+
 def _line(text: str, style: str = "") -> None:
     Console().print(Text(text, style), soft_wrap=True)  # paths and commands are copied: they are never broken
 

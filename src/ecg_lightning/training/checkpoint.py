@@ -6,7 +6,8 @@ models in it are looked up among the registered ones by name, and sizes are chec
 Format 2 is a mapping with ``state_dict`` (the tensors, each name after ``model.``), ``epoch`` and ``global_step`` (None
 of a model without them), ``hyper_parameters`` in plain values (``task``, ``model`` with its settings, ``input`` as
 `InputSpec`, ``about``: classes, data, protocol, configuration, versions, git, origin; of a network also ``optimizer``,
-``loss``, ``class_counts``, ``transfer``) and `CHECKPOINT_KEY`: ``format`` and validation ``scores``.
+``loss``, ``class_counts``, ``transfer``) and `CHECKPOINT_KEY`: ``format``, validation ``scores`` and, once a run has
+fitted it, ``calibration``: that of its probabilities, as `ecg_lightning.metrics.calibration` describes it.
 """
 
 import hashlib
@@ -23,8 +24,11 @@ import torch
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.core.weights import FOLDER as WEIGHTS
+from ecg_lightning.core.weights import read_weights, shipped_weights
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import create_model, list_models, model_names
+from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.checkpoint_v1 import upgrade, with_card
 from ecg_lightning.training.tasks import task_of
 
@@ -49,6 +53,7 @@ class Checkpoint:
     scores: Mapping[str, float] | None = None  # on validation, when it was saved
     epoch: int | None = None  # the first is 1; None of a model without epochs
     step: int | None = None  # number of optimizer steps
+    calibration: Mapping[str, Any] | None = None  # `Calibration` in plain values
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -95,14 +100,20 @@ class Checkpoint:
 def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of this project, or a plain state dict of one of its networks or of the older system's CNet.
 
-    A run's folder stands for its best checkpoint. Raises `CheckpointError` if the file is absent, cut off, damaged,
-    would run code, asks for absurd sizes, is of a later version, or is something else.
+    A run's folder stands for its best checkpoint. The name of weights that ship stands for them, unless there is a file
+    or folder of that name; the ``.safetensors`` of weights is read with the card beside it. Raises `CheckpointError` if
+    the file is absent, cut off, damaged, would run code, asks for absurd sizes, is of a later version, or is something
+    else.
     """
     source = Path(path).expanduser()
+    shipped = [] if source.exists() else sorted(shipped_weights("beats"))
+    if str(path) in shipped or source.suffix == ".safetensors":
+        return _of_weights(WEIGHTS / f"{path}.safetensors" if str(path) in shipped else source)
     path = source / "checkpoints" / "best.ckpt" if source.is_dir() else source
     if not path.is_file():
         absent = f"{source} has no checkpoints/best.ckpt" if source.is_dir() else f"{path} is not there"
-        raise CheckpointError(f"{absent}; give the folder of a finished run, or a checkpoint file")
+        names = f", or one of the weights that ship: {', '.join(shipped)}" * bool(shipped)
+        raise CheckpointError(f"{absent}; give the folder of a finished run, a checkpoint file{names}")
     content = _load(path)
     try:
         if content and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in content.items()):
@@ -138,11 +149,40 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             scores={str(name): float(value) for name, value in marked["scores"].items()},
             epoch=None if epoch is None else epoch + 1,
             step=content["global_step"],
+            calibration=marked.get("calibration"),
         )
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{path} is no complete checkpoint of ecg_lightning; missing or malformed: {error}"
         ) from error
+
+
+def _of_weights(file: Path) -> Checkpoint:
+    arrays, card = read_weights(file)
+    try:
+        stated = dict(card["hyperparameters"])
+        _check_values([stated])
+        _check_hyperparameters(stated)
+        return Checkpoint(
+            path=file,
+            weights={name: torch.from_numpy(array.copy()) for name, array in arrays.items()},
+            hyperparameters=stated,
+            scores=card["scores"],
+            epoch=card["epoch"],
+            step=card["step"],
+            calibration=card["calibration"],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
+        raise CheckpointError(
+            f"the card of {file} is no description of a beat classifier; missing or malformed: {error}"
+        ) from error
+
+
+def add_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
+    """Add it to the checkpoint of a run, which is replaced; DataError if it cannot be written."""
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    content[CHECKPOINT_KEY]["calibration"] = dict(calibration)
+    AtomicCheckpointIO().save_checkpoint(content, path)
 
 
 def guess_network(weights: Mapping[str, Tensor]) -> str | None:

@@ -116,7 +116,7 @@ class NetworkEstimator(Estimator):
         precision = checkpoint.about.get("config", {}).get("trainer", {}).get("precision", "32-true")
         trainer = pl.Trainer(accelerator=device, devices=1, precision=precision, **QUIET)
         estimator = cls(BeatClassifier.from_checkpoint(checkpoint), trainer)
-        estimator._saved = {"scores": checkpoint.scores, "epoch": checkpoint.epoch, "step": checkpoint.step}
+        estimator._saved = {name: getattr(checkpoint, name) for name in ("scores", "epoch", "step", "calibration")}
         return estimator
 
     @property
@@ -187,6 +187,7 @@ class SklearnEstimator(Estimator):
         self.checkpoint = checkpoint
         self.arrays: dict[str, Array] = {}
         self.scores: dict[str, float] = {}
+        self.calibration: Mapping[str, Any] | None = None
         self._order: IntArray | None = None
 
     @classmethod
@@ -195,6 +196,7 @@ class SklearnEstimator(Estimator):
         try:
             estimator = cls(checkpoint.require())
             estimator.scores = dict(checkpoint.scores or {})
+            estimator.calibration = checkpoint.calibration
             estimator.arrays = {name: tensor.numpy() for name, tensor in checkpoint.weights.items()}
             estimator._predict(np.zeros((1, estimator._n_inputs), dtype=np.float32))
         except ConfigError as error:
@@ -233,7 +235,8 @@ class SklearnEstimator(Estimator):
 
     def save(self, path: Path) -> None:
         state = {f"{MODEL_PREFIX}{name}": torch.from_numpy(array.copy()) for name, array in self.arrays.items()}
-        _write(path, state, self.stated, {"scores": self.scores, "epoch": None, "step": None})
+        saved = {"scores": self.scores, "epoch": None, "step": None, "calibration": self.calibration}
+        _write(path, state, self.stated, saved)
 
     def inputs(self, beats: Beats) -> FloatArray:
         """What it sees of each beat, ``[n, d]``: its samples and its context or, of `beat_length`, its length."""
@@ -273,12 +276,15 @@ def validation_scores(scores: Mapping[str, float]) -> dict[str, float | None]:
 
 def _write(path: Path, state: Mapping[str, Tensor], stated: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     """Write a checkpoint that `read_checkpoint` reads."""
+    own = {"format": FORMAT, "scores": dict(saved["scores"])}
+    if calibration := saved.get("calibration"):
+        own["calibration"] = dict(calibration)
     content = {
         "state_dict": dict(state),
         "hyper_parameters": dict(stated),
         "epoch": None if saved["epoch"] is None else saved["epoch"] - 1,
         "global_step": saved["step"],
-        CHECKPOINT_KEY: {"format": FORMAT, "scores": dict(saved["scores"])},
+        CHECKPOINT_KEY: own,
     }
     AtomicCheckpointIO().save_checkpoint(content, path)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
@@ -38,6 +38,21 @@ class Task:
             return logits.softmax(dim=1)
         positive = logits.sigmoid()
         return torch.cat([1 - positive, positive], dim=1)
+
+
+class Probabilities(nn.Module):
+    """A network with the step from its logits to probabilities, calibrated by a temperature."""
+
+    def __init__(self, model: nn.Module, task: Task, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.temperature = temperature
+
+    def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
+        """Beats ``[b, leads, length]``, lengths ``[b]``, context ``[b, k]`` or None → ``[b, classes]``."""
+        logits: Tensor = self.task.class_logits(self.model(signals, lengths, context))
+        return (logits / self.temperature).softmax(dim=1)
 
 
 POSITIVE = {"arrhythmia": None, "mi": "MI"}  # task → the class that a single logit stands for

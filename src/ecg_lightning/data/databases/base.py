@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.databases.card import Card, folder_of
-from ecg_lightning.data.recording import Leads, lead_names, make_leads
-from ecg_lightning.data.windows import Cut
+from ecg_lightning.data.recording import Leads, Recording, lead_names, make_leads, separate_leads
+from ecg_lightning.data.windows import Cut, beats_of
 
 
 def fetch_command(name: str, data_dir: Path) -> str:
@@ -83,14 +84,21 @@ class CardSource(Source):
 
     def settings(self) -> dict[str, Any]:
         """Reader, leads and cutting, and context if any is wanted; subclasses add what else they depend on."""
-        context = list(self.context.names(lead_names(self.leads)))
+        separate = self.card.separate_leads
+        context = list(self.context.names(lead_names(self.leads)[: 1 if separate else None]))
         return {
             "dataset": self.name,
             "reader": self.card.reader,
             "leads": [list(place) for place in self.leads],
             "cut": dataclasses.asdict(self.cut),
+            **({"separate_leads": True} if separate else {}),
             **({"context": context} if context else {}),
         }
+
+    def cut_out(self, recordings: Iterable[Recording]) -> Beats:
+        """The beats of recordings with all leads, as the card wants them."""
+        own = separate_leads(recordings) if self.card.separate_leads else recordings
+        return beats_of(own, how=self.cut, classes=self.classes, origin=self.settings(), context=self.context)
 
     @property
     def remedy(self) -> str:

@@ -18,6 +18,8 @@ Name = str | int  # of a lead, a record or a symbol; YAML reads 100 as a number
 Words = Annotated[list[Name], Field(min_length=1)]
 
 
+SHARED = ("class_map", "leads", "separate_leads")  # settings of several databases that replace those of each
+
 # Of beats that came with their classes, by task.
 AS_MADE = {
     "arrhythmia": (AAMI_CLASSES, PHRASES["aami"]),
@@ -151,11 +153,13 @@ class Card(Group):
     folder: str | None  # in data_dir, or an absolute path
     records: str | list[str] | None = None  # patterns of the records that are used; null uses all
     annotator: str | None = None
+    detector: Literal["network", "sleepecg", "xqrs"] = "xqrs"  # of R peaks, where they are not annotated
     class_map: str | dict[str, str | Words] | None = None
     diagnoses: Diagnoses | None = None
     patients: Literal["record", "folder"] | Patients | None = None  # null: not known
     folds: Table | None = None  # division that the publisher recommends
     leads: Annotated[list[Name | Words], Field(min_length=1)]
+    separate_leads: bool = False  # each lead is a recording of its own, of the same record and patient
     recorded_fs: Positive | None = None
     gaps: Literal["leave_out", "refuse"] = "leave_out"  # beats that touch a gap, or recordings with one
     drop_duplicates: bool = False
@@ -180,6 +184,7 @@ class Cards(Group):
     cards: Annotated[dict[str, Card], Field(min_length=2)]
     class_map: str | dict[str, str | Words] | None = None  # null: as each card states
     leads: Annotated[list[Name | Words], Field(min_length=1)] | None = None  # null: as each card states
+    separate_leads: bool | None = None  # null: as each card states
     drop_duplicates: bool = False
     cut: CutSettings
 
@@ -188,13 +193,14 @@ def cards_of(dataset: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The cards of ``dataset`` by the name of their database, with the settings that hold for all of them."""
     if "cards" not in dataset:
         return {dataset["name"]: dict(dataset)}
-    shared = {key: dataset[key] for key in ("class_map", "leads") if dataset.get(key) is not None}
+    shared = {key: dataset[key] for key in SHARED if dataset.get(key) is not None}
     return {card["name"]: {**card, **shared, "cut": dataset["cut"]} for card in dataset["cards"].values()}
 
 
 def leads_of(dataset: Mapping[str, Any]) -> list[Any]:
-    """The leads of ``dataset``; of several databases those of the first."""
-    return list(next(iter(cards_of(dataset).values()))["leads"])
+    """The leads of a beat of ``dataset``; of several databases those of the first."""
+    card = next(iter(cards_of(dataset).values()))
+    return list(card["leads"])[: 1 if card.get("separate_leads") else None]
 
 
 def class_map_of(dataset: Mapping[str, Any]) -> str:

@@ -23,7 +23,6 @@ from ecg_lightning.data.readers import FORMATS, open_recording, read_recording
 from ecg_lightning.data.readers.base import RecordingFile
 from ecg_lightning.data.readers.wfdb import files_of, header_lines
 from ecg_lightning.data.recording import Recording, lead_names
-from ecg_lightning.data.windows import beats_of
 
 log = logging.getLogger(__name__)
 
@@ -121,14 +120,15 @@ class Recordings(CardSource):
         """Also rate, classes, patients and what else the card says of the content of its files."""
         card = self.card.model_dump(mode="json", include={"records", "recorded_fs", "gaps", "csv", "folds", "patients"})
         card |= {"classes": self.card.model_dump(mode="json", include={"annotator", "diagnoses"})}
+        if self.card.annotator is None and self.card.detector != "xqrs":
+            card["detector"] = self.card.detector
         symbols = {name: list(own) for name, own in self.class_map.symbols.items()} if self.class_map else None
         return {**super().settings(), **card, "class_map": symbols}
 
     def read(self) -> Beats:
         """Read and cut all records."""
         self.refuse_copies()
-        origin = self.settings()
-        return beats_of(self.recordings(), how=self.cut, classes=self.classes, origin=origin, context=self.context)
+        return self.cut_out(self.recordings())
 
     def recordings(self) -> Iterator[Recording]:
         """Each record in turn, without those of other diagnoses, which the log counts."""
@@ -172,7 +172,7 @@ class Recordings(CardSource):
                 fs=self.card.recorded_fs,
                 reader=self.card.reader,
                 settings=self._format,
-                detect=detect,
+                detector=self.card.detector if detect else None,
             )
         except DataError as error:
             raise self.with_remedy(error) from error

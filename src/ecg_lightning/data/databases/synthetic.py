@@ -25,7 +25,6 @@ from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.databases.card import Simulation
 from ecg_lightning.data.labels import AAMI_CLASSES, PTB_CLASSES
 from ecg_lightning.data.recording import Recording, lead_names
-from ecg_lightning.data.windows import beats_of
 
 Array = npt.NDArray[np.float64]
 
@@ -124,8 +123,7 @@ class Synthetic(CardSource):
         return super().settings() | own
 
     def read(self) -> Beats:
-        origin = self.settings()
-        return beats_of(self.recordings(), how=self.cut, classes=self.classes, origin=origin, context=self.context)
+        return self.cut_out(self.recordings())
 
     def recordings(self) -> Iterator[Recording]:
         """The continuous recordings, in mV, with their R peaks and labels, one patient after the other."""

@@ -82,7 +82,7 @@ def read_recording(
     fs: float | None = None,
     reader: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    detect: bool = True,
+    detector: str | None = "xqrs",
 ) -> Recording:
     """A recording with its beats.
 
@@ -95,7 +95,8 @@ def read_recording(
             the R peaks in the first lead, and the beats have no labels.
         class_map: how symbols become classes; None is AAMI's.
         fs: sampling rate in Hz that the record must have; None takes any.
-        detect: False leaves out the detection, the slow part: without an annotator there are no beats.
+        detector: of R peaks without an annotator, see `detect_r_peaks`. None leaves out the detection, the slow part:
+            then there are no beats.
 
     Raises:
         DataError: a file is absent or damaged, or the record lacks a lead or is too short.
@@ -134,7 +135,7 @@ def read_recording(
         if peaks[-1] > n_samples + LATEST_S * rate:
             raise DataError(f"{where} have a beat at sample {peaks[-1]:,} of a record of {n_samples:,} samples")
     elif n_samples >= 2 * rate:
-        peaks = detect_r_peaks(signals[0], rate).samples if detect else np.empty(0, dtype=np.int64)
+        peaks = detect_r_peaks(signals, rate, detector=detector).samples if detector else np.empty(0, dtype=np.int64)
     else:
         raise DataError(f"record {file.name} lasts {n_samples / rate:.2g} s, too short to find R peaks in it")
     names = [place[0] if isinstance(place[0], str) else None for place in places]

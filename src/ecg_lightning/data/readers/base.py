@@ -40,6 +40,7 @@ class RecordingFile(ABC):
         samples_per_frame: of each lead.
         n_frames: length of the recording.
         comments: lines of text of its header.
+        start: date and time of its beginning, as ISO 8601; None where the file does not say.
         files: all files that it consists of, without annotations.
     """
 
@@ -50,6 +51,7 @@ class RecordingFile(ABC):
     samples_per_frame: tuple[int, ...]
     n_frames: int
     comments: tuple[str, ...] = ()
+    start: str | None = None
     files: tuple[Path, ...] = ()
 
     @abstractmethod

@@ -8,6 +8,7 @@ samples. In a discontinuous file (``EDF+D``) each data record states when it beg
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class EdfFile(RecordingFile):
             stated = int(header[236:244])
             units = [signal.physical_dimension for signal in edf.signals]
             labels = [signal.label for signal in edf.signals]
+            self.start = _start(edf)
             people = (edf.local_patient_identification, edf.local_recording_identification)
         except Exception as error:  # edfio raises whatever its parsing stumbles over
             raise DataError(f"{path} is no readable EDF or BDF file: {error}") from error
@@ -151,6 +153,18 @@ class EdfFile(RecordingFile):
             at = int(np.argmin(follows)) + 1
             raise DataError(f"{self.path}: data record {at} does not begin after the one before; the file is damaged")
         return seconds
+
+
+def _start(edf: Any) -> str | None:
+    """When it begins; without the date if that is anonymised, None if the header states nonsense."""
+    from edfio import AnonymizedDateError
+
+    with warnings.catch_warnings(action="ignore"), suppress(ValueError, AnonymizedDateError):
+        try:
+            return str(edf.startdatetime.isoformat(timespec="seconds"))
+        except AnonymizedDateError:
+            return str(edf.starttime.isoformat(timespec="seconds"))
+    return None
 
 
 def _label(header: bytes, at: int) -> bytes:

@@ -66,6 +66,8 @@ class WfdbFile(RecordingFile):
             raise DataError(f"{path}.hea states a sampling rate of {header.fs:g} Hz, expected one above 0")
         self.frame_rate = float(header.fs)
         self.comments = tuple(header.comments)
+        begin = header.base_datetime or header.base_time  # without a date, or neither
+        self.start = None if begin is None else begin.isoformat(timespec="seconds")
         self._header = header
         self._segments: list[tuple[int, int, WfdbFile | None]] = []  # first frame, frames, segment
         self._sums: dict[int, int] = {}
@@ -152,10 +154,11 @@ class WfdbFile(RecordingFile):
         """Compare the sum of each signal with the checksum (modulo 2^16) of its header, once all of it was read."""
         if start == 0:
             self._sums, self._summed = dict.fromkeys(channels, 0), 0
-        if start != self._summed or self._sums.keys() != set(channels):
+        if not start <= self._summed <= stop or self._sums.keys() != set(channels):
             return
         for at, values in zip(channels, digital, strict=True):
-            self._sums[at] += int(values[: (stop - start) * self.samples_per_frame[at]].sum(dtype=np.int64))
+            known, wanted = ((frame - start) * self.samples_per_frame[at] for frame in (self._summed, stop))
+            self._sums[at] += int(values[known:wanted].sum(dtype=np.int64))
         self._summed = stop
         for at in channels if stop == self.n_frames else ():
             checksum = self._header.checksum[at]

@@ -1,0 +1,356 @@
+"""``ecg-lightning annotate``: files of annotated beats for one recording or thousands, a task for each.
+
+A recording is done once its ``NAME.json`` is there, which is written last and states from what and how the other files
+were made. Started again, the command goes on with the recordings that are left.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import typer
+
+from ecg_lightning.core.atomic import sha256_of
+from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError
+from ecg_lightning.core.weights import FOLDER, shipped_weights
+from ecg_lightning.data.databases.recordings import find_recordings
+from ecg_lightning.data.readers import FORMATS, open_recording
+from ecg_lightning.data.recording import make_leads
+from ecg_lightning.data.writers import ANNOTATOR, WRITERS, write_csv, write_json
+from ecg_lightning.metrics.rhythm import summary_of
+from ecg_lightning.pipeline.annotate import Progress, annotate
+from ecg_lightning.pipeline.predictor import Predictor, load_predictor
+from ecg_lightning.report import terminal
+from ecg_lightning.report.cells import Section
+from ecg_lightning.report.recording_page import recordings_table, write_recording_page
+
+OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
+CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
+LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be made of each recording.
+
+    Attributes:
+        model: as for `annotate`.
+        output: folder of the files.
+        formats: of `OUTPUTS`.
+        how: further arguments of `annotate`.
+        annotator: extension of WFDB annotation files.
+        probabilities: whether annotation files state those of all classes.
+        overwrite: replaces files that were made otherwise.
+        command: that asks for it, to be shown.
+    """
+
+    model: str
+    output: Path
+    formats: tuple[str, ...] = ("csv", "wfdb", "html")
+    how: Mapping[str, Any] = field(default_factory=dict)
+    annotator: str = ANNOTATOR
+    probabilities: bool = False
+    overwrite: bool = False
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.formats if name not in OUTPUTS]:
+            raise ConfigError(f"--format {','.join(unknown)}: choose of {', '.join(OUTPUTS)}")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `open_recording` needs."""
+        return {key: value for key, value in self.how.items() if key in ("fs", "unit")}
+
+    def stated(self, name: str) -> Path:
+        """The ``.json`` of one recording."""
+        return self.output / f"{name}.json"
+
+    def files(self, name: str) -> dict[str, Path]:
+        """The files of one recording by format, without its ``.json``."""
+        suffixes = {"wfdb": f".{self.annotator}", "edf": ".annotations.edf"}
+        kept = [one for one in self.formats if one != "json"]
+        return {one: self.output / f"{name}{suffixes.get(one, f'.{one}')}" for one in kept}
+
+
+class Outcome(NamedTuple):
+    """What became of a recording: what its ``.json`` states, or an error."""
+
+    name: str
+    path: Path
+    content: Mapping[str, Any] | None = None
+    error: str | None = None
+    was_done: bool = False
+
+
+def annotate_files(
+    recordings: Mapping[str, Path],
+    request: Request,
+    *,
+    jobs: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Outcome]:
+    """Annotate recordings, some at once, and yield the outcome of each as soon as it is there.
+
+    Args:
+        recordings: by the name of their files in the output folder, as `find` returns them.
+        request: what to make of each.
+        jobs: number of processes on this machine, which share its cores.
+        dask: address of the scheduler of a Dask cluster, whose workers do the work instead; the paths must mean the
+            same there.
+        progress: of a recording, where they are annotated one after the other.
+
+    Raises:
+        CheckpointError: the model cannot be loaded. Other errors of a recording are in its outcome.
+    """
+    tasks = []
+    for name, path in recordings.items():
+        content = _done(name, path, request)
+        if content is None:
+            tasks.append((name, path, request))
+        else:
+            yield Outcome(name, path, content, was_done=True)
+    if tasks:
+        load(request.model)
+    if dask is not None:
+        yield from _on_dask(dask, tasks)
+    elif jobs == 1 or len(tasks) == 1:
+        yield from (annotate_file(*task, progress=progress) for task in tasks)
+    else:
+        import joblib
+
+        threads = max(1, joblib.cpu_count() // jobs)
+        with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
+            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+            yield from parallel(joblib.delayed(annotate_file)(*task) for task in tasks)
+
+
+def annotate_file(name: str, path: Path, request: Request, progress: Progress | None = None) -> Outcome:
+    """Annotate one recording and write its files; whatever goes wrong is in the outcome."""
+    try:
+        return Outcome(name, path, _annotate_file(name, path, request, progress))
+    except EcgLightningError as error:
+        return Outcome(name, path, error=str(error))
+    except Exception as error:  # one recording must not end the work on all others
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        return Outcome(name, path, error=f"{path}: {type(error).__name__} in {where}: {error}")
+
+
+def _done(name: str, path: Path, request: Request) -> dict[str, Any] | None:
+    """What the ``.json`` of a recording states, if all was made as requested, from the files that are there now."""
+    content = _content_of(request.stated(name))
+    if content is None or request.overwrite or not all(file.exists() for file in request.files(name).values()):
+        return None
+    try:
+        return content if content["key"] == _key(path, request) else None
+    except EcgLightningError:
+        return None
+
+
+def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> dict[str, Any]:
+    stated, files, key = request.stated(name), request.files(name), _key(path, request)
+    # Tables and pages without a .json are left of a run that was stopped, but an annotation file may be anybody's.
+    taken = [file for file in files.values() if file.exists() and not _is_ours(file)]
+    if not request.overwrite and (taken or stated.exists()):
+        raise DataError(
+            f"{(taken or [stated])[0]} is there already, made otherwise or from other files; choose another --output, "
+            "or replace it with --overwrite"
+        )
+    beats = annotate(path, load(request.model), progress=progress, **request.how)
+    about = beats.attrs["about"] = {**beats.attrs["about"], "model": request.model, "command": request.command}
+    if request.model in (shipped := shipped_weights("beats")):
+        about["card"] = {key: shipped[request.model].get(key, "") for key in CARD}
+    content = {"key": key, "about": about, "summary": summary_of(beats, about)}
+    for format_name, file in files.items():
+        if format_name == "html":
+            write_recording_page(beats, about, file, strip=_Strips(path, request, about["leads"]))
+        elif format_name == "csv":
+            write_csv(beats, file)
+        else:
+            WRITERS[format_name](beats, file, probabilities=request.probabilities)
+    write_json(beats if "json" in request.formats else None, stated, content)
+    return content
+
+
+class _Strips:
+    """Reads stretches of a recording: names, signals ``[leads, t]`` in mV and rate."""
+
+    def __init__(self, path: Path, request: Request, leads: Sequence[str]) -> None:
+        self.file, self.leads = open_recording(path, **request.settings), leads
+        self.positions = self.file.positions(make_leads(list(leads)))
+
+    def __call__(self, start_s: float, seconds: float) -> tuple[Sequence[str], Any, float]:
+        first, last = (round(at * self.file.frame_rate) for at in (start_s, start_s + seconds))
+        parts = self.file.read_frames(self.positions, max(first, 0), min(last, self.file.n_frames))
+        finest = max(map(len, parts))
+        signals = [np.repeat(part, finest // len(part)) for part in parts]
+        return self.leads, np.stack(signals), self.file.fs(self.positions)
+
+
+def _content_of(stated: Path) -> dict[str, Any] | None:
+    """What a ``.json`` of this command states, without the beats; None if it is none."""
+    try:
+        content = json.loads(stated.read_text(encoding="utf-8"))
+        return {key: content[key] for key in ("key", "about", "summary")}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether an annotation file begins with the note that `write_wfdb` puts there; others are named by us alone."""
+    return file.suffix in (".csv", ".html", ".edf") or b"ecg_lightning" in file.open("rb").read(64)
+
+
+def _key(path: Path, request: Request) -> str:
+    """Stands for everything that the result depends on: the recording's files, the model, settings, version."""
+    recording, annotator = open_recording(path, **request.settings), request.how.get("peaks")
+    paths = [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
+    facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in paths if file.is_file()]
+    version = importlib.metadata.version("ecg-lightning")
+    depends = [facts, _identity(request.model), request.how, request.probabilities, sorted(request.files("")), version]
+    return hashlib.sha256(json.dumps(depends, default=str).encode()).hexdigest()
+
+
+@lru_cache
+def _identity(model: str) -> str:
+    """The checksum of a model's file."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    shipped = FOLDER / f"{model}.safetensors"
+    file = path if path.is_file() else shipped
+    return sha256_of(file) if file.is_file() else ""
+
+
+@lru_cache(maxsize=1)
+def load(model: str) -> Predictor:
+    """The predictor of a model, kept for the next recording."""
+    return load_predictor(model)
+
+
+def _on_dask(address: str, tasks: Sequence[tuple[str, Path, Request]]) -> Iterator[Outcome]:
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise ConfigError("--dask needs distributed: pip install 'ecg-lightning[dask]'") from error
+    try:
+        client = Client(address, timeout="10s")  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--dask {address}: no Dask scheduler answers there ({error})") from error
+    with client:
+        futures = {client.submit(annotate_file, *task, pure=False): task for task in tasks}
+        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+            name, path, _ = futures[future]
+            failed = future.exception()
+            yield future.result() if failed is None else Outcome(name, path, error=f"{path}: a worker died: {failed}")
+
+
+def find(paths: Sequence[Path]) -> dict[str, Path]:
+    """Recordings by the name of their output: those given, in a folder or below, or in a list of paths.
+
+    A list is a file ``RECORDS``, ``….list`` or ``….lst`` with a path on each line, relative to its folder. Names are
+    those of the files, in folders as below the folder that was given. ConfigError for two of the same name, DataError
+    where there is no recording.
+    """
+    found: dict[str, Path] = {}
+    for given in paths:
+        if given.is_dir():
+            listing = given / "RECORDS"
+            named = _listed(listing) if listing.is_file() else _in_folder(given)
+        elif given.is_file() and (given.name == "RECORDS" or given.suffix in LISTS):
+            named = _listed(given)
+        else:
+            known = given.suffix.lower() in {suffix for own in FORMATS.values() for suffix in own}
+            named = {given.stem if known else given.name: given}
+        if not named:
+            raise DataError(f"{given} holds no recording; expected WFDB, EDF, CSV or MATLAB files, or a list of them")
+        for name, path in named.items():
+            if found.setdefault(name, path) != path:
+                raise ConfigError(
+                    f"{found[name]} and {path} would both become {name}.json; annotate them into different folders"
+                )
+    return found
+
+
+def _listed(listing: Path) -> dict[str, Path]:
+    lines = [line.strip() for line in listing.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return {_without_suffix(line): listing.parent / line for line in lines if line and not line.startswith("#")}
+
+
+def _in_folder(folder: Path) -> dict[str, Path]:
+    """Of WFDB, if there are any: then files of other formats are not recordings but belong to them."""
+    for reader in FORMATS:
+        if names := find_recordings(folder, reader):
+            return {name if reader == "wfdb" else _without_suffix(name): folder / name for name in names}
+    return {}
+
+
+def _without_suffix(name: str) -> str:
+    suffixes = {suffix for own in FORMATS.values() for suffix in own}
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in suffixes else str(path)
+
+
+def part_of(recordings: Mapping[str, Path], part: str | None) -> dict[str, Path]:
+    """The recordings of a ``--part``, such as ``3/10``: every tenth from the third on, as an array job has one each."""
+    if part is None:
+        return dict(recordings)
+    hit = re.fullmatch(r"(\d+)/(\d+)", part)
+    if hit is None or not 1 <= int(hit[1]) <= int(hit[2]):
+        raise ConfigError(f"--part {part}: expected the number of a part and of all parts, such as 3/10")
+    return dict([*recordings.items()][int(hit[1]) - 1 :: int(hit[2])])
+
+
+def annotate_recordings(
+    paths: Sequence[Path], request: Request, *, jobs: int, dask: str | None, part: str | None, as_json: bool
+) -> bool:
+    """Do it, with progress; print what was found. Returns whether every recording succeeded."""
+    recordings = part_of(find(paths), part)
+    outcomes: list[Outcome] = []
+    with _progress() as bar:
+        single = len(recordings) == 1 and dask is None
+        at = bar.add_task(next(iter(recordings)) if single else "recordings", total=1 if single else len(recordings))
+        report = (lambda part: bar.update(at, completed=part)) if single else None
+        for outcome in annotate_files(recordings, request, jobs=jobs, dask=dask, progress=report):
+            outcomes.append(outcome)
+            bar.update(at, completed=len(outcomes))
+    outcomes.sort(key=lambda outcome: [*recordings].index(outcome.name))
+    if as_json:
+        done = {one.name: one.content for one in outcomes if one.content is not None}
+        failed = {one.name: one.error for one in outcomes if one.error is not None}
+        typer.echo(json.dumps({"recordings": done, "failed": failed}, indent=2))
+    else:
+        terminal.show(Section(tables=[recordings_table([*map(_row, outcomes)])]))
+        skipped = sum(one.was_done for one in outcomes)
+        typer.echo(f"Results in {request.output}" + f"; {skipped} were there already" * bool(skipped))
+    for one in outcomes:
+        if one.error is not None:
+            typer.echo(f"error: {one.error}", err=True)
+    return all(one.error is None for one in outcomes)
+
+
+def _row(one: Outcome) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """What is known about a recording and its summary, for the table."""
+    if one.content is None:
+        return {"record": one.name, "error": "failed: see below"}, None
+    return {**one.content["about"], "record": one.name}, one.content["summary"]
+
+
+def _progress() -> Any:
+    """A bar with the time that is left, on a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

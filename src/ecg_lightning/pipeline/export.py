@@ -1,0 +1,236 @@
+"""`export`: a network as one ONNX file that states its input, compared with torch before it is kept."""
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
+from ecg_lightning.core.provenance import versions
+from ecg_lightning.data.beats import FloatArray, IntArray
+from ecg_lightning.data.inputs import InputSpec
+from ecg_lightning.metrics.scoring import score
+from ecg_lightning.pipeline.build import make_datamodule
+from ecg_lightning.pipeline.evaluate import plain_config
+from ecg_lightning.pipeline.predictor import (
+    ONNX_FORMAT,
+    ONNX_INPUTS,
+    ONNX_KEY,
+    Predictor,
+    checkpoint_predictor,
+    metadata_of,
+    onnx_predictor,
+)
+from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
+from ecg_lightning.training.classifier import BeatClassifier
+from ecg_lightning.training.estimator import estimator_type
+from ecg_lightning.training.tasks import Probabilities
+
+OPSET = 20
+TOLERANCE = 1e-4  # of a probability, against torch
+BATCHES = (1, 7, 512)  # a file that takes only the batch of its example is a known fault of exporters
+MOST_BEATS = 20_000  # compared
+
+
+class Compared(NamedTuple):
+    """Beats on which two predictors are compared."""
+
+    signals: FloatArray
+    lengths: IntArray
+    context: FloatArray | None
+    labels: IntArray | None  # None of random numbers
+
+    def resized(self, n: int) -> "Compared":
+        """`n` of them, repeated where there are fewer."""
+        rows = np.arange(n) % len(self.signals)
+        return Compared(*(None if column is None else column[rows] for column in self))  # type: ignore[arg-type]
+
+
+def export(
+    path: Path | str,
+    output: Path,
+    *,
+    quantize: Literal["int8"] | None = None,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Write a network as ``output.onnx``, with softmax and calibration inside, and its card ``output.json``.
+
+    The file takes any number of beats: ``signals [n, leads, length] float32``, ``lengths [n] int64`` where the network
+    uses them, ``context [n, k] float32`` if it has one; and returns ``probabilities [n, classes]``. Its metadata and
+    the card state what a `Predictor` does, and the checkpoint it is from. Before it is kept, its probabilities are
+    compared with torch's on validation beats of the run, or on random numbers where these are not there.
+
+    Args:
+        path: a run's folder, a checkpoint, or a name that ships.
+        output: ends with ``.onnx``; replaced if it is there.
+        quantize: ``int8``: weights in 8 bits, by dynamic quantisation.
+        data_dir, cache_dir: as `evaluate`.
+
+    Returns:
+        The card; among others ``parity`` (``beats``, ``of``, ``difference``: the largest of a probability), ``speed``
+        compared with torch, and with `quantize` ``int8``: ``macro_f1`` without and with it, ``speed`` compared with
+        the file in single precision, ``difference``.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or the file differs from torch; nothing is written.
+        ConfigError: the extra ``export`` is not installed, the model is a baseline, or `output` has another suffix.
+        DataError: the file cannot be written.
+    """
+    if output.suffix != ".onnx":
+        raise ConfigError(f"--output {output}: expected a name that ends with .onnx")
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+        raise ConfigError(f"export needs {', '.join(missing)}: pip install 'ecg-lightning[export]'")
+    checkpoint = read_checkpoint(path)
+    stated = metadata_of(checkpoint)
+    if estimator_type(stated["name"]).baseline:
+        raise ConfigError(f"{checkpoint.path} is {stated['name']}, a baseline of scikit-learn; networks are exported")
+    stated = {"format": ONNX_FORMAT, **stated, "origin": checkpoint.origin(), "versions": versions()}
+    reference = checkpoint_predictor(checkpoint)
+    model = _as_onnx(checkpoint, reference, stated)
+    content = model.SerializeToString()
+    single = onnx_predictor(content, output)
+    beats, kind = _beats_of(checkpoint, reference.input, data_dir, cache_dir)
+    for size in BATCHES:
+        _check(reference, single, beats.resized(size), f"batches of {size}")
+    difference = _check(reference, single, beats, kind)
+    card = {
+        **stated,
+        "opset": OPSET,
+        "parity": {"beats": len(beats.signals), "of": kind, "difference": difference},
+        "speed": _seconds(reference, beats) / _seconds(single, beats),
+    }
+    with atomic_write(output) as partial:
+        if quantize:
+            content = _quantized(model, partial)
+            small = onnx_predictor(content, output)
+            card["int8"] = {
+                "macro_f1": None if beats.labels is None else [_macro_f1(one, beats) for one in (single, small)],
+                "speed": _seconds(single, beats) / _seconds(small, beats),
+                "difference": _difference(single, small, beats),
+            }
+        else:
+            partial.write_bytes(content)
+    card |= {"file": output.name, "bytes": len(content), "sha256": sha256(content).hexdigest()}
+    with atomic_write(output.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return card
+
+
+def _as_onnx(checkpoint: Checkpoint, reference: Predictor, stated: Mapping[str, Any]) -> Any:
+    """The network as an ``onnx.ModelProto`` with metadata."""
+    import onnx
+
+    classifier = BeatClassifier.from_checkpoint(checkpoint)
+    temperature = reference.calibration.temperature if reference.calibration else 1.0
+    network = Probabilities(classifier.model, classifier.task, temperature).eval()
+    example = [torch.from_numpy(one) for one in _random(reference.input, 3)[:3] if one is not None]
+    with _silent():
+        program = torch.onnx.export(
+            network,
+            tuple(example),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=ONNX_INPUTS[: len(example)],
+            output_names=["probabilities"],
+            dynamic_shapes=tuple({0: torch.export.Dim("beats")} for _ in example),
+        )
+        assert program is not None
+        model = program.model_proto
+    onnx.helper.set_model_props(model, {ONNX_KEY: json.dumps(stated)})
+    return model
+
+
+def _quantized(model: Any, path: Path) -> bytes:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _silent():
+        quantize_dynamic(model, path, weight_type=QuantType.QUInt8)
+    return path.read_bytes()
+
+
+def _beats_of(
+    checkpoint: Checkpoint, spec: InputSpec, data_dir: Path | None, cache_dir: Path | None
+) -> tuple[Compared, str]:
+    """Validation beats of the run, else random numbers, and which of the two."""
+    with_data = checkpoint.about.get("config")
+    if with_data:
+        try:
+            datamodule = make_datamodule(plain_config(with_data, data_dir=data_dir, cache_dir=cache_dir))
+            datamodule.setup("test")
+            rows = np.sort(datamodule.folds.validation)
+            # Every k-th, so that all records have a part.
+            beats = datamodule.beats.select(rows[:: -(-len(rows) // MOST_BEATS) or 1])
+            if len(beats):
+                spec.check(beats, whose=str(checkpoint.path))
+                return Compared(beats.signals, beats.lengths, beats.context, beats.labels), "validation beats"
+        except (DataError, ConfigError, KeyError, TypeError, AttributeError) as error:
+            logging.getLogger(__name__).debug("no validation beats: %s", error)
+    return _random(spec, 1000), "random beats"
+
+
+def _random(spec: InputSpec, n: int) -> Compared:
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(0, spec.length + 1, n)
+    signals = generator.random((n, len(spec.leads), spec.length), dtype=np.float32)
+    signals *= np.arange(spec.length) < lengths[:, None, None]
+    context = generator.standard_normal((n, len(spec.context)), dtype=np.float32) if spec.context else None
+    return Compared(signals, lengths, context, None)
+
+
+def _difference(one: Predictor, other: Predictor, beats: Compared) -> float:
+    first, second = (replace(each, batch=max(each.batch, BATCHES[-1]))(*beats[:3]) for each in (one, other))
+    return float(np.abs(first - second).max())
+
+
+def _check(reference: Predictor, exported: Predictor, beats: Compared, kind: str) -> float:
+    """The largest difference of a probability; CheckpointError if it is too large, or the file takes no such batch."""
+    try:
+        difference = _difference(reference, exported, beats)
+    except Exception as error:  # of onnxruntime, whose exceptions have no common class
+        raise CheckpointError(f"the exported {reference.name} fails on {kind} and was not written: {error}") from error
+    if not difference <= TOLERANCE:
+        raise CheckpointError(
+            f"the exported {reference.name} differs from torch by {difference:.1e} on {kind}, expected at most "
+            f"{TOLERANCE:g}; it was not written"
+        )
+    return difference
+
+
+def _seconds(predictor: Predictor, beats: Compared) -> float:
+    """The shorter of two times."""
+    times = []
+    for _ in range(2):
+        began = time.perf_counter()
+        predictor(*beats[:3])
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _macro_f1(predictor: Predictor, beats: Compared) -> float:
+    assert beats.labels is not None
+    return float(score(beats.labels, predictor(*beats[:3]), predictor.classes)["macro_f1"])
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the warnings of exporters, which are about their own insides."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,225 @@
+"""`load_predictor`: a trained model as a function of arrays, computed by torch, numpy or onnxruntime."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+
+from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray
+from ecg_lightning.data.databases.card import cards_of
+from ecg_lightning.data.inputs import InputSpec
+from ecg_lightning.metrics.calibration import Calibration
+
+if TYPE_CHECKING:  # torch is imported only for what is no .onnx
+    from ecg_lightning.training.checkpoint import Checkpoint
+
+ONNX_KEY, ONNX_FORMAT = "ecg_lightning", 1  # of the metadata in an exported file; later formats are refused
+ONNX_INPUTS = ("signals", "lengths", "context")
+
+BATCH = 128  # on a CPU: larger ones leave its cache, smaller ones have more overhead
+
+Run = Callable[[FloatArray, IntArray, FloatArray | None], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A trained model that is called with arrays.
+
+    Attributes:
+        name, task, classes: of the model.
+        input: what it takes of each beat.
+        class_map: as ``dataset.class_map`` in its training; None where classes are not made of symbols.
+        calibration: of its probabilities; None if unknown, and they are then as the model gives them.
+        run: signals, lengths and context of a batch → probabilities ``[b, classes]``, calibrated where possible.
+        batch: how many beats are predicted at once.
+    """
+
+    name: str
+    task: str
+    classes: tuple[str, ...]
+    input: InputSpec
+    class_map: Any
+    calibration: Calibration | None
+    run: Run
+    batch: int
+
+    def __call__(
+        self, signals: npt.ArrayLike, lengths: npt.ArrayLike, context: npt.ArrayLike | None = None
+    ) -> FloatArray:
+        """Probabilities ``[n, classes]``, each independent of the other beats.
+
+        Args:
+            signals: ``[n, leads, length]``, as `input` describes them.
+            lengths: ``[n]``, samples of each beat before its zero padding.
+            context: ``[n, k]``, the values that `input` names; None for a model without.
+
+        Raises:
+            ConfigError: arrays of other shapes.
+        """
+        signals, lengths = np.asarray(signals, dtype=np.float32), np.asarray(lengths, dtype=np.int64)
+        context = None if context is None else np.asarray(context, dtype=np.float32)
+        n, k = len(signals), len(self.input.context)
+        for what, given, expected in (
+            ("signals", signals.shape, (n, len(self.input.leads), self.input.length)),
+            ("lengths", lengths.shape, (n,)),
+            ("context", None if context is None else context.shape, (n, k) if k else None),
+        ):
+            if given != expected:
+                raise ConfigError(f"{what} of shape {given} for {self.name}: expected {expected}")
+        probabilities = np.empty((n, len(self.classes)), dtype=np.float32)
+        for start in range(0, n, self.batch):
+            rows = slice(start, start + self.batch)
+            probabilities[rows] = self.run(signals[rows], lengths[rows], None if context is None else context[rows])
+        return probabilities
+
+
+def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu") -> Predictor:
+    """The predictor of a model: a name that ships, a run's folder, a checkpoint, or a ``.onnx`` of `export`.
+
+    An ``.onnx`` is computed by onnxruntime on the CPU, in as many threads as ``OMP_NUM_THREADS`` states, else one a
+    core, and without torch being imported. `device` is of the others: ``cpu``, or the best available.
+
+    Raises:
+        CheckpointError: it is absent, damaged, or no model of ecg_lightning.
+        ConfigError: onnxruntime is not installed.
+    """
+    if Path(model).suffix == ".onnx":
+        path = Path(model).expanduser()
+        try:
+            return onnx_predictor(path.read_bytes(), path)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be read: {error.strerror}; give a file of ecg-lightning export"
+            ) from error
+    from ecg_lightning.training.checkpoint import read_checkpoint
+
+    return checkpoint_predictor(read_checkpoint(model), device=device)
+
+
+def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "auto"] = "cpu") -> Predictor:
+    """The predictor of a network, in single precision, or of a baseline; CheckpointError as `load_estimator`."""
+    from ecg_lightning.training.estimator import EVAL_BATCH, estimator_type
+
+    stated = metadata_of(checkpoint)
+    calibration = _calibration(stated, checkpoint.path)
+    if estimator_type(stated["name"]).baseline:
+        return _predictor(stated, calibration, _run_baseline(checkpoint, calibration), EVAL_BATCH)
+    import torch
+
+    from ecg_lightning.training.classifier import BeatClassifier
+    from ecg_lightning.training.tasks import Probabilities
+
+    on = torch.device("cpu")
+    if device == "auto" and torch.accelerator.is_available():
+        on = torch.accelerator.current_accelerator() or on
+    classifier = BeatClassifier.from_checkpoint(checkpoint)
+    network = Probabilities(classifier.model, classifier.task, calibration.temperature if calibration else 1.0)
+    network.eval().to(on)
+
+    def run(*arrays: Any) -> npt.NDArray[np.float32]:
+        tensors = [None if array is None else torch.from_numpy(array).to(on) for array in arrays]
+        with torch.inference_mode():
+            return network(*tensors).cpu().numpy()  # type: ignore[no-any-return]
+
+    return _predictor(stated, calibration, run, BATCH if on.type == "cpu" else EVAL_BATCH)
+
+
+def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
+    """What a predictor states, in plain values: the attributes of `Predictor` before ``run``."""
+    from ecg_lightning.training.tasks import task_of
+
+    stated = checkpoint.require()
+    dataset = checkpoint.about.get("config", {}).get("dataset")
+    maps = [card.get("class_map") for card in cards_of(dataset).values()] if dataset else [None]
+    task = task_of(stated)
+    return {
+        "name": checkpoint.model,
+        "task": task.name,
+        "classes": list(task.classes),
+        "input": checkpoint.input.plain(),
+        "class_map": maps[0] if all(one == maps[0] for one in maps) else None,
+        "calibration": checkpoint.calibration,
+    }
+
+
+def _predictor(stated: Mapping[str, Any], calibration: Calibration | None, run: Run, batch: int) -> Predictor:
+    return Predictor(
+        name=stated["name"],
+        task=stated["task"],
+        classes=tuple(stated["classes"]),
+        input=InputSpec.from_plain(stated["input"]),
+        class_map=stated["class_map"],
+        calibration=calibration,
+        run=run,
+        batch=batch,
+    )
+
+
+def _calibration(stated: Mapping[str, Any], path: Path) -> Calibration | None:
+    try:
+        return None if stated["calibration"] is None else Calibration.from_plain(stated["calibration"])
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} has a calibration that is malformed: {error}") from error
+
+
+def _run_baseline(checkpoint: "Checkpoint", calibration: Calibration | None) -> Run:
+    from ecg_lightning.training.estimator import SklearnEstimator
+
+    estimator = SklearnEstimator.load(checkpoint)
+    spec = estimator.input
+
+    def run(signals: FloatArray, lengths: IntArray, context: FloatArray | None) -> npt.NDArray[np.float32]:
+        beats = Beats(
+            signals=signals,
+            lengths=lengths,
+            context=context,
+            lead_names=tuple(map(str, spec.leads)),
+            classes=estimator.task.classes,
+            fs=spec.fs or 0.0,
+            context_names=spec.context,
+        )
+        probabilities = estimator.predict_proba(beats)
+        return probabilities if calibration is None else calibration.apply(probabilities)
+
+    return run
+
+
+def onnx_predictor(content: bytes, path: Path) -> Predictor:
+    """The predictor of an exported file, of which `path` is named in errors: see `load_predictor`."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(f"{path} is run by onnxruntime: pip install 'ecg-lightning[export]'") from error
+    options = onnxruntime.SessionOptions()
+    # As torch, and so as the processes of joblib and Dask, which share the cores in this way.
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    options.intra_op_num_threads = int(threads) if threads.isdigit() else joblib.cpu_count()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        stated = json.loads(session.get_modelmeta().custom_metadata_map.get(ONNX_KEY, "{}"))
+    except Exception as error:  # onnxruntime's have no common class
+        raise CheckpointError(f"{path} is cut off, damaged or no ONNX model: onnxruntime cannot read it") from error
+    if "format" not in stated:
+        raise CheckpointError(f"{path} does not state its input and classes; give a file of ecg-lightning export")
+    if stated["format"] > ONNX_FORMAT:
+        raise CheckpointError(
+            f"{path} has format {stated['format']}, this version reads up to {ONNX_FORMAT}; install a newer version"
+        )
+    taken = [one.name for one in session.get_inputs()]
+
+    def run(*arrays: Any) -> npt.NDArray[np.float32]:
+        given = dict(zip(ONNX_INPUTS, arrays, strict=True))
+        return session.run(None, {name: given[name] for name in taken})[0]  # type: ignore[no-any-return]
+
+    try:
+        return _predictor(stated, _calibration(stated, path), run, BATCH)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path} has metadata that are incomplete or malformed: {error}") from error

@@ -1,0 +1,102 @@
+"""Weights that ship: a finished run becomes a safetensors file and its card, see `ecg_lightning.core.weights`."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.provenance import WITHOUT_EFFECT, without
+from ecg_lightning.core.weights import FOLDER, write_weights
+from ecg_lightning.data.databases.card import cards_of
+from ecg_lightning.runs.aggregate import Result, Run, groups, results_of_folds
+from ecg_lightning.runs.discover import read_run, tests_elsewhere
+from ecg_lightning.training.checkpoint import read_checkpoint
+
+LICENCE = "MIT, as the package; the databases they were learnt from ask for the attribution"
+# Of the configuration, what names places on the machine of the training.
+PLACES = (*WITHOUT_EFFECT, "callbacks", "trainer.default_root_dir", "ckpt_path")
+OVERALL = ("macro_f1", "accuracy")
+PER_CLASS = ("f1", "recall", "precision", "support")
+ECTOPIC = ("sensitivity", "positive_predictivity", "false_positive_rate")
+
+
+def make_weights(
+    run: Path, name: str, *, title: str, description: str = "", expected: Iterable[Path] = (), folder: Path = FOLDER
+) -> Path:
+    """Write the best weights of a run as ``FOLDER/NAME.safetensors`` with its card, and return the path.
+
+    Args:
+        run: folder of a finished run of a network.
+        name: that they get: letters, digits and underscores.
+        title, description: what they are, in a phrase and in sentences.
+        expected: folders of runs whose tests show what to expect of these weights, such as the folds of a
+            cross-validation with the same settings. Their tests on other databases count, and those of `run`.
+        folder: None of the package.
+
+    Raises:
+        ConfigError: the name is none.
+        DataError: a folder holds no finished run, or the file system refuses.
+        CheckpointError: the run's checkpoint cannot be read.
+    """
+    if not name.isidentifier():
+        raise ConfigError(f"--name {name}: expected letters, digits and underscores")
+    trained, checkpoint = read_run(run), read_checkpoint(run)
+    stated, record = checkpoint.require(), trained.record
+    config = without(checkpoint.about["config"], PLACES)
+    databases = {
+        card["name"]: {"title": card["title"], **_attributed(card)} for card in cards_of(config["dataset"]).values()
+    }
+    overrides = [text for text in record.overrides if text.lstrip("+~").partition("=")[0] not in PLACES]
+    tests = [test for one in map(read_run, expected) for test in (one, *tests_elsewhere(one))]
+    tests = [test for test in (*tests, *tests_elsewhere(trained)) if test.record.fold == "test"]
+    card = {
+        "kind": "beats",
+        "title": title,
+        "description": description,
+        "trained_on": {"databases": databases, "patients": dict(record.protocol.patients or {}), "beats": record.n},
+        "command": shlex.join(["ecg-lightning", "train", *overrides]),
+        "expected": [_expected(result) for same in groups(tests, _kind) for result in results_of_folds(same)],
+        "attribution": [" ".join(filter(None, one.values())) for one in databases.values()],
+        "licence": LICENCE,
+        "hyperparameters": {**stated, "about": {**checkpoint.about, "config": config}},
+        "scores": dict(checkpoint.scores or {}),
+        "calibration": checkpoint.calibration,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+    }
+    path = folder / f"{name}.safetensors"
+    write_weights(path, {key: weight.numpy() for key, weight in checkpoint.weights.items()}, card)
+    return path
+
+
+def _attributed(card: Mapping[str, Any]) -> dict[str, str | None]:
+    """Whom to name, and under which licence, as the card of a database says."""
+    about = card.get("about", {})
+    return {key: about.get(key) for key in ("citation", "homepage", "licence")}
+
+
+def _kind(run: Run) -> str:
+    """Equal for tests that can be pooled: the folds of one cross-validation on the same beats."""
+    return " ".join(map(str, (run.record.tested_on, run.record.leads, run.record.fingerprint, run.record.kind)))
+
+
+def _expected(result: Result) -> dict[str, Any]:
+    """What a test says about beats of unseen people: what was tested, and the main metrics."""
+    record, test = result.record, result.test
+    dataset: Any = record.config["dataset"]
+    answer: dict[str, Any] = {
+        "tested_on": record.dataset,
+        "leads": "each" if dataset.get("separate_leads") else list(record.leads),
+        "protocol": record.protocol.sentence(parts=len(result.runs) == 1),
+        "beats": sum(run.record.n_tested for run in result.runs),
+        **{key: round(test[key], 4) for key in OVERALL},
+        "classes": {name: {key: _rounded(of[key]) for key in PER_CLASS} for name, of in test["per_class"].items()},
+    }
+    if "ec57" in test:
+        answer["ec57"] = {of: {key: _rounded(test["ec57"][of][key]) for key in ECTOPIC} for of in ("V", "S")}
+    return answer
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None or isinstance(value, int) else round(value, 4)

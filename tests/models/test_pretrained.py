@@ -1,0 +1,50 @@
+"""Networks with the weights that ship."""
+
+import pytest
+import torch
+
+import ecg_lightning as ecg
+from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.weights import FOLDER, shipped_weights
+
+
+@pytest.mark.parametrize("name", ecg.list_pretrained())
+def test_weights_that_ship_are_one_call_and_state_what_they_are(name: str) -> None:
+    card = shipped_weights("beats")[name]
+    stated = card["hyperparameters"]
+    model = ecg.create_model(stated["model"]["name"], pretrained=name).eval()
+    n = {"length": stated["input"]["length"], "leads": len(stated["input"]["leads"])}
+    context = torch.zeros(2, len(stated["input"]["context"])) if stated["input"]["context"] else None
+    logits = model(torch.rand(2, n["leads"], n["length"]), torch.tensor([n["length"], 90]), context)
+    assert logits.shape[0] == 2 and torch.isfinite(logits).all()
+    assert all(key in card for key in ("title", "trained_on", "command", "attribution", "licence", "sha256"))
+    assert card["expected"] and card["attribution"]
+    assert not any(
+        isinstance(stated["about"]["config"].get(key), str) for key in ("data_dir", "cache_dir", "output_dir")
+    )
+    assert (FOLDER / f"{name}.safetensors").stat().st_size < 3_000_000
+
+
+def test_another_number_of_outputs_is_a_new_head_on_the_same_backbone() -> None:
+    own, other = (ecg.create_model("cnet", pretrained="cnet", n_outputs=n) for n in (None, 17))
+    assert other.fc2.out_features == 17
+    for name, weight in own.state_dict().items():
+        assert own.is_head(name) or torch.equal(weight, other.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "said"),
+    [
+        ("cnet", {"pretrained": "nothing"}, r"no weights 'nothing'; choose some of .*cnet"),
+        ("seq", {"pretrained": "cnet"}, "the weights cnet are of a cnet, not of a seq"),
+        ("cnet", {"pretrained": "cnet", "channels": 8}, "bring all sizes and settings"),
+        ("cnet", {}, "needs n_outputs and length"),
+    ],
+)
+def test_what_does_not_go_with_weights_is_one_sentence(network: str, settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ecg.create_model(network, **settings)
+
+
+def test_names_of_weights_match_patterns() -> None:
+    assert "cnet" in ecg.list_pretrained("c*") and ecg.list_pretrained("no such*") == []
