@@ -16,6 +16,7 @@ from ecg_lightning.data.rpeaks import DETECTORS, detect_r_peaks
 from ecg_lightning.data.windows import beats_of
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.matching import LABELS, WINDOW_S, Annotated, Q, annotated, compare, summary
+from ecg_lightning.metrics.scoring import score
 from ecg_lightning.training.estimator import Estimator
 
 
@@ -46,12 +47,16 @@ def check_detectable(source: Source, detector: str) -> None:
         )
 
 
-def on_detected_peaks(datamodule: BeatDataModule, given: Beats, estimator: Estimator, detector: str) -> Detected:
+def on_detected_peaks(
+    datamodule: BeatDataModule, given: Beats, of_given: FloatArray, estimator: Estimator, detector: str
+) -> Detected:
     """Detect the beats of the records of `given` ones, classify them, and compare them with the annotated ones.
+
+    `of_given` are the probabilities of the given ones, ``[n, classes]``, whose EC57 is in ``matched`` as ``given``.
 
     They are cut as the beats of the training are, with the same context. A detected beat that cannot be cut (the last
     one, a flat one, one that touches a gap) is of class Q in ``matched``, and is not among the beats.
-    ConfigError if the records are not tested as a whole.
+    ConfigError if the records are not tested as a whole, or the model does not know N, S and V.
     """
     source = datamodule.source
     assert isinstance(source, Recordings) and given.records is not None
@@ -60,11 +65,14 @@ def on_detected_peaks(datamodule: BeatDataModule, given: Beats, estimator: Estim
             "--peaks detect: R peaks are detected in whole recordings, and this split has beats of each in all folds; "
             "choose one of patients or records, such as --split ds1_ds2"
         )
+    names = estimator.task.classes
+    if not ec57.applies(names):
+        raise ConfigError(f"--peaks detect: {estimator.name} knows {', '.join(names)}; EC57 needs N, S and V")
     found: dict[str, _Found] = {}
     beats = beats_of(
         _with_detected_peaks(source, {*given.records.tolist()}, detector, found),
         how=source.cut,
-        classes=estimator.task.classes,
+        classes=names,
         origin=source.settings(),
         context=source.context,
     )
@@ -72,7 +80,6 @@ def on_detected_peaks(datamodule: BeatDataModule, given: Beats, estimator: Estim
     probabilities = estimator.predict_proba(beats)
     assert beats.records is not None and beats.samples is not None
 
-    names = estimator.task.classes
     in_matrix = np.array([LABELS.index(name) if name in LABELS[:Q] else Q for name in names])
     in_model = np.array([names.index(name) if name in names else WITHOUT_CLASS for name in source.classes] + [-1])
     labels, comparisons = np.full(len(beats), WITHOUT_CLASS), {}
@@ -87,7 +94,8 @@ def on_detected_peaks(datamodule: BeatDataModule, given: Beats, estimator: Estim
         labels[rows] = true[places]
         comparisons[name] = one
     known = labels >= 0
-    matched = {"window_s": WINDOW_S, "start_s": 0.0, **summary(comparisons)}
+    scores = score(given.known_labels, of_given, names, records=given.records)
+    matched = {"window_s": WINDOW_S, "start_s": 0.0, **summary(comparisons), "given": scores["ec57"]}
     return Detected(dataclasses.replace(beats.select(known), labels=labels[known]), probabilities[known], matched)
 
 

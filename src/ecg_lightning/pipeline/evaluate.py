@@ -24,7 +24,6 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.splits import LISTED
-from ecg_lightning.metrics.scoring import score
 from ecg_lightning.pipeline.build import check_task, make_datamodule
 from ecg_lightning.pipeline.cards import new_card
 from ecg_lightning.pipeline.config import choices, compose, conf_dirs, quiet
@@ -198,9 +197,7 @@ def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, devic
     probabilities = estimator.predict_proba(tested)
     matched = None
     if detector is not None:
-        given = score(tested.known_labels, probabilities, tested.classes, records=tested.records)["ec57"]
-        tested, probabilities, matched = on_detected_peaks(datamodule, tested, estimator, detector)
-        matched |= {"given": given}
+        tested, probabilities, matched = on_detected_peaks(datamodule, tested, probabilities, estimator, detector)
     home, here = (str(one["dataset"]["name"]) for one in (_config_of(checkpoint), config))
     record = make_record(
         config=config,

@@ -15,6 +15,7 @@ from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.elsewhere import elsewhere
+from ecg_lightning.report.matching import detected
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
@@ -188,9 +189,9 @@ def _metrics(run: Shown) -> Markup:
     over_records = Markup("Averages over records: {}.").format(Markup(", ").join(averages)) if averages else ""
     about_ec57 = note("F or Q predicted as V, and Q predicted as S, are not counted.", over_records)
     below = join(*((html(counted), about_ec57) if (counted := ec57(f)) else ()))
-    below = join(below, html(of_quality) if (of_quality := by_quality(f)) else "")
+    below = join(below, html(of_quality) if (of_quality := by_quality(f)) else "", detected(f))
     return join(
-        note(f"In percent, on the {record.fold} beats.", intervals),
+        note(f"In percent, on the {record.fold} beats; {record.beats}.", intervals),
         columns(
             figure(_f1_chart(record, f, published or {"per_class": {}}), f"F1 of each class{level}.{diamonds}"),
             html(by_class(f, keys, published, ("f1",), title=f"By class{level}", swatches=True)),
