@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ecg_lightning.models.registry import register as register_model
     from ecg_lightning.pipeline.config import compose
     from ecg_lightning.pipeline.evaluate import evaluate
+    from ecg_lightning.pipeline.export import export
     from ecg_lightning.pipeline.load import load_beats, load_checkpoint
+    from ecg_lightning.pipeline.predictor import load_predictor
     from ecg_lightning.pipeline.train import train
     from ecg_lightning.report.write import write_report
     from ecg_lightning.runs.compare import compare as compare_runs
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "Beats", "Recording", "__version__", "compare_runs", "compose", "create_model", "evaluate", "list_models",
-    "load_beats", "load_checkpoint", "read_recording", "register_model", "score", "train", "write_report",
+    "Beats", "Recording", "__version__", "compare_runs", "compose", "create_model", "evaluate", "export",
+    "list_models", "load_beats", "load_checkpoint", "load_predictor", "read_recording", "register_model", "score",
+    "train", "write_report",
 ]  # fmt: skip
 
 _PUBLIC = {
@@ -33,9 +36,11 @@ _PUBLIC = {
     "compose": "pipeline.config.compose",
     "create_model": "models.registry.create_model",
     "evaluate": "pipeline.evaluate.evaluate",
+    "export": "pipeline.export.export",
     "list_models": "models.registry.list_models",
     "load_beats": "pipeline.load.load_beats",
     "load_checkpoint": "pipeline.load.load_checkpoint",
+    "load_predictor": "pipeline.predictor.load_predictor",
     "read_recording": "data.readers.read_recording",
     "register_model": "models.registry.register",
     "score": "metrics.scoring.score",

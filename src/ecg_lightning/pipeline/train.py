@@ -67,21 +67,23 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
     device: Literal["cpu", "auto"] = "cpu" if experiment.config["trainer"]["accelerator"] == "cpu" else "auto"
     best = experiment.output_dir / "checkpoints" / "best.ckpt"
     if best.is_file():  # not of a debug mode, or where a finished run is resumed in another folder
-        _calibrate(best, datamodule, device)
+        record = record.model_copy(update={"calibration": _calibrate(best, datamodule, device)})
     if elsewhere["databases"]:
         evaluate_on(best, output_dir=experiment.output_dir / ON, device=device, **elsewhere)
     return save_run(experiment.output_dir, record, tested, probabilities)
 
 
-def _calibrate(best: Path, datamodule: BeatDataModule, device: Literal["cpu", "auto"]) -> None:
-    """Fit the calibration of a checkpoint on the validation beats, if there are any, and add it."""
+def _calibrate(best: Path, datamodule: BeatDataModule, device: Literal["cpu", "auto"]) -> dict[str, Any] | None:
+    """Fit the calibration of a checkpoint on the validation beats, and add it; None if there are none."""
     validation = datamodule.beats.select(np.sort(datamodule.folds.validation))
-    if len(validation):
-        # In single precision, as it is used; without the calibration of a run that is resumed.
-        predict = checkpoint_predictor(replace(read_checkpoint(best), calibration=None), device=device)
-        probabilities = predict(validation.signals, validation.lengths, validation.context)
-        calibration = Calibration.fit(validation, probabilities, protocol=datamodule.folds.protocol)
-        add_calibration(best, calibration.plain())
+    if not len(validation):
+        return None
+    # In single precision, as it is used; without the calibration of a run that is resumed.
+    predict = checkpoint_predictor(replace(read_checkpoint(best), calibration=None), device=device)
+    probabilities = predict(validation.signals, validation.lengths, validation.context)
+    calibration = Calibration.fit(validation, probabilities, protocol=datamodule.folds.protocol).plain()
+    add_calibration(best, calibration)
+    return calibration
 
 
 def _elsewhere(experiment: Experiment) -> dict[str, Any]:
