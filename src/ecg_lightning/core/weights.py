@@ -41,9 +41,7 @@ def read_weights(path: Path | str) -> Weights:
     try:
         return Weights(load(file.read_bytes()), json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
     except OSError as error:
-        raise CheckpointError(
-            f"{error.filename} is not there; weights are a .safetensors and a .json"
-        ) from error
+        raise CheckpointError(f"{error.filename} is not there; weights are a .safetensors and a .json") from error
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{file} or its card {file.stem}.json is damaged: {error}") from error
 
