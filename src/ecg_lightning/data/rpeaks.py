@@ -164,9 +164,6 @@ def combined(probabilities: FloatArray) -> FloatArray:
 
     Quality is how certain a lead is of its peaks around: the mean of |2p - 1|.
     """
-    if len(probabilities) == 1:
-        only: FloatArray = probabilities[0]
-        return only
     cell = FS  # outputs: 2 s
     around = np.ones(2 * (QUALITY_S // 2) + 1)
     weights = []
