@@ -44,7 +44,8 @@ def comparison_section(result: Mapping[str, Any]) -> Section:
     shown = f"{', '.join(absent[:10])}{' …' * (len(absent) > 10)}"
     missing = [Note(f"Without annotations under test, and not in any number: {shown}.", "warning")] * bool(absent)
     title = f"Beat-by-beat comparison: {result['reference']} (reference) and {result['test']}"
-    return Section(title=clean(title), tables=[_metrics(numbers), _matrix(numbers)], notes=[*map(Note, notes), *missing])
+    tables = [_metrics(numbers), _matrix(numbers)]
+    return Section(title=clean(title), tables=tables, notes=[*map(Note, notes), *missing])
 
 
 def write_comparison(result: Mapping[str, Any], output: Path) -> None:
