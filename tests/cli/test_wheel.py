@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from ecg_lightning.core.weights import FOLDER
 from ecg_lightning.runs.schema import RunRecord
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,8 @@ def test_the_wheel_trains_the_demo_in_an_empty_folder(installed: Path, tmp_path:
     assert RunRecord.read(record).epochs == 1
     assert (record.parent / "report.html").stat().st_size > 10_000
     assert {file.name for file in (record.parent / "checkpoints").iterdir()} >= {"best.ckpt", "last.ckpt"}
+    weights = installed / "ecg_lightning" / "weights"
+    assert {file.name for file in weights.iterdir()} == {file.name for file in FOLDER.iterdir()}
     conf = installed / "ecg_lightning" / "conf"
     assert {file.relative_to(conf) for file in conf.rglob("*.yaml")} == {
         file.relative_to(ROOT / "conf") for file in (ROOT / "conf").rglob("*.yaml")

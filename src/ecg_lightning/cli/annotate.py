@@ -10,7 +10,7 @@ import json
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -112,11 +112,11 @@ def annotate_files(
     Raises:
         CheckpointError: the model cannot be loaded. Other errors of a recording are in its outcome.
     """
-    tasks = []
+    tasks, here = [], replace(request, output=request.output.absolute())
     for name, path in recordings.items():
         content = _done(name, path, request)
         if content is None:
-            tasks.append((name, path, request))
+            tasks.append((name, path.absolute(), here))  # a worker may have been started in another folder
         else:
             yield Outcome(name, path, content, was_done=True)
     if tasks:
@@ -217,7 +217,8 @@ def _key(path: Path, request: Request) -> str:
     paths = [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
     facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in paths if file.is_file()]
     version = importlib.metadata.version("ecg-lightning")
-    depends = [facts, _identity(request.model), request.how, request.probabilities, sorted(request.files("")), version]
+    made = sorted(request.formats), request.annotator, request.probabilities
+    depends = [facts, _identity(request.model), request.how, made, version]
     return hashlib.sha256(json.dumps(depends, default=str).encode()).hexdigest()
 
 
@@ -244,7 +245,7 @@ def _on_dask(address: str, tasks: Sequence[tuple[str, Path, Request]]) -> Iterat
     except ImportError as error:
         raise ConfigError("--dask needs distributed: pip install 'ecg-lightning[dask]'") from error
     try:
-        client = Client(address, timeout="10s")  # type: ignore[no-untyped-call]
+        client = Client(address, timeout="5s")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ConfigError(f"--dask {address}: no Dask scheduler answers there ({error})") from error
     with client:

@@ -301,7 +301,7 @@ def annotate_recordings(
     ] = "csv,wfdb,html",
     leads: Annotated[str | None, Option(help="E.g. '[1]' or '[\"V5\"]' (default: as in the model's training).")] = None,
     peaks: Annotated[str | None, Option(help="Annotator of the R peaks, e.g. atr (default: detect them).")] = None,
-    detector: Annotated[str, Option(help="network, sleepecg or xqrs.")] = "network",
+    detector: Annotated[str | None, Option(help="network (the default), sleepecg or xqrs.")] = None,
     abstain: Annotated[
         float | None, Option(min=0, max=1, help="Leave beats below this confidence unclassified, as Q.")
     ] = None,

@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
@@ -302,7 +303,25 @@ def _calibration(run: Shown) -> Markup:
     )
     caption = "Share of correct predictions by confidence, the probability of the predicted class. Dashed: calibrated."
     text = Markup("<div><p>{}</p>{}{}</div>").format(sentence, about, figure(counts, "Beats by confidence."))
-    return columns(figure(curve, caption), text)
+    return join(columns(figure(curve, caption), text), _abstention(record))
+
+
+def _abstention(record: RunRecord) -> Markup:
+    """What the calibration, which annotating and exporting use, promises on validation beats."""
+    if record.calibration is None:
+        return Markup("")
+    calibration = Calibration.from_plain(record.calibration)
+    points = list(zip(calibration.coverage, calibration.error, strict=True))
+    curve = charts.panel(
+        [charts.Line(points=points)],
+        title="Coverage and error",
+        description="; ".join(f"coverage {100 * a:.0f} %, error {100 * b:.1f} %" for a, b in points[::8]),
+        x=charts.percent_axis("beats that are classified, %"),
+        y=charts.percent_axis("of these wrong, %", 0, max(*calibration.error, 0.01)),
+    )
+    caption = "Validation beats: the error among those that reach a confidence, by their share."
+    text = "Annotating and exporting use calibrated probabilities, which change no class: "
+    return columns(figure(curve, caption), note(f"{text}{calibration.sentence()}."))
 
 
 def _records(run: Shown) -> Markup:

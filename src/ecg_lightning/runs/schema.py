@@ -246,6 +246,7 @@ class RunRecord(Strict):
     overrides: tuple[str, ...] = ()
     config_digest: str | None = None  # equal for runs that ask for the same result
     predictions_sha256: str | None = None
+    calibration: dict[str, JsonValue] | None = None  # of the checkpoint, as `metrics.calibration.Calibration.plain`
     checkpoint: str | None = None  # of an evaluation, the file that was tested
     trained_on: str | None = None  # of an evaluation on another database, that of the training
     detector: str | None = None  # that found the R peaks of the beats; None where they were given

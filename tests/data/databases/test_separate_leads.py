@@ -1,5 +1,6 @@
 """Each lead as a recording of its own, from which a network for any single lead learns."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.context import morphology
 from ecg_lightning.data.splits import split
 
+Load = Callable[..., Beats]
+
 BOTH = ["dataset.leads=[II,V1]", "dataset.separate_leads=true"]
 
 
 @pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     monkeypatch.setenv("ECG_CACHE_DIR", str(tmp_path))
 
     def of_six_people(*words: str) -> Beats:
@@ -25,8 +28,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     return of_six_people
 
 
-def test_separate_leads_are_the_beats_of_each_lead_alone(load: object) -> None:
-    assert callable(load)
+def test_separate_leads_are_the_beats_of_each_lead_alone(load: Load) -> None:
     both, together = load(*BOTH), load("dataset.leads=[II,V1]")
     first = load("dataset.leads=[II]")
     assert both.signals.shape[1:] == first.signals.shape[1:] and both.lead_names == ("II",)
@@ -39,8 +41,7 @@ def test_separate_leads_are_the_beats_of_each_lead_alone(load: object) -> None:
         assert np.array_equal(own.samples[:half], own.samples[half:])
 
 
-def test_the_leads_of_a_person_stay_together_and_a_split_of_beats_is_refused(load: object) -> None:
-    assert callable(load)
+def test_the_leads_of_a_person_stay_together_and_a_split_of_beats_is_refused(load: Load) -> None:
     beats = load(*BOTH)
     folds = split(beats, "patient", test_fraction=0.3)
     assert not set(beats.patients[folds.train]) & set(beats.patients[folds.test])
@@ -48,8 +49,7 @@ def test_the_leads_of_a_person_stay_together_and_a_split_of_beats_is_refused(loa
         split(beats, "random")
 
 
-def test_without_test_people_all_others_train(load: object) -> None:
-    assert callable(load)
+def test_without_test_people_all_others_train(load: Load) -> None:
     beats = load()
     folds = split(beats, "patient", test_fraction=0.0, validation_fraction=0.2)
     assert folds.protocol.patients == {"train": 5, "validation": 1, "test": 0}
