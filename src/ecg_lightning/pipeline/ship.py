@@ -7,7 +7,7 @@ from typing import Any
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.provenance import WITHOUT_EFFECT, without
-from ecg_lightning.core.weights import FOLDER, write_weights
+from ecg_lightning.core.weights import FOLDER, shipped_weights, write_weights
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.runs.aggregate import Result, Run, groups, results_of_folds
 from ecg_lightning.runs.discover import read_run, tests_elsewhere
@@ -47,6 +47,9 @@ def make_weights(
     databases = {
         card["name"]: {"title": card["title"], **_attributed(card)} for card in cards_of(config["dataset"]).values()
     }
+    start = Path((checkpoint.about.get("origin") or {}).get("file", "")).stem
+    named = shipped_weights("beats").get(start, {}).get("attribution", [])  # of the weights it started from
+    named += [". ".join(filter(None, one.values())) for one in databases.values()]
     overrides = [text for text in record.overrides if text.lstrip("+~").partition("=")[0] not in PLACES]
     tests = [test for one in map(read_run, expected) for test in (one, *tests_elsewhere(one))]
     tests = [test for test in (*tests, *tests_elsewhere(trained)) if test.record.fold == "test"]
@@ -57,7 +60,7 @@ def make_weights(
         "trained_on": {"databases": databases, "patients": dict(record.protocol.patients or {}), "beats": record.n},
         "command": shlex.join(["ecg-lightning", "train", *overrides]),
         "expected": [_expected(result) for same in groups(tests, _kind) for result in results_of_folds(same)],
-        "attribution": [" ".join(filter(None, one.values())) for one in databases.values()],
+        "attribution": list(dict.fromkeys(named)),
         "licence": LICENCE,
         "hyperparameters": {**stated, "about": {**checkpoint.about, "config": config}},
         "scores": dict(checkpoint.scores or {}),
