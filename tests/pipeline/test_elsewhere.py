@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ecg_lightning.cli.main import app
 from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.data.rpeaks import RPeaks
 from ecg_lightning.pipeline.build import build
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.evaluate import evaluate, evaluate_on
@@ -254,3 +255,66 @@ def test_real_recordings_of_another_database_and_their_absent_lead(
     found = evaluate(run, on=str(folder), cache_dir=tmp_path, device="cpu")
     assert found.n_tested == sum(one["support"] for one in found.test["per_class"].values()) > 7000
     assert json.loads(found.model_dump_json())["dataset"] == "four"
+
+
+def test_detected_beats_are_matched_with_the_annotated_ones(run: Path, places: dict[str, Any], tmp_path: Path) -> None:
+    given = evaluate(run, on="clinic", **places)
+    found = evaluate(run, on="clinic", detector="xqrs", output_dir=tmp_path / "out", **places)
+    assert (given.beats, given.detector, given.matched) == ("beats given", None, None)
+    assert found.beats == "beats detected (xqrs), scored on those that match an annotated one"
+    assert found.tested_on == "clinic, peaks by xqrs"
+    matched: Any = found.matched
+    qrs, matrix = matched["QRS"], matched["matrix"]
+    # Of all annotated beats, the last of a recording too.
+    assert qrs["tp"] + qrs["fn"] == 12 * 30 == sum(sum(matrix[name].values()) for name in "NSVFQ")
+    assert qrs["sensitivity"] > 0.8
+    assert qrs["tp"] - 12 <= found.n_tested <= qrs["tp"]
+    assert matched["given"] == given.test["ec57"]
+    assert [one["record"] for one in matched["per_record"]] == RECORDS
+    assert RunRecord.read(tmp_path / "out" / "scores.json") == found
+
+
+def test_r_peaks_detected_at_the_annotated_places_give_the_same_scores(
+    run: Path, places: dict[str, Any], clinic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(RECORDS)
+
+    def annotated(signals: Any, fs: float, *, detector: str) -> RPeaks:
+        samples = wfdb.rdann(str(clinic / "recordings" / next(names)), "atr").sample.astype(np.int64)
+        return RPeaks(samples, np.ones(len(samples), dtype=np.float32))
+
+    given = evaluate(run, on="clinic", **places)
+    monkeypatch.setattr("ecg_lightning.pipeline.detected.detect_r_peaks", annotated)
+    found = evaluate(run, on="clinic", detector="network", **places)
+    assert found.test == given.test
+    # The last beat of a recording, an N, cannot be cut: it is of the unknown.
+    matched: Any = found.matched
+    for name in ("V", "S"):
+        assert [matched[name][key] for key in ("tp", "fn", "fp")] == [
+            given.test["ec57"][name][key] for key in ("tp", "fn", "fp")
+        ]
+    assert matched["matrix"]["N"]["Q"] == given.test["confusion"][0][4] + 12
+
+
+def test_what_has_no_recordings_of_annotated_beats_cannot_be_tested_on_detected_ones(
+    run: Path, places: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="synthetic is not one database of recordings"):
+        evaluate(run, detector="xqrs", **{**places, "config_dir": None})
+    with pytest.raises(ConfigError, match=r"there is no detector 'eye'; choose one of network, sleepecg, xqrs"):
+        evaluate(run, on="clinic", detector="eye", **places)
+    with pytest.raises(ConfigError, match="this split has beats of each in all folds"):
+        evaluate(run, on="clinic:random", detector="xqrs", **places)
+
+
+def test_the_command_prints_the_three_scores_and_writes_them_on_the_page(
+    run: Path, places: dict[str, Any], tmp_path: Path
+) -> None:
+    where = [f"--{name.replace('_', '-')}={places[name]}" for name in ("config_dir", "data_dir", "cache_dir")]
+    words = ["evaluate", str(run), "--on", "clinic", "--peaks", "detect", "--detector", "xqrs", *where]
+    result = CliRunner().invoke(app, [*words, "--output", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.stderr
+    assert all(name in result.stdout for name in ("given ", "detected ", "detected and matched", "difference to given"))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "clinic, peaks by xqrs" in page and "detected and matched" in page
+    assert (tmp_path / "out" / "clinic-xqrs" / "scores.json").is_file()

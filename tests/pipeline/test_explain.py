@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from ecg_lightning.explain.facts import Explanation
 from ecg_lightning.pipeline.config import compose
-from ecg_lightning.pipeline.explain import Explanation, explain_run
+from ecg_lightning.pipeline.explain import explain_run
 from ecg_lightning.pipeline.train import train
 from ecg_lightning.runs.predictions import read_predictions
 from ecg_lightning.runs.schema import RunRecord

@@ -157,7 +157,8 @@ def make_annotated() -> Callable[..., tuple[Any, Any]]:
         beats.attrs["about"] = {
             "record": "r1", "path": "folder/r1", "fs": fs, "duration_s": 1 + rr * n, "start": None,
             "leads": ["I", "II"], "all_leads": ["I", "II", "V1"], "model": "cnet",
-            "classes": list(names), "task": "arrhythmia", "detector": "network", "threshold": None, "unusable": [], "versions": {"numpy": "2"},
+            "classes": list(names), "task": "arrhythmia", "detector": "network", "threshold": None,
+            "unusable": [], "versions": {"numpy": "2"},
         } | about  # fmt: skip
 
         def strip(start: float, seconds: float) -> Any:

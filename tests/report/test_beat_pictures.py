@@ -12,11 +12,11 @@ import torch
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.explain.embedding import embed, last_features
+from ecg_lightning.explain.facts import Explanation
 from ecg_lightning.explain.mistakes import find_mistakes
 from ecg_lightning.explain.occlusion import occlude_beats
 from ecg_lightning.explain.saliency import explain_beats
 from ecg_lightning.models import create_model
-from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report import beats as pictures
 from ecg_lightning.training.tasks import task_of
 

@@ -76,8 +76,8 @@ def test_stretches_without_signal_are_listed_and_beats_in_noise_stand_out_nowher
     beats.loc[100:150, "flag"] = "noisy"
     beats.loc[100:150, "class"] = "V"
     page = words(recording_page(beats, beats.attrs["about"], strip=strip))
-    assert "1 stretches without usable signal, 40s in all." in page and "0:00:20 flat line 40.0" in page
-    assert "noisy or next to a gap: 25.5 % of the beats" in page and "usable signal: 75.2 %" in page
+    assert "Stretches without usable signal: 1, 40s in all." in page and "0:00:20 flat line 40.0" in page
+    assert "25.5 % of beats noisy" in page and "75.2 % usable signal" in page
     assert "run of V" not in page
 
 

@@ -10,8 +10,8 @@ import json
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ import typer
 
 from ecg_lightning.core.atomic import sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError
-from ecg_lightning.core.weights import FOLDER
+from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
 from ecg_lightning.data.recording import make_leads
@@ -32,9 +32,8 @@ from ecg_lightning.report import terminal
 from ecg_lightning.report.cells import Section
 from ecg_lightning.report.recording_page import recordings_table, write_recording_page
 
-Strip = tuple[Sequence[str], Any, float]
-
 OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
+CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
 LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
 
 
@@ -50,6 +49,7 @@ class Request:
         annotator: extension of WFDB annotation files.
         probabilities: whether annotation files state those of all classes.
         overwrite: replaces files that were made otherwise.
+        command: that asks for it, to be shown.
     """
 
     model: str
@@ -59,6 +59,7 @@ class Request:
     annotator: str = ANNOTATOR
     probabilities: bool = False
     overwrite: bool = False
+    command: str = ""
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.formats if name not in OUTPUTS]:
@@ -111,11 +112,11 @@ def annotate_files(
     Raises:
         CheckpointError: the model cannot be loaded. Other errors of a recording are in its outcome.
     """
-    tasks = []
+    tasks, here = [], replace(request, output=request.output.absolute())
     for name, path in recordings.items():
         content = _done(name, path, request)
         if content is None:
-            tasks.append((name, path, request))
+            tasks.append((name, path.absolute(), here))  # a worker may have been started in another folder
         else:
             yield Outcome(name, path, content, was_done=True)
     if tasks:
@@ -166,11 +167,13 @@ def _annotate_file(name: str, path: Path, request: Request, progress: Progress |
             "or replace it with --overwrite"
         )
     beats = annotate(path, load(request.model), progress=progress, **request.how)
-    about = beats.attrs["about"] = {**beats.attrs["about"], "model": request.model}
+    about = beats.attrs["about"] = {**beats.attrs["about"], "model": request.model, "command": request.command}
+    if request.model in (shipped := shipped_weights("beats")):
+        about["card"] = {key: shipped[request.model].get(key, "") for key in CARD}
     content = {"key": key, "about": about, "summary": summary_of(beats, about)}
     for format_name, file in files.items():
         if format_name == "html":
-            write_recording_page(beats, about, file, strip=partial(_strip, path, request.settings, about["leads"]))
+            write_recording_page(beats, about, file, strip=_Strips(path, request, about["leads"]))
         elif format_name == "csv":
             write_csv(beats, file)
         else:
@@ -179,15 +182,19 @@ def _annotate_file(name: str, path: Path, request: Request, progress: Progress |
     return content
 
 
-def _strip(path: Path, settings: Mapping[str, Any], leads: Sequence[str], start_s: float, seconds: float) -> Strip:
-    """Names, signals ``[leads, t]`` in mV and rate of a stretch of a recording."""
-    file = open_recording(path, **settings)
-    positions = file.positions(make_leads(list(leads)))
-    first, last = (min(max(round(at * file.frame_rate), 0), file.n_frames) for at in (start_s, start_s + seconds))
-    fs, parts = file.fs(positions), file.read_frames(positions, first, last)
-    finest = max(len(part) for part in parts)
-    signals = [part if len(part) == finest else np.repeat(part, finest // len(part)) for part in parts]
-    return leads, np.stack(signals), fs
+class _Strips:
+    """Reads stretches of a recording: names, signals ``[leads, t]`` in mV and rate."""
+
+    def __init__(self, path: Path, request: Request, leads: Sequence[str]) -> None:
+        self.file, self.leads = open_recording(path, **request.settings), leads
+        self.positions = self.file.positions(make_leads(list(leads)))
+
+    def __call__(self, start_s: float, seconds: float) -> tuple[Sequence[str], Any, float]:
+        first, last = (round(at * self.file.frame_rate) for at in (start_s, start_s + seconds))
+        parts = self.file.read_frames(self.positions, max(first, 0), min(last, self.file.n_frames))
+        finest = max(map(len, parts))
+        signals = [np.repeat(part, finest // len(part)) for part in parts]
+        return self.leads, np.stack(signals), self.file.fs(self.positions)
 
 
 def _content_of(stated: Path) -> dict[str, Any] | None:
@@ -210,7 +217,8 @@ def _key(path: Path, request: Request) -> str:
     paths = [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
     facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in paths if file.is_file()]
     version = importlib.metadata.version("ecg-lightning")
-    depends = [facts, _identity(request.model), request.how, request.probabilities, sorted(request.files("")), version]
+    made = sorted(request.formats), request.annotator, request.probabilities
+    depends = [facts, _identity(request.model), request.how, made, version]
     return hashlib.sha256(json.dumps(depends, default=str).encode()).hexdigest()
 
 
@@ -237,7 +245,7 @@ def _on_dask(address: str, tasks: Sequence[tuple[str, Path, Request]]) -> Iterat
     except ImportError as error:
         raise ConfigError("--dask needs distributed: pip install 'ecg-lightning[dask]'") from error
     try:
-        client = Client(address, timeout="10s")  # type: ignore[no-untyped-call]
+        client = Client(address, timeout="5s")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ConfigError(f"--dask {address}: no Dask scheduler answers there ({error})") from error
     with client:

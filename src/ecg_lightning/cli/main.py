@@ -6,6 +6,7 @@ Commands import what they need when they run, so that ``--help`` is quick.
 import importlib.metadata
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -247,6 +248,10 @@ def evaluate_checkpoint(
     split: Annotated[str | None, Option(help="Other split, e.g. patient or ds1_ds2 (default: as in training).")] = None,
     seed: Annotated[int | None, Option(help="Other seed of the split.")] = None,
     fold: Annotated[Literal["test", "validation"], Option(help="Which beats of the split.")] = "test",
+    peaks: Annotated[
+        Literal["given", "detect"], Option(help="R peaks: as annotated, or detected and matched with those.")
+    ] = "given",
+    detector: Annotated[str, Option(help="With --peaks detect: network, sleepecg or xqrs.")] = "network",
     data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
     output: Annotated[
@@ -265,6 +270,7 @@ def evaluate_checkpoint(
 
     how: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
     how |= {"leads": _leads(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
+    how |= {"detector": detector if peaks == "detect" else None}
     databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
     if databases and csv is None:
         records = evaluate_on(file, databases, **how)
@@ -295,7 +301,7 @@ def annotate_recordings(
     ] = "csv,wfdb,html",
     leads: Annotated[str | None, Option(help="E.g. '[1]' or '[\"V5\"]' (default: as in the model's training).")] = None,
     peaks: Annotated[str | None, Option(help="Annotator of the R peaks, e.g. atr (default: detect them).")] = None,
-    detector: Annotated[str, Option(help="network, sleepecg or xqrs.")] = "network",
+    detector: Annotated[str | None, Option(help="network (the default), sleepecg or xqrs.")] = None,
     abstain: Annotated[
         float | None, Option(min=0, max=1, help="Leave beats below this confidence unclassified, as Q.")
     ] = None,
@@ -324,6 +330,7 @@ def annotate_recordings(
         annotator=annotator,
         probabilities=probabilities,
         overwrite=overwrite,
+        command=shlex.join(["ecg-lightning", *sys.argv[1:]]),
     )
     if not annotate_recordings(recordings, request, jobs=jobs, dask=dask, part=part, as_json=as_json):
         raise typer.Exit(1)
@@ -360,6 +367,37 @@ def export_network(
         if scores is not None:
             cost = f"macro-F1 {' → '.join(f'{100 * one:.2f}' for one in scores)} %"
         typer.echo(f"int8: {cost}, {card['int8']['speed']:.2f} × the speed of single precision")
+
+
+@app.command("compare-annotations")
+def compare_annotation_files(
+    reference: Annotated[
+        str, Argument(help="Annotations to compare with: a file, FOLDER or FOLDER:ANNOTATOR, or a database's name.")
+    ],
+    test: Annotated[
+        str, Argument(help="Those under test: a file, FOLDER or FOLDER:csv, or an annotator beside the reference.")
+    ],
+    start: Annotated[
+        Literal["0", "5min"], Option("--from", help="Count all beats, or leave out the learning period.")
+    ] = "5min",
+    window: Annotated[float, Option(min=0, max=1, help="Seconds within which two beats are the same.")] = 0.15,
+    class_map: Annotated[str, Option(help="How symbols become classes, e.g. aami (e, j in N).")] = "bxb",
+    fs: Annotated[float | None, Option(min=1, help="Sampling rate in Hz, where no header states it.")] = None,
+    data_dir: DataDir = Path("data"),
+    config_dir: ConfigDir = None,
+    as_json: Json = False,
+    output: Annotated[Path | None, Option("--output", "-o", help="File to write: .json, .md or .tex.")] = None,
+) -> None:
+    """Compare annotation files beat by beat, as ANSI/AAMI EC57 asks: QRS, V and S, gross, average and by record."""
+    from ecg_lightning.pipeline.compare_annotations import compare_annotations
+    from ecg_lightning.report.matching import comparison_section, write_comparison
+
+    start_s = {"0": 0.0, "5min": 300.0}[start]
+    how: dict[str, Any] = {"start_s": start_s, "window_s": window, "class_map": class_map, "fs": fs}
+    result = compare_annotations(reference, test, data_dir=data_dir, config_dir=config_dir, **how)
+    if output is not None:
+        write_comparison(result, output)
+    _print(result, comparison_section, as_json)
 
 
 @app.command("table")
@@ -451,43 +489,34 @@ def train_detector(
     on: On = "mitbih",
     records: Records = None,
     exclude: Exclude = "",
+    leads: Annotated[str, Option(help="Leads, each of which is trained on.")] = "[0,1]",
     steps: Annotated[int, Option(min=10)] = 4000,
     seed: int = 0,
-    expected_of: Annotated[
-        str | None, Option(help="Weights of the same recipe from fewer people, whose scores the card states.")
-    ] = None,
     data_dir: DataDir = Path("data"),
     config_dir: ConfigDir = None,
 ) -> None:
     """Train the network that finds R peaks on annotated recordings, in minutes on one core."""
     import torch
-    from rich.progress import track
+    from rich.progress import Progress
 
     from ecg_lightning.pipeline import detector as pipeline
 
     torch.set_num_threads(1)  # more wait for each other, and the sums would depend on their number
-    settings = {"on": on, "records": records, "exclude": exclude or None, "steps": steps, "seed": seed}
-    words = [f"--{name}={value}" for name, value in settings.items() if value is not None]
-    count = iter(track(range(steps), "training"))
-    pipeline.train_detector(
-        on.split(","),
-        output,
-        records=records,
-        exclude=_names(exclude),
-        steps=steps,
-        seed=seed,
-        expected_of=expected_of,
-        command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
-        data_dir=data_dir,
-        config_dir=config_dir,
-        progress=lambda step, loss: next(count, None),
-    )
+    settings = {"on": on, "records": records, "exclude": exclude, "leads": leads, "steps": steps, "seed": seed}
+    words = [f"--{name}={value}" for name, value in settings.items() if value not in (None, "")]
+    with Progress() as progress:
+        bar = progress.add_task("training", total=steps)
+        pipeline.train_detector(
+            on.split(","), output, records=records, exclude=_names(exclude), leads=_leads(leads) or (), steps=steps,
+            seed=seed, command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
+            data_dir=data_dir, config_dir=config_dir, progress=lambda step, loss: progress.update(bar, completed=step),
+        )  # fmt: skip
     typer.echo(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
     typer.echo(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
 
 
 @detector.command("test")
-def test_detector(
+def evaluate_detector(
     name: Annotated[
         str, Option("--detector", help="network, network:WEIGHTS by name or .safetensors, sleepecg or xqrs.")
     ] = "network",
@@ -498,7 +527,7 @@ def test_detector(
     change: Annotated[
         str, Option(help="Of the signals beforehand: inverted, gain 1000, offset 5 mV, hum 50 Hz, or a rate, 250 Hz.")
     ] = "none",
-    keep: Annotated[bool, Option("--keep", help="State the gross result in the card of the weights.")] = False,
+    keep: Annotated[list[str] | None, Option(help="Weights in whose card the gross result is stated.")] = None,
     output: Annotated[Path | None, Option("--output", "-o", help="CSV to write, a row for each record.")] = None,
     as_json: Json = False,
     data_dir: DataDir = Path("data"),
@@ -508,11 +537,12 @@ def test_detector(
     from ecg_lightning.pipeline import detector as pipeline
     from ecg_lightning.report import detection
 
-    where = {"leads": _leads(leads), "data_dir": data_dir, "config_dir": config_dir}
-    found = pipeline.test_detector(name, on.split(","), records=records, exclude=_names(exclude), change=change, **where)
-    rows = [one.plain() for one in found]
-    if keep:
-        pipeline.keep_expected(name, " ".join(filter(None, (on, records, leads))), rows[-1])
+    rows = pipeline.evaluate_detector(
+        name, on.split(","), records=records, exclude=_names(exclude), leads=_leads(leads) or (), change=change,
+        data_dir=data_dir, config_dir=config_dir,
+    )  # fmt: skip
+    for weights in keep or ():
+        pipeline.keep_expected(weights, f"{name} on {' '.join(filter(None, (on, records)))}, leads {leads}", rows[-1])
     if output is not None:
         detection.write_csv(rows, output)
     _print({"records": rows}, detection.detection_section, as_json)

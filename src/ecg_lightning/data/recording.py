@@ -34,9 +34,7 @@ class Annotations:
         symbols, notes = ([column[place] for place in places] for column in (self.symbols, self.notes))
         rows = np.asarray(places, dtype=np.int64)
         subtypes = None if self.subtypes is None else self.subtypes[rows]
-        return dataclasses.replace(
-            self, samples=self.samples[rows], symbols=symbols, notes=notes, subtypes=subtypes
-        )
+        return dataclasses.replace(self, samples=self.samples[rows], symbols=symbols, notes=notes, subtypes=subtypes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from ecg_lightning.data.beats import BoolArray, FloatArray
 
@@ -129,7 +129,8 @@ class Network:
                 row[start // 2 : start // 2 + len(part)] = part
         np.negative(out, out=out)
         np.exp(out, out=out)
-        return 1 / (1 + out)
+        out += 1
+        return np.reciprocal(out, out=out)
 
     def _logits(self, signal: FloatArray) -> FloatArray:
         """Of one signal ``[t]``, ``[t / 2]``."""
@@ -155,7 +156,7 @@ class Network:
         channels, n, turns = x.shape[1], len(x) // stride, -(-taps // stride)
         padded = np.zeros((len(x) + taps, channels), dtype=np.float32)
         padded[(taps - 1) // 2 :][: len(x)] = x
-        windows = sliding_window_view(padded.reshape(-1), taps * channels)[:: stride * channels][:n]
+        windows = as_strided(padded, (n, taps * channels), (4 * stride * channels, 4))
         out = np.empty((n, matrix.shape[1]), dtype=np.float32)
         for turn in range(min(turns, n)):
             np.matmul(windows[turn::turns], matrix, out=out[turn::turns])

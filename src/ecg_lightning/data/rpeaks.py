@@ -1,6 +1,5 @@
 """Detection of R peaks in a recording: by a small network that ships with the package, sleepecg, or wfdb's XQRS."""
 
-from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.weights import read_weights
 from ecg_lightning.data.beats import FloatArray, IntArray
-from ecg_lightning.data.rpeak_network import FS, OUT_FS, REACH, Network, condition
+from ecg_lightning.data.rpeak_network import FS, OUT_FS, Network, condition
 from ecg_lightning.data.windows import bridged, resample, resample_around_gaps
 
 DETECTORS = ("network", "sleepecg", "xqrs")
@@ -66,7 +65,7 @@ def detect_r_peaks(signals: Signals, fs: float, *, detector: str = "network") ->
 def _sleepecg(signal: Signals, fs: float) -> IntArray:
     """Brunner & Hofer, "SleepECG", J. Open Source Softw. 8(86), 2023: Pan & Tompkins' detector in C."""
     try:
-        from sleepecg import detect_heartbeats
+        from sleepecg import detect_heartbeats  # type: ignore[attr-defined]
     except ImportError as error:
         raise ConfigError("detector=sleepecg needs sleepecg: pip install 'ecg-lightning[detectors]'") from error
     return np.asarray(detect_heartbeats(signal.astype(np.float64), fs), dtype=np.int64)
@@ -127,10 +126,8 @@ class StreamingDetector:
         if n >= SHORTEST:
             self._buffer[:, self._filled :] = np.nan
             self._work(-(-self._filled // UNIT) * UNIT, self._filled)
-        positions, probability = (
-            np.concatenate(parts)
-            for parts in zip((np.empty(0), np.empty(0, dtype=np.float32)), *self._found, strict=True)
-        )
+        found = [(np.empty(0), np.empty(0, dtype=np.float32)), *self._found]
+        positions, probability = (np.concatenate(parts) for parts in zip(*found, strict=True))
         apart = np.diff(positions, prepend=-np.inf) > APART_S * FS / 4  # of rounding at the border of two blocks
         samples = np.round(np.clip(positions, 0, n - 1) * float(self._to_clock)).astype(np.int64)
         last = (n - 1) * self._to_clock.numerator // self._to_clock.denominator

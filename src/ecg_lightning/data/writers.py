@@ -31,7 +31,8 @@ def write_wfdb(beats: pd.DataFrame, path: Path, *, probabilities: bool = False) 
         raise ConfigError(f"annotator {annotator!r}: expected letters, as in {ANNOTATOR}")
     about = beats.attrs["about"]
     texts = _probabilities(beats) if probabilities else [""] * len(beats)
-    made = f"ecg_lightning {about['versions']['ecg_lightning']}: model {about['model']}, R peaks {about['annotator'] or about['detector']}"
+    finder, version = about["annotator"] or about["detector"], about["versions"]["ecg_lightning"]
+    made = f"ecg_lightning {version}: model {about['model']}, R peaks {finder}"
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as partial:
         wfdb.wrann(
             "beats",
@@ -49,7 +50,7 @@ def write_edf(beats: pd.DataFrame, path: Path, *, probabilities: bool = False) -
     """An EDF+ file of annotations without signals, each with the class of a beat as its text."""
     from edfio import Edf, EdfAnnotation
 
-    start, texts = time(), beats["class"]
+    start, texts = time(), [*beats["class"]]
     with suppress(TypeError, ValueError):
         start = datetime.fromisoformat(beats.attrs["about"]["start"]).time()
     if probabilities:
@@ -83,6 +84,6 @@ WRITERS: Mapping[str, Callable[..., None]] = {"wfdb": write_wfdb, "edf": write_e
 
 
 def _probabilities(beats: pd.DataFrame) -> list[str]:
-    columns = {name.removeprefix("p_"): beats[name] for name in beats if str(name).startswith("p_")}
+    columns = {str(name)[2:]: beats[name] for name in beats if str(name).startswith("p_")}
     rows = zip(*columns.values(), strict=True)
     return [" ".join(f"{name}={value:.3f}" for name, value in zip(columns, row, strict=True)) for row in rows]

@@ -115,11 +115,11 @@ class Calibration:
         """What it was fitted on, and what it changes and promises, in words."""
         people = "" if self.patients is None else f" of {self.patients} other patients"
         threshold = self.threshold(0.95)
-        coverage, error = self.promise(threshold)
+        coverage, error, before, after = (100 * one for one in (*self.promise(threshold), self.ece_before, self.ece))
         return (
             f"temperature {self.temperature:.2f}, fitted on {self.beats:,} {self.fold} beats{people}; "
-            f"calibration error {100 * self.ece_before:.1f} → {100 * self.ece:.1f} %; of the {100 * coverage:.1f} % of beats with a "
-            f"confidence of at least {threshold:.3f}, {100 * error:.1f} % are wrong"
+            f"calibration error {before:.1f} → {after:.1f} %; of the {coverage:.1f} % of beats with a confidence of at "
+            f"least {threshold:.3f}, {error:.1f} % are wrong"
         )
 
 

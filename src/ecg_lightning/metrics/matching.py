@@ -24,6 +24,7 @@ LABELS = (*AAMI_CLASSES, *ABSENT)
 Q, NO_BEAT, SHUT_DOWN = (LABELS.index(name) for name in "QOX")
 MATCHED, MISSED, EXTRA = range(3)
 QRS_METRICS = ("sensitivity", "positive_predictivity", "f1")
+AVERAGED = ("sensitivity", "positive_predictivity", "false_positive_rate")  # over records, of V and S
 FAR = 2**62  # samples: no beat, or the end of a stretch that nothing ends
 UNREADABLE = 0x30  # bits of the subtype of a ``~`` that are both set where neither signal can be read
 NOTHING: IntArray = np.empty((0, 2), dtype=np.int64)
@@ -103,9 +104,10 @@ def annotated(annotations: Annotations, class_map: ClassMap, window: float) -> A
     for at in np.flatnonzero(unreadable).tolist():
         start, stop = times[at], times[at + 1]
         if not ends_it[at + 1]:
-            before = [0, *beats.samples[beats.samples <= start][-1:].tolist(), *(e for _, e in fibrillation if e <= start)]
+            ends = [end for _, end in fibrillation if end <= start]
+            before = max([0, *beats.samples[beats.samples <= start][-1:].tolist(), *ends])
             stop -= int(window)
-            start = min(max(before) + int(window), stop)
+            start = min(before + int(window), stop)
         shut_down.append((start, stop))
 
     of_class = [LABELS.index(name) if name in AAMI_CLASSES else Q for name in class_map.classes]
@@ -173,7 +175,7 @@ def _start(reference: IntArray, test: IntArray, window: float, start: int) -> tu
 
 
 def _within(time: IntArray, stretches: IntArray) -> BoolArray:
-    inside: BoolArray = ((stretches[:, :1] <= time) & (time <= stretches[:, 1:])).any(axis=0)
+    inside: BoolArray = np.any((stretches[:, :1] <= time) & (time <= stretches[:, 1:]), axis=0)
     return inside
 
 
@@ -198,6 +200,9 @@ def summary(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
     answer = ec57.ec57(matrices, LABELS, np.array([*comparisons]), ABSENT)
     metrics = np.stack([[_qrs(one)[name] for name in QRS_METRICS] for one in matrices]).astype(np.float64)
     averages = {f"average_{name}": ec57.average(metrics[:, i]) for i, name in enumerate(QRS_METRICS[:2])}
+    for of in ec57.ECTOPIC:
+        rates = ec57.metrics(ec57.counts(matrices, of, LABELS, ABSENT))[:, ec57.METRICS.index(AVERAGED[2])]
+        answer[of][f"average_{AVERAGED[2]}"] = ec57.average(rates)
     for one, entry in zip(comparisons.values(), answer["per_record"], strict=True):
         entry |= {"QRS": _qrs(one.matrix), **_of([one])}
     return {"QRS": _qrs(matrices.sum(axis=0)) | averages, **answer, **_of([*comparisons.values()])}
@@ -210,10 +215,10 @@ def _qrs(matrix: IntArray) -> dict[str, Any]:
 
 
 def _of(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    matrix, n_rr = sum(one.matrix for one in comparisons), sum(one.n_rr for one in comparisons)
+    matrix, n_rr = np.stack([one.matrix for one in comparisons]).sum(axis=0), sum(one.n_rr for one in comparisons)
     mean_square = sum(one.rr_squares for one in comparisons) / n_rr if n_rr else None
     return {
-        "matrix": {row: dict(zip(LABELS, counts.tolist(), strict=True)) for row, counts in zip(LABELS, matrix, strict=True)},
+        "matrix": {row: dict(zip(LABELS, matrix[i].tolist(), strict=True)) for i, row in enumerate(LABELS)},
         "rms_rr_error_ms": None if mean_square is None else 1000 * mean_square**0.5,
         "shut_down_s": sum(one.shut_down_s for one in comparisons),
     }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RATE_INTERVALS = 8
 PAUSES_S = (2.0, 2.5)
 TACHYCARDIA = 100.0  # beats a minute
+LEAST_S = 5.0  # of RR intervals, below which a period has no rate
 GROUP, IRREGULAR = 128, 0.1
 DOUBTFUL = ("no signal", "gap", "noisy")  # flags of beats whose time or class is not to be relied on
 
@@ -136,7 +137,7 @@ def periods(
     return [
         {
             "start_s": float(edges[i]), "stop_s": float(edges[i + 1]), "usable_s": float(seconds[i]),
-            "beats": int(beats[i]), "rate": 60 * float(intervals[i] / summed[i]) if summed[i] else None,
+            "beats": int(beats[i]), "rate": 60 * float(intervals[i] / summed[i]) if summed[i] >= LEAST_S else None,
             "classes": {name: int(one[i]) for name, one in counted.items()},
         }
         for i in range(len(seconds))

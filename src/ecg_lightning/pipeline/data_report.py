@@ -21,10 +21,10 @@ from ecg_lightning.data.quality import POOR, QRS_S, flat_and_clipped, merged
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.splits import without_duplicates
 from ecg_lightning.data.windows import at_rate
+from ecg_lightning.explain.facts import AFTER_S, BEFORE_S, ClassFacts
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.settings import validated
 
-BEFORE_S, AFTER_S = 0.3, 0.6  # around the R peak, of typical beats
 PER_RECORD = 100  # beats of a class and record in its typical beat at most, so that no record is most of it
 OF_ROWS = 5000  # the same where records are not known
 BINS = 10  # of quality
@@ -69,19 +69,6 @@ ODD: Mapping[str, Callable[[RecordFacts], bool]] = {
     f"more than 10 % of beats with a signal quality below {POOR:g}.": lambda one: one.poor > 0.1,
     "no beat of any class.": lambda one: not any(one.counts.values()),
 }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ClassFacts:
-    """One class."""
-
-    name: str
-    n: int  # beats
-    people: int | None  # or records where people are not known, that have any; None where neither is known
-    quality: float | None  # median
-    poor: float  # share of beats with a quality below `POOR`
-    typical: tuple[FloatArray, FloatArray, FloatArray] | None  # quantiles .1, .5, .9 of beats ``[leads, t]``
-    n_typical: int  # beats that they are of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -27,6 +27,7 @@ from ecg_lightning.data.splits import LISTED
 from ecg_lightning.pipeline.build import check_task, make_datamodule
 from ecg_lightning.pipeline.cards import new_card
 from ecg_lightning.pipeline.config import choices, compose, conf_dirs, quiet
+from ecg_lightning.pipeline.detected import check_detectable, on_detected_peaks
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
@@ -50,6 +51,7 @@ def evaluate(
     split: str | None = None,
     seed: int | None = None,
     fold: Literal["test", "validation"] = "test",
+    detector: str | None = None,
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
     config_dir: Path | str | None = None,
@@ -66,6 +68,9 @@ def evaluate(
         csv: a file of beats in Kaggle's format, all of which are tested, instead of a database.
         split, seed: other split, one of the choices in ``conf/split``, and other seed of it.
         fold: which beats of the split.
+        detector: of the R peaks, see `ecg_lightning.data.rpeaks`; None takes the annotated ones. The scores are then of
+            the beats that match an annotated one, and ``matched`` counts missed and extra ones, beside the scores with
+            given beats.
         data_dir: where the data are; None for that of the run if it exists, else ``ECG_DATA_DIR``, else ``data``.
         cache_dir: cache for prepared beats; None for ``ECG_CACHE_DIR``, else the user's cache.
         config_dir: folder with more cards and splits, as ``--config-dir``.
@@ -81,8 +86,8 @@ def evaluate(
         ConfigError: the beats cannot be split in this way, have none of the classes, or lack the leads.
     """
     quiet()
-    if csv is not None and (on, split, seed, fold) != (None, None, None, "test"):
-        raise ConfigError("all beats of a CSV file are tested: it takes no other database, split, seed or fold")
+    if csv is not None and (on, split, seed, fold, detector) != (None, None, None, "test", None):
+        raise ConfigError("all beats of a CSV file are tested: it takes no other database, split, seed, fold or peaks")
     if leads is not None and on is None:
         raise ConfigError("leads are those of another database: add on=…")
     checkpoint = read_checkpoint(path)
@@ -90,7 +95,8 @@ def evaluate(
     with _malformed(checkpoint):
         trained = _config_of(checkpoint)
         card = None if csv is None else _card_of_rows(csv, trained["dataset"], task_of(checkpoint.require()))
-        chosen = _choose(trained, on=on, card=card, leads=leads, split=split, seed=seed, fold=fold, **where)
+        how: dict[str, Any] = {"leads": leads, "split": split, "seed": seed, "fold": fold, "detector": detector}
+        chosen = _choose(trained, on=on, card=card, **how, **where)
     return _test(checkpoint, chosen, output_dir, device)
 
 
@@ -123,11 +129,13 @@ class Chosen(NamedTuple):
     datamodule: BeatDataModule
     read: Callable[[], None]  # reads its beats
     fold: Literal["test", "validation"]
+    detector: str | None
 
 
 def check_databases(trained: Mapping[str, Any], databases: Sequence[str], **others: Any) -> dict[str, Chosen]:
     """What `evaluate_on` tests, for a model of `trained`; its errors, short of those that reading recordings shows."""
-    names = ["-".join(filter(None, (Path(name).name, split))) for name, split in map(_parts, databases)]
+    detector = others.get("detector")
+    names = ["-".join(filter(None, (Path(name).name, split, detector))) for name, split in map(_parts, databases)]
     if len(set(names)) < len(names):
         raise ConfigError(f"test on {', '.join(databases)}: expected databases of different names")
     chosen = {name: _choose(trained, on=on, **others) for name, on in zip(names, databases, strict=True)}
@@ -145,6 +153,7 @@ def _choose(
     split: str | None = None,
     seed: int | None = None,
     fold: Literal["test", "validation"] = "test",
+    detector: str | None = None,
     config_dir: Path | str | None = None,
     **folders: Path | None,
 ) -> Chosen:
@@ -162,7 +171,9 @@ def _choose(
     datamodule = make_datamodule(config)
     is_whole = card is not None or (on is not None and not split)
     read = partial(datamodule.use_all, cached=card is None) if is_whole else partial(datamodule.setup, "test")
-    return Chosen(config, datamodule, read, fold)
+    if detector is not None:
+        check_detectable(datamodule.source, detector)
+    return Chosen(config, datamodule, read, fold, detector)
 
 
 def _parts(on: str) -> tuple[str, str | None]:
@@ -176,7 +187,7 @@ def _parts(on: str) -> tuple[str, str | None]:
 def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, device: Literal["cpu", "auto"]) -> RunRecord:
     """Predict and score; the record is saved in `output_dir`, if any."""
     clock = time.perf_counter()
-    config, datamodule, read, fold = chosen
+    config, datamodule, read, fold, detector = chosen
     estimator = load_estimator(checkpoint, device=device)
     read()
     beats, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
@@ -184,6 +195,9 @@ def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, devic
     tested, unknown = _in_classes_of(estimator, beats if len(rows) == len(beats) else beats.select(rows))
     estimator.input.check(tested, whose=str(checkpoint.path))
     probabilities = estimator.predict_proba(tested)
+    matched = None
+    if detector is not None:
+        tested, probabilities, matched = on_detected_peaks(datamodule, tested, probabilities, estimator, detector)
     home, here = (str(one["dataset"]["name"]) for one in (_config_of(checkpoint), config))
     record = make_record(
         config=config,
@@ -200,10 +214,12 @@ def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, devic
         kind="evaluation",
         checkpoint=str(checkpoint.path),
         trained_on=home if here != home else None,
+        detector=detector,
+        matched=matched,
         warning=_warning(checkpoint, config, datamodule, tested),
     )
-    if unknown:
-        n, dropped = {**record.n, fold: len(tested)}, {**record.dropped, UNKNOWN: unknown}
+    if unknown or matched:
+        n, dropped = {**record.n, fold: len(tested)}, {**record.dropped, **({UNKNOWN: unknown} if unknown else {})}
         record = record.model_copy(update={"n": n, "dropped": dropped})
     return record if output_dir is None else save_run(output_dir, record, tested, probabilities)
 

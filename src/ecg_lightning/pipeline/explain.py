@@ -1,6 +1,6 @@
 """Explaining a finished run from its folder: mistakes, saliency and embedding of its test beats."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ from omegaconf import OmegaConf
 
 from ecg_lightning.core.errors import DataError, EcgLightningError
 from ecg_lightning.data.beats import Beats, FloatArray
-from ecg_lightning.explain.embedding import Embedding, embed, last_features
-from ecg_lightning.explain.mistakes import Mistakes, find_mistakes
+from ecg_lightning.explain.embedding import embed, last_features
+from ecg_lightning.explain.facts import Explanation
+from ecg_lightning.explain.mistakes import find_mistakes
 from ecg_lightning.explain.occlusion import occlude_beats
-from ecg_lightning.explain.saliency import N_RANDOM, Saliency, explain_beats
+from ecg_lightning.explain.saliency import N_RANDOM, explain_beats
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import quiet
 from ecg_lightning.pipeline.evaluate import plain_config
@@ -25,25 +26,6 @@ from ecg_lightning.training.estimator import NetworkEstimator, SklearnEstimator,
 OF_A_JOB = ("transfer", "callbacks", "logger", "output_dir", "ckpt_path", "hydra")
 
 SMALLEST = 1e-7  # lower bound of probabilities, for an embedding by their logarithms
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """What can be shown of a run's model and its test beats, in plain values."""
-
-    classes: tuple[str, ...] = ()
-    fs: float = 0.0  # Hz
-    length: int = 0  # samples a beat, padding included
-    lead_names: tuple[str, ...] = ()
-    before: float = 0.0  # seconds before its R peak at which a beat starts
-    rr_factor: float = 1.2  # a beat ends about this many RR intervals after its R peak
-    scaling: str = "beat"  # what beats were scaled to [0, 1] by: beat or record; or none (mV)
-    synthetic: bool = False
-    baseline: bool = False  # of scikit-learn: saliency by occlusion, and an embedding of its log-probabilities
-    mistakes: Mistakes | None = None  # None without the beats
-    saliency: Saliency | None = None  # None without beats or model
-    embedding: Embedding | None = None  # None likewise, or if it was not requested
-    remarks: tuple[str, ...] = ()  # why a part is missing, in a sentence each
 
 
 def explain_run(

@@ -219,4 +219,7 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
         given = dict(zip(ONNX_INPUTS, arrays, strict=True))
         return session.run(None, {name: given[name] for name in taken})[0]  # type: ignore[no-any-return]
 
-    return _predictor(stated, _calibration(stated, path), run, BATCH)
+    try:
+        return _predictor(stated, _calibration(stated, path), run, BATCH)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path} has metadata that are incomplete or malformed: {error}") from error

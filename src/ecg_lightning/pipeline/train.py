@@ -4,6 +4,7 @@
 """
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +14,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ecg_lightning.core import provenance
+from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.pipeline.build import Experiment, build
 from ecg_lightning.pipeline.config import quiet
 from ecg_lightning.pipeline.evaluate import check_databases, evaluate_on
+from ecg_lightning.pipeline.predictor import checkpoint_predictor
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.runs.discover import ON
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
-from ecg_lightning.training.checkpoint import add_calibration
+from ecg_lightning.training.checkpoint import add_calibration, read_checkpoint
 
 
 def train(cfg: DictConfig) -> RunRecord:
@@ -42,8 +45,6 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
     elsewhere = _elsewhere(experiment)
     check_databases(experiment.config, **elsewhere)
     fit = estimator.fit(datamodule)
-    if fit.best_epoch is not None or estimator.baseline:  # `debug=fast_dev_run` keeps no checkpoint
-        _calibrate(experiment)
     tested = datamodule.beats.select(np.sort(datamodule.folds.named()[fold]))
     probabilities = estimator.predict_proba(tested)
     record = make_record(
@@ -62,24 +63,27 @@ def fit_and_test(experiment: Experiment) -> RunRecord:
     )
     if not estimator.is_main_process:
         return record
+    # Before the record, which marks a run as complete.
+    device: Literal["cpu", "auto"] = "cpu" if experiment.config["trainer"]["accelerator"] == "cpu" else "auto"
+    best = experiment.output_dir / "checkpoints" / "best.ckpt"
+    if best.is_file():  # not of a debug mode, or where a finished run is resumed in another folder
+        record = record.model_copy(update={"calibration": _calibrate(best, datamodule, device)})
     if elsewhere["databases"]:
-        # Before the record, which marks a run as complete.
-        device: Literal["cpu", "auto"] = "cpu" if experiment.config["trainer"]["accelerator"] == "cpu" else "auto"
-        best = experiment.output_dir / "checkpoints" / "best.ckpt"
         evaluate_on(best, output_dir=experiment.output_dir / ON, device=device, **elsewhere)
     return save_run(experiment.output_dir, record, tested, probabilities)
 
 
-def _calibrate(experiment: Experiment) -> None:
-    """Fit the calibration on the validation beats, if there are any, and add it to the best checkpoint."""
-    datamodule, estimator = experiment.datamodule, experiment.estimator
+def _calibrate(best: Path, datamodule: BeatDataModule, device: Literal["cpu", "auto"]) -> dict[str, Any] | None:
+    """Fit the calibration of a checkpoint on the validation beats, and add it; None if there are none."""
     validation = datamodule.beats.select(np.sort(datamodule.folds.validation))
     if not len(validation):
-        return
-    probabilities = estimator.predict_proba(validation)  # in all processes
-    if estimator.is_main_process:
-        calibration = Calibration.fit(validation, probabilities, protocol=datamodule.folds.protocol)
-        add_calibration(experiment.output_dir / "checkpoints" / "best.ckpt", calibration.plain())
+        return None
+    # In single precision, as it is used; without the calibration of a run that is resumed.
+    predict = checkpoint_predictor(replace(read_checkpoint(best), calibration=None), device=device)
+    probabilities = predict(validation.signals, validation.lengths, validation.context)
+    calibration = Calibration.fit(validation, probabilities, protocol=datamodule.folds.protocol).plain()
+    add_calibration(best, calibration)
+    return calibration
 
 
 def _elsewhere(experiment: Experiment) -> dict[str, Any]:

@@ -5,20 +5,22 @@ Colours are the custom properties of ``style.css`` alone; the leads of a beat ar
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ecg_lightning.explain.embedding import Embedding
+from ecg_lightning.explain.facts import ClassFacts, Explanation
 from ecg_lightning.explain.mistakes import Mistake, Mistakes, ShownBeat
-from ecg_lightning.explain.saliency import BeatSaliency, ClassSaliency, Saliency
-from ecg_lightning.pipeline.data_report import ClassFacts
-from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report.cells import MINUS, Column, Number, Row, Table, clean
 from ecg_lightning.report.charts import text
 from ecg_lightning.report.page import columns, join, legend, note
 from ecg_lightning.report.render import html, swatch
+
+if TYPE_CHECKING:
+    from ecg_lightning.explain.embedding import Embedding
+    from ecg_lightning.explain.saliency import BeatSaliency, ClassSaliency, Saliency
 
 SECOND, SMALL, LARGE = 200, 8, 40  # units that are a second, a small square of ECG paper (40 ms), a large one (200 ms)
 PAPER = 160  # height of the paper of a single lead; a large square less for saliency, and of each of several leads
@@ -63,7 +65,7 @@ def mistakes(found: Mistakes, about: Explanation) -> Markup:
     )
 
 
-def saliency(found: Saliency, about: Explanation) -> Markup:
+def saliency(found: "Saliency", about: Explanation) -> Markup:
     """Typical beats of each class with what contributes to their class, and the same of a model without training."""
     return join(
         Markup('<p class="beat-verdict">{}</p>').format(found.verdict),
@@ -98,7 +100,7 @@ def typical(classes: Sequence[ClassFacts], about: Explanation, *, millivolts: bo
     return join(columns(*cards, look="beat-grid"), note("25 mm/s: a large square is 200 ms.", words, share))
 
 
-def embedding(found: Embedding, about: Explanation) -> Markup:
+def embedding(found: "Embedding", about: Explanation) -> Markup:
     """Test beats in two dimensions, coloured by class and by patient."""
     looks = {name: look_of(about, name) for name in about.classes if name in found.classes}
     plots = [_scatter(found, found.classes, looks, "By class")]
@@ -152,7 +154,7 @@ def shares(probabilities: Mapping[str, float], about: Explanation, true: str = "
     return bar.format(pieces) + _sub(shown)
 
 
-def _class_saliency(one: ClassSaliency, found: Saliency, about: Explanation) -> Markup:
+def _class_saliency(one: "ClassSaliency", found: "Saliency", about: Explanation) -> Markup:
     title = Markup("<h3>{}</h3>").format(swatch(look_of(about, one.name), one.name))
     if not one.beats:
         return title + note("No beat of this class is predicted correctly.")
@@ -167,7 +169,7 @@ def _class_saliency(one: ClassSaliency, found: Saliency, about: Explanation) -> 
     return join(title, note(*words), cards)
 
 
-def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
+def _saliency(one: "BeatSaliency", found: "Saliency", about: Explanation) -> Markup:
     beat, drawn, top = one.beat, Markup(""), 0.0
     paper = _Paper(about, beat.signals, height=PAPER - LARGE)
     for name, shares in (("as trained", one.attributions), ("without training", one.randomised)):
@@ -194,7 +196,7 @@ def _saliency(one: BeatSaliency, found: Saliency, about: Explanation) -> Markup:
     return _card(_sub(title), paper.svg(drawn, top - 12, label), context)
 
 
-def _scatter(found: Embedding, groups: Sequence[str], looks: Mapping[str, str], title: str) -> Markup:
+def _scatter(found: "Embedding", groups: Sequence[str], looks: Mapping[str, str], title: str) -> Markup:
     """One scatter plot: a path of dots for each group, the largest first, so that the small ones are on top."""
     counts, of = Counter(groups), np.asarray(groups)
     places = np.stack([_to_plot(found.x), PLOT - _to_plot(found.y)], axis=1)

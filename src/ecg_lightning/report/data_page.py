@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.data.quality import POOR
-from ecg_lightning.pipeline.data_report import BEFORE_S, BINS, DataReport, RecordFacts, data_report
-from ecg_lightning.pipeline.explain import Explanation
+from ecg_lightning.explain.facts import BEFORE_S, Explanation
+from ecg_lightning.pipeline.data_report import BINS, DataReport, RecordFacts, data_report
 from ecg_lightning.report import charts
 from ecg_lightning.report.beats import typical
 from ecg_lightning.report.cells import NONE, Cell, Column, Number, Row, Table, clean, duration

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, of_class, of_ec57
 from ecg_lightning.report import charts
 from ecg_lightning.report.cells import NONE, Cell, Column, Note, Number, Row, Section, Table, clean
+from ecg_lightning.report.matching import detected
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, figure, join, note, prose, render
 from ecg_lightning.report.render import html
@@ -40,6 +41,7 @@ def elsewhere_section(home: RunRecord | None, away: Away) -> Section:
         notes.append("Intervals: 95 %, by bootstrap over the people of each database.")
     nameless = [name for _, name, f in shown if f.value("test.intervals.resampled") == "beats"]
     notes += [f"{name}: the people are not known, so its intervals (over beats) are too narrow." for name in nameless]
+    notes += [f"{record.tested_on}: {record.beats}." for record in _records(home, away)]
     notes += [f"{record.tested_on}: {text}" for record in _records(home, away) for text in missing_notes(record)]
     notes += [NO_HOME] * (home is None)
     synthetic = any(record.synthetic for record in away.values())
@@ -59,6 +61,7 @@ def elsewhere(home: RunRecord | None, away: Away) -> Markup:
         prose([*_verdict(shown)]),
         html(section.tables[0]),
         note(*(clean(one.text) for one in section.notes)),
+        *(detected(f, name) for _, name, f in shown),
         aside("Limits", map(clean, doubts)),
         Markup("<h3>F1 by class</h3>"),
         columns(*_charts(shown)),

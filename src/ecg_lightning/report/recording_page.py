@@ -13,9 +13,8 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.explain.facts import AFTER_S, BEFORE_S, ClassFacts, Explanation
 from ecg_lightning.metrics import rhythm
-from ecg_lightning.pipeline.data_report import AFTER_S, BEFORE_S, ClassFacts
-from ecg_lightning.pipeline.explain import Explanation
 from ecg_lightning.report import charts
 from ecg_lightning.report.beats import look_of, shares, typical
 from ecg_lightning.report.cells import NONE, Cell, Column, Number, Row, Table, clean, duration
@@ -37,6 +36,7 @@ STRETCHES = 40  # without usable signal, the longest ones
 WIDE, TALL = 940.0, 260.0
 TICKS_S = (5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
 MANY = 1500  # beats of a class, from which on each is a small point of the tachogram
+FEW = 20  # beats, below which a share of them is not drawn
 HOUR = 3600.0
 LITTLE_SIGNAL, MANY_FLAGS = 0.9, 0.05  # share of usable signal below, of flagged beats above which a page warns
 NAMES = {
@@ -87,7 +87,7 @@ def recording_page(beats: "pd.DataFrame", about: Mapping[str, Any], *, strip: St
         title=clean(about["record"]),
         kicker="Annotated recording",
         subtitle=clean(
-            f"R peaks by {about['detector']}, classes by {about['model']}; {when}. For research; not a medical device."
+            f"R peaks by {_finder(about)}, classes by {about['model']}; {when}. For research; not a medical device."
         ),
         warning="",
         parts=[Part(*part) for part in parts if part[2]],
@@ -177,7 +177,9 @@ def _percent(share: float | None) -> str:
     """Of a share, with what is not 0 never shown as 0."""
     if share is None:
         return NONE
-    return "< 0.01 %" if 0 < share < 0.00005 else f"{100 * share:.{1 if share >= 0.1 else 2}f} %"
+    if share < 0.00005:
+        return "< 0.01 %" if share else "0 %"
+    return f"{100 * share:.{1 if share >= 0.1 else 2}f} %"
 
 
 def _per_minute(rate: float | None) -> str:
@@ -210,9 +212,12 @@ def _overview(view: _View) -> Markup:
         "length": f"{duration(about['duration_s'])}, {_percent(found['usable_share'])} of it with usable signal",
         "leads": f"{', '.join(about['leads'])} (of {', '.join(about['all_leads'])}), {about['fs']:g} Hz",
         "model": about["model"],
-        "R peaks": about["detector"],
+        "R peaks": _finder(about),
     }
-    care = aside("To be considered", problems(found))
+    cautions = problems(found)
+    if long := pauses["not_counted"]:
+        cautions.append(f"long RR intervals over missing or noisy signal, not counted as pauses: {long:,}")
+    care = aside("To be considered", cautions)
     return join(prose(words), definitions({name: clean(fact) for name, fact in facts.items()}), care)
 
 
@@ -243,10 +248,13 @@ def _ectopy(view: _View) -> Markup:
     rows = []
     for name, of in view.summary["ectopy"].items():
         counted = [Number(of[key]) for key in ("single", "couplets", "triplets", "runs")]
-        places = {key: f"{_per_minute(of[key]['rate'])}, {view.clock(of[key]['start_s'])}" for key in ENDS if of[key]}
-        runs = [Cell(f"{of[key]['beats']} beats", below=places[key]) if of[key] else NONE for key in ENDS]
+        ends = [of[key] for key in ENDS]
+        places = [f"{_per_minute(run['rate'])}, {view.clock(run['start_s'])}" if run else "" for run in ends]
+        runs = [Cell(f"{run['beats']} beats" if run else NONE, below=at) for run, at in zip(ends, places, strict=True)]
         kinds = (of["bigeminy"], of["trigeminy"])
-        episodes = [Cell(Number(one["episodes"]), below=f"{one['beats']:,} beats") for one in kinds]
+        episodes = [
+            Cell(Number(one["episodes"]), below=f"{one['beats']:,} beats" * bool(one["beats"])) for one in kinds
+        ]
         rows.append(Row([Cell(name, swatch=view.names.index(name), below=KINDS[name]), *counted, *runs, *episodes]))
     fast = view.summary["ectopy"].get("V", {}).get("tachycardia")
     notes = note(
@@ -273,7 +281,7 @@ def _rate(view: _View) -> Markup:
     sizes = {name: " large" if name in KINDS and of.sum() < MANY else "" for name, of in own.items()}
     clouds = [charts.Cloud(x=at[of], y=rr[of], look=view.look(name) + sizes[name]) for name, of in own.items()]
     y = charts.Axis(name="RR interval, s", low=0, high=top, ticks=charts.nice_ticks(0, top))
-    words = f"{len(rr):,} RR intervals by the class of the beat that ends them; those above {top:g} s are at the edge."
+    words = f"{len(rr):,} RR intervals by the class of the beat that ends them, above {top:g} s at the edge."
     tachogram = view.panel("Tachogram", words, y, clouds=clouds)
     return join(
         figure(trend, f"Mean heart rate of {bin_s:.0f} s each. Shaded: no usable signal."),
@@ -311,7 +319,7 @@ def _intervals(view: _View, found: Mapping[str, Any]) -> tuple[Markup, Markup]:
         shown["irregular"] = f"{n:,} of {hrv['groups']:,} groups of {rhythm.GROUP} N–N differences"
     about = note(
         "N–N: between neighbours of class N, without other editing. SDNN depends on the length of the recording.",
-        "Irregular: RMSSD above a tenth of the mean interval. It has many causes and names none of them.",
+        "Irregular: RMSSD above a tenth of the mean interval. It describes the intervals and is no diagnosis.",
     )
     return definitions(facts), Markup("<div>{}</div>").format(join(definitions(shown), about))
 
@@ -353,7 +361,7 @@ def _burden(view: _View, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
     """A line of steps for each class."""
     steps = {
         name: [
-            (one[end], one["classes"][name] / one["beats"] if one["beats"] else None)
+            (one[end], one["classes"][name] / one["beats"] if one["beats"] >= FEW else None)
             for one in rows
             for end in ("start_s", "stop_s")
         ]
@@ -471,7 +479,7 @@ def _signal(view: _View) -> Markup:
     heads = [Column("from", text=True), Column("why", text=True), Column("seconds")]
     rows = [Row([view.clock(start), why, Number(stop - start, 1)]) for start, stop, why in sorted(stretches)]
     n, found = len(view.about["unusable"]), view.summary
-    words = f"{n:,} stretches without usable signal, {duration(found['duration_s'] - found['usable_s'])} in all."
+    words = f"Stretches without usable signal: {n:,}, {duration(found['duration_s'] - found['usable_s'])} in all."
     some = f"The {STRETCHES} longest are listed." if n > STRETCHES else ""
     listed = html(Table(columns=heads, rows=rows), "Stretches without usable signal") if rows else ""
     if n > 12:
@@ -487,8 +495,8 @@ def _method(view: _View) -> Markup:
         "trained on": _plain(card.get("trained_on", "")),
         "expected scores": _plain(card.get("expected", "")),
         "classes": ", ".join(view.names),
-        "R peaks": about["detector"],
-        "abstention": f"below a confidence of {threshold:g}" if threshold is not None else "none",
+        "R peaks": _finder(about),
+        "abstention": _abstention(threshold, about.get("promise")),
         "versions": _plain(about.get("versions", "")),
         "attribution": _plain(card.get("attribution", "")),
     }
@@ -496,6 +504,21 @@ def _method(view: _View) -> Markup:
     if command := about.get("command"):
         shown["command"] = Markup("<pre>{}</pre>").format(clean(command))
     return definitions(shown)
+
+
+def _finder(about: Mapping[str, Any]) -> str:
+    """Who or what found the R peaks."""
+    return str(about["detector"] or f"annotator {about['annotator']}")
+
+
+def _abstention(threshold: float | None, promise: Sequence[float] | None) -> str:
+    if threshold is None:
+        return "none: every beat that has a signal is classified"
+    text = f"beats with a confidence below {threshold:g} are left unclassified"
+    if promise is None:
+        return text
+    coverage, error = (_percent(one) for one in promise)
+    return f"{text}; on the model's validation beats that kept {coverage}, of which {error} were wrong"
 
 
 def _plain(value: Any) -> str:
@@ -536,11 +559,10 @@ def recordings_table(recordings: Sequence[tuple[Mapping[str, Any], Mapping[str, 
 
 def problems(found: Mapping[str, Any]) -> list[str]:
     """What is to be considered with the summary of a recording, in a few words each."""
-    n, long = found["beats"], found["pauses"]["not_counted"]
-    shares = {"noisy or next to a gap": found["doubtful"] / (n or 1), "uncertain": found["uncertain"] / (n or 1)}
+    n = found["beats"]
+    shares = {"noisy": found["doubtful"] / (n or 1), "uncertain": found["uncertain"] / (n or 1)}
     return [
         *["no beats"] * (not n),
-        *[f"usable signal: {_percent(found['usable_share'])}"] * (found["usable_share"] < LITTLE_SIGNAL),
-        *[f"{name}: {_percent(share)} of the beats" for name, share in shares.items() if share > MANY_FLAGS],
-        *[f"{long:,} long RR intervals over missing or doubtful signal, not counted as pauses"] * bool(long),
+        *[f"{_percent(found['usable_share'])} usable signal"] * (found["usable_share"] < LITTLE_SIGNAL),
+        *[f"{_percent(share)} of beats {name}" for name, share in shares.items() if share > MANY_FLAGS],
     ]

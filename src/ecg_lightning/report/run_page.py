@@ -11,10 +11,12 @@ import numpy as np
 from markupsafe import Markup
 
 from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.elsewhere import elsewhere
+from ecg_lightning.report.matching import detected
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
@@ -188,9 +190,9 @@ def _metrics(run: Shown) -> Markup:
     over_records = Markup("Averages over records: {}.").format(Markup(", ").join(averages)) if averages else ""
     about_ec57 = note("F or Q predicted as V, and Q predicted as S, are not counted.", over_records)
     below = join(*((html(counted), about_ec57) if (counted := ec57(f)) else ()))
-    below = join(below, html(of_quality) if (of_quality := by_quality(f)) else "")
+    below = join(below, html(of_quality) if (of_quality := by_quality(f)) else "", detected(f))
     return join(
-        note(f"In percent, on the {record.fold} beats.", intervals),
+        note(f"In percent, on the {record.fold} beats; {record.beats}.", intervals),
         columns(
             figure(_f1_chart(record, f, published or {"per_class": {}}), f"F1 of each class{level}.{diamonds}"),
             html(by_class(f, keys, published, ("f1",), title=f"By class{level}", swatches=True)),
@@ -301,7 +303,25 @@ def _calibration(run: Shown) -> Markup:
     )
     caption = "Share of correct predictions by confidence, the probability of the predicted class. Dashed: calibrated."
     text = Markup("<div><p>{}</p>{}{}</div>").format(sentence, about, figure(counts, "Beats by confidence."))
-    return columns(figure(curve, caption), text)
+    return join(columns(figure(curve, caption), text), _abstention(record))
+
+
+def _abstention(record: RunRecord) -> Markup:
+    """What the calibration, which annotating and exporting use, promises on validation beats."""
+    if record.calibration is None:
+        return Markup("")
+    calibration = Calibration.from_plain(record.calibration)
+    points = list(zip(calibration.coverage, calibration.error, strict=True))
+    curve = charts.panel(
+        [charts.Line(points=points)],
+        title="Coverage and error",
+        description="; ".join(f"coverage {100 * a:.0f} %, error {100 * b:.1f} %" for a, b in points[::8]),
+        x=charts.percent_axis("beats that are classified, %"),
+        y=charts.percent_axis("of these wrong, %", 0, max(*calibration.error, 0.01)),
+    )
+    caption = "Validation beats: the error among those that reach a confidence, by their share."
+    text = "Annotating and exporting use calibrated probabilities, which change no class: "
+    return columns(figure(curve, caption), note(f"{text}{calibration.sentence()}."))
 
 
 def _records(run: Shown) -> Markup:

@@ -179,7 +179,7 @@ def conditions(record: RunRecord, *, parts: bool = True) -> str:
     """What metrics depend on apart from model and seed; for `parts` see the sentence of a protocol."""
     return _conditions(
         record.dataset, record.protocol.sentence(parts=parts, seed=parts), record.class_map,
-        record.context.phrase(), f" ({', '.join(record.leads)})" if record.leads else "",
+        record.context.phrase(), f" ({', '.join(record.leads)})" if record.leads else "", record.beats,
     )  # fmt: skip
 
 
@@ -189,8 +189,10 @@ def sweep_conditions(entry: Mapping[str, Any]) -> str:
     return _conditions(entry["dataset"], split, entry["class_map"], entry["context"])
 
 
-def _conditions(dataset: str, split: str, classes: str, context: str, leads: str = "") -> str:
-    return f"{dataset}{leads}; split {split}; classes: {classes}; context: {context}"
+def _conditions(
+    dataset: str, split: str, classes: str, context: str, leads: str = "", beats: str = "beats given"
+) -> str:
+    return f"{dataset}{leads}; split {split}; classes: {classes}; context: {context}; {beats}"
 
 
 def published_notes(record: RunRecord, published: Published | None) -> list[Note]:

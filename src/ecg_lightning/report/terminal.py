@@ -11,6 +11,7 @@ from rich.text import Text
 from ecg_lightning.report import render
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table
 from ecg_lightning.report.elsewhere import elsewhere_section
+from ecg_lightning.report.matching import detected_section
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
 from ecg_lightning.runs.schema import RunRecord
 
@@ -60,12 +61,12 @@ def transfer_section(model: "BeatModel", transfer: "Transfer", origin: Mapping[s
 
 def print_run(record: RunRecord) -> None:
     """Print the table of a finished run or evaluation."""
-    show(run_section(record))
+    show(run_section(record), *[detected_section(record)] * (record.matched is not None))
 
 
 def print_elsewhere(home: RunRecord | None, away: Mapping[str, RunRecord]) -> None:
     """Print the table of tests on other databases beside the test of the run."""
-    show(elsewhere_section(home, away))
+    show(elsewhere_section(home, away), *(detected_section(one) for one in away.values() if one.matched is not None))
 
 
 def print_sweep(

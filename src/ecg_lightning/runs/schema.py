@@ -15,6 +15,7 @@ from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS
 from ecg_lightning.metrics.catalogue import OVERALL
+from ecg_lightning.metrics.matching import AVERAGED, QRS_METRICS
 
 FORMAT: Literal[2] = 2
 LARGEST = 64 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
@@ -71,7 +72,7 @@ Ectopic = TypedDict(  # EC57 counts and metrics of V or S; None where a denomina
     {
         **dict.fromkeys(("tp", "fn", "fp", "tn"), Count),  # type: ignore[misc]
         **dict.fromkeys(ec57.METRICS, Fraction | None),
-        **{f"average_{name}": NotRequired[Fraction | None] for name in ec57.METRICS[:2]},
+        **{f"average_{name}": NotRequired[Fraction | None] for name in AVERAGED},
     },
 )
 
@@ -96,6 +97,39 @@ class Ec57(Ectopics):
 
     without_232: NotRequired[Ectopics]
     per_record: NotRequired[list[EctopicsOfRecord]]
+
+
+Qrs = TypedDict(  # QRS complexes that were found; there are no negatives
+    "Qrs",
+    {
+        **dict.fromkeys(("tp", "fn", "fp"), Count),  # type: ignore[misc]
+        **dict.fromkeys(QRS_METRICS, Fraction | None),
+        **{f"average_{name}": NotRequired[Fraction | None] for name in QRS_METRICS[:2]},
+    },
+)
+
+
+class MatchedRecord(EctopicsOfRecord):
+    """Of one recording."""
+
+    QRS: Qrs
+    matrix: dict[str, dict[str, Count]]  # reference → test → beats
+    rms_rr_error_ms: Annotated[float, Field(ge=0)] | None
+    shut_down_s: Annotated[float, Field(ge=0)]
+
+
+class Matched(Ectopics):
+    """As `ecg_lightning.metrics.matching.summary` returns it, and EC57 of the same recordings with the beats given."""
+
+    window_s: Annotated[float, Field(ge=0)]
+    start_s: Annotated[float, Field(ge=0)]
+    QRS: Qrs
+    without_232: NotRequired[Ectopics]
+    per_record: list[MatchedRecord]
+    matrix: dict[str, dict[str, Count]]
+    rms_rr_error_ms: Annotated[float, Field(ge=0)] | None
+    shut_down_s: Annotated[float, Field(ge=0)]
+    given: Ec57
 
 
 Intervals = TypedDict(  # as `ecg_lightning.metrics.bootstrap.intervals` returns them
@@ -212,8 +246,11 @@ class RunRecord(Strict):
     overrides: tuple[str, ...] = ()
     config_digest: str | None = None  # equal for runs that ask for the same result
     predictions_sha256: str | None = None
+    calibration: dict[str, JsonValue] | None = None  # of the checkpoint, as `metrics.calibration.Calibration.plain`
     checkpoint: str | None = None  # of an evaluation, the file that was tested
     trained_on: str | None = None  # of an evaluation on another database, that of the training
+    detector: str | None = None  # that found the R peaks of the beats; None where they were given
+    matched: Matched | None = None  # all detected beats against the annotated ones: missed and extra ones count
     # Beats that have no class, by symbol, touch a gap or, of an evaluation, are of a class unknown to the model.
     dropped: dict[str, JsonValue] = {}
     warning: str | None = None  # of an evaluation, why its scores may be too good
@@ -231,9 +268,16 @@ class RunRecord(Strict):
         return sum(one.beats for one in self.protocol.left_out)
 
     @property
-    def tested_on(self) -> str:  # ``svdb``, or ``svdb, svdb_halves`` for the beats of a split
+    def tested_on(self) -> str:  # ``svdb``, or ``svdb, svdb_halves, peaks by network``
         split = "" if self.protocol.by == "none" else f", {self.protocol.name}"
-        return f"{self.dataset}{split}{f', {self.fold}' * (self.fold != 'test')}"
+        peaks = "" if self.detector is None else f", peaks by {self.detector}"
+        return f"{self.dataset}{split}{f', {self.fold}' * (self.fold != 'test')}{peaks}"
+
+    @property
+    def beats(self) -> str:  # which beats `test` is of, in words
+        if self.detector is None:
+            return "beats given"
+        return f"beats detected ({self.detector}), scored on those that match an annotated one"
 
     @property
     def absent(self) -> list[str]:  # classes of which no beat was tested
@@ -283,6 +327,8 @@ class RunRecord(Strict):
             raise ValueError(f"test.confusion is not {k} × {k}")
         if "intervals" in self.test and list(self.test["intervals"]["per_class"]) != list(self.classes):
             raise ValueError("test.intervals.per_class has other classes")
+        if (self.detector is None) != (self.matched is None):
+            raise ValueError("one of detector and matched is there without the other")
         if "ec57" in self.test and not ec57.applies(self.classes):
             raise ValueError("test.ec57 is of other classes")
         json.dumps(self.config, allow_nan=False)

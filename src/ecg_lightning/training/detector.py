@@ -20,7 +20,7 @@ WIDTHS = (8, 12, 16, 24)  # channels at 62.5, 31, 16 and 8 Hz
 WINDOW = 32 * FS  # samples of a training window
 BATCH = 16
 SIGMA_S = 0.024  # of the target around each R peak
-PURE_NOISE = 0.06  # share of windows
+PURE_NOISE, PAUSES = 0.06, 0.2  # shares of windows
 
 Generator = np.random.Generator
 Floats = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ class PeakNetwork(nn.Module):
         self.head = nn.Conv1d(widths[0], 1, 5, padding=2)
 
     def forward(self, signals: Tensor) -> Tensor:
-        # Where a recording ends, the network sees zeros, as `rpeak_network.Network` has it, and not padding of each layer.
+        # As in `rpeak_network.Network`: before and after a recording are zeros, not the padding of each layer.
         x, skips = F.pad(signals, (REACH, REACH))[:, None], []
         for layer in self.down:
             x = F.relu(layer(x))
@@ -92,7 +92,7 @@ def train_network(
         logits = network(torch.from_numpy(condition(signals)[0]))
         loss = F.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets), weight=torch.from_numpy(weights))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -123,6 +123,8 @@ def _window(
     signal = np.interp(at - whole.start, np.arange(len(mixed)), mixed)
     beats = (recording.beats - start) / stretch
     weights = recording.counted[np.minimum(at[::2], n - 1).astype(np.int64)].astype(np.float32)
+    if generator.random() < PAUSES:
+        signal, beats = _with_pauses(signal, beats, generator)
     if generator.random() < PURE_NOISE:
         signal, beats, weights = np.zeros(WINDOW), beats[:0], np.ones_like(weights)
         signal += generator.random() * _coloured(generator) * _bursts(generator)
@@ -137,6 +139,18 @@ def _window(
         target = np.exp(-0.5 * np.square(np.abs(pairs - out_at).min(axis=0) / (SIGMA_S * FS)))
     target[lost[::2]] = 0
     return signal, target.astype(np.float32), weights
+
+
+def _with_pauses(signal: Floats, beats: Floats, generator: Generator) -> tuple[Floats, Floats]:
+    """Some beats blocked: a straight line instead of their QRS complex and T wave, while most P waves stay."""
+    blocked = generator.random(len(beats)) < generator.uniform(0.1, 0.7)
+    before = generator.choice([0.09, 0.3], p=[0.8, 0.2])  # s, of which the longer takes the P wave, too
+    for at in np.flatnonzero(blocked):
+        end = min([beats[at] + 0.45 * FS, *(beats[at + 1 : at + 2] - 0.22 * FS)])
+        start, stop = np.clip([int(beats[at] - before * FS), int(end)], 0, WINDOW - 1)
+        if stop > start:
+            signal[start:stop] = np.linspace(signal[start], signal[stop], stop - start)
+    return signal, beats[~blocked]
 
 
 def _with_noise(signal: Floats, generator: Generator) -> Floats:
@@ -179,7 +193,7 @@ def _coloured(generator: Generator, low: float = 0.5, high: float = 15.0) -> Flo
     centre = np.exp(generator.uniform(np.log(low), np.log(high)))
     shape = np.exp(-0.5 * np.square(np.log(np.maximum(frequencies, 1e-3) / centre) / generator.uniform(0.3, 1)))
     spectrum = shape * (generator.standard_normal((2, len(shape))) * [[1], [1j]]).sum(axis=0)
-    noise = np.fft.irfft(spectrum, WINDOW)
+    noise: Floats = np.fft.irfft(spectrum, WINDOW)
     return noise / max(float(noise.std()), 1e-12)
 
 

@@ -175,7 +175,7 @@ def test_infarction_records_carry_the_diagnosis_of_their_header_and_the_patient_
 
 def test_detected_r_peaks_are_those_that_were_simulated(synthetic_recordings: dict[str, list[Recording]]) -> None:
     recording = synthetic_recordings["ptbdb"][0]
-    found = detect_r_peaks(recording.signals[0], recording.fs)
+    found = detect_r_peaks(recording.signals[0], recording.fs).samples
     inner = recording.peaks[(recording.peaks > 360) & (recording.peaks < recording.signals.shape[1] - 360)]
     nearest = np.abs(found[:, None] - inner).min(axis=0)
     assert nearest.max() <= 0.02 * recording.fs

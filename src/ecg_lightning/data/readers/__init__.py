@@ -95,7 +95,8 @@ def read_recording(
             the R peaks in the first lead, and the beats have no labels.
         class_map: how symbols become classes; None is AAMI's.
         fs: sampling rate in Hz that the record must have; None takes any.
-        detect: False leaves out the detection, the slow part: without an annotator there are no beats.
+        detector: of R peaks without an annotator, see `detect_r_peaks`. None leaves out the detection, the slow part:
+            then there are no beats.
 
     Raises:
         DataError: a file is absent or damaged, or the record lacks a lead or is too short.

@@ -9,6 +9,7 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import IntArray
 from ecg_lightning.data.recording import Annotations
 
+TABLES = (".csv", ".tsv", ".txt")
 SAMPLE = re.compile(r"sample([ _]?(#|number|index))?|index", re.IGNORECASE)
 TIME = re.compile(r"(onset|time|t|seconds)(?P<ms>[ _]*[(\[]?ms[)\]]?)?([ _]*[(\[]?s[)\]]?)?", re.IGNORECASE)
 SYMBOL = re.compile(r"symbol|type|label|annotation|beat|class", re.IGNORECASE)
@@ -36,7 +37,7 @@ def read_annotations(file: Path, fs: float) -> tuple[Annotations, float | None]:
     Returns:
         The annotations, and the rate in Hz of the clock of their samples; None where it is stated nowhere.
     """
-    if file.suffix.lower() not in (".csv", ".tsv", ".txt"):
+    if file.suffix.lower() not in TABLES:
         from ecg_lightning.data.readers.wfdb import read_annotation_file
 
         return read_annotation_file(file)

@@ -239,6 +239,15 @@ def read_annotation_file(path: Path) -> tuple[Annotations, float | None]:
     ), float(found.fs) if found.fs else None
 
 
+def rate_and_length(record: Path) -> tuple[float, int | None]:
+    """The sampling rate in Hz that a header states, and its samples where it states them; `record` is without ending.
+
+    DataError if it is absent or damaged.
+    """
+    header = _header(record)
+    return float(header.fs), int(header.sig_len) if header.sig_len else None
+
+
 def _header(record: Path) -> Any:
     import wfdb
 
