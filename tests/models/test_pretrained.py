@@ -1,5 +1,8 @@
 """Networks with the weights that ship."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -48,3 +51,19 @@ def test_what_does_not_go_with_weights_is_one_sentence(network: str, settings: d
 
 def test_names_of_weights_match_patterns() -> None:
     assert "cnet" in ecg.list_pretrained("c*") and ecg.list_pretrained("no such*") == []
+
+
+@pytest.mark.real_data("mitdb/RECORDS")
+def test_a_lead_upside_down_has_the_same_beats_of_people_that_were_not_trained_on(
+    real_data_dir: Path, tmp_path: Path
+) -> None:
+    words = ["dataset.records=['221','233']", "context=full", f"data_dir={real_data_dir}", f"cache_dir={tmp_path}"]
+    beats = ecg.load_beats("mitbih", *words)
+    predict = ecg.load_predictor("cnet_ds1")
+    inside = np.arange(beats.length) < beats.lengths[:, None, None]
+    either = [
+        predict(signals, beats.lengths, beats.context)
+        for signals in (beats.signals, np.where(inside, 1 - beats.signals, 0))
+    ]
+    assert all(ecg.score(beats.labels, p, beats.classes)["per_class"]["V"]["f1"] > 0.95 for p in either)
+    assert (either[0].argmax(axis=1) == either[1].argmax(axis=1)).mean() > 0.97

@@ -203,7 +203,7 @@ def make_weights_of_run(
     title: Annotated[str, Option(help="What they are, in a phrase.")],
     description: Annotated[str, Option(help="The same in sentences.")] = "",
     expected: Annotated[
-        list[Path] | None, Option(help="Run whose tests show what to expect, such as a fold; repeatable.")
+        list[Path] | None, Option(help="Runs or a sweep whose tests show what to expect, such as folds; repeatable.")
     ] = None,
     output: Annotated[Path | None, Option(help="Folder to write to (default: that of the package).")] = None,
 ) -> None:

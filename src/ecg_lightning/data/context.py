@@ -112,7 +112,10 @@ def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
     reference = np.empty_like(beats)
     for start in range(0, len(beats), STRIDE):
         around = beats[max(0, start - LOCAL_BEATS) : start + LOCAL_BEATS + STRIDE]
-        reference[start : start + STRIDE] = np.median(around, axis=0)
+        # The median: numpy sorts rows several times as fast as it finds their middle.
+        ordered = np.sort(np.ascontiguousarray(around.T), axis=1)
+        middle = ordered[:, [(len(around) - 1) // 2, len(around) // 2]]
+        reference[start : start + STRIDE] = middle.sum(axis=1) / 2
 
     qrs = slice(*np.searchsorted(offsets, (round(QRS_FROM * fs), round(QRS_TO * fs))))
     p_wave, rest = slice(0, qrs.start), slice(qrs.stop, None)

@@ -143,15 +143,19 @@ def _cut(
     Those with a gap, and those that are flat in every lead, are none.
     """
     at = starts[:, None] + np.arange(how.length)
-    inside = ((at >= first[:, None]) & (at < last[:, None]))[:, None]
-    beats = signals[:, np.clip(at, 0, signals.shape[1] - 1)].swapaxes(0, 1)
-    low = np.minimum.reduce(beats, axis=2, keepdims=True, where=inside, initial=np.inf)
-    high = np.maximum.reduce(beats, axis=2, keepdims=True, where=inside, initial=-np.inf)
+    # Beyond the ends of a beat its last samples are repeated, which leaves its minimum and maximum alone.
+    inside = (at >= first[:, None]) & (at < last[:, None])
+    at = np.clip(at, first[:, None], last[:, None] - 1)
+    beats = np.stack([signal[at] for signal in signals], axis=1)
+    low, high = beats.min(axis=2, keepdims=True), beats.max(axis=2, keepdims=True)
     kept = (np.isfinite(high - low).all(axis=1) & (high > low).any(axis=1))[:, 0]
-    beats, inside, low, high = beats[kept], inside[kept], low[kept], high[kept]
+    if not kept.all():
+        beats, inside, low, high = beats[kept], inside[kept], low[kept], high[kept]
     if how.scaling == "beat":
-        beats = np.divide(beats - low, high - low, out=np.zeros_like(beats), where=high > low)
-    return np.where(inside, beats, np.float32(0)), kept
+        beats -= low
+        beats /= np.where(high > low, high - low, 1)
+    np.copyto(beats, 0, where=~inside[:, None])
+    return beats, kept
 
 
 def lengths_before_zeros(signals: FloatArray) -> IntArray:
@@ -160,7 +164,7 @@ def lengths_before_zeros(signals: FloatArray) -> IntArray:
     For files without lengths and beats just scaled to [0, 1]; other code that changes beats changes their lengths.
     """
     filled = (signals != 0).any(axis=1)
-    lengths: IntArray = (filled * np.arange(1, signals.shape[2] + 1)).max(axis=1, initial=0).astype(np.int64)
+    lengths = np.where(filled.any(axis=1), signals.shape[2] - filled[:, ::-1].argmax(axis=1), 0)
     return lengths
 
 

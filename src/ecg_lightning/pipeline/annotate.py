@@ -8,15 +8,18 @@ does.
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.threads import available_threads
 from ecg_lightning.data.beats import BoolArray, FloatArray, IntArray
 from ecg_lightning.data.context import LOCAL_BEATS, STRIDE, morphology, rhythm
 from ecg_lightning.data.inputs import InputSpec
@@ -121,6 +124,7 @@ class _How:
     detector: str
     chunk_s: float
     progress: Progress
+    predicting: Lock = field(default_factory=Lock)  # a model has threads of its own
 
     @property
     def input(self) -> InputSpec:
@@ -154,6 +158,25 @@ class _InMemory(RecordingFile):
         return Annotations(samples=samples, symbols=["N"] * n, notes=[""] * n), self.frame_rate
 
 
+class _InOrder:
+    """Does one thing after the other beside the caller, who gets at most one ahead."""
+
+    def __enter__(self) -> Self:
+        self._thread, self._last = ThreadPoolExecutor(1), Future[None]()
+        self._last.set_result(None)
+        return self
+
+    def do(self, work: Callable[[FloatArray], None], signals: FloatArray) -> None:
+        """Once what was asked for before is done."""
+        self._last.result()
+        self._last = self._thread.submit(work, signals)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self._last.result()
+
+
 class _Signals:
     """The signals of a recording at the rate of the beats, in a file, and what reading them piece by piece has shown.
 
@@ -175,23 +198,24 @@ class _Signals:
         stretches, gaps = [Stretches(rate) for rate in rates], list[tuple[float, float]]()
         self.low, self.high, done = np.full((n_leads, 1), np.inf), np.full((n_leads, 1), -np.inf), 0
         total = file.n_frames / file.frame_rate * fs
-        for piece in resampled_pieces(file, how.positions, fs, chunk_s=how.chunk_s):
-            for own, recorded in zip(stretches, piece.recorded, strict=True):
-                own.push(recorded)
-            in_gap = np.isnan(piece.signals).any(axis=0)
-            if in_gap.any():
-                edges = np.flatnonzero(np.diff(in_gap, prepend=False, append=False)).reshape(-1, 2)
-                gaps += [tuple(edge) for edge in ((edges + done) / fs).tolist()]
-            self.low = np.fmin(self.low, np.fmin.reduce(piece.signals, axis=1, keepdims=True))
-            self.high = np.fmax(self.high, np.fmax.reduce(piece.signals, axis=1, keepdims=True))
-            _write(store, piece.signals)
-            done += piece.signals.shape[1]
-            if detector is not None and fs == StreamingDetector.FS:
-                detector.push(piece.signals)
-            how.progress(0.5 * done / total)
-        if detector is not None and fs != StreamingDetector.FS:
-            for piece in resampled_pieces(file, how.positions, StreamingDetector.FS, chunk_s=how.chunk_s):
-                detector.push(piece.signals)
+        with _InOrder() as detection:
+            for piece in resampled_pieces(file, how.positions, fs, chunk_s=how.chunk_s):
+                if detector is not None and fs == StreamingDetector.FS:
+                    detection.do(detector.push, piece.signals)
+                for own, recorded in zip(stretches, piece.recorded, strict=True):
+                    own.push(recorded)
+                in_gap = np.isnan(piece.signals).any(axis=0)
+                if in_gap.any():
+                    edges = np.flatnonzero(np.diff(in_gap, prepend=False, append=False)).reshape(-1, 2)
+                    gaps += [tuple(edge) for edge in ((edges + done) / fs).tolist()]
+                self.low = np.fmin(self.low, np.fmin.reduce(piece.signals, axis=1, keepdims=True))
+                self.high = np.fmax(self.high, np.fmax.reduce(piece.signals, axis=1, keepdims=True))
+                _write(store, piece.signals)
+                done += piece.signals.shape[1]
+                how.progress(0.5 * done / total)
+            if detector is not None and fs != StreamingDetector.FS:
+                for piece in resampled_pieces(file, how.positions, StreamingDetector.FS, chunk_s=how.chunk_s):
+                    detection.do(detector.push, piece.signals)
         self.values: npt.NDArray[np.float32] = np.memmap(store, np.float32, "r", shape=(done, n_leads)).T
         self.stretches = [own.finish() for own in stretches]
         self.detected = RPeaks(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
@@ -235,10 +259,12 @@ def _classified(found: RPeaks, signals: _Signals, how: _How, abstain: float | No
         [signal_held(found.samples / signals.rate, own, signals.n[lead], signals.n[lead] / signals.n[0] * signals.rate)
          for lead, own in enumerate(signals.stretches)], axis=0
     )  # fmt: skip
-    for start in range(0, n, GROUP):
-        group = slice(start, min(start + GROUP, n))
-        probabilities[group], quality[group], in_gap[group] = _group(found.samples, rhythms, group, signals, how)
-        how.progress(0.5 + 0.5 * group.stop / n)
+    groups = [slice(start, min(start + GROUP, n)) for start in range(0, n, GROUP)]
+    with ThreadPoolExecutor(available_threads()) as threads:
+        found_in = threads.map(lambda group: _group(found.samples, rhythms, group, signals, how), groups)
+        for group, one in zip(groups, found_in, strict=True):
+            probabilities[group], quality[group], in_gap[group] = one
+            how.progress(0.5 + 0.5 * group.stop / n)
     quality *= held.astype(np.float32)
     confidence = probabilities.max(axis=1, initial=0) if n else np.empty(0, dtype=np.float32)
     unclassified = np.isnan(confidence)
@@ -295,7 +321,8 @@ def _group(
     beats, lengths, rows = cut_at(np.append(at[here], following), raw, cut)
     context = np.concatenate(around, axis=1)[rows] if around else None
     probabilities = np.full((n, len(how.predictor.classes)), np.nan, dtype=np.float32)
-    probabilities[rows] = how.predictor(beats, lengths, context)
+    with how.predicting:
+        probabilities[rows] = how.predictor(beats, lengths, context)
     missing = np.concatenate([[0], np.cumsum(np.isnan(raw).any(axis=0))])
     begins = np.clip(at[here] - round(cut.before * fs), 0, raw.shape[1])
     ends = np.clip(np.append(at[here][1:], following), begins, raw.shape[1])

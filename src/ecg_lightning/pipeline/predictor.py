@@ -1,17 +1,16 @@
 """`load_predictor`: a trained model as a function of arrays, computed by torch, numpy or onnxruntime."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.core.threads import available_threads
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.data.inputs import InputSpec
@@ -198,9 +197,8 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
     except ImportError as error:
         raise ConfigError(f"{path} is run by onnxruntime: pip install 'ecg-lightning[export]'") from error
     options = onnxruntime.SessionOptions()
-    # As torch, and so as the processes of joblib and Dask, which share the cores in this way.
-    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    options.intra_op_num_threads = int(threads) if threads.isdigit() else joblib.cpu_count()
+    options.intra_op_num_threads = available_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other threads have work to do
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -1,16 +1,16 @@
 """Weights that ship: a finished run becomes a safetensors file and its card, see `ecg_lightning.core.weights`."""
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.provenance import WITHOUT_EFFECT, without
-from ecg_lightning.core.weights import FOLDER, write_weights
+from ecg_lightning.core.weights import FOLDER, shipped_weights, write_weights
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.runs.aggregate import Result, Run, groups, results_of_folds
-from ecg_lightning.runs.discover import read_run, tests_elsewhere
+from ecg_lightning.runs.discover import find_runs, read_run, tests_elsewhere
 from ecg_lightning.training.checkpoint import read_checkpoint
 
 LICENCE = "MIT, as the package; the databases they were learnt from ask for the attribution"
@@ -22,7 +22,7 @@ ECTOPIC = ("sensitivity", "positive_predictivity", "false_positive_rate")
 
 
 def make_weights(
-    run: Path, name: str, *, title: str, description: str = "", expected: Iterable[Path] = (), folder: Path = FOLDER
+    run: Path, name: str, *, title: str, description: str = "", expected: Sequence[Path] = (), folder: Path = FOLDER
 ) -> Path:
     """Write the best weights of a run as ``FOLDER/NAME.safetensors`` with its card, and return the path.
 
@@ -30,7 +30,7 @@ def make_weights(
         run: folder of a finished run of a network.
         name: that they get: letters, digits and underscores.
         title, description: what they are, in a phrase and in sentences.
-        expected: folders of runs whose tests show what to expect of these weights, such as the folds of a
+        expected: folders of runs or sweeps whose tests show what to expect of these weights, such as the folds of a
             cross-validation with the same settings. Their tests on other databases count, and those of `run`.
         folder: None of the package.
 
@@ -47,9 +47,13 @@ def make_weights(
     databases = {
         card["name"]: {"title": card["title"], **_attributed(card)} for card in cards_of(config["dataset"]).values()
     }
+    start = Path((checkpoint.about.get("origin") or {}).get("file", "")).stem
+    named = shipped_weights("beats").get(start, {}).get("attribution", [])  # of the weights it started from
+    named += [". ".join(filter(None, one.values())) for one in databases.values()]
     overrides = [text for text in record.overrides if text.lstrip("+~").partition("=")[0] not in PLACES]
-    tests = [test for one in map(read_run, expected) for test in (one, *tests_elsewhere(one))]
-    tests = [test for test in (*tests, *tests_elsewhere(trained)) if test.record.fold == "test"]
+    others = find_runs(expected)[0] if expected else []
+    tests = [*tests_elsewhere(trained), *(test for one in others for test in (one, *tests_elsewhere(one)))]
+    tests = [test for test in tests if test.record.fold == "test"]
     card = {
         "kind": "beats",
         "title": title,
@@ -57,7 +61,7 @@ def make_weights(
         "trained_on": {"databases": databases, "patients": dict(record.protocol.patients or {}), "beats": record.n},
         "command": shlex.join(["ecg-lightning", "train", *overrides]),
         "expected": [_expected(result) for same in groups(tests, _kind) for result in results_of_folds(same)],
-        "attribution": [" ".join(filter(None, one.values())) for one in databases.values()],
+        "attribution": list(dict.fromkeys(named)),
         "licence": LICENCE,
         "hyperparameters": {**stated, "about": {**checkpoint.about, "config": config}},
         "scores": dict(checkpoint.scores or {}),
