@@ -13,7 +13,6 @@ from typer.testing import CliRunner, Result
 from ecg_lightning.cli.main import app
 from ecg_lightning.core.weights import read_weights
 from ecg_lightning.data.rpeak_network import Network
-from ecg_lightning.pipeline.detector import match
 from ecg_lightning.training.detector import PeakNetwork
 
 FS = 360
@@ -123,9 +122,3 @@ def test_numpy_and_torch_give_the_same_probabilities() -> None:
     with torch.no_grad():
         theirs = torch.sigmoid(network(torch.from_numpy(signals))).numpy()
     assert np.abs(ours - theirs).max() <= 1e-6
-
-
-def test_each_beat_is_matched_once_and_with_the_nearest() -> None:
-    reference, test = np.array([1.0, 2.0, 2.2, 5.0]), np.array([0.9, 1.05, 2.19, 4.0, 5.14])
-    assert match(reference, test, 0.15).tolist() == [[0, 1], [2, 2], [3, 4]]
-    assert match(reference, test[:0], 0.15).shape == match(test[:0], reference, 0.15).shape == (0, 2)

@@ -164,8 +164,6 @@ def combined(probabilities: FloatArray) -> FloatArray:
 
     Quality is how certain a lead is of its peaks around: the mean of |2p - 1|.
     """
-    if len(probabilities) == 1:
-        return probabilities[0]
     cell = FS  # outputs: 2 s
     around = np.ones(2 * (QUALITY_S // 2) + 1)
     weights = []
@@ -177,7 +175,8 @@ def combined(probabilities: FloatArray) -> FloatArray:
         )
         weights.append((certain / np.maximum(n, 1)) ** 4 + 1e-9)
     shares = (np.asarray(weights) / np.sum(weights, axis=0)).astype(np.float32)
-    return np.einsum("lt,lt->t", probabilities, np.repeat(shares, cell, axis=1))
+    mean: FloatArray = np.einsum("lt,lt->t", probabilities, np.repeat(shares, cell, axis=1))
+    return mean
 
 
 def refined(signal: FloatArray, positions: Floats) -> Floats:

@@ -49,18 +49,20 @@ class Comparison(NamedTuple):
     pairs: IntArray  # [p, 2], positions of the matched beats in reference and test
 
 
-def match(reference: IntArray, test: IntArray, window: float) -> IntArray:
-    """Which beats are the same: pairs ``[p, 2]`` of positions in `reference` and `test`, samples in ascending order.
+def match(reference: npt.NDArray[Any], test: npt.NDArray[Any], window: float) -> IntArray:
+    """Which beats are the same: pairs ``[p, 2]`` of positions in `reference` and `test`, both in ascending order.
 
-    Of the two earliest that are left, the earlier is matched with the later if they are at most `window` samples apart,
-    unless the beat after the earlier one is nearer to the later; that one counts only if it has no nearer partner
-    itself.
+    These are samples or seconds, as `window`. Of the two earliest that are left, the earlier is matched with the later
+    if they are at most `window` apart, unless the beat after the earlier one is nearer to the later; that one counts
+    only if it has no nearer partner itself.
     """
     steps = _steps(reference, test, window)
     return steps[steps[:, 2] == MATCHED, :2]
 
 
-def _steps(reference: IntArray, test: IntArray, window: float, first: tuple[int, int] = (0, 0)) -> IntArray:
+def _steps(
+    reference: npt.NDArray[Any], test: npt.NDArray[Any], window: float, first: tuple[int, int] = (0, 0)
+) -> IntArray:
     """The course of a comparison from the `first` positions on, ``[e, 3]``: the next beat of each, and what is done.
 
     They are `MATCHED`, that of the reference is `MISSED`, or that under test is `EXTRA`. The position after the last
@@ -149,6 +151,7 @@ def compare(
     cells = len(LABELS) * rows[counts] + columns[counts]
     matrix = np.bincount(cells, minlength=len(LABELS) ** 2).reshape(len(LABELS), len(LABELS))
 
+    # As bxb does, at every step: where a beat is missed or extra, the intervals that end at or after it differ, too.
     errors = (_intervals(reference)[ours] - _intervals(test)[theirs]) / fs
     errors = errors[~np.isnan(errors)]
     known = test.shut_down[test.shut_down.max(axis=1) < FAR] if end is None else np.minimum(test.shut_down, end)

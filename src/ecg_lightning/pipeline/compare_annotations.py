@@ -40,8 +40,8 @@ def compare_annotations(
 
     Args:
         reference: a file, a folder (``folder:annotator``, else by ``atr``), or the name of a database.
-        test: a file, a folder (``folder:csv`` for one kind of the files in it), or an annotator whose files are those
-            of the reference with another ending.
+        test: a file, a folder (by default the annotation files that ``annotate`` writes, or the only kind in it, else
+            ``folder:csv``), or an annotator whose files are those of the reference with another ending.
         start_s: seconds from which on beats count; the standard leaves out the first five minutes.
         window_s: seconds within which two beats are the same.
         class_map: how symbols become N, S, V, F and Q, as ``dataset.class_map``; other beats are of Q.
@@ -108,15 +108,18 @@ def _test_files(test: str, reference: Files) -> Files:
             raise DataError(f"{test} is neither a file nor a folder, nor an annotator of the records of the reference")
         return found
     if ending is None:
+        from ecg_lightning.data.writers import ANNOTATOR
+
         kinds = Counter(
             file.suffix for file in path.rglob("*.*") if file.stem in reference and file.suffix not in OTHERS
         )
-        if len(kinds) != 1:
+        own = f".{ANNOTATOR}"
+        if own not in kinds and len(kinds) != 1:
             raise ConfigError(
                 f"{path} has {', '.join(f'{n} files {kind}' for kind, n in kinds.items()) or 'no annotations'} of the "
                 f"records of the reference; choose one kind, as {path}:{next(iter(kinds), '.atr')[1:]}"
             )
-        ending = next(iter(kinds))
+        ending = own if own in kinds else next(iter(kinds))
     found = _in_folder(path, ending)
     if not found.keys() & reference.keys():
         raise DataError(

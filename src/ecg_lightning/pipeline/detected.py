@@ -40,9 +40,11 @@ def check_detectable(source: Source, detector: str) -> None:
     """ConfigError unless there is such a detector, and `source` has recordings with annotated N, S and V."""
     if detector.partition(":")[0] not in DETECTORS:
         raise ConfigError(f"there is no detector {detector!r}; choose one of {', '.join(DETECTORS)}")
-    if not isinstance(source, Recordings) or source.class_map is None or not ec57.applies(source.classes):
+    fits = isinstance(source, Recordings) and source.class_map is not None and not source.card.separate_leads
+    if not fits or not ec57.applies(source.classes):
         raise ConfigError(
-            f"--peaks detect: {source.name} is not one database of recordings with annotated beats of N, S and V; "
+            f"--peaks detect: {source.name} is not one database of recordings with annotated beats of N, S and V, or "
+            "each of its leads is a recording of its own; "
             "choose one with --on, such as mitbih:ds1_ds2 or svdb"
         )
 

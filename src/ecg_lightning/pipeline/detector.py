@@ -15,31 +15,32 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.weights import read_weights, weights_file, write_weights
-from ecg_lightning.data.beats import BoolArray, IntArray
+from ecg_lightning.data.beats import BoolArray
 from ecg_lightning.data.databases.recordings import Recordings
-from ecg_lightning.data.recording import Annotations, Recording
+from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.rpeak_network import FS
 from ecg_lightning.data.rpeaks import detect_r_peaks
 from ecg_lightning.data.windows import at_rate
+from ecg_lightning.metrics.matching import LABELS, WINDOW_S, annotated, match
 from ecg_lightning.pipeline.cards import load_cards, source_of
 from ecg_lightning.pipeline.config import compose
 
-WINDOW_S = 0.15  # between an annotated and a detected R peak of the same beat
-VENTRICULAR = ("V", "E")
-
-Signals = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 
 
-class Annotated(NamedTuple):
-    """A recording with annotated beats, and begin and end of its ventricular flutter, in which there are none, in s."""
+class Reference(NamedTuple):
+    """A recording and where its beats are annotated."""
 
     recording: Recording
-    flutter: Sequence[tuple[float, float]]
+    beats: Floats  # [b] R peaks in s
+    ventricular: BoolArray  # [b]
+    flutter: Floats  # [k, 2] first and last second of each stretch of ventricular flutter, which has no beats
 
     def in_flutter(self, times: Floats) -> BoolArray:
         """Which of these times ``[n]`` in s are in flutter."""
-        return np.any([(times >= start) & (times <= stop) for start, stop in [*self.flutter, (np.inf, 0)]], axis=0)
+        first, last = self.flutter.T
+        within: BoolArray = ((times[:, None] >= first) & (times[:, None] <= last)).any(axis=1)
+        return within
 
 
 def train_detector(
@@ -71,9 +72,9 @@ def train_detector(
 
     trained, people = [], dict[str, list[str]]()
     for one in annotated_recordings(on, records, exclude, leads=leads, data_dir=data_dir, config_dir=config_dir):
-        signals, fs = at_rate(one.recording, FS), one.recording.fs
+        signals = at_rate(one.recording, FS)
         counted = np.isfinite(signals).all(axis=0) & ~one.in_flutter(np.arange(signals.shape[1]) / FS)
-        trained.append(Trained(np.nan_to_num(signals), one.recording.peaks * (FS / fs), counted))
+        trained.append(Trained(np.nan_to_num(signals), one.beats * FS, counted))
         database, _, name = one.recording.record.partition("/")
         people.setdefault(database, []).append(one.recording.patient or name)
     network = train_network(trained, steps=steps, seed=seed, progress=progress)
@@ -123,13 +124,12 @@ def evaluate_detector(
     for one in annotated_recordings(on, records, exclude, leads=leads, data_dir=data_dir, config_dir=config_dir):
         recording = changed(one.recording, change)
         peaks = detect_r_peaks(recording.signals, recording.fs, detector=detector).samples / recording.fs
-        peaks, beats = peaks[~one.in_flutter(peaks)], one.recording.peaks / one.recording.fs
-        counted = ~one.in_flutter(beats)
-        beats, is_v = beats[counted], np.isin(one.recording.symbols or [], VENTRICULAR)[counted]
-        pairs = match(beats, peaks, WINDOW_S)
-        errors.append(1000 * np.abs(beats[pairs[:, 0]] - peaks[pairs[:, 1]]))
-        ventricular.append(is_v[pairs[:, 0]])
-        missed, extra = len(beats) - len(pairs), len(peaks) - len(pairs)
+        peaks = peaks[~one.in_flutter(peaks)]
+        annotated_us, found_us = (np.round(1e6 * times).astype(np.int64) for times in (one.beats, peaks))
+        pairs = match(annotated_us, found_us, 1e6 * WINDOW_S)
+        errors.append(1000 * np.abs(one.beats[pairs[:, 0]] - peaks[pairs[:, 1]]))
+        ventricular.append(one.ventricular[pairs[:, 0]])
+        missed, extra = len(one.beats) - len(pairs), len(peaks) - len(pairs)
         rows.append(_row(recording.record, missed, extra, errors[-1], ventricular[-1]))
     missed, extra = (sum(row[key] for row in rows) for key in ("missed", "extra"))
     return [*rows, _row("gross", missed, extra, np.concatenate(errors), np.concatenate(ventricular))]
@@ -153,28 +153,13 @@ def keep_expected(weights: str, protocol: str, gross: Mapping[str, Any]) -> None
     write_weights(weights_file(weights), arrays, {**card, "expected": {**card["expected"], protocol: scores}})
 
 
-def match(reference: Floats, test: Floats, window: float) -> IntArray:
-    """Pairs ``[p, 2]`` of positions in two ascending series that are nearest to each other, at most `window` apart."""
-    if not len(reference) or not len(test):
-        return np.empty((0, 2), dtype=np.int64)
-    theirs, ours = _nearest(reference, test), _nearest(test, reference)
-    paired = (ours[theirs] == np.arange(len(reference))) & (np.abs(test[theirs] - reference) <= window)
-    return np.stack([np.flatnonzero(paired), theirs[paired]], axis=1)
-
-
-def _nearest(values: Floats, among: Floats) -> IntArray:
-    after = np.clip(np.searchsorted(among, values), 1, max(len(among) - 1, 1))
-    both = np.minimum([after - 1, after], len(among) - 1)
-    return np.where(np.abs(among[both[0]] - values) <= np.abs(among[both[1]] - values), *both)
-
-
-CHANGES: Mapping[str, Callable[[Signals, float], Signals]] = {
-    "none": lambda signals, fs: signals,
-    "inverted": lambda signals, fs: -signals,
-    "gain 1000": lambda signals, fs: 1000 * signals,
-    "offset 5 mV": lambda signals, fs: signals + 5,
-    "hum 50 Hz": lambda signals, fs: signals + 0.2 * np.sin(2 * np.pi * 50 * np.arange(signals.shape[1]) / fs),
-    "hum 60 Hz": lambda signals, fs: signals + 0.2 * np.sin(2 * np.pi * 60 * np.arange(signals.shape[1]) / fs),
+CHANGES = {  # factor, what is added in mV, and frequency in Hz of a hum of 0.2 mV
+    "none": (1, 0, 0),
+    "inverted": (-1, 0, 0),
+    "gain 1000": (1000, 0, 0),
+    "offset 5 mV": (1, 5, 0),
+    "hum 50 Hz": (1, 0, 50),
+    "hum 60 Hz": (1, 0, 60),
 }
 
 
@@ -182,7 +167,8 @@ def changed(recording: Recording, change: str) -> Recording:
     """A recording after one of `CHANGES`, or at another rate such as ``250 Hz``."""
     rate, _, unit = change.partition(" ")
     if change in CHANGES:
-        return replace(recording, signals=CHANGES[change](recording.signals, recording.fs))
+        (factor, added, hz), time = CHANGES[change], np.arange(recording.signals.shape[1]) / recording.fs
+        return replace(recording, signals=factor * recording.signals + added + 0.2 * np.sin(2 * np.pi * hz * time))
     if unit == "Hz" and rate.isdecimal() and int(rate):
         return replace(recording, signals=at_rate(recording, float(rate)), fs=float(rate))
     raise ConfigError(f"change={change}: expected {', '.join(CHANGES)}, or a rate such as '250 Hz'")
@@ -196,7 +182,7 @@ def annotated_recordings(
     leads: Sequence[Any],
     data_dir: Path = Path("data"),
     config_dir: Path | None = None,
-) -> Iterator[Annotated]:
+) -> Iterator[Reference]:
     """Recordings of databases with annotated beats, one after the other.
 
     Args:
@@ -211,19 +197,23 @@ def annotated_recordings(
         DataError: files are absent or damaged.
     """
     wanted = None if records is None else _listed(records, config_dir)
-    unused = set(wanted or ()) | set(exclude)
+    unused, n = set(wanted or ()) | set(exclude), 0
     for name, card in load_cards(config_dir, on).items():
         source = source_of(card.model_copy(update={"leads": list(leads)}), data_dir)
-        if not isinstance(source, Recordings) or card.annotator is None:
+        if not isinstance(source, Recordings) or card.annotator is None or source.class_map is None:
             raise ConfigError(f"{name} has no recordings with annotated beats; choose a database that has, as mitbih")
         for path in source.records():
             fitting = {pattern for pattern in (*(wanted or ()), *exclude) if _fits(f"{name}/{path.name}", pattern)}
             unused -= fitting
             if not fitting & set(exclude) and (wanted is None or fitting):
+                n += 1
                 recording = source.recording(path, name=f"{name}/{path.name}")
-                yield Annotated(recording, _flutter(*source.open(path).annotations(card.annotator)))
-    if unused:
-        raise ConfigError(f"there is no record {', '.join(sorted(unused))} in {', '.join(on)}")
+                annotations, clock = source.open(path).annotations(card.annotator)
+                beats = annotated(annotations, source.class_map, WINDOW_S * clock)
+                is_v = beats.labels == LABELS.index("V")
+                yield Reference(recording, beats.samples / clock, is_v, beats.fibrillation / clock)
+    if unused or not n:
+        raise ConfigError(f"there is no record {', '.join(sorted(unused)) or 'that is left'} in {', '.join(on)}")
 
 
 def _fits(name: str, pattern: str) -> bool:
@@ -239,15 +229,3 @@ def _listed(records: str, config_dir: Path | None) -> list[str]:
     if side not in ("train", "test") or not lists.get(side):
         raise ConfigError(f"records {records}: expected a split with lists of records, as ds1_ds2:train or :test")
     return [str(name) for name in lists[side]]
-
-
-def _flutter(annotations: Annotations, clock: float) -> list[tuple[float, float]]:
-    """From each ``[`` to the next ``]``, or to the end."""
-    spans, start = [], None
-    for sample, symbol in zip(annotations.samples, annotations.symbols, strict=True):
-        if symbol == "[":
-            start = sample / clock
-        elif symbol == "]" and start is not None:
-            spans.append((start, sample / clock))
-            start = None
-    return spans if start is None else [*spans, (start, np.inf)]

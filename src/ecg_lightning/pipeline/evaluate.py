@@ -134,7 +134,7 @@ class Chosen(NamedTuple):
 
 def check_databases(trained: Mapping[str, Any], databases: Sequence[str], **others: Any) -> dict[str, Chosen]:
     """What `evaluate_on` tests, for a model of `trained`; its errors, short of those that reading recordings shows."""
-    detector = others.get("detector")
+    detector = re.sub(r"\W+", "_", others.get("detector") or "")
     names = ["-".join(filter(None, (Path(name).name, split, detector))) for name, split in map(_parts, databases)]
     if len(set(names)) < len(names):
         raise ConfigError(f"test on {', '.join(databases)}: expected databases of different names")

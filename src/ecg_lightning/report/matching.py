@@ -44,7 +44,8 @@ def comparison_section(result: Mapping[str, Any]) -> Section:
     shown = f"{', '.join(absent[:10])}{' …' * (len(absent) > 10)}"
     missing = [Note(f"Without annotations under test, and not in any number: {shown}.", "warning")] * bool(absent)
     title = f"Beat-by-beat comparison: {result['reference']} (reference) and {result['test']}"
-    return Section(title=clean(title), tables=[metrics(numbers), matrix(numbers)], notes=[*map(Note, notes), *missing])
+    tables = [_metrics(numbers), _matrix(numbers)]
+    return Section(title=clean(title), tables=tables, notes=[*map(Note, notes), *missing])
 
 
 def write_comparison(result: Mapping[str, Any], output: Path) -> None:
@@ -62,8 +63,8 @@ def write_comparison(result: Mapping[str, Any], output: Path) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def metrics(numbers: Numbers, at: str = "") -> Table:
-    """QRS, V and S of each record, gross and average; `at` is the place of the comparison in the numbers."""
+def _metrics(numbers: Numbers) -> Table:
+    """QRS, V and S of each record, gross and average."""
     columns = [Column("record", text=True), *_columns(), Column(RR, short="RR, ms", head="RR\nms")]
 
     def row(name: str, place: str, prefix: str = "", mark: Mark = "") -> Row:
@@ -71,10 +72,9 @@ def metrics(numbers: Numbers, at: str = "") -> Table:
         rr = NONE if prefix else numbers.number(f"{place}rms_rr_error_ms", 1)
         return Row([name, *cells, rr], mark=mark)
 
-    records = [one["record"] for one in numbers.value(f"{at}per_record")]
-    rows = [row(name, f"{at}per_record.{i}.") for i, name in enumerate(records)]
-    if len(records) > 1:
-        rows += [row("gross", at, mark="total"), row("average", at, "average_", mark="total")]
+    rows = [row(one["record"], f"per_record.{at}.") for at, one in enumerate(numbers.value("per_record"))]
+    if len(rows) > 1:
+        rows += [row("gross", "", mark="total"), row("average", "", "average_", mark="total")]
     return Table(title="Metrics by record", columns=columns, rows=rows)
 
 
@@ -83,11 +83,11 @@ def _columns() -> list[Column]:
     return [Column(f"{of} {label}", group=of, short=short, head=f"{of}\n{short}") for of, label, short in names]
 
 
-def matrix(numbers: Numbers, at: str = "") -> Table:
+def _matrix(numbers: Numbers) -> Table:
     """Beats of the reference (rows) by what they are under test (columns)."""
     columns = [Column("reference", text=True), *(Column(f"test {name}", head=name.lower()) for name in LABELS)]
     rows = [
-        Row([row, *(NONE if {row, to} <= {*ABSENT} else numbers.number(f"{at}matrix.{row}.{to}") for to in LABELS)])
+        Row([row, *(NONE if {row, to} <= {*ABSENT} else numbers.number(f"matrix.{row}.{to}") for to in LABELS)])
         for row in LABELS
     ]
     return Table(title="Beats of the reference (rows) by those under test (columns)", columns=columns, rows=rows)

@@ -184,7 +184,8 @@ def _with_noise(signal: Floats, generator: Generator) -> Floats:
     if chance(0.1):
         spikes = generator.random(WINDOW) < size(0.1, 3) / FS
         signal = signal + spikes * size(0.1, 3) * generator.choice([-1, 1], WINDOW)
-    return signal * generator.choice([-1, 1])
+    inverted: Floats = signal * generator.choice([-1, 1])
+    return inverted
 
 
 def _coloured(generator: Generator, low: float = 0.5, high: float = 15.0) -> Floats:
@@ -202,7 +203,9 @@ def _bursts(generator: Generator) -> Floats:
     if generator.random() < 0.4:
         return np.ones(WINDOW)
     middle, width = generator.uniform(0, WINDOW), generator.uniform(0.5, 8) * FS
-    return 1 / (1 + np.exp(np.clip((np.abs(np.arange(WINDOW) - middle) - width) / (0.1 * FS), -50, 50)))
+    outside = np.clip((np.abs(np.arange(WINDOW) - middle) - width) / (0.1 * FS), -50, 50)
+    envelope: Floats = 1 / (1 + np.exp(outside))
+    return envelope
 
 
 def _with_dropout(signal: Floats, generator: Generator) -> tuple[FloatArray, BoolArray]:
@@ -212,7 +215,7 @@ def _with_dropout(signal: Floats, generator: Generator) -> tuple[FloatArray, Boo
     if kind < 0.12:
         start = generator.integers(WINDOW)
         lost[start : start + int(generator.uniform(0.3, 10) * FS)] = True
-        last = signal[max(start - 1, 0)]
+        last = signal[max(int(start) - 1, 0)]
         level = generator.choice([np.nan, last, 0.0, generator.uniform(-10, 10)])
         signal = np.where(lost, level + generator.choice([0, 0.01]) * generator.standard_normal(WINDOW), signal)
     elif kind < 0.16:  # an amplifier at its rails

@@ -182,6 +182,22 @@ def test_detected_r_peaks_are_those_that_were_simulated(synthetic_recordings: di
     assert len(found) <= len(recording.peaks)
 
 
+def test_a_card_can_choose_the_detector_and_beats_of_before_keep_their_key(ptbdb: Path) -> None:
+    assert "detector" not in source_of(ptbdb).settings()
+    chosen = source_of(ptbdb, detector="network")
+    assert chosen.settings()["detector"] == "network"
+    record = chosen.records()[0]
+    found = chosen.recording(record).peaks
+    np.testing.assert_array_equal(found, detect_r_peaks(*_first_lead(chosen, record)).samples)
+    with pytest.raises(ConfigError, match=r"dataset\.detector=wavelet: expected network or sleepecg or xqrs"):
+        source_of(ptbdb, detector="wavelet")
+
+
+def _first_lead(source: Recordings, record: Path) -> tuple[Any, float]:
+    recording = source.recording(record, detect=False)
+    return recording.signals, recording.fs
+
+
 def test_records_without_a_listing_are_found_by_their_headers(mitdb: Path, ptbdb: Path) -> None:
     for folder in (mitdb, ptbdb):
         listed = source_of(folder).read()
