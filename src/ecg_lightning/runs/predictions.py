@@ -142,9 +142,12 @@ def read_pooled(path: Path, *others: Path) -> tuple["pd.DataFrame", PredictionsI
             raise DataError(f"{file} and {path} have different classes: they cannot be scored together")
     joined = pd.concat([table for table, _ in files.values()], ignore_index=True)
     place = ["record", "sample"]
-    if others and set(place) <= set(joined) and len(twice := joined[joined.duplicated(place)]):
-        beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
-        raise DataError(f"{len(twice)} beats are in two of the {len(files)} files with {path}, such as {beat}")
+    if others and set(place) <= set(joined):
+        # A beat is more than once in one file where its leads are separate.
+        places = pd.concat([table[place].drop_duplicates() for table, _ in files.values()], ignore_index=True)
+        if len(twice := places[places.duplicated()]):
+            beat = f"sample {twice['sample'].iloc[0]} of record {twice['record'].iloc[0]}"
+            raise DataError(f"{len(twice)} beats are in two of the {len(files)} files with {path}, such as {beat}")
     common = set.intersection(*(set(other.about.items()) for _, other in files.values()))
     return joined, info.model_copy(update={"about": dict(common)})
 
