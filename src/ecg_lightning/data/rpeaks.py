@@ -1,5 +1,6 @@
 """Detection of R peaks in a recording: by a small network that ships with the package, sleepecg, or wfdb's XQRS."""
 
+from concurrent.futures import Executor, Future
 from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ DETECTORS = ("network", "sleepecg", "xqrs")
 
 SHORTEST = 20  # samples at `FS`; nothing is found in less
 BLOCK_S, OVERLAP_S = 1024, 64  # the overlap is wider than filters, scale, network and quality of leads together
+AHEAD = 4  # blocks that wait in memory at most
 UNIT = 2000  # samples: whole seconds, and whole steps of the deepest layer
 THRESHOLD, APART_S = 0.3, 0.22
 CANDIDATE, QUALITY_S = 0.05, 8  # peaks by which the leads are weighted, and the seconds around in which they count
@@ -95,17 +97,19 @@ class StreamingDetector:
         n_leads: of the recording; positions are refined on the first.
         fs: of the recording in Hz, on whose clock the R peaks are.
         weights: name of weights in the package, or the path of a ``.safetensors``.
+        threads: in which blocks are worked on beside the caller, who waits where he would get far ahead.
     """
 
     FS = float(FS)  # Hz, of what is pushed
 
-    def __init__(self, n_leads: int, fs: float, *, weights: str = "rpeaks") -> None:
+    def __init__(self, n_leads: int, fs: float, *, weights: str = "rpeaks", threads: Executor | None = None) -> None:
         self._network = _network(weights)
         self._to_clock = Fraction(fs).limit_denominator(10_000) / FS
         self._buffer = np.full((n_leads, (BLOCK_S + 2 * OVERLAP_S) * FS), np.nan, dtype=np.float32)
         self._filled = OVERLAP_S * FS  # samples of the buffer; the first block has no signal before it
         self._start = -self._filled  # of the buffer, in samples of the recording
-        self._found: list[tuple[Floats, FloatArray]] = []
+        self._threads = threads
+        self._found: list[Future[tuple[Floats, FloatArray]]] = []
 
     def push(self, signals: Signals) -> None:
         """The next samples ``[leads, k]`` at `FS`, as many as there are, NaN in gaps."""
@@ -115,7 +119,7 @@ class StreamingDetector:
             self._buffer[:, self._filled : self._filled + part.shape[1]] = part
             done, self._filled = done + part.shape[1], self._filled + part.shape[1]
             if self._filled == size:
-                self._work(size, size - OVERLAP_S * FS)
+                self._begin(size, size - OVERLAP_S * FS)
                 kept = 2 * OVERLAP_S * FS
                 self._buffer[:, :kept] = self._buffer[:, -kept:]
                 self._start, self._filled = self._start + size - kept, kept
@@ -125,22 +129,34 @@ class StreamingDetector:
         n = self._start + self._filled
         if n >= SHORTEST:
             self._buffer[:, self._filled :] = np.nan
-            self._work(-(-self._filled // UNIT) * UNIT, self._filled)
-        found = [(np.empty(0), np.empty(0, dtype=np.float32)), *self._found]
+            self._begin(-(-self._filled // UNIT) * UNIT, self._filled)
+        found = [(np.empty(0), np.empty(0, dtype=np.float32)), *(block.result() for block in self._found)]
         positions, probability = (np.concatenate(parts) for parts in zip(*found, strict=True))
         apart = np.diff(positions, prepend=-np.inf) > APART_S * FS / 4  # of rounding at the border of two blocks
         samples = np.round(np.clip(positions, 0, n - 1) * float(self._to_clock)).astype(np.int64)
         last = (n - 1) * self._to_clock.numerator // self._to_clock.denominator
         return RPeaks(np.minimum(samples, last)[apart], probability[apart])
 
-    def _work(self, size: int, stop: int) -> None:
-        """Find the R peaks from `OVERLAP_S` to before `stop` of the first `size` samples of the buffer."""
-        signals, known = condition(self._buffer[:, :size])
+    def _begin(self, size: int, stop: int) -> None:
+        """Work on the block from `OVERLAP_S` to before `stop` of the first `size` samples of the buffer."""
+        block = self._buffer[:, :size].copy(), stop, self._start
+        if self._threads is None:
+            done = Future[tuple[Floats, FloatArray]]()
+            done.set_result(self._work(*block))
+        else:
+            done = self._threads.submit(self._work, *block)
+        self._found.append(done)
+        if len(self._found) > AHEAD:
+            self._found[-AHEAD].result()
+
+    def _work(self, block: FloatArray, stop: int, start: int) -> tuple[Floats, FloatArray]:
+        """Positions of R peaks, in samples of the recording at `FS`, and how probable each is."""
+        signals, known = condition(block)
         probability = combined(self._network(signals) * known[:, ::2])
         places = peaks_of(probability, THRESHOLD)
         places = places[(places >= OVERLAP_S * FS // 2) & (places < stop // 2)]
         positions = refined(signals[0], 2 * (places + _vertex(probability, places)))
-        self._found.append((positions + self._start, probability[places]))
+        return positions + start, probability[places]
 
 
 @cache

@@ -164,7 +164,7 @@ def lengths_before_zeros(signals: FloatArray) -> IntArray:
     For files without lengths and beats just scaled to [0, 1]; other code that changes beats changes their lengths.
     """
     filled = (signals != 0).any(axis=1)
-    lengths = np.where(filled.any(axis=1), signals.shape[2] - filled[:, ::-1].argmax(axis=1), 0)
+    lengths: IntArray = np.where(filled.any(axis=1), signals.shape[2] - filled[:, ::-1].argmax(axis=1), 0)
     return lengths
 
 

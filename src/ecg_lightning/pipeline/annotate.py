@@ -8,15 +8,16 @@ does.
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import ThreadpoolController
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.threads import available_threads
@@ -90,8 +91,10 @@ def annotate(
     positions = file.positions(make_leads(list(leads if leads is not None else predictor.input.leads)))
     if len(positions) != len(predictor.input.leads):
         raise ConfigError(f"{predictor.name} takes {len(predictor.input.leads)} leads, {len(positions)} were chosen")
-    how = _How(predictor, positions, peaks, detector, chunk_s, progress or (lambda part: None))
-    with tempfile.TemporaryFile() as store:
+    # Work is divided among threads of our own; those of numpy's products would be in their way.
+    products = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+    with tempfile.TemporaryFile() as store, ThreadPoolExecutor(available_threads()) as threads, products:
+        how = _How(predictor, positions, peaks, detector, chunk_s, progress or (lambda part: None), threads)
         signals = _Signals(file, how, store)
         found = how.given(file) if peaks is not None else signals.detected
         beats = _classified(found, signals, how, abstain)
@@ -124,6 +127,7 @@ class _How:
     detector: str
     chunk_s: float
     progress: Progress
+    threads: ThreadPoolExecutor
     predicting: Lock = field(default_factory=Lock)  # a model has threads of its own
 
     @property
@@ -158,25 +162,6 @@ class _InMemory(RecordingFile):
         return Annotations(samples=samples, symbols=["N"] * n, notes=[""] * n), self.frame_rate
 
 
-class _InOrder:
-    """Does one thing after the other beside the caller, who gets at most one ahead."""
-
-    def __enter__(self) -> Self:
-        self._thread, self._last = ThreadPoolExecutor(1), Future[None]()
-        self._last.set_result(None)
-        return self
-
-    def do(self, work: Callable[[FloatArray], None], signals: FloatArray) -> None:
-        """Once what was asked for before is done."""
-        self._last.result()
-        self._last = self._thread.submit(work, signals)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._thread.shutdown()
-        if kind is None:
-            self._last.result()
-
-
 class _Signals:
     """The signals of a recording at the rate of the beats, in a file, and what reading them piece by piece has shown.
 
@@ -194,28 +179,27 @@ class _Signals:
         self.n = [file.n_frames * file.samples_per_frame[position] for position in how.positions]
         streaming = how.peaks is None and how.detector.startswith("network")
         weights = how.detector.partition(":")[2] or "rpeaks"
-        detector = StreamingDetector(n_leads, self.rate, weights=weights) if streaming else None
+        detector = StreamingDetector(n_leads, self.rate, weights=weights, threads=how.threads) if streaming else None
         stretches, gaps = [Stretches(rate) for rate in rates], list[tuple[float, float]]()
         self.low, self.high, done = np.full((n_leads, 1), np.inf), np.full((n_leads, 1), -np.inf), 0
         total = file.n_frames / file.frame_rate * fs
-        with _InOrder() as detection:
-            for piece in resampled_pieces(file, how.positions, fs, chunk_s=how.chunk_s):
-                if detector is not None and fs == StreamingDetector.FS:
-                    detection.do(detector.push, piece.signals)
-                for own, recorded in zip(stretches, piece.recorded, strict=True):
-                    own.push(recorded)
-                in_gap = np.isnan(piece.signals).any(axis=0)
-                if in_gap.any():
-                    edges = np.flatnonzero(np.diff(in_gap, prepend=False, append=False)).reshape(-1, 2)
-                    gaps += [tuple(edge) for edge in ((edges + done) / fs).tolist()]
-                self.low = np.fmin(self.low, np.fmin.reduce(piece.signals, axis=1, keepdims=True))
-                self.high = np.fmax(self.high, np.fmax.reduce(piece.signals, axis=1, keepdims=True))
-                _write(store, piece.signals)
-                done += piece.signals.shape[1]
-                how.progress(0.5 * done / total)
-            if detector is not None and fs != StreamingDetector.FS:
-                for piece in resampled_pieces(file, how.positions, StreamingDetector.FS, chunk_s=how.chunk_s):
-                    detection.do(detector.push, piece.signals)
+        for piece in resampled_pieces(file, how.positions, fs, chunk_s=how.chunk_s):
+            if detector is not None and fs == StreamingDetector.FS:
+                detector.push(piece.signals)
+            for own, recorded in zip(stretches, piece.recorded, strict=True):
+                own.push(recorded)
+            in_gap = np.isnan(piece.signals).any(axis=0)
+            if in_gap.any():
+                edges = np.flatnonzero(np.diff(in_gap, prepend=False, append=False)).reshape(-1, 2)
+                gaps += [tuple(edge) for edge in ((edges + done) / fs).tolist()]
+            self.low = np.fmin(self.low, np.fmin.reduce(piece.signals, axis=1, keepdims=True))
+            self.high = np.fmax(self.high, np.fmax.reduce(piece.signals, axis=1, keepdims=True))
+            _write(store, piece.signals)
+            done += piece.signals.shape[1]
+            how.progress(0.5 * done / total)
+        if detector is not None and fs != StreamingDetector.FS:
+            for piece in resampled_pieces(file, how.positions, StreamingDetector.FS, chunk_s=how.chunk_s):
+                detector.push(piece.signals)
         self.values: npt.NDArray[np.float32] = np.memmap(store, np.float32, "r", shape=(done, n_leads)).T
         self.stretches = [own.finish() for own in stretches]
         self.detected = RPeaks(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
@@ -260,11 +244,10 @@ def _classified(found: RPeaks, signals: _Signals, how: _How, abstain: float | No
          for lead, own in enumerate(signals.stretches)], axis=0
     )  # fmt: skip
     groups = [slice(start, min(start + GROUP, n)) for start in range(0, n, GROUP)]
-    with ThreadPoolExecutor(available_threads()) as threads:
-        found_in = threads.map(lambda group: _group(found.samples, rhythms, group, signals, how), groups)
-        for group, one in zip(groups, found_in, strict=True):
-            probabilities[group], quality[group], in_gap[group] = one
-            how.progress(0.5 + 0.5 * group.stop / n)
+    found_in = how.threads.map(lambda group: _group(found.samples, rhythms, group, signals, how), groups)
+    for group, one in zip(groups, found_in, strict=True):
+        probabilities[group], quality[group], in_gap[group] = one
+        how.progress(0.5 + 0.5 * group.stop / n)
     quality *= held.astype(np.float32)
     confidence = probabilities.max(axis=1, initial=0) if n else np.empty(0, dtype=np.float32)
     unclassified = np.isnan(confidence)

@@ -70,6 +70,7 @@ def train_detector(
     """
     from ecg_lightning.training.detector import Trained, train_network
 
+    about = [card.about for card in load_cards(config_dir, on).values()]
     trained, people = [], dict[str, list[str]]()
     for one in annotated_recordings(on, records, exclude, leads=leads, data_dir=data_dir, config_dir=config_dir):
         signals = at_rate(one.recording, FS)
@@ -79,7 +80,6 @@ def train_detector(
         people.setdefault(database, []).append(one.recording.patient or name)
     network = train_network(trained, steps=steps, seed=seed, progress=progress)
     arrays = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    about = [card.about for card in load_cards(config_dir, on).values()]
     card = {
         "kind": "r_peaks",
         "title": "R peaks in any lead",

@@ -61,7 +61,7 @@ def transfer_section(model: "BeatModel", transfer: "Transfer", origin: Mapping[s
 
 def print_run(record: RunRecord) -> None:
     """Print the table of a finished run or evaluation."""
-    show(run_section(record), *[detected_section(record)] * (record.matched is not None))
+    show(run_section(record), *(detected_section(one) for one in [record] if one.matched is not None))
 
 
 def print_elsewhere(home: RunRecord | None, away: Mapping[str, RunRecord]) -> None:

@@ -157,13 +157,10 @@ class EdfFile(RecordingFile):
 
 def _start(edf: Any) -> str | None:
     """When it begins; without the date if that is anonymised, None if the header states nonsense."""
-    from edfio import AnonymizedDateError
-
-    with warnings.catch_warnings(action="ignore"), suppress(ValueError, AnonymizedDateError):
-        try:
-            return str(edf.startdatetime.isoformat(timespec="seconds"))
-        except AnonymizedDateError:
-            return str(edf.starttime.isoformat(timespec="seconds"))
+    with warnings.catch_warnings(action="ignore"):
+        for name in ("startdatetime", "starttime"):
+            with suppress(Exception):  # edfio raises whatever its parsing stumbles over
+                return str(getattr(edf, name).isoformat(timespec="seconds"))
     return None
 
 
