@@ -173,11 +173,18 @@ def _tested(runs: Sequence[Run], away: Mapping[Path, Sequence[Run]]) -> Iterator
         cells, record = groups(alike, lambda run: run.same_but(*FOLD, *SEEDS, *ASIDE)), alike[0].record
         for cell, settings in zip(cells, _names(cells), strict=True):
             tests = [test for run in cell for test in (run, *away[run.folder])]
-            by_name = groups(tests, lambda run: run.record.tested_on)
+            by_name = groups(tests, _name_of_test)
             yield Tested(
                 network=record.model, context=record.context.phrase(), trained_on=record.tested_on, settings=settings,
-                tests={same[0].record.tested_on: _row(same, settings) for same in by_name},
+                tests={_name_of_test(same[0]): _row(same, settings) for same in by_name},
             )  # fmt: skip
+
+
+def _name_of_test(run: Run) -> str:
+    """What was tested; of another test of the database of the training also the leads, which are what differs."""
+    record = run.record
+    own = record.kind == "evaluation" and record.trained_on is None
+    return f"{record.tested_on}, {', '.join(record.leads)}" if own else record.tested_on
 
 
 def errata(blocks: Iterable[Block]) -> list[str]:
