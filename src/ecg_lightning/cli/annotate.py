@@ -218,7 +218,9 @@ def _key(path: Path, request: Request) -> str:
     facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in paths if file.is_file()]
     version = importlib.metadata.version("ecg-lightning")
     made = sorted(request.formats), request.annotator, request.probabilities
-    depends = [facts, _identity(request.model), request.how, made, version]
+    detector, _, weights = request.how.get("detector", "network").partition(":")
+    models = _identity(request.model), _identity(weights or "rpeaks") if detector == "network" else ""
+    depends = [facts, models, request.how, made, version]
     return hashlib.sha256(json.dumps(depends, default=str).encode()).hexdigest()
 
 
