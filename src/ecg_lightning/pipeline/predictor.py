@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # torch is imported only for what is no .onnx
 ONNX_KEY, ONNX_FORMAT = "ecg_lightning", 1  # of the metadata in an exported file; later formats are refused
 ONNX_INPUTS = ("signals", "lengths", "context")
 
+LARGE_BATCH = 2048  # of baselines, and where the device is no CPU
 BATCH = 128  # on a CPU: larger ones leave its cache, smaller ones have more overhead
 
 Run = Callable[[FloatArray, IntArray, FloatArray | None], npt.NDArray[np.float32]]
@@ -104,30 +105,29 @@ def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu")
 
 def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "auto"] = "cpu") -> Predictor:
     """The predictor of a network, in single precision, or of a baseline; CheckpointError as `load_estimator`."""
-    from ecg_lightning.training.estimator import EVAL_BATCH, estimator_type
+    import torch
+
+    from ecg_lightning.models.baselines import REFERENCE_MODELS
+    from ecg_lightning.training.checkpoint import load_network
+    from ecg_lightning.training.tasks import Probabilities, task_of
 
     stated = metadata_of(checkpoint)
     calibration = _calibration(stated, checkpoint.path)
-    if estimator_type(stated["name"]).baseline:
-        return _predictor(stated, calibration, _run_baseline(checkpoint, calibration), EVAL_BATCH)
-    import torch
-
-    from ecg_lightning.training.classifier import BeatClassifier
-    from ecg_lightning.training.tasks import Probabilities
+    if stated["name"] in REFERENCE_MODELS:
+        return _predictor(stated, calibration, _run_baseline(checkpoint, calibration), LARGE_BATCH)
 
     on = torch.device("cpu")
     if device == "auto" and torch.accelerator.is_available():
         on = torch.accelerator.current_accelerator() or on
-    classifier = BeatClassifier.from_checkpoint(checkpoint)
-    network = Probabilities(classifier.model, classifier.task, calibration.temperature if calibration else 1.0)
-    network.eval().to(on)
+    temperature = calibration.temperature if calibration else 1.0
+    network = Probabilities(load_network(checkpoint), task_of(checkpoint.require()), temperature).eval().to(on)
 
     def run(*arrays: Any) -> npt.NDArray[np.float32]:
         tensors = [None if array is None else torch.from_numpy(array).to(on) for array in arrays]
         with torch.inference_mode():
             return network(*tensors).cpu().numpy()  # type: ignore[no-any-return]
 
-    return _predictor(stated, calibration, run, BATCH if on.type == "cpu" else EVAL_BATCH)
+    return _predictor(stated, calibration, run, BATCH if on.type == "cpu" else LARGE_BATCH)
 
 
 def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:

@@ -27,8 +27,7 @@ from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.weights import FOLDER as WEIGHTS
 from ecg_lightning.core.weights import read_weights, shipped_weights
 from ecg_lightning.data.inputs import InputSpec
-from ecg_lightning.models import create_model, list_models, model_names
-from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
+from ecg_lightning.models import BeatModel, create_model, list_models, model_names
 from ecg_lightning.training.checkpoint_v1 import upgrade, with_card
 from ecg_lightning.training.tasks import task_of
 
@@ -182,7 +181,38 @@ def add_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
     """Add it to the checkpoint of a run, which is replaced; DataError if it cannot be written."""
     content = torch.load(path, map_location="cpu", weights_only=True)
     content[CHECKPOINT_KEY]["calibration"] = dict(calibration)
+    from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO  # needs Lightning
+
     AtomicCheckpointIO().save_checkpoint(content, path)
+
+
+def network_of(stated: Mapping[str, Any]) -> BeatModel:
+    """The network of hyperparameters, with random weights; ConfigError if its settings do not fit together."""
+    spec, task = InputSpec.from_plain(stated["input"]), task_of(stated)
+    return create_model(
+        **stated["model"],
+        n_outputs=task.n_outputs,
+        length=spec.length,
+        leads=len(spec.leads),
+        n_context=len(spec.context),
+    )
+
+
+def load_network(checkpoint: Checkpoint) -> BeatModel:
+    """The network of a checkpoint; raises `CheckpointError` if its weights do not fit its settings."""
+    stated = checkpoint.require()
+    try:
+        with torch.device("meta"):  # a file that asks for gigabytes must contain them
+            own = network_of(stated).state_dict()
+        here, there = ({n: tuple(w.shape) for n, w in side.items()} for side in (own, checkpoint.weights))
+        if differing := sorted({name for name, _ in here.items() ^ there.items()}):
+            shapes = (f"{side.get(differing[0], 'absent')}" for side in (there, here))
+            raise ConfigError("{} is {} in the file, {} by its settings".format(differing[0], *shapes))
+        network = network_of(stated)
+        network.load_state_dict(checkpoint.weights)
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint.path} contradicts itself: {' '.join(str(error).split())}") from error
+    return network
 
 
 def guess_network(weights: Mapping[str, Tensor]) -> str | None:

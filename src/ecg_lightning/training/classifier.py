@@ -12,9 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.data.batches import Batch, MixedBatch
-from ecg_lightning.data.inputs import InputSpec
-from ecg_lightning.models import create_model
-from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint, load_network, network_of
 from ecg_lightning.training.loss import BeatLoss, LossSettings
 from ecg_lightning.training.tasks import task_of
 from ecg_lightning.training.transfer import Transfer
@@ -86,14 +84,7 @@ class BeatClassifier(pl.LightningModule):
         self.task = task_of({"task": task, "about": about})
         self.optimizer_settings = optimizer
         self.transfer = Transfer(**(transfer or {}))
-        spec = InputSpec.from_plain(input)
-        self.model = create_model(
-            **model,
-            n_outputs=self.task.n_outputs,
-            length=spec.length,
-            leads=len(spec.leads),
-            n_context=len(spec.context),
-        )
+        self.model = network_of({"task": task, "model": model, "input": input, "about": about})
         equal = [1] * len(self.task.classes)
         self.loss = BeatLoss(LossSettings(**(loss or {})), **(class_counts or {"training": equal, "drawn": equal}))
         # Before the Trainer determines which gradients devices share.
@@ -104,18 +95,12 @@ class BeatClassifier(pl.LightningModule):
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
         """The classifier of a run; raises `CheckpointError` if its weights do not fit its settings."""
-        stated = checkpoint.require()
+        network = load_network(checkpoint)
         try:
-            with torch.device("meta"):  # a file that asks for gigabytes must contain them
-                own = cls(**stated).model.state_dict()
-            here, there = ({n: tuple(w.shape) for n, w in side.items()} for side in (own, checkpoint.weights))
-            if differing := sorted({name for name, _ in here.items() ^ there.items()}):
-                shapes = (f"{side.get(differing[0], 'absent')}" for side in (there, here))
-                raise ConfigError("{} is {} in the file, {} by its settings".format(differing[0], *shapes))
-            classifier = cls(**stated)
-            classifier.model.load_state_dict(checkpoint.weights)
-        except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            classifier = cls(**checkpoint.require())
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{checkpoint.path} contradicts itself: {' '.join(str(error).split())}") from error
+        classifier.model.load_state_dict(network.state_dict())
         return classifier
 
     def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
