@@ -99,6 +99,18 @@ def test_annotations_of_somebody_else_are_never_replaced(tmp_path: Path) -> None
     assert record.with_suffix(".atr").read_bytes() == reference and not (tmp_path / "a.json").exists()
 
 
+def test_a_recording_is_never_replaced_by_its_own_table(tmp_path: Path) -> None:
+    table = tmp_path / "r1.csv"
+    np.savetxt(table, np.random.default_rng(0).normal(size=(2000, 1)), header="II", comments="")
+    before = table.read_bytes()
+    for more in ((), ("--overwrite",)):
+        run = annotate(table, "--fs", "250", "-o", tmp_path, "--format", "csv", *more)
+        assert run.exit_code == 1 and "would be replaced" in run.stderr
+    (tmp_path / "r1.html").write_text("my own notes")
+    assert "r1.html is there already" in annotate(table, "--fs", "250", "-o", tmp_path, "--format", "html").stderr
+    assert table.read_bytes() == before and not (tmp_path / "r1.json").exists()
+
+
 def test_a_bad_recording_loses_nobody_elses_work(folder: Path, tmp_path: Path) -> None:
     run = annotate(folder, "-o", tmp_path, "--format", "csv", "--json")
     answer = json.loads(run.stdout)

@@ -34,6 +34,8 @@ from ecg_lightning.report.recording_page import recordings_table, write_recordin
 
 OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
 CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
+# What is near the beginning of files by their suffix; of annotation files it is the note that `write_wfdb` puts there.
+BEGINS = {".csv": b'"sample","time_s","symbol"', ".html": b'content="ecg-lightning', ".edf": b"EDF+"}
 LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
 
 
@@ -159,7 +161,10 @@ def _done(name: str, path: Path, request: Request) -> dict[str, Any] | None:
 
 def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> dict[str, Any]:
     stated, files, key = request.stated(name), request.files(name), _key(path, request)
-    # Tables and pages without a .json are left of a run that was stopped, but an annotation file may be anybody's.
+    given = [one.resolve() for one in _inputs(path, request)]
+    if own := [file for file in (*files.values(), stated) if file.resolve() in given]:
+        raise DataError(f"{own[0]} would be replaced by what is made of it; choose another --output")
+    # Without a .json what is there is left of a run that was stopped, or somebody else's.
     taken = [file for file in files.values() if file.exists() and not _is_ours(file)]
     if not request.overwrite and (taken or stated.exists()):
         raise DataError(
@@ -207,15 +212,21 @@ def _content_of(stated: Path) -> dict[str, Any] | None:
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether an annotation file begins with the note that `write_wfdb` puts there; others are named by us alone."""
-    return file.suffix in (".csv", ".html", ".edf") or b"ecg_lightning" in file.open("rb").read(64)
+    """Whether a file begins as one of this command does."""
+    with file.open("rb") as opened:
+        return BEGINS.get(file.suffix, b"ecg_lightning") in opened.read(1000)
+
+
+def _inputs(path: Path, request: Request) -> list[Path]:
+    """All files that a recording and its R peaks are read from."""
+    recording, annotator = open_recording(path, **request.settings), request.how.get("peaks")
+    return [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
 
 
 def _key(path: Path, request: Request) -> str:
     """Stands for everything that the result depends on: the recording's files, the model, settings, version."""
-    recording, annotator = open_recording(path, **request.settings), request.how.get("peaks")
-    paths = [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
-    facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in paths if file.is_file()]
+    files = (file.stat() for file in _inputs(path, request) if file.is_file())
+    facts = [(file.st_size, file.st_mtime_ns) for file in files]
     version = importlib.metadata.version("ecg-lightning")
     made = sorted(request.formats), request.annotator, request.probabilities
     detector, _, weights = request.how.get("detector", "network").partition(":")

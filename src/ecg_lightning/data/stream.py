@@ -100,8 +100,3 @@ def _filter(up: int, down: int) -> tuple[npt.NDArray[np.float64], int]:
     for phase in range(up):
         taps[phase::up] /= taps[phase::up].sum()
     return taps, half + before
-
-
-def duration(file: RecordingFile) -> float:
-    """Seconds."""
-    return file.n_frames / file.frame_rate
