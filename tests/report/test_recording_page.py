@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ecg_lightning.core.weights import shipped_weights
 from ecg_lightning.metrics.rhythm import summary_of
 from ecg_lightning.report.recording_page import recording_page, recordings_table, write_recording_page
 
@@ -38,6 +39,15 @@ def test_the_page_is_one_file_without_scripts_and_says_what_it_is(make_annotated
     assert [*tmp_path.rglob("*")] == [path.parent, path]
     headings = re.findall("<h2[^>]*>(.*?)</h2>", page)
     assert headings[:2] == ["Overview", "Beats by class"] and "Events" in headings and "Typical beats" in headings
+
+
+def test_a_page_by_weights_that_ship_says_what_to_expect_of_them(make_annotated: Make, tmp_path: Path) -> None:
+    beats, strip = make_annotated(CLASSES)
+    card = {key: value for key, value in shipped_weights("beats")["cnet"].items() if key != "hyperparameters"}
+    path = write_recording_page(beats, {**beats.attrs["about"], "card": card}, tmp_path / "r1.html", strip=strip)
+    page = words(path.read_text(encoding="utf-8"))
+    assert "MIT-BIH Supraventricular Arrhythmia Database; 113 people" in page and "F1 of N 9" in page
+    assert "ODC-By 1.0" in page
 
 
 def test_the_headline_has_beats_burden_and_runs(draw: Callable[..., str]) -> None:

@@ -492,8 +492,7 @@ def _method(view: _View) -> Markup:
     threshold = about.get("threshold")
     facts = {
         "model": " – ".join(filter(None, (str(about["model"]), card.get("title", "")))),
-        "trained on": _plain(card.get("trained_on", "")),
-        "expected scores": _plain(card.get("expected", "")),
+        "trained on": _trained_on(card.get("trained_on") or {}),
         "classes": ", ".join(view.names),
         "R peaks": _finder(about),
         "abstention": _abstention(threshold, about.get("promise")),
@@ -501,6 +500,8 @@ def _method(view: _View) -> Markup:
         "attribution": _plain(card.get("attribution", "")),
     }
     shown: dict[str, Any] = {name: clean(fact) for name, fact in facts.items()}
+    if tests := card.get("expected"):
+        shown["on unseen people"] = join(*(note(_expected(one)) for one in tests))
     if command := about.get("command"):
         shown["command"] = Markup("<pre>{}</pre>").format(clean(command))
     return definitions(shown)
@@ -519,6 +520,20 @@ def _abstention(threshold: float | None, promise: Sequence[float] | None) -> str
         return text
     coverage, error = (_percent(one) for one in promise)
     return f"{text}; on the model's validation beats that kept {coverage}, of which {error} were wrong"
+
+
+def _trained_on(stated: Mapping[str, Any]) -> str:
+    """Databases and people of the card of weights."""
+    databases, people = stated.get("databases") or {}, stated.get("patients") or {}
+    words = ", ".join(str(one.get("title", name)) for name, one in databases.items())
+    return f"{words}; {people['train']:,} people" if people.get("train") else words
+
+
+def _expected(test: Mapping[str, Any]) -> str:
+    """What a test says that the card of weights states."""
+    f1 = ", ".join(f"{name} {_percent(one['f1'])}" for name, one in test["classes"].items() if one["f1"] is not None)
+    leads = "each lead" if test["leads"] == "each" else ", ".join(map(str, test["leads"]))
+    return f"{test['tested_on']}, {leads}, {test['beats']:,} beats ({test['protocol'].partition(':')[0]}): F1 of {f1}."
 
 
 def _plain(value: Any) -> str:
