@@ -23,7 +23,10 @@ from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError
 from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
+from ecg_lightning.data.readers.base import MILLIVOLTS
+from ecg_lightning.data.readers.csv import SLOWEST
 from ecg_lightning.data.recording import make_leads
+from ecg_lightning.data.rpeaks import DETECTORS
 from ecg_lightning.data.writers import ANNOTATOR, WRITERS, write_csv, write_json
 from ecg_lightning.metrics.rhythm import summary_of
 from ecg_lightning.pipeline.annotate import Progress, annotate
@@ -34,6 +37,7 @@ from ecg_lightning.report.recording_page import recordings_table, write_recordin
 
 OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
 CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
+FASTEST = 100_000.0  # Hz of --fs; no electrocardiograph samples faster
 LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
 
 
@@ -64,6 +68,14 @@ class Request:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.formats if name not in OUTPUTS]:
             raise ConfigError(f"--format {','.join(unknown)}: choose of {', '.join(OUTPUTS)}")
+        if not re.fullmatch("[A-Za-z]+", self.annotator):
+            raise ConfigError(f"--annotator {self.annotator!r}: expected letters, as in {ANNOTATOR}")
+        if (unit := self.how.get("unit", "mV")).lower() not in MILLIVOLTS:
+            raise ConfigError(f"--unit {unit}: expected mV, uV, V or nV")
+        if not SLOWEST <= (fs := self.how.get("fs", SLOWEST)) <= FASTEST:
+            raise ConfigError(f"--fs {fs:g}: expected a sampling rate from {SLOWEST:g} to {FASTEST:g} Hz")
+        if (detector := self.how.get("detector", "network")).partition(":")[0] not in DETECTORS:
+            raise ConfigError(f"--detector {detector}: choose one of {', '.join(DETECTORS)}")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -214,7 +226,8 @@ def _is_ours(file: Path) -> bool:
 def _key(path: Path, request: Request) -> str:
     """Stands for everything that the result depends on: the recording's files, the model, settings, version."""
     recording, annotator = open_recording(path, **request.settings), request.how.get("peaks")
-    paths = [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
+    beside = [path.with_name(f"{recording.name}{dot}{annotator}") for dot in ("", ".")] if annotator else []
+    paths = [*recording.files, *beside]
     facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in paths if file.is_file()]
     version = importlib.metadata.version("ecg-lightning")
     made = sorted(request.formats), request.annotator, request.probabilities
@@ -333,7 +346,9 @@ def annotate_recordings(
     else:
         terminal.show(Section(tables=[recordings_table([*map(_row, outcomes)])]))
         skipped = sum(one.was_done for one in outcomes)
-        typer.echo(f"Results in {request.output}" + f"; {skipped} were there already" * bool(skipped))
+        if any(one.content is not None for one in outcomes):
+            there = f"; {skipped} {'was' if skipped == 1 else 'were'} there already" * bool(skipped)
+            typer.echo(f"Results in {request.output}{there}")
     for one in outcomes:
         if one.error is not None:
             typer.echo(f"error: {one.error}", err=True)
