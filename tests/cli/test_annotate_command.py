@@ -84,7 +84,7 @@ def test_a_second_start_does_nothing_and_other_settings_are_refused(folder: Path
     assert annotate(*start).exit_code == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     again, other = annotate(*start), annotate(*start, "--abstain", ".9")
-    assert again.exit_code == 0 and "1 were there already" in again.stdout
+    assert again.exit_code == 0 and "1 was there already" in again.stdout
     assert other.exit_code == 1 and "--overwrite" in other.stderr
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
     assert annotate(*start, "--abstain", ".9", "--overwrite").exit_code == 0
@@ -167,6 +167,7 @@ def test_an_array_job_does_its_part() -> None:
 
 def test_recordings_are_found_in_folders_and_lists(folder: Path, tmp_path: Path) -> None:
     assert {*find([folder])} == {"a", "cut", "ward/b"}
+    assert find([folder / "a.hea", folder / "a.dat", folder / "a"]) == {"a": folder / "a"}
     (tmp_path / "some.list").write_text(f"# two\n{folder / 'a'}\n{folder / 'ward' / 'b'}.hea\n")
     assert [*find([tmp_path / "some.list"]).values()] == [folder / "a", folder / "ward" / "b.hea"]
     with pytest.raises(ConfigError, match="both become"):
@@ -182,6 +183,10 @@ def test_recordings_are_found_in_folders_and_lists(folder: Path, tmp_path: Path)
         (("--model", "nobody"), "nobody"),
         (("--dask", "tcp://127.0.0.1:9"), "no Dask"),
         (("--part", "5"), "3/10"),
+        (("--annotator", "a/b"), "expected letters"),
+        (("--fs", "nan"), "from 20 to 100000 Hz"),
+        (("--unit", "furlong"), "expected mV, uV, V or nV"),
+        (("--detector", "eye"), "network, sleepecg, xqrs"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_leaves_nothing(
@@ -201,3 +206,11 @@ def test_a_full_disk_is_one_clear_error(folder: Path, tmp_path: Path, monkeypatc
     request = Request(model="cnet", output=tmp_path, formats=("csv",))
     (outcome,) = annotate_files(find([folder / "a"]), request)
     assert outcome.error is not None and "No space left" in outcome.error and not content(tmp_path)
+
+
+def test_r_peaks_of_a_longer_recording_are_refused(tmp_path: Path) -> None:
+    record = write_record(tmp_path / "a", minutes=0.5)
+    write_record(tmp_path / "long", minutes=1.0).with_suffix(".atr").replace(record.with_suffix(".atr"))
+    run = annotate(record, "-o", tmp_path / "out", "--peaks", "atr")
+    assert run.exit_code == 1 and "has 7,500 samples, the beats by atr are at" in run.stderr
+    assert not (tmp_path / "out").exists()

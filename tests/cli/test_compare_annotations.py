@@ -75,6 +75,12 @@ def test_records_that_were_not_annotated_are_named(reference: Path, tmp_path: Pa
     assert "not in any number: r1" in run(reference, tmp_path / "test", "--from", "0").stdout
 
 
+def test_annotations_in_edf_are_refused_as_such(reference: Path, tmp_path: Path) -> None:
+    (tmp_path / "r1.annotations.edf").write_bytes(b"0".ljust(512))
+    result = run(reference / "r1.atr", tmp_path / "r1.annotations.edf")
+    assert result.exit_code == 2 and "annotations are not read from .edf" in result.stderr
+
+
 def test_another_annotator_beside_the_reference_is_found_by_its_name(reference: Path) -> None:
     for record in ("r1", "r2"):
         write(reference, record, "own")
@@ -110,6 +116,7 @@ def test_the_answer_is_written_where_it_is_wanted(reference: Path, tmp_path: Pat
         (("{reference}", "{reference}/r1.atr"), "the reference has 2 records"),
         (("{reference}", "gone"), "nor an annotator of the records"),
         (("{reference}:cnet", "atr"), "holds no file *.cnet"),
+        (("{reference}", "elsewhere/r1.ecgl"), "elsewhere/r1.ecgl is neither a file nor a folder"),
     ],
 )
 def test_what_cannot_be_compared_is_said_in_one_sentence(

@@ -123,5 +123,13 @@ def test_the_table_of_many_recordings_names_those_that_failed(make_annotated: Ma
     about = beats.attrs["about"]
     table = recordings_table([(about, summary_of(beats, about)), ({"record": "r2", "error": "r2.dat is cut"}, None)])
     first, second = ([str(cell.content) for cell in row.cells] for row in table.rows)
-    assert first == ["r1", "0.12", "520", "38.46", "7.69", "75", "0.80", "100.0", ""]
+    assert first == ["r1", "7.0", "520", "38.46", "7.69", "75", "0.80", "100.0", ""]
     assert second[0] == "r2" and second[-1] == "r2.dat is cut" and len(second) == len(table.columns)
+
+
+def test_the_table_of_many_recordings_states_the_share_of_each_class_of_another_task(make_annotated: Make) -> None:
+    beats, _ = make_annotated(["normal"] * 30 + ["MI"] * 10, names=("normal", "MI"))
+    about = beats.attrs["about"]
+    table = recordings_table([(about, summary_of(beats, about))])
+    cells = {column.name: cell for column, cell in zip(table.columns, table.rows[0].cells, strict=True)}
+    assert str(cells["MI %"].content) == "25.00" and not {"V %", "S %"} & cells.keys()

@@ -23,7 +23,10 @@ from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError
 from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
+from ecg_lightning.data.readers.base import MILLIVOLTS
+from ecg_lightning.data.readers.csv import SLOWEST
 from ecg_lightning.data.recording import make_leads
+from ecg_lightning.data.rpeaks import DETECTORS
 from ecg_lightning.data.writers import ANNOTATOR, WRITERS, write_csv, write_json
 from ecg_lightning.metrics.rhythm import summary_of
 from ecg_lightning.pipeline.annotate import Progress, annotate
@@ -36,6 +39,7 @@ OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
 CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
 # What is near the beginning of files by their suffix; of annotation files it is the note that `write_wfdb` puts there.
 BEGINS = {".csv": b'"sample","time_s","symbol"', ".html": b'content="ecg-lightning', ".edf": b"EDF+"}
+FASTEST = 100_000.0  # Hz of --fs; no electrocardiograph samples faster
 LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
 
 
@@ -66,6 +70,14 @@ class Request:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.formats if name not in OUTPUTS]:
             raise ConfigError(f"--format {','.join(unknown)}: choose of {', '.join(OUTPUTS)}")
+        if not re.fullmatch("[A-Za-z]+", self.annotator):
+            raise ConfigError(f"--annotator {self.annotator!r}: expected letters, as in {ANNOTATOR}")
+        if (unit := self.how.get("unit", "mV")).lower() not in MILLIVOLTS:
+            raise ConfigError(f"--unit {unit}: expected mV, uV, V or nV")
+        if not SLOWEST <= (fs := self.how.get("fs", SLOWEST)) <= FASTEST:
+            raise ConfigError(f"--fs {fs:g}: expected a sampling rate from {SLOWEST:g} to {FASTEST:g} Hz")
+        if (detector := self.how.get("detector", "network")).partition(":")[0] not in DETECTORS:
+            raise ConfigError(f"--detector {detector}: choose one of {', '.join(DETECTORS)}")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -220,7 +232,8 @@ def _is_ours(file: Path) -> bool:
 def _inputs(path: Path, request: Request) -> list[Path]:
     """All files that a recording and its R peaks are read from."""
     recording, annotator = open_recording(path, **request.settings), request.how.get("peaks")
-    return [*recording.files, *([path.with_name(f"{recording.name}.{annotator}")] if annotator else [])]
+    beside = [path.with_name(f"{recording.name}{dot}{annotator}") for dot in ("", ".")] if annotator else []
+    return [*recording.files, *beside]
 
 
 def _key(path: Path, request: Request) -> str:
@@ -285,7 +298,8 @@ def find(paths: Sequence[Path]) -> dict[str, Path]:
             named = _listed(given)
         else:
             known = given.suffix.lower() in {suffix for own in FORMATS.values() for suffix in own}
-            named = {given.stem if known else given.name: given}
+            of_wfdb = given.suffix in FORMATS["wfdb"] and given.with_suffix(".hea").is_file()  # r.hea and r.dat are one
+            named = {given.stem if known else given.name: given.with_suffix("") if of_wfdb else given}
         if not named:
             raise DataError(f"{given} holds no recording; expected WFDB, EDF, CSV or MATLAB files, or a list of them")
         for name, path in named.items():
@@ -346,7 +360,9 @@ def annotate_recordings(
     else:
         terminal.show(Section(tables=[recordings_table([*map(_row, outcomes)])]))
         skipped = sum(one.was_done for one in outcomes)
-        typer.echo(f"Results in {request.output}" + f"; {skipped} were there already" * bool(skipped))
+        if any(one.content is not None for one in outcomes):
+            there = f"; {skipped} {'was' if skipped == 1 else 'were'} there already" * bool(skipped)
+            typer.echo(f"Results in {request.output}{there}")
     for one in outcomes:
         if one.error is not None:
             typer.echo(f"error: {one.error}", err=True)

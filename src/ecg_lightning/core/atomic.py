@@ -24,7 +24,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         partial.replace(path)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error}; free some space there or choose another folder") from error
+        reason = error.strerror or error
+        raise DataError(f"cannot write {path}: {reason}; free some space there or choose another folder") from error
     finally:
         with suppress(OSError):
             partial.unlink()

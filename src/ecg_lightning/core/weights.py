@@ -48,7 +48,7 @@ def read_weights(path: Path | str) -> Weights:
         content, card = file.read_bytes(), json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
         if card["sha256"] != hashlib.sha256(content).hexdigest():
             raise ValueError("the arrays do not have the checksum of the card")
-        return Weights(load(content), card)
+        return Weights(dict(sorted(load(content).items())), card)  # the file's order is arbitrary
     except OSError as error:
         raise CheckpointError(f"{error.filename} is not there; weights are a .safetensors and a .json") from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:

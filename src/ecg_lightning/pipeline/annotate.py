@@ -90,7 +90,7 @@ def annotate(
     file = _InMemory(recording) if isinstance(recording, Recording) else open_recording(recording, **settings)
     positions = file.positions(make_leads(list(leads if leads is not None else predictor.input.leads)))
     if len(positions) != len(predictor.input.leads):
-        raise ConfigError(f"{predictor.name} takes {len(predictor.input.leads)} leads, {len(positions)} were chosen")
+        raise ConfigError(f"the model takes {len(predictor.input.leads)} leads, leads={leads} chooses {len(positions)}")
     # Work is divided among threads of our own; those of numpy's products would be in their way.
     products = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     with tempfile.TemporaryFile() as store, ThreadPoolExecutor(available_threads()) as threads, products:
@@ -142,6 +142,12 @@ class _How:
         samples = np.round(beats.samples * (file.fs(self.positions) / clock)).astype(np.int64)
         if (np.diff(samples) < 0).any():
             raise DataError(f"the annotations of {file.path} by {self.peaks} have beats out of order; is it damaged?")
+        end = file.n_frames / file.frame_rate * file.fs(self.positions)
+        if len(samples) and (samples[0] < 0 or samples[-1] > end):
+            raise DataError(
+                f"{file.path} has {end:,.0f} samples, the beats by {self.peaks} are at {samples[0]:,} to "
+                f"{samples[-1]:,}; expected annotations of this recording"
+            )
         return RPeaks(samples, np.full(len(samples), np.nan, dtype=np.float32))
 
 

@@ -11,14 +11,13 @@ import numpy as np
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
-from ecg_lightning.data.readers.annotations import TABLES, read_annotations
+from ecg_lightning.data.readers.annotations import OTHERS, TABLES, read_annotations
 from ecg_lightning.data.readers.wfdb import rate_and_length, read_annotation_file
 from ecg_lightning.data.recording import Annotations
 from ecg_lightning.metrics.matching import LEARNING_S, WINDOW_S, Comparison, annotated, compare, summary
 from ecg_lightning.pipeline.cards import load_cards, source_of
 
 REFERENCE = "atr"  # annotator of the reference in a folder
-OTHERS = {".hea", ".dat", ".edf", ".json", ".html", ".parquet", ".png"}  # endings of no annotations
 Files = Mapping[str, Path]  # by the name of their record
 
 
@@ -102,9 +101,10 @@ def _test_files(test: str, reference: Files) -> Files:
             raise ConfigError(f"{test} is a single file, the reference has {len(reference)} records: expected a folder")
         return dict.fromkeys(reference, path)
     if not path.is_dir():
-        found = {name: file.with_name(f"{file.stem}{_ending(test)}") for name, file in reference.items()}
+        beside = {} if "/" in test else reference
+        found = {name: file.with_name(f"{file.stem}{_ending(test)}") for name, file in beside.items()}
         found = {name: file for name, file in found.items() if file.is_file()}
-        if "/" in test or not found:
+        if not found:
             raise DataError(f"{test} is neither a file nor a folder, nor an annotator of the records of the reference")
         return found
     if ending is None:

@@ -258,7 +258,7 @@ def _ectopy(view: _View) -> Markup:
         rows.append(Row([Cell(name, swatch=view.names.index(name), below=KINDS[name]), *counted, *runs, *episodes]))
     fast = view.summary["ectopy"].get("V", {}).get("tachycardia")
     notes = note(
-        "" if fast is None else f"{fast:,} triplets and runs of V are faster than {rhythm.TACHYCARDIA:g}/min.",
+        "" if fast is None else f"Triplets and runs of V faster than {rhythm.TACHYCARDIA:g}/min: {fast:,}.",
         "Longest and fastest: of at least three beats. Fusion beats end a row, as other classes and gaps do.",
         "Bigeminy, trigeminy: at least three single ectopic beats with one, two beats of class N between neighbours.",
     )
@@ -308,7 +308,7 @@ def _intervals(view: _View, found: Mapping[str, Any]) -> tuple[Markup, Markup]:
     if longest := pauses["longest"]:
         facts["longest RR interval"] = f"{longest['seconds']:.2f} s, {view.clock(longest['start_s'])}"
     if hrv is None:
-        return definitions(facts), note("Variability is not computed without normal and ectopic beats told apart.")
+        return definitions(facts), note("Variability is not computed: the model does not separate ectopic beats.")
     shown = {"N–N intervals": f"{hrv['intervals']:,}, {_percent(hrv['share'])} of all intervals"}
     for name in ("SDNN", "RMSSD"):
         value = hrv[f"{name.lower()}_ms"]
@@ -553,7 +553,9 @@ def recordings_table(recordings: Sequence[tuple[Mapping[str, Any], Mapping[str, 
 
     Of a recording that could not be annotated the summary is None, and ``about["error"]`` says why.
     """
-    names = ("hours", "beats", "V %", "S %", "rate", "longest RR, s", "usable %")
+    known = next((found for _, found in recordings if found is not None), None)  # all by one model
+    burdened = ["V", "S"] if known is None or known["ectopy"] else [*known["classes"]][1:]
+    names = ("minutes", "beats", *(f"{name} %" for name in burdened), "rate", "longest RR, s", "usable %")
     heads = [Column("record", text=True), *map(Column, names), Column("problems", text=True, wrap=True)]
     rows = []
     for about, found in recordings:
@@ -561,11 +563,11 @@ def recordings_table(recordings: Sequence[tuple[Mapping[str, Any], Mapping[str, 
             why = about.get("error", "not annotated")
             rows.append(Row([about["record"], *[NONE] * len(names), why], mark="caution"))
             continue
-        shares = [found["classes"].get(name, {}).get("share") if name in found["ectopy"] else None for name in "VS"]
+        shares = [found["classes"].get(name, {}).get("share") for name in burdened]
         longest = found["pauses"]["longest"]
         burdens = (_number(one, 2, factor=100) for one in shares)
         numbers = (
-            Number(found["duration_s"] / HOUR, 2), Number(found["beats"]), *burdens, _number(found["rate"]["mean"], 0),
+            Number(found["duration_s"] / 60, 1), Number(found["beats"]), *burdens, _number(found["rate"]["mean"], 0),
             _number(longest and longest["seconds"], 2), Number(found["usable_share"], 1, factor=100),
         )  # fmt: skip
         rows.append(Row([about["record"], *numbers, "; ".join(problems(found))]))

@@ -93,7 +93,8 @@ def _broken(column: Column, cell: Cell) -> str:
     if column.best and text == "100.00":
         return "100.0"  # a sixth character in every column would not fit 80
     # A name such as logistic_regression takes two lines, or the numbers next to it would be cut.
-    return text.replace("_", "_\n", 1) if column.text and column.wrap and len(text) > 10 and " " not in text else text
+    long_name = column.text and column.wrap and len(text) > 10 and not {" ", "/"} & {*text}  # a path stays whole
+    return text.replace("_", "_\n", 1) if long_name else text
 
 
 def _ascii(text: str) -> str:

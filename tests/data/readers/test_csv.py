@@ -133,7 +133,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "time that stands still": (table("time,a", ["0"] * N, MV), {}, "does not increase from 0 in row 2 to 0"),
     "milliseconds called seconds": (table("time,a", MS, MV), {}, "has 0.36 rows a second; if it is in milliseconds"),
-    "neither time nor rate": (table("a,b", MV, MV), {}, "states neither time nor sampling rate; set dataset.csv.fs"),
+    "neither time nor rate": (table("a,b", MV, MV), {}, "time nor sampling rate; set dataset.csv.fs (annotate: --fs)"),
     "no such column": (PLAIN, {"time": "when"}, "has no column 'when', which dataset.csv.time asks for"),
     "no such position": (PLAIN, {"time": 7}, "has no column 7, which dataset.csv.time asks for; it has 2"),
     "integers without gain": (table("a", DIGITAL[:, 0] + 512), {"fs": FS}, "without a unit, which are no millivolts"),

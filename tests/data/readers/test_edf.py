@@ -69,7 +69,8 @@ def test_annotations_beside_the_file_are_named_by_the_end_of_their_name(tmp_path
     table = "".join(f"{at / FS:.4f};{symbol}\n" for at, symbol in zip(PEAKS, SYMBOLS, strict=True))
     (tmp_path / "r1_beats.csv").write_text("time;symbol\n" + table)
     inside = beats_in(path, "edf")
-    assert same_beats(beats_in(path, ".atr"), inside) and same_beats(beats_in(path, "_beats.csv"), inside)
+    assert same_beats(beats_in(path, ".atr"), inside) and same_beats(beats_in(path, "atr"), inside)
+    assert same_beats(beats_in(path, "_beats.csv"), inside)
     with pytest.raises(DataError, match=r"r1\.qrs is not there"):
         beats_in(path, ".qrs")
 
@@ -170,7 +171,7 @@ REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "longer than stated": (lambda content: content + bytes(90_000), "is cut off or damaged"),
     "a header alone": (lambda content: content[:1024], "is cut off or damaged: it states 40 data records, and holds 0"),
     "no header": (lambda content: b"time,ecg\n1,2\n", "is no readable EDF or BDF file"),
-    "empty": (lambda content: b"", "is no readable EDF or BDF file"),
+    "empty": (lambda content: b"", "is no readable EDF or BDF file: it has 0 bytes"),
     "no duration": (lambda content: content[:244] + b"0".ljust(8) + content[252:], "EDF"),
     "no unit": (lambda content: content.replace(b"mV".ljust(8), b" " * 8), "lead MLII is in 'no unit'"),
 }

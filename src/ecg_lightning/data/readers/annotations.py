@@ -10,6 +10,7 @@ from ecg_lightning.data.beats import IntArray
 from ecg_lightning.data.recording import Annotations
 
 TABLES = (".csv", ".tsv", ".txt")
+OTHERS = {".hea", ".dat", ".edf", ".json", ".html", ".parquet", ".png"}  # suffixes of files that are not read here
 SAMPLE = re.compile(r"sample([ _]?(#|number|index))?|index", re.IGNORECASE)
 TIME = re.compile(r"(onset|time|t|seconds)(?P<ms>[ _]*[(\[]?ms[)\]]?)?([ _]*[(\[]?s[)\]]?)?", re.IGNORECASE)
 SYMBOL = re.compile(r"symbol|type|label|annotation|beat|class", re.IGNORECASE)
@@ -19,12 +20,12 @@ def annotations_beside(path: Path, annotator: str, fs: float) -> tuple[Annotatio
     """The annotations of a recording in the file whose name is the recording's with `annotator` for its suffix.
 
     ``_beats.csv`` of ``r1.csv`` is ``r1_beats.csv``: a table with columns ``sample`` or ``time`` (seconds), and
-    ``symbol``. Any other suffix is of a WFDB annotation file, ``.atr``.
+    ``symbol``. Any other suffix is of a WFDB annotation file, ``.atr`` or ``atr``.
 
     Returns:
         The annotations, and the rate in Hz of the clock of their samples: `fs`, unless the file states another.
     """
-    file = path.with_name(f"{path.stem}{annotator}")
+    file = path.with_name(f"{path.stem}{'.' * annotator.isalnum()}{annotator}")
     if not file.is_file():
         raise DataError(f"{file} is not there: record {path.stem} has no annotations by {annotator}")
     annotations, clock = read_annotations(file, fs)
@@ -36,7 +37,11 @@ def read_annotations(file: Path, fs: float) -> tuple[Annotations, float | None]:
 
     Returns:
         The annotations, and the rate in Hz of the clock of their samples; None where it is stated nowhere.
+
+    DataError for a damaged file, or one of another format.
     """
+    if file.suffix.lower() in OTHERS:
+        raise DataError(f"{file}: annotations are not read from {file.suffix}; expected a WFDB or CSV file")
     if file.suffix.lower() not in TABLES:
         from ecg_lightning.data.readers.wfdb import read_annotation_file
 

@@ -101,7 +101,8 @@ class RecordingFile(ABC):
                 taken = f", of which {', '.join(self.lead_names[at] for at in positions)} is taken" if positions else ""
                 raise DataError(
                     f"record {self.name} has no lead {' or '.join(map(repr, place))}; it has "
-                    f"{', '.join(self.lead_names)}{taken}. Choose dataset.leads=[…], or --leads '[…]' of evaluate"
+                    f"{', '.join(self.lead_names)}{taken}. Choose dataset.leads=[…], or --leads '[…]' of evaluate "
+                    "and annotate"
                 )
             positions.append(position)
         return positions
@@ -130,7 +131,8 @@ class Calibration:
         if (self.unit or "").lower() in COUNTS or (self.unit is None and largest > LARGEST):
             raise DataError(
                 f"{where}: lead {lead} has values up to {largest:.6g} {unit}, which are no millivolts; set "
-                "dataset.csv.unit to mV, uV, V or nV, or dataset.csv.gain and baseline for units of a converter"
+                "dataset.csv.unit (annotate: --unit) to mV, uV, V or nV, or dataset.csv.gain and baseline for "
+                "units of a converter"
             )
         return values * to_millivolts(self.unit, lead=lead, where=where)
 

@@ -98,7 +98,7 @@ class CsvFile(RecordingFile):
                 if text
                 else "neither time nor sampling rate"
             )
-            raise DataError(f"{self.path} states {what}; set dataset.csv.fs or dataset.csv.time")
+            raise DataError(f"{self.path} states {what}; set dataset.csv.fs (annotate: --fs) or dataset.csv.time")
         return float(hit[1])
 
     def _rate_of(self, column: int, step: float) -> tuple[float, int]:

@@ -37,6 +37,8 @@ class EdfFile(RecordingFile):
         try:
             with path.open("rb") as file:
                 header = file.read(HEADER)
+                if len(header) < HEADER:
+                    raise ValueError(f"it has {len(header)} bytes, a header has {HEADER} and more")
                 header += file.read(HEADER * int(header[252:256]))
             self._header, self._n_bytes = header, 3 if header[:1] == b"\xff" else 2
             self._encoding = "utf-8" if _is_utf8(header[8:]) else "latin-1"

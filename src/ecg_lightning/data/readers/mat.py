@@ -38,7 +38,9 @@ class MatFile(RecordingFile):
         if name is None:
             raise DataError(f"{path} has the variables {', '.join(found) or 'of no name'}; expected the signals in val")
         if fs is None:
-            raise DataError(f"{path} has no header {path.stem}.hea that states a sampling rate; set dataset.csv.fs")
+            raise DataError(
+                f"{path} has no header {path.stem}.hea that states a sampling rate; set dataset.csv.fs (annotate: --fs)"
+            )
         self._variable, shape = name, found[name]
         self.n_frames, n_leads = max(shape), min(shape)
         self.lead_names = tuple(f"lead {at}" for at in range(n_leads))
