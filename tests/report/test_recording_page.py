@@ -10,7 +10,8 @@ import pytest
 
 from ecg_lightning.core.weights import shipped_weights
 from ecg_lightning.metrics.rhythm import summary_of
-from ecg_lightning.report.recording_page import recording_page, recordings_table, write_recording_page
+from ecg_lightning.report.recording_page import recording_page, write_recording_page
+from ecg_lightning.report.recordings import recordings_table
 
 HOSTILE = '<script>alert("1")</script>&'
 CLASSES = "NNVVVNVNSNVNF" * 40

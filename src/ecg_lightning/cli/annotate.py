@@ -33,7 +33,8 @@ from ecg_lightning.pipeline.annotate import Progress, annotate
 from ecg_lightning.pipeline.predictor import Predictor, load_predictor
 from ecg_lightning.report import terminal
 from ecg_lightning.report.cells import Section
-from ecg_lightning.report.recording_page import recordings_table, write_recording_page
+from ecg_lightning.report.recording_page import write_recording_page
+from ecg_lightning.report.recordings import recordings_table
 
 OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
 CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it

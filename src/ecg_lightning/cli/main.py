@@ -4,7 +4,6 @@ Commands import what they need when they run, so that ``--help`` is quick.
 """
 
 import importlib.metadata
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -14,7 +13,10 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperGroup
 
-from ecg_lightning.core.errors import ConfigError, EcgLightningError
+from ecg_lightning.cli.data import data
+from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, print_answer
+from ecg_lightning.cli.trained import detector, weights
+from ecg_lightning.core.errors import EcgLightningError
 
 
 class _Commands(TyperGroup):
@@ -37,18 +39,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Databases: list, download and check them, and add your own.", no_args_is_help=True)
 app.add_typer(data, name="data")
-detector = typer.Typer(help="The detector of R peaks: train it, and test it and others.", no_args_is_help=True)
 app.add_typer(detector, name="detector")
-weights = typer.Typer(
-    help="Weights that ship with the package: list them, and make them of runs.", no_args_is_help=True
-)
 app.add_typer(weights, name="weights")
 
-DataDir = Annotated[Path, Option(envvar="ECG_DATA_DIR", help="Folder that holds those of the databases.")]
-ConfigDir = Annotated[Path | None, Option(help="Folder with cards of your own in dataset/.")]
-Json = Annotated[bool, Option("--json", help="Print machine-readable JSON.")]
 Runs = Annotated[
     list[Path], Argument(metavar="DIR", help="Folders of runs, of sweeps, or of such folders; or scores.json files.")
 ]
@@ -84,138 +78,6 @@ def train_model(context: typer.Context) -> None:
     train(context.args)
 
 
-@data.command("list")
-def list_databases(data_dir: DataDir = Path("data"), config_dir: ConfigDir = None, as_json: Json = False) -> None:
-    """Print all databases: what is published about them, their licence and citation, and which are there."""
-    from ecg_lightning.pipeline.cards import describe_cards
-    from ecg_lightning.report.terminal import print_databases
-
-    databases = describe_cards(data_dir, config_dir)
-    if as_json:
-        typer.echo(json.dumps(databases, indent=2))
-    else:
-        print_databases(databases)
-
-
-@data.command("fetch")
-def fetch_data(
-    dataset: Annotated[str, Argument(help="Name of a database, see ecg-lightning data list.")],
-    data_dir: DataDir = Path("data"),
-    config_dir: ConfigDir = None,
-    url: Annotated[str | None, Option(help="Other server with the same files (default: the publisher's).")] = None,
-    records: Annotated[str | None, Option(help="E.g. 100,101 or patient001/s0010_re (default: all).")] = None,
-    connections: Annotated[int, Option(min=1, max=16, help="Number of parallel downloads.")] = 4,
-) -> None:
-    """Download a database. Run it again to resume, or to replace damaged files."""
-    from rich.filesize import decimal
-
-    from ecg_lightning.data.download import fetch
-    from ecg_lightning.pipeline.cards import cards_to_fetch
-
-    names = None if records is None else [name.strip() for name in records.split(",") if name.strip()]
-    for card in cards_to_fetch(dataset, config_dir):
-        done = fetch(card, data_dir, url=url, records=names, connections=connections)
-        total = f"{done.downloaded + done.kept} files, {decimal(done.size)}"
-        typer.echo(f"{done.folder}: {total}; {done.downloaded} of them were downloaded now")
-
-
-@data.command("check")
-def check_data(
-    datasets: Annotated[list[str] | None, Argument(metavar="NAME", help="Databases (default: all there).")] = None,
-    data_dir: DataDir = Path("data"),
-    config_dir: ConfigDir = None,
-    as_json: Json = False,
-) -> None:
-    """Read databases as training does; print what is in them and what is wrong.
-
-    Exit code 1 if anything is wrong or not there.
-    """
-    from ecg_lightning.data.verify import check, is_there
-    from ecg_lightning.pipeline.cards import load_cards, source_of
-    from ecg_lightning.report.terminal import print_check
-
-    sources = [source_of(card, data_dir) for card in load_cards(config_dir, datasets or None).values()]
-    checks = []
-    for source in sources if datasets else filter(is_there, sources):
-        checks.append(check(source))
-        if not as_json:
-            print_check(checks[-1])
-    right = bool(checks) and all(one.present and not one.problems for one in checks)
-    if as_json:
-        typer.echo(json.dumps({"ok": right, "databases": {one.source.name: one.plain() for one in checks}}, indent=2))
-    elif not checks:
-        typer.echo(f"{data_dir} holds no database; ecg-lightning data list shows which can be fetched")
-    if not right:
-        raise typer.Exit(1)
-
-
-@data.command("new")
-def add_database(
-    folder: Annotated[Path, Argument(help="Folder of recordings: WFDB, EDF or BDF, CSV, MATLAB.")],
-    name: Annotated[str | None, Option(help="Name of the database (default: that of the folder).")] = None,
-    output: Annotated[Path, Option(help="Folder of your cards, which go into OUTPUT/dataset.")] = Path("conf"),
-) -> None:
-    """Look at a folder of recordings, and write the draft of its card: the file that makes it a database."""
-    from ecg_lightning.pipeline.cards import new_card
-
-    path = new_card(folder, name, output)
-    typer.echo(path.read_text(encoding="utf-8"), nl=False)
-    where = shlex.join(["--config-dir", str(output)])
-    typer.echo(f"{path} is a draft: read it, decide what it leaves open, then")
-    typer.echo(f"  ecg-lightning data check {path.stem} {where}")
-    typer.echo(f"  ecg-lightning train {where} dataset={path.stem}")
-
-
-@data.command("report")
-def report_data(
-    dataset: Annotated[str, Argument(help="The name of a card, or of several: mitbih,svdb.")],
-    overrides: Annotated[list[str] | None, Argument(help="As for train, e.g. dataset.leads=[0,1] data_dir=…")] = None,
-    config_dir: Annotated[Path | None, Option(help="Folder with more cards, in dataset/.")] = None,
-    output: Annotated[Path | None, Option("--output", "-o", help="The page (default: data_DATASET.html).")] = None,
-) -> None:
-    """Write what is in a database as a single page: beats, records, rhythm, typical beats, quality, what is odd."""
-    from ecg_lightning.core.startup import quick_imports
-
-    with quick_imports():
-        from ecg_lightning.report.data_page import write_data_report
-
-    typer.echo(write_data_report(dataset, overrides or [], output, config_dir=config_dir))
-
-
-@weights.command("list")
-def list_weights(as_json: Json = False) -> None:
-    """Print the weights that ship: what they classify or detect, what they were trained on, and expected scores."""
-    from ecg_lightning.core.weights import shipped_weights
-
-    cards = shipped_weights()
-    if as_json:
-        typer.echo(json.dumps(cards, indent=2))
-    else:
-        from ecg_lightning.report.terminal import print_weights
-
-        print_weights(cards)
-
-
-@weights.command("make")
-def make_weights_of_run(
-    run: Annotated[Path, Argument(help="Folder of a finished run.")],
-    name: Annotated[str, Option(help="Name of the weights.")],
-    title: Annotated[str, Option(help="What they are, in a phrase.")],
-    description: Annotated[str, Option(help="The same in sentences.")] = "",
-    expected: Annotated[
-        list[Path] | None, Option(help="Runs or a sweep whose tests show what to expect, such as folds; repeatable.")
-    ] = None,
-    output: Annotated[Path | None, Option(help="Folder to write to (default: that of the package).")] = None,
-) -> None:
-    """Write the weights of a run as .safetensors and .json, so that their name stands for them in every command."""
-    from ecg_lightning.core.weights import FOLDER
-    from ecg_lightning.pipeline.ship import make_weights
-
-    typer.echo(
-        make_weights(run, name, title=title, description=description, expected=expected or (), folder=output or FOLDER)
-    )
-
-
 @app.command("inspect")
 def inspect_checkpoint(
     file: Annotated[Path, Argument(help="A checkpoint, a run's folder, or a plain PyTorch state dict.")],
@@ -229,7 +91,7 @@ def inspect_checkpoint(
 
     first = read_checkpoint(file)
     answer = describe(first) if other is None else compare(first, read_checkpoint(other))
-    _print(answer, description_section if other is None else difference_section, as_json)
+    print_answer(answer, description_section if other is None else difference_section, as_json)
 
 
 @app.command("evaluate")
@@ -269,7 +131,7 @@ def evaluate_checkpoint(
         from ecg_lightning.runs.discover import run_of
 
     how: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
-    how |= {"leads": _leads(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
+    how |= {"leads": leads_of(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
     how |= {"detector": detector if peaks == "detect" else None}
     databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
     if databases and csv is None:
@@ -321,7 +183,7 @@ def annotate_recordings(
     """
     from ecg_lightning.cli.annotate import Request, annotate_recordings
 
-    given = {"leads": _leads(leads), "peaks": peaks, "detector": detector, "abstain": abstain, "fs": fs, "unit": unit}
+    given = {"leads": leads_of(leads), "peaks": peaks, "detector": detector, "abstain": abstain, "fs": fs, "unit": unit}
     request = Request(
         model=model,
         output=output,
@@ -397,7 +259,7 @@ def compare_annotation_files(
     result = compare_annotations(reference, test, data_dir=data_dir, config_dir=config_dir, **how)
     if output is not None:
         write_comparison(result, output)
-    _print(result, comparison_section, as_json)
+    print_answer(result, comparison_section, as_json)
 
 
 @app.command("table")
@@ -428,7 +290,7 @@ def compare_two_runs(
     from ecg_lightning.report.comparison import compare_section
     from ecg_lightning.runs.compare import compare
 
-    _print(compare(first, second), compare_section, as_json)
+    print_answer(compare(first, second), compare_section, as_json)
 
 
 @app.command("report")
@@ -474,102 +336,3 @@ def show_augmentation(
     path = output or Path(f"augmentation_{found.augmentation['name']}.png")
     augmentation_picture(found, path)
     typer.echo(path)
-
-
-On = Annotated[str, Option(help="Databases with annotated beats, e.g. mitbih,svdb.")]
-Records = Annotated[
-    str | None, Option(help="Which records, e.g. 100,101, or the list of a split, ds1_ds2:train (default: all).")
-]
-Exclude = Annotated[str, Option(help="Records that are left out, e.g. 118,119.")]
-
-
-@detector.command("train")
-def train_detector(
-    output: Annotated[Path, Option("--output", "-o", help="Writes OUTPUT.safetensors and its card OUTPUT.json.")],
-    on: On = "mitbih",
-    records: Records = None,
-    exclude: Exclude = "",
-    leads: Annotated[str, Option(help="Leads, each of which is trained on.")] = "[0,1]",
-    steps: Annotated[int, Option(min=10)] = 4000,
-    seed: int = 0,
-    data_dir: DataDir = Path("data"),
-    config_dir: ConfigDir = None,
-) -> None:
-    """Train the network that finds R peaks on annotated recordings, in minutes on one core."""
-    import torch
-    from rich.progress import Progress
-
-    from ecg_lightning.pipeline import detector as pipeline
-
-    torch.set_num_threads(1)  # more wait for each other, and the sums would depend on their number
-    settings = {"on": on, "records": records, "exclude": exclude, "leads": leads, "steps": steps, "seed": seed}
-    words = [f"--{name}={value}" for name, value in settings.items() if value not in (None, "")]
-    with Progress() as progress:
-        bar = progress.add_task("training", total=steps)
-        pipeline.train_detector(
-            on.split(","), output, records=records, exclude=_names(exclude), leads=_leads(leads) or (), steps=steps,
-            seed=seed, command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
-            data_dir=data_dir, config_dir=config_dir, progress=lambda step, loss: progress.update(bar, completed=step),
-        )  # fmt: skip
-    typer.echo(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
-    typer.echo(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
-
-
-@detector.command("test")
-def evaluate_detector(
-    name: Annotated[
-        str, Option("--detector", help="network, network:WEIGHTS by name or .safetensors, sleepecg or xqrs.")
-    ] = "network",
-    on: On = "mitbih",
-    records: Records = None,
-    exclude: Exclude = "",
-    leads: Annotated[str, Option(help="Leads to detect in.")] = "[0]",
-    change: Annotated[
-        str, Option(help="Of the signals beforehand: inverted, gain 1000, offset 5 mV, hum 50 Hz, or a rate, 250 Hz.")
-    ] = "none",
-    keep: Annotated[list[str] | None, Option(help="Weights in whose card the gross result is stated.")] = None,
-    output: Annotated[Path | None, Option("--output", "-o", help="CSV to write, a row for each record.")] = None,
-    as_json: Json = False,
-    data_dir: DataDir = Path("data"),
-    config_dir: ConfigDir = None,
-) -> None:
-    """Count missed and extra R peaks against the annotated ones, ± 150 ms, over whole records without flutter."""
-    from ecg_lightning.pipeline import detector as pipeline
-    from ecg_lightning.report import detection
-
-    rows = pipeline.evaluate_detector(
-        name, on.split(","), records=records, exclude=_names(exclude), leads=_leads(leads) or (), change=change,
-        data_dir=data_dir, config_dir=config_dir,
-    )  # fmt: skip
-    for weights in keep or ():
-        pipeline.keep_expected(weights, f"{name} on {' '.join(filter(None, (on, records)))}, leads {leads}", rows[-1])
-    if output is not None:
-        detection.write_csv(rows, output)
-    _print({"records": rows}, detection.detection_section, as_json)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _leads(text: str | None) -> list[Any] | None:
-    """The option ``--leads``: a list in JSON, such as ``[1]`` or ``["V5"]``."""
-    if text is None:
-        return None
-    try:
-        leads = json.loads(text)
-    except json.JSONDecodeError:
-        leads = None
-    if not isinstance(leads, list):
-        raise ConfigError(f"--leads {text}: expected a list of positions or names, such as '[1]' or '[\"V5\"]'")
-    return leads
-
-
-def _print(answer: dict[str, Any], section: Any, as_json: bool) -> None:
-    """Print an answer as JSON, or as the table that `section` makes of it."""
-    from ecg_lightning.report import terminal
-
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-    else:
-        terminal.show(section(answer))

@@ -95,9 +95,13 @@ def annotate(
     products = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     with tempfile.TemporaryFile() as store, ThreadPoolExecutor(available_threads()) as threads, products:
         how = _How(predictor, positions, peaks, detector, chunk_s, progress or (lambda part: None), threads)
-        signals = _Signals(file, how, store)
-        found = how.given(file) if peaks is not None else signals.detected
-        beats = _classified(found, signals, how, abstain)
+        try:
+            signals = _Signals(file, how, store)
+            found = how.given(file) if peaks is not None else signals.detected
+            beats = _classified(found, signals, how, abstain)
+        except BaseException:  # Ctrl-C, too: what has not begun is not waited for
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
     beats.attrs["about"] = {
         "record": file.name,
         "path": str(file.path),
