@@ -102,6 +102,7 @@ class Transfer(Group):
     mode: Literal["none", "head_only", "last_layer", "finetune", "rhythm"]
     checkpoint: str | None
     backbone_lr: Positive
+    head_lr: Positive
     frozen_epochs: Natural
 
 

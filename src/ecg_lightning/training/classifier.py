@@ -156,7 +156,8 @@ class BeatClassifier(pl.LightningModule):
         """
         settings = self.optimizer_settings
         groups = []
-        for is_head, rate in ((False, settings["lr"] * self.transfer.backbone_lr), (True, settings["lr"])):
+        for is_head, factor in ((False, self.transfer.backbone_lr), (True, self.transfer.head_lr)):
+            rate = settings["lr"] * factor
             part = [p for name, p in self.model.named_parameters() if self.model.is_head(name) == is_head]
             weights, biases = [p for p in part if p.ndim > 1], [p for p in part if p.ndim <= 1]
             groups.append({"params": weights, "lr": rate, "weight_decay": settings["weight_decay"]})

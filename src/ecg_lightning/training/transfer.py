@@ -31,19 +31,22 @@ class Transfer:
             context that the checkpoint lacks begins at 0.
         checkpoint: file or run's folder to load from; ``none`` does not read it, so that a sweep over the modes can
             share it.
-        backbone_lr: factor on the backbone's learning rate.
+        backbone_lr, head_lr: factors on the learning rate of either.
         frozen_epochs: number of epochs after which the backbone learns.
     """
 
     mode: Mode = "none"
     checkpoint: str | None = None
     backbone_lr: Positive = 1.0
+    head_lr: Positive = 1.0
     frozen_epochs: Natural = 0
 
     def __post_init__(self) -> None:
         if self.mode != "none" and self.checkpoint is None:
             missing = "has nothing to start from: give transfer.checkpoint=… a run's folder or a checkpoint file"
             raise ConfigError(f"transfer={self.mode} {missing}")
+        if self.mode != "rhythm" and self.head_lr != 1:
+            raise ConfigError(f"transfer.head_lr is for a loaded head, which transfer={self.mode} does not have")
         if self.mode != "finetune" and (self.backbone_lr != 1 or self.frozen_epochs):
             raise ConfigError(
                 f"transfer.backbone_lr and transfer.frozen_epochs are for a loaded backbone that learns, which "
