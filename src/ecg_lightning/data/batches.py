@@ -16,7 +16,6 @@ from torch.utils.data import Dataset, Sampler
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, IntArray, recordings_in
 
-
 EVAL_WINDOW = 256  # beats of a recording that are predicted at once, without those around them
 
 

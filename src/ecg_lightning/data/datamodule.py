@@ -95,8 +95,8 @@ class BeatDataModule(pl.LightningDataModule):
         self.window, self.reach = window, reach
         if window is not None and (self.resampling or self.mixup):
             raise ConfigError(
-                "sequence=beats learns from beats as they follow each other: choose augmentation.resampling.method=none "
-                "and augmentation.mixup=0; augmentation.balance weights rare classes"
+                "sequence=beats learns from beats as they follow each other: choose "
+                "augmentation.resampling.method=none and augmentation.mixup=0; augmentation.balance weights rare classes"
             )
         self.seed = seed
         self.beats: Beats
@@ -251,8 +251,8 @@ class BeatDataModule(pl.LightningDataModule):
 
 def batch_loader(dataset: BeatDataset, batches: BatchSampler) -> DataLoader[Batch]:
     """Serve the batches of a sampler as the dataset gathers them."""
-    # Nothing is left to collate, and workers would only copy memory. Not as `sampler`, which the Trainer replaces by one
-    # of single beats where it overfits.
+    # Nothing is left to collate, and workers would only copy memory. Not as `sampler`, which the Trainer replaces by
+    # one of single beats where it overfits.
     return DataLoader(
         dataset,
         batch_sampler=batches,  # type: ignore[arg-type]

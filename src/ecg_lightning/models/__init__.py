@@ -6,6 +6,6 @@ from ecg_lightning.models.registry import check_settings, create_model, list_mod
 from ecg_lightning.models.sequence import SequenceSettings
 
 __all__ = [
-    "BeatModel", "SequenceSettings", "check_settings", "create_model", "list_models", "list_pretrained", "model_names", "register",
-    "settings_of",
+    "BeatModel", "SequenceSettings", "check_settings", "create_model", "list_models", "list_pretrained", "model_names",
+    "register", "settings_of",
 ]  # fmt: skip

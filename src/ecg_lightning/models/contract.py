@@ -123,7 +123,7 @@ class BeatModel(nn.Module, ABC):
             return self.forward_head(self.forward_features(signals, lengths), context)
         features = self.forward_features(signals.flatten(0, 1), lengths.flatten().clamp(min=0))
         # Nothing is known of a blanked beat but its context.
-        features = features.unflatten(0, lengths.shape) * (lengths > 0)[..., None]
+        features = torch.unflatten(features, 0, lengths.shape) * (lengths > 0)[..., None]
         return self.forward_head(features, context, lengths >= 0)
 
     @property

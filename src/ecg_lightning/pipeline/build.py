@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 
 # Settings and their values that request nothing: an estimator that cannot use them refuses any other value. It ignores
 # groups that every configuration has, such as loss and optimizer, so that an experiment runs with all models.
-REQUESTS = {"ckpt_path": None, "sequence.beats": None, "transfer.mode": "none", "transfer.checkpoint": None, "compile": False}
+REQUESTS = {
+    "ckpt_path": None, "sequence.beats": None, "transfer.mode": "none", "transfer.checkpoint": None, "compile": False
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,9 +152,9 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
 def in_sequence(run: Run) -> Run:
     """Of a network that takes sequences, a function of one: consecutive beats of a recording."""
 
-    def of_one(*arrays: Any) -> npt.NDArray[np.float32]:
-        found: npt.NDArray[np.float32] = run(*(None if array is None else array[None] for array in arrays))[0]
-        return found
+    def of_one(signals: FloatArray, lengths: IntArray, context: FloatArray | None) -> npt.NDArray[np.float32]:
+        found = run(signals[None], lengths[None], None if context is None else context[None])
+        return found[0]  # type: ignore[no-any-return]
 
     return of_one
 

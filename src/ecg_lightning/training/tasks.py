@@ -50,7 +50,7 @@ class Probabilities(nn.Module):
         self.temperature = temperature
 
     def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats ``[b, leads, length]``, lengths ``[b]``, context ``[b, k]`` or None → ``[b, classes]``; or sequences."""
+        """Beats ``[b, leads, length]``, lengths ``[b]``, context ``[b, k]`` or None → ``[b, classes]``."""
         logits: Tensor = self.task.class_logits(self.model(signals, lengths, context))
         return (logits / self.temperature).softmax(dim=-1)
 

@@ -103,7 +103,7 @@ def _without_beats(
     head: dict[str, Tensor], width: int, theirs: Sequence[str], context: Sequence[str]
 ) -> dict[str, Tensor]:
     """Weights of a head that is to keep what it makes of rhythm and context, in the order of another context."""
-    changed = {}
+    changed: dict[str, Tensor] = {}
     for name in ("sequence.project.weight", "fc1.weight"):  # whose first inputs are the features of the backbone
         if name in head:
             changed[name] = torch.cat([torch.zeros_like(head[name][:, :width]), head[name][:, width:]], dim=1)
