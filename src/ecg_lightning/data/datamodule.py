@@ -96,7 +96,7 @@ class BeatDataModule(pl.LightningDataModule):
         if window is not None and (self.resampling or self.mixup):
             raise ConfigError(
                 "sequence=beats learns from beats as they follow each other: choose "
-                "augmentation.resampling.method=none and augmentation.mixup=0; augmentation.balance weights rare classes"
+                "augmentation.resampling.method=none and augmentation.mixup=0; augmentation.balance weights classes"
             )
         self.seed = seed
         self.beats: Beats
