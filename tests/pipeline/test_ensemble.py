@@ -182,7 +182,7 @@ def test_a_file_that_was_tampered_with_is_refused(
 
 
 def test_a_class_that_one_member_has_never_seen_is_not_excluded_for_all() -> None:
-    members = np.array([[[1.0, 0.0]], [[0.01, 0.99]], [[0.01, 0.99]]], dtype=np.float32)
+    members = np.array([[[1.0, 0.0]], [[1e-4, 0.9999]], [[1e-4, 0.9999]]], dtype=np.float32)
     for mean in ("arithmetic", "geometric"):
         found = combine(members, np.full(3, 1 / 3), mean)  # type: ignore[arg-type]
         assert found.argmax(axis=1) == 1 and found.sum() == pytest.approx(1)

@@ -328,11 +328,8 @@ class EnsembleEstimator(Estimator):
 def weights_of(checkpoint: Checkpoint) -> npt.NDArray[np.float64]:
     """The weights ``[members]`` of an ensemble; `CheckpointError` for what are none."""
     weights = checkpoint.weights["weights"].numpy() if "weights" in checkpoint.weights else np.zeros(0)
-    if (
-        len(weights) != len(checkpoint.require()["members"])
-        or not (weights >= 0).all()
-        or abs(weights.sum() - 1) > 1e-6
-    ):
+    are_shares = (weights >= 0).all() and np.isclose(weights.sum(), 1)
+    if weights.shape != (len(checkpoint.require()["members"]),) or not are_shares:
         raise CheckpointError(f"{checkpoint.path} contradicts itself: expected a weight a member, which sum to 1")
     return weights
 
