@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from ecg_lightning.cli.data import data
 from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, print_answer
 from ecg_lightning.cli.trained import detector, weights
-from ecg_lightning.core.errors import EcgLightningError
+from ecg_lightning.core.errors import ConfigError, EcgLightningError
 
 
 class _Commands(TyperGroup):
@@ -148,6 +148,35 @@ def evaluate_checkpoint(
     for name, record in records.items():
         if record.warning:
             typer.secho(f"warning: {f'{name}: ' * bool(name)}{record.warning}", fg="yellow", err=True)
+
+
+@app.command("ensemble")
+def make_ensemble(
+    runs: Annotated[list[Path], Argument(metavar="RUN RUN", help="Folders of runs on the same beats and people.")],
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the ensemble, which is then as a run's.")],
+    mean: Annotated[
+        Literal["arithmetic", "geometric"], Option(help="Of probabilities: theirs, or that of their logarithms.")
+    ] = "arithmetic",
+    weights: Annotated[
+        str, Option(help="equal, validation (chosen on validation beats), or a number a run, e.g. 1,1,2.")
+    ] = "equal",
+    data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
+    cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
+) -> None:
+    """Combine finished runs, of networks or baselines, and test them as one on the beats that they were tested on."""
+    from ecg_lightning.core.startup import quick_imports
+
+    with quick_imports():
+        from ecg_lightning.pipeline import ensemble
+        from ecg_lightning.report import terminal, write_report
+
+    try:
+        how: Any = weights if weights in ("equal", "validation") else list(map(float, weights.split(",")))
+    except ValueError as error:
+        raise ConfigError(f"--weights {weights}: expected equal, validation, or a number a run, as 1,1,2") from error
+    record = ensemble.make_ensemble(runs, output, mean=mean, weights=how, data_dir=data_dir, cache_dir=cache_dir)
+    terminal.print_run(record)
+    typer.echo(f"Results in {output}; {write_report([output])}")
 
 
 @app.command("annotate")

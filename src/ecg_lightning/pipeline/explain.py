@@ -20,7 +20,7 @@ from ecg_lightning.pipeline.evaluate import plain_config
 from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, labels_and_probabilities, read_predictions
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import read_checkpoint
-from ecg_lightning.training.estimator import NetworkEstimator, SklearnEstimator, load_estimator
+from ecg_lightning.training.estimator import EnsembleEstimator, Estimator, NetworkEstimator, load_estimator
 
 # Beats do not depend on these parts of a configuration, and only a job of Hydra can resolve them.
 OF_A_JOB = ("transfer", "callbacks", "logger", "output_dir", "ckpt_path", "hydra")
@@ -82,6 +82,8 @@ def explain_run(
         return replace(found, remarks=(f"{remark} the beats around each, too.",))
     if isinstance(estimator, NetworkEstimator):
         saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
+    elif isinstance(estimator, EnsembleEstimator):
+        saliency, found = None, replace(found, remarks=("Of an ensemble no saliency is shown: see its members.",))
     else:
         randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_RANDOM)]
         saliency = occlude_beats(estimator.predict_proba, randomised, beats, probabilities)
@@ -106,7 +108,7 @@ def _beats_of_run(folder: Path, record: RunRecord, data_dir: Path | None, cache_
     return datamodule.beats.select(np.sort(datamodule.folds.named()[record.fold]))
 
 
-def _features(estimator: NetworkEstimator | SklearnEstimator, beats: Beats) -> FloatArray:
+def _features(estimator: Estimator, beats: Beats) -> FloatArray:
     if isinstance(estimator, NetworkEstimator):
         return last_features(estimator.classifier.model, beats)
     return np.log(np.maximum(estimator.predict_proba(beats), SMALLEST))

@@ -34,7 +34,7 @@ from ecg_lightning.pipeline.predictor import (
 )
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
-from ecg_lightning.training.estimator import estimator_type
+from ecg_lightning.training.estimator import NetworkEstimator, estimator_type
 from ecg_lightning.training.tasks import Probabilities
 
 OPSET = 20
@@ -86,7 +86,7 @@ def export(
 
     Raises:
         CheckpointError: the checkpoint cannot be read, or the file differs from torch; nothing is written.
-        ConfigError: the extra ``export`` is not installed, the model is a baseline, or `output` has another suffix.
+        ConfigError: the extra ``export`` is not installed, the model is no network, or `output` has another suffix.
         DataError: the file cannot be written.
     """
     if output.suffix != ".onnx":
@@ -95,8 +95,9 @@ def export(
         raise ConfigError(f"export needs {', '.join(missing)}: pip install 'ecg-lightning[export]'")
     checkpoint = read_checkpoint(path)
     stated = metadata_of(checkpoint)
-    if estimator_type(stated["name"]).baseline:
-        raise ConfigError(f"{checkpoint.path} is {stated['name']}, a baseline of scikit-learn; networks are exported")
+    if (type_ := estimator_type(stated["name"])) is not NetworkEstimator:
+        what = "a baseline of scikit-learn" if type_.baseline else "made of several models"
+        raise ConfigError(f"{checkpoint.path} is {stated['name']}, {what}; networks are exported")
     stated = {"format": ONNX_FORMAT, **stated, "origin": checkpoint.origin(), "versions": versions()}
     reference = checkpoint_predictor(checkpoint)
     model = _as_onnx(checkpoint, reference, stated)

@@ -120,17 +120,19 @@ def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu")
 
 
 def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "auto"] = "cpu") -> Predictor:
-    """The predictor of a network, in single precision, or of a baseline; CheckpointError as `load_estimator`."""
+    """The predictor of a network, in single precision, of a baseline or an ensemble; errors as `load_estimator`."""
     import torch
 
     from ecg_lightning.models.baselines import REFERENCE_MODELS
-    from ecg_lightning.training.checkpoint import load_network
+    from ecg_lightning.training.checkpoint import ENSEMBLE, load_network
     from ecg_lightning.training.tasks import Probabilities, task_of
 
     stated = metadata_of(checkpoint)
     calibration = _calibration(stated, checkpoint.path)
     if stated["name"] in REFERENCE_MODELS:
         return _predictor(stated, calibration, _run_baseline(checkpoint, calibration), LARGE_BATCH)
+    if stated["name"] == ENSEMBLE:
+        return _predictor(stated, calibration, _run_ensemble(checkpoint, calibration, device), LARGE_BATCH)
 
     on = torch.device("cpu")
     if device == "auto" and torch.accelerator.is_available():
@@ -217,6 +219,21 @@ def _run_baseline(checkpoint: "Checkpoint", calibration: Calibration | None) -> 
             context_names=spec.context,
         )
         probabilities = estimator.predict_proba(beats)
+        return probabilities if calibration is None else calibration.apply(probabilities)
+
+    return run
+
+
+def _run_ensemble(checkpoint: "Checkpoint", calibration: Calibration | None, device: Literal["cpu", "auto"]) -> Run:
+    from ecg_lightning.training.checkpoint import members_of
+    from ecg_lightning.training.ensemble import combine
+    from ecg_lightning.training.estimator import weights_of
+
+    members = [checkpoint_predictor(member, device=device) for member in members_of(checkpoint)]
+    weights, mean = weights_of(checkpoint), checkpoint.require()["model"]["mean"]
+
+    def run(*arrays: Any) -> npt.NDArray[np.float32]:
+        probabilities = combine(np.stack([member(*arrays) for member in members]), weights, mean)
         return probabilities if calibration is None else calibration.apply(probabilities)
 
     return run

@@ -11,7 +11,7 @@ from ecg_lightning.core.weights import FOLDER, shipped_weights, write_weights
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.runs.aggregate import Result, Run, groups, results_of_folds
 from ecg_lightning.runs.discover import find_runs, read_run, tests_elsewhere
-from ecg_lightning.training.checkpoint import read_checkpoint
+from ecg_lightning.training.checkpoint import ENSEMBLE, read_checkpoint
 
 LICENCE = "MIT, as the package; the databases they were learnt from ask for the attribution"
 # Of the configuration, what names places on the machine of the training.
@@ -50,7 +50,6 @@ def make_weights(
     start = Path((checkpoint.about.get("origin") or {}).get("file", "")).stem
     named = shipped_weights("beats").get(start, {}).get("attribution", [])  # of the weights it started from
     named += [". ".join(filter(None, one.values())) for one in databases.values()]
-    overrides = [text for text in record.overrides if text.lstrip("+~").partition("=")[0] not in PLACES]
     others = find_runs(expected)[0] if expected else []
     tests = [*tests_elsewhere(trained), *(test for one in others for test in (one, *tests_elsewhere(one)))]
     tests = [test for test in tests if test.record.fold == "test"]
@@ -59,11 +58,11 @@ def make_weights(
         "title": title,
         "description": description,
         "trained_on": {"databases": databases, "patients": dict(record.protocol.patients or {}), "beats": record.n},
-        "command": shlex.join(["ecg-lightning", "train", *overrides]),
+        "command": _command(stated, record.overrides),
         "expected": [_expected(result) for same in groups(tests, _kind) for result in results_of_folds(same)],
         "attribution": list(dict.fromkeys(named)),
         "licence": LICENCE,
-        "hyperparameters": {**stated, "about": {**checkpoint.about, "config": config}},
+        "hyperparameters": _without_places(stated),
         "scores": dict(checkpoint.scores or {}),
         "calibration": checkpoint.calibration,
         "epoch": checkpoint.epoch,
@@ -72,6 +71,29 @@ def make_weights(
     path = folder / f"{name}.safetensors"
     write_weights(path, {key: weight.numpy() for key, weight in checkpoint.weights.items()}, card)
     return path
+
+
+def _command(stated: Mapping[str, Any], overrides: Sequence[str]) -> str:
+    """What makes the run again; of an ensemble first its members."""
+    kept = [text for text in overrides if text.lstrip("+~").partition("=")[0] not in PLACES]
+    if "members" not in stated:
+        return shlex.join(["ecg-lightning", "train", *kept])
+    runs = [f"member{number}" for number in range(len(stated["members"]))]
+    lines = [
+        _command(one["hyperparameters"], [*one["overrides"], f"+output_dir={run}"])
+        for run, one in zip(runs, stated["members"], strict=True)
+    ]
+    weights = stated["model"]["weights"]
+    weights = weights if isinstance(weights, str) else ",".join(map(str, weights))
+    how = [f"--mean={stated['model']['mean']}", f"--weights={weights}", "--output=ensemble"]
+    return "; ".join([*lines, shlex.join(["ecg-lightning", ENSEMBLE, *runs, *how])])
+
+
+def _without_places(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters without what names places on the machine of the training, also those of members."""
+    about = {**stated["about"], "config": without(stated["about"]["config"], PLACES)}
+    members = [{**one, "hyperparameters": _without_places(one["hyperparameters"])} for one in stated.get("members", [])]
+    return {**stated, "about": about, **({"members": members} if members else {})}
 
 
 def _attributed(card: Mapping[str, Any]) -> dict[str, str | None]:

@@ -6,8 +6,9 @@ models in it are looked up among the registered ones by name, and sizes are chec
 Format 2 is a mapping with ``state_dict`` (the tensors, each name after ``model.``), ``epoch`` and ``global_step`` (None
 of a model without them), ``hyper_parameters`` in plain values (``task``, ``model`` with its settings, ``input`` as
 `InputSpec`, ``about``: classes, data, protocol, configuration, versions, git, origin; of a network also ``optimizer``,
-``loss``, ``class_counts``, ``transfer``) and `CHECKPOINT_KEY`: ``format``, validation ``scores`` and, once a run has
-fitted it, ``calibration``: that of its probabilities, as `ecg_lightning.metrics.calibration` describes it.
+``loss``, ``class_counts``, ``transfer``; of an ensemble also ``members``, see `members_of`) and `CHECKPOINT_KEY`:
+``format``, validation ``scores`` and, once a run has fitted it, ``calibration``: that of its probabilities, as
+`ecg_lightning.metrics.calibration` describes it.
 """
 
 import hashlib
@@ -34,6 +35,7 @@ from ecg_lightning.training.tasks import task_of
 CHECKPOINT_KEY = "ecg_lightning"  # marks a file as a checkpoint of this project
 FORMAT = 2  # a later one is refused, an earlier one converted
 MODEL_PREFIX = "model."  # the network's place in the LightningModule, and so in the names of its weights
+ENSEMBLE = "ensemble"  # name of what is made from several trained models
 
 LARGEST_SETTING = 4096  # of a network's own settings: widths, depths, kernels
 MOST_VALUES, DEEPEST = 200_000, 40  # plain values in a checkpoint, and how deeply they are nested
@@ -186,6 +188,27 @@ def add_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
     AtomicCheckpointIO().save_checkpoint(content, path)
 
 
+def members_of(checkpoint: Checkpoint) -> list[Checkpoint]:
+    """The models that an ensemble is made of, each as its own checkpoint, without calibration.
+
+    ``members`` of its hyperparameters has a mapping for each: ``hyperparameters``, ``scores``, ``epoch``, ``step`` and
+    the ``overrides`` of its run; the names of its weights begin with its number.
+    """
+    members = checkpoint.require()["members"]
+    return [
+        Checkpoint(
+            path=checkpoint.path,
+            weights={
+                name.removeprefix(f"{number}."): weight
+                for name, weight in checkpoint.weights.items()
+                if name.startswith(f"{number}.")
+            },
+            **{key: one[key] for key in ("hyperparameters", "scores", "epoch", "step")},
+        )
+        for number, one in enumerate(members)
+    ]
+
+
 def network_of(stated: Mapping[str, Any]) -> BeatModel:
     """The network of hyperparameters, with random weights; ConfigError if its settings do not fit together."""
     spec, task = InputSpec.from_plain(stated["input"]), task_of(stated)
@@ -274,7 +297,12 @@ def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
     """A checkpoint names a task and a model of ours, and asks for sizes that can be built."""
     task_of(stated)
     InputSpec.from_plain(stated["input"])
-    if (name := stated["model"]["name"]) not in list_models():
+    if (name := stated["model"]["name"]) == ENSEMBLE:
+        for member in [one["hyperparameters"] for one in stated["members"]]:
+            if member["model"]["name"] == ENSEMBLE or any(member[key] != stated[key] for key in ("task", "input")):
+                raise ValueError("a member of the ensemble that is one itself, or is of another task or input")
+            _check_hyperparameters(member)
+    elif name not in list_models():
         raise ConfigError(f"there is no model {name!r}; choose one of {', '.join(list_models())}")
     for key, value in stated["model"].items():
         number = isinstance(value, int | float) and 0 <= value <= LARGEST_SETTING

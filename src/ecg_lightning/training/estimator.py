@@ -1,15 +1,16 @@
-"""Estimators: one contract for networks under a Lightning Trainer and for the baselines of scikit-learn."""
+"""Estimators: one contract for networks under a Lightning Trainer, baselines of scikit-learn, and ensembles of them."""
 
 import copy
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -22,8 +23,9 @@ from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import check_settings, list_models, model_names
 from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, fit_reference, predict_reference
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
-from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, MODEL_PREFIX, Checkpoint
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, ENSEMBLE, FORMAT, MODEL_PREFIX, Checkpoint, members_of
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier, validation_metrics
+from ecg_lightning.training.ensemble import best_weights, combine
 from ecg_lightning.training.tasks import Task, task_of
 
 # Beats that are predicted at once: on a CPU 256 are twice as fast as 2048, whose activations leave its cache.
@@ -209,14 +211,7 @@ class SklearnEstimator(Estimator):
         folds = (datamodule.datasets[fold] for fold in ("train", "validation"))
         beats, validation = (fold.beats.select(fold.rows) for fold in folds)
         self.arrays = fit_reference(self.name, self.settings, self.inputs(beats), beats.known_labels, seed=self.seed)
-        self.scores = {}
-        if len(validation):
-            predicted = torch.from_numpy(self.predict_proba(validation))
-            labels = torch.from_numpy(validation.known_labels)
-            true = predicted.gather(1, labels[:, None]).double()
-            loss = -true.clamp(min=torch.finfo(torch.float32).tiny).log().mean()
-            scores = validation_metrics(len(self.task.classes))(predicted.argmax(dim=1), labels)
-            self.scores = {name: float(value) for name, value in {**scores, "val/loss": loss}.items()}
+        self.scores = _scores(self.predict_proba(validation), validation) if len(validation) else {}
         if self.checkpoint is not None:
             self.save(self.checkpoint)
         return Fit(val=validation_scores(self.scores))
@@ -253,8 +248,97 @@ class SklearnEstimator(Estimator):
         return len(self.input.leads) * self.input.length + len(self.input.context)
 
 
-def estimator_type(name: str) -> type[NetworkEstimator] | type[SklearnEstimator]:
-    """The kind of estimator of a registered model; raises `ConfigError` if there is no such model."""
+class EnsembleEstimator(Estimator):
+    """Trained models whose probabilities are combined: see `ecg_lightning.training.ensemble`.
+
+    Args:
+        stated: the hyperparameters of its checkpoint: ``task``, ``input``, ``about``, ``members`` as `members_of` reads
+            them, and ``model``: ``name``, ``mean``, and ``weights``: ``equal``, ``validation``, which are chosen on
+            the validation beats, or a number for each member.
+        members: the checkpoints of its members.
+        checkpoint: where it is saved once it is fitted.
+    """
+
+    name = ENSEMBLE
+    baseline = False
+    uses = frozenset()
+
+    def __init__(
+        self,
+        stated: Mapping[str, Any],
+        members: Sequence[Checkpoint],
+        *,
+        device: Device = "auto",
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.stated = stated
+        self.task = task_of(stated)
+        self.input = InputSpec.from_plain(stated["input"])
+        self.members = [load_estimator(member, device=device) for member in members]
+        self.checkpoint = checkpoint
+        self.scores: dict[str, float] = {}
+        self.calibration: Mapping[str, Any] | None = None
+        self._state = {f"{i}.{name}": weight for i, one in enumerate(members) for name, weight in one.weights.items()}
+        chosen = stated["model"]["weights"]
+        weights = np.ones(len(members)) if isinstance(chosen, str) else np.asarray(chosen, dtype=np.float64)
+        self.weights = weights / weights.sum()
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
+        """The ensemble of a checkpoint; `CheckpointError` as for its members, or if its weights do not fit them."""
+        estimator = cls(checkpoint.require(), members_of(checkpoint), device=device)
+        estimator.scores = dict(checkpoint.scores or {})
+        estimator.calibration = checkpoint.calibration
+        estimator.weights = weights_of(checkpoint)
+        return estimator
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(member.n_parameters for member in self.members) + len(self.members)
+
+    def fit(self, datamodule: BeatDataModule) -> Fit:
+        fold = datamodule.datasets["validation"]
+        validation, model = fold.beats.select(fold.rows), self.stated["model"]
+        if len(validation):
+            predicted = self._predict_members(validation)
+            if model["weights"] == "validation":
+                self.weights = best_weights(predicted, validation.known_labels, model["mean"])
+            self.scores = _scores(combine(predicted, self.weights, model["mean"]), validation)
+        elif model["weights"] == "validation":
+            raise ConfigError("weights=validation: the split of the members has no validation beats; choose equal")
+        if self.checkpoint is not None:
+            self.save(self.checkpoint)
+        return Fit(val=validation_scores(self.scores))
+
+    def predict_proba(self, beats: Beats) -> FloatArray:
+        return combine(self._predict_members(beats), self.weights, self.stated["model"]["mean"])
+
+    def save(self, path: Path) -> None:
+        state = {f"{MODEL_PREFIX}{name}": weight for name, weight in self._state.items()}
+        state[f"{MODEL_PREFIX}weights"] = torch.from_numpy(self.weights)
+        saved = {"scores": self.scores, "epoch": None, "step": None, "calibration": self.calibration}
+        _write(path, state, self.stated, saved)
+
+    def _predict_members(self, beats: Beats) -> FloatArray:
+        return np.stack([member.predict_proba(beats) for member in self.members])
+
+
+def weights_of(checkpoint: Checkpoint) -> npt.NDArray[np.float64]:
+    """The weights ``[members]`` of an ensemble; `CheckpointError` for what are none."""
+    weights = checkpoint.weights["weights"].numpy() if "weights" in checkpoint.weights else np.zeros(0)
+    are_shares = (weights >= 0).all() and np.isclose(weights.sum(), 1)
+    if weights.shape != (len(checkpoint.require()["members"]),) or not are_shares:
+        raise CheckpointError(f"{checkpoint.path} contradicts itself: expected a weight a member, which sum to 1")
+    return weights
+
+
+AnyEstimator = NetworkEstimator | SklearnEstimator | EnsembleEstimator
+
+
+def estimator_type(name: str) -> type[AnyEstimator]:
+    """The kind of estimator of a model; raises `ConfigError` if there is no such model."""
+    if name == ENSEMBLE:
+        return EnsembleEstimator
     if name in model_names():
         return NetworkEstimator
     if name in REFERENCE_MODELS:
@@ -262,7 +346,7 @@ def estimator_type(name: str) -> type[NetworkEstimator] | type[SklearnEstimator]
     raise ConfigError(f"there is no model {name!r}; choose one of {', '.join(list_models())}")
 
 
-def load_estimator(checkpoint: Checkpoint, *, device: Device = "auto") -> NetworkEstimator | SklearnEstimator:
+def load_estimator(checkpoint: Checkpoint, *, device: Device = "auto") -> AnyEstimator:
     """The estimator of a checkpoint; raises `CheckpointError` for a plain state dict or contradictory content."""
     return estimator_type(str(checkpoint.require()["model"]["name"])).load(checkpoint, device=device)
 
@@ -270,6 +354,15 @@ def load_estimator(checkpoint: Checkpoint, *, device: Device = "auto") -> Networ
 def validation_scores(scores: Mapping[str, float]) -> dict[str, float | None]:
     """Scores by their short names; None for those that are missing."""
     return {name.removeprefix("val/"): scores.get(name) for name in MONITORED}
+
+
+def _scores(probabilities: FloatArray, beats: Beats) -> dict[str, float]:
+    """Scores on validation beats, by the names that a network logs."""
+    predicted, labels = torch.from_numpy(probabilities), torch.from_numpy(beats.known_labels)
+    true = predicted.gather(1, labels[:, None]).double()
+    loss = -true.clamp(min=torch.finfo(torch.float32).tiny).log().mean()
+    scores = validation_metrics(probabilities.shape[1])(predicted.argmax(dim=1), labels)
+    return {name: float(value) for name, value in {**scores, "val/loss": loss}.items()}
 
 
 def _write(path: Path, state: Mapping[str, Tensor], stated: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
