@@ -155,3 +155,23 @@ def test_one_lead_is_enough_to_be_far_and_the_unit_does_not_matter() -> None:
 def test_a_single_beat_and_none_have_no_distance() -> None:
     for n in (0, 1):
         np.testing.assert_array_equal(distance(recording(EARLY)[None], EARLY[:n], FS), np.zeros((n, 1)))
+
+
+def test_a_beat_without_its_p_wave_has_the_qrs_complex_of_the_others() -> None:
+    signals = np.stack([recording(REGULAR), recording(REGULAR)])
+    peak = REGULAR[20]
+    signals[:, peak - 32 : peak - 7] -= 0.2 * ROUND
+    signals += 0.01 * np.random.default_rng(0).standard_normal(signals.shape)
+    both = Context(distance=True, waves=True)
+    far = both.of(REGULAR, FS, signals, FS)
+    at = {name: column for column, name in enumerate(both.names(["II", "V1"]))}
+    assert far is not None and far.shape == (59, 3)
+    assert far[20, at["distance of the P wave"]] > 1
+    assert far[20, at["distance of the QRS complex"]] < 0.5 and far[20, at["distance of ST segment and T wave"]] < 0.5
+
+
+@pytest.mark.parametrize("leads", [("II",), ("II", "V1")])
+@pytest.mark.parametrize("chosen", [("rhythm",), ("distance",), ("waves",), ("morphology",), ("rhythm", "waves")])
+def test_the_names_of_the_numbers_say_what_to_compute(chosen: tuple[str, ...], leads: tuple[str, ...]) -> None:
+    context = Context(**dict.fromkeys(chosen, True))
+    assert Context.of_names(context.names(leads)) == context

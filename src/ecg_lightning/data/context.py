@@ -26,6 +26,7 @@ RHYTHM = (  # what `rhythm` computes, in order
 )
 
 DISTANCE = ("distance of the QRS complex",)  # what `distance` computes, of all leads together
+WAVES = ("distance of the P wave", "distance of ST segment and T wave")  # what `waves` computes, likewise
 
 MORPHOLOGY = (  # what `morphology` computes, in order
     "missing correlation",
@@ -42,17 +43,20 @@ RESOLUTION = 0.004  # seconds added to the spread of RR intervals, about as fine
 DOUBT = 0.02  # seconds added to the spread that an interval has to exceed, or a regular rhythm exaggerates
 LOCAL_BEATS = 50  # beats on each side of a beat that make up its reference
 FARTHEST = 3.0  # to which `distance` is clipped
+FAINT = 0.03  # mV; a wave that is smaller than that in a lead counts little
 STRIDE = 10  # beats that share a reference: it changes slowly
 BEAT_FROM, BEAT_TO = -0.272, 0.408  # seconds around the R peak within which beats are compared
-QRS_FROM, QRS_TO = -0.08, 0.112  # the QRS complex; before it is the P wave, after it ST segment and T wave
+QRS_FROM, QRS_TO = QRS = -0.08, 0.112  # the QRS complex; before it is the P wave, after it ST segment and T wave
+P_WAVE, ST_T = (BEAT_FROM, QRS_FROM), (QRS_TO, BEAT_TO)
 
 
 @options("context")
 class Context:
-    """Which context comes with each beat: `rhythm` and `distance`, and `morphology` of each lead."""
+    """Which context comes with each beat: `rhythm`, `distance` and `waves`, and `morphology` of each lead."""
 
     rhythm: bool = False
     distance: bool = False
+    waves: bool = False
     morphology: bool = False
 
     @classmethod
@@ -61,6 +65,7 @@ class Context:
         return cls(
             rhythm=any(name in RHYTHM for name in names),
             distance=any(name in DISTANCE for name in names),
+            waves=any(name in WAVES for name in names),
             morphology=any(name.endswith(MORPHOLOGY) for name in names),
         )
 
@@ -68,7 +73,7 @@ class Context:
         """What each number is; of several leads, each number of one lead with its name before it."""
         leads = [""] if len(lead_names) == 1 else [f"{lead}: " for lead in lead_names]
         own = tuple(f"{lead}{name}" for lead in leads for name in self.morphology * MORPHOLOGY)
-        return self.rhythm * RHYTHM + self.distance * DISTANCE + own
+        return self.rhythm * RHYTHM + self.distance * DISTANCE + self.waves * WAVES + own
 
     def of(self, peaks: IntArray, fs: float, signals: FloatArray, signal_fs: float) -> FloatArray | None:
         """The numbers ``[b - 1, k]`` of every beat but the last of a recording; None if nothing was chosen.
@@ -84,8 +89,9 @@ class Context:
 
         A piece of a recording has the numbers of the whole, if it begins at a multiple of `STRIDE` beats.
         """
-        parts = [distance(signals, peaks, fs)] if self.distance else []
-        return parts + [morphology(signal, peaks, fs) for signal in signals if self.morphology]
+        parts = [QRS] * self.distance + [P_WAVE, ST_T] * self.waves
+        found = [distance(signals, peaks, fs, parts)] if parts else []
+        return found + [morphology(signal, peaks, fs) for signal in signals if self.morphology]
 
 
 NO_CONTEXT = Context()
@@ -117,31 +123,35 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
     return np.stack([*(4 * np.log2(ratio) for ratio in ratios), irregularity, *distances], axis=1).astype(np.float32)
 
 
-def distance(signals: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
-    """How far the QRS complex of every beat is from the typical one around it, in all leads together.
+def distance(
+    signals: FloatArray, peaks: IntArray, fs: float, parts: Sequence[tuple[float, float]] = (QRS,)
+) -> FloatArray:
+    """How far parts of every beat are from those of the typical one around it, in all leads together.
 
     The typical beat is the median of the later half of those around: of the beats with the longer RR intervals before
     them. Where half of the beats or more are ventricular, as in bigeminy and in runs, these are still the conducted
-    ones. The distance is the mean square difference, relative to the mean square of the typical beat and added up over
+    ones. The distance is the mean square difference, relative to the mean square of the typical part and added up over
     leads; its logarithm is compared with the median of the later half, halved and clipped.
 
-    R peaks ``[b]`` are ascending samples of the signals ``[leads, t]`` at `fs` Hz; the result is ``[b, 1] float32``,
-    from -`FARTHEST` to `FARTHEST`: about 0 for typical beats, 1 for beats at e² times their distance.
+    R peaks ``[b]`` are ascending samples of the signals ``[leads, t]`` in mV at `fs` Hz, `parts` are from and to
+    seconds after the R peak; the result is ``[b, parts] float32``, from -`FARTHEST` to `FARTHEST`: about 0 for typical
+    beats, 1 for beats at e² times their distance.
     """
-    offsets = np.arange(round(QRS_FROM * fs), round(QRS_TO * fs))
-    beats = signals[:, np.clip(peaks[:, None] + offsets, 0, signals.shape[1] - 1)]
-    beats = beats - np.median(beats, axis=2, keepdims=True)
     before = np.clip(np.diff(peaks) / fs, SHORTEST, LONGEST)
     before = np.concatenate([before[:1], before]) if len(before) else np.full(len(peaks), LONGEST)
-    result = np.zeros((len(peaks), 1), dtype=np.float32)
-    for start in range(0, len(peaks), STRIDE):
-        around = slice(max(0, start - LOCAL_BEATS), start + LOCAL_BEATS + STRIDE)
-        own = slice(start - around.start, start - around.start + STRIDE)
-        later = np.argsort(-before[around], kind="stable")[: (len(before[around]) + 1) // 2]
-        typical = _median(beats[:, around][:, later])
-        off = ((beats[:, around] - typical) ** 2).mean(axis=2) / ((typical**2).mean(axis=2) + 1e-4)
-        logarithm = np.log(off.sum(axis=0) + 1e-3)
-        result[start : start + STRIDE, 0] = (logarithm[own] - np.median(logarithm[later])) / 2
+    result = np.zeros((len(peaks), len(parts)), dtype=np.float32)
+    for column, (first, last) in enumerate(parts):
+        offsets = np.arange(round(first * fs), round(last * fs))
+        beats = signals[:, np.clip(peaks[:, None] + offsets, 0, signals.shape[1] - 1)]
+        beats = beats - np.median(beats, axis=2, keepdims=True)
+        for start in range(0, len(peaks), STRIDE):
+            around = slice(max(0, start - LOCAL_BEATS), start + LOCAL_BEATS + STRIDE)
+            own = slice(start - around.start, start - around.start + STRIDE)
+            later = np.argsort(-before[around], kind="stable")[: (len(before[around]) + 1) // 2]
+            typical = _median(beats[:, around][:, later])
+            off = ((beats[:, around] - typical) ** 2).mean(axis=2) / ((typical**2).mean(axis=2) + FAINT**2)
+            logarithm = np.log(off.sum(axis=0) + 1e-3)
+            result[start : start + STRIDE, column] = (logarithm[own] - np.median(logarithm[later])) / 2
     return np.clip(result, -FARTHEST, FARTHEST)
 
 

@@ -35,6 +35,7 @@ class TaskSettings(Group):
 class Context(Group):
     rhythm: bool
     distance: bool = False
+    waves: bool = False
     morphology: bool
     before: Amount
 

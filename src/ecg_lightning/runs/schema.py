@@ -198,6 +198,7 @@ class ContextInfo(Strict):
 
     rhythm: bool = False
     distance: bool = False
+    waves: bool = False
     morphology: bool = False
     before: Annotated[float, Field(ge=0)] = 0.0  # seconds before the R peak at which a beat begins
 
