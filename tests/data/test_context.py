@@ -172,6 +172,22 @@ def test_a_beat_without_its_p_wave_has_the_qrs_complex_of_the_others() -> None:
 
 @pytest.mark.parametrize("leads", [("II",), ("II", "V1")])
 @pytest.mark.parametrize("chosen", [("rhythm",), ("distance",), ("waves",), ("morphology",), ("rhythm", "waves")])
-def test_the_names_of_the_numbers_say_what_to_compute(chosen: tuple[str, ...], leads: tuple[str, ...]) -> None:
-    context = Context(**dict.fromkeys(chosen, True))
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_names_of_the_numbers_say_what_to_compute(
+    chosen: tuple[str, ...], leads: tuple[str, ...], causal: bool
+) -> None:
+    context = Context(**dict.fromkeys(chosen, True), causal=causal)
     assert Context.of_names(context.names(leads)) == context
+
+
+def test_causal_numbers_do_not_depend_on_later_beats() -> None:
+    rng = np.random.default_rng(0)
+    peaks = np.cumsum(rng.integers(70, 130, 150))
+    signals = np.stack([recording(peaks), recording(peaks, odd=70)]) + 0.01 * rng.standard_normal((2, peaks[-1] + 200))
+    context = Context(rhythm=True, distance=True, waves=True, morphology=True, causal=True)
+    whole = context.of(peaks, FS, signals, FS)
+    earlier = context.of(peaks[:121], FS, signals[:, : peaks[120] + 60], FS)
+    assert whole is not None and earlier is not None
+    assert whole.shape == (149, 21) and len(set(context.names(["II", "V1"]))) == 21
+    np.testing.assert_allclose(earlier, whole[:120], atol=1e-6)
+    assert np.isfinite(whole).all() and whole[70, 6] > 1, "its QRS complex is another one"

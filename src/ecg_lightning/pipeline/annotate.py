@@ -248,7 +248,8 @@ def _classified(found: RPeaks, signals: _Signals, how: _How, abstain: float | No
     n, classes = len(found.samples), how.predictor.classes
     probabilities = np.full((n, len(classes)), np.nan, dtype=np.float32)
     quality, in_gap = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=bool)
-    rhythms = _rhythm(found.samples, signals.rate) if how.input.wanted_context.rhythm else None
+    wanted = how.input.wanted_context
+    rhythms = _rhythm(found.samples, signals.rate, wanted.causal) if wanted.rhythm else None
     held = np.min(
         [signal_held(found.samples / signals.rate, own, signals.n[lead], signals.n[lead] / signals.n[0] * signals.rate)
          for lead, own in enumerate(signals.stretches)], axis=0
@@ -294,8 +295,8 @@ def _group(
     `group` begins at a multiple of STRIDE, so that the references of their morphology are those of the whole recording.
     """
     fs, n = signals.fs, group.stop - group.start
-    # One stride more than their reference, for the RR interval before it.
-    first, last = max(group.start - LOCAL_BEATS - STRIDE, 0), min(group.stop + LOCAL_BEATS + STRIDE, len(peaks))
+    # One stride more than causal references, for the RR interval before them.
+    first, last = max(group.start - 2 * LOCAL_BEATS - STRIDE, 0), min(group.stop + LOCAL_BEATS + STRIDE, len(peaks))
     at = peaks_at(peaks[first:last], signals.rate, fs)
     offset = max(int(at[0] - AROUND_S * fs), 0)
     raw = signals.between(offset, int(at[-1] + AROUND_S * fs) + 1)
@@ -323,10 +324,10 @@ def _group(
     return probabilities, quality.astype(np.float32), in_gap
 
 
-def _rhythm(peaks: IntArray, fs: float) -> FloatArray:
+def _rhythm(peaks: IntArray, fs: float, causal: bool) -> FloatArray:
     """The context of every beat; that of the last as if the next one came as the others did."""
     following = np.append(peaks, peaks[-1:] + round(_last_rr(peaks, fs)))
-    return np.concatenate([rhythm(peaks, fs), rhythm(following, fs)[-1:]])
+    return np.concatenate([rhythm(peaks, fs, causal=causal), rhythm(following, fs, causal=causal)[-1:]])
 
 
 def _last_rr(peaks: IntArray, fs: float) -> float:

@@ -37,6 +37,7 @@ class Context(Group):
     distance: bool = False
     waves: bool = False
     morphology: bool
+    causal: bool = False
     before: Amount
 
 

@@ -200,6 +200,7 @@ class ContextInfo(Strict):
     distance: bool = False
     waves: bool = False
     morphology: bool = False
+    causal: bool = False
     before: Annotated[float, Field(ge=0)] = 0.0  # seconds before the R peak at which a beat begins
 
     def phrase(self) -> str:
