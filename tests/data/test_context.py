@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.context import MORPHOLOGY, RHYTHM, Context, morphology, rhythm
+from ecg_lightning.data.context import MORPHOLOGY, RHYTHM, Context, distance, morphology, rhythm
 
 FS = 125.0
 AT = {name: column for column, name in enumerate(RHYTHM)}
@@ -131,3 +131,63 @@ def test_rhythm_is_told_once_and_morphology_of_each_lead() -> None:
 def test_other_choices_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"context\.rhythm=often"):
         Context(rhythm="often")  # type: ignore[arg-type]
+
+
+def test_a_beat_of_another_shape_is_far_from_the_typical_one_even_where_every_second_beat_is_one() -> None:
+    bigeminy = np.cumsum(np.tile([60, 140], 40))  # the beats at odd places come late
+    signal = recording(bigeminy)
+    for peak in bigeminy[2::2]:
+        signal[peak - 12 : peak + 13] -= 2 * ROUND
+    noise = 0.01 * np.random.default_rng(0).standard_normal((2, len(signal)))
+    far = distance(np.stack([signal, signal]) + noise, bigeminy, FS)
+    assert far.shape == (80, 1) and far.dtype == np.float32
+    assert (far[2::2] > 2).all() and (np.abs(far[1::2]) < 0.7).all()
+
+
+def test_one_lead_is_enough_to_be_far_and_the_unit_does_not_matter() -> None:
+    signals = np.stack([recording(EARLY), recording(EARLY, odd=20)])
+    signals += 0.01 * np.random.default_rng(0).standard_normal(signals.shape)
+    far = distance(signals, EARLY, FS)
+    assert far[20] > 2 and (np.abs(far[1:20]) < 0.7).all() and (np.abs(far[21:]) < 0.7).all()
+    np.testing.assert_allclose(distance(10 * signals, EARLY, FS), far, atol=0.1)
+
+
+def test_a_single_beat_and_none_have_no_distance() -> None:
+    for n in (0, 1):
+        np.testing.assert_array_equal(distance(recording(EARLY)[None], EARLY[:n], FS), np.zeros((n, 1)))
+
+
+def test_a_beat_without_its_p_wave_has_the_qrs_complex_of_the_others() -> None:
+    signals = np.stack([recording(REGULAR), recording(REGULAR)])
+    peak = REGULAR[20]
+    signals[:, peak - 32 : peak - 7] -= 0.2 * ROUND
+    signals += 0.01 * np.random.default_rng(0).standard_normal(signals.shape)
+    both = Context(distance=True, waves=True)
+    far = both.of(REGULAR, FS, signals, FS)
+    at = {name: column for column, name in enumerate(both.names(["II", "V1"]))}
+    assert far is not None and far.shape == (59, 3)
+    assert far[20, at["distance of the P wave"]] > 1
+    assert far[20, at["distance of the QRS complex"]] < 0.5 and far[20, at["distance of ST segment and T wave"]] < 0.5
+
+
+@pytest.mark.parametrize("leads", [("II",), ("II", "V1")])
+@pytest.mark.parametrize("chosen", [("rhythm",), ("distance",), ("waves",), ("morphology",), ("rhythm", "waves")])
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_names_of_the_numbers_say_what_to_compute(
+    chosen: tuple[str, ...], leads: tuple[str, ...], causal: bool
+) -> None:
+    context = Context(**dict.fromkeys(chosen, True), causal=causal)
+    assert Context.of_names(context.names(leads)) == context
+
+
+def test_causal_numbers_do_not_depend_on_later_beats() -> None:
+    rng = np.random.default_rng(0)
+    peaks = np.cumsum(rng.integers(70, 130, 150))
+    signals = np.stack([recording(peaks), recording(peaks, odd=70)]) + 0.01 * rng.standard_normal((2, peaks[-1] + 200))
+    context = Context(rhythm=True, distance=True, waves=True, morphology=True, causal=True)
+    whole = context.of(peaks, FS, signals, FS)
+    earlier = context.of(peaks[:121], FS, signals[:, : peaks[120] + 60], FS)
+    assert whole is not None and earlier is not None
+    assert whole.shape == (149, 21) and len(set(context.names(["II", "V1"]))) == 21
+    np.testing.assert_allclose(earlier, whole[:120], atol=1e-6)
+    assert np.isfinite(whole).all() and whole[70, 6] > 1, "its QRS complex is another one"

@@ -23,7 +23,7 @@ from ecg_lightning.pipeline.settings import validated
 
 CLASSES = ("N", "S", "V", "F", "Q")
 CUT = Cut(fs=125.0, length=221, before=0.272)
-CONTEXT = Context(rhythm=True, morphology=True)
+CONTEXT = Context(rhythm=True, distance=True, waves=True, morphology=True)
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +101,16 @@ def test_the_model_is_given_the_beats_of_its_training(file: Path, recording: Rec
     assert len(signals) == n + 1 and np.isfinite(context).all()
 
 
-def test_groups_of_beats_see_the_beats_around_them(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("causal", [False, True])
+def test_groups_of_beats_see_the_beats_around_them(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, causal: bool
+) -> None:
     seen: list[Any] = []
-    once = annotate(recording, model(seen), detector="xqrs")
+    context = dataclasses.replace(CONTEXT, causal=causal)
+    once = annotate(recording, model(seen, context=context), detector="xqrs")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # one group after the other
     monkeypatch.setattr("ecg_lightning.pipeline.annotate.GROUP", GROUP // 80)
-    pieces = annotate(recording, model(seen), detector="xqrs")
+    pieces = annotate(recording, model(seen, context=context), detector="xqrs")
     np.testing.assert_allclose(pieces["p_V"], once["p_V"], atol=1e-6)
     n = len(once)
     contexts = np.concatenate([context for _, _, context in seen])

@@ -168,6 +168,22 @@ def test_what_learns_sees_the_context(name: str, make_estimator: Callable[..., E
     assert hits[0] > 0.75 > hits[1]
 
 
+@pytest.mark.parametrize("name", ["logistic_regression", "gradient_boosting"])
+def test_a_baseline_of_the_context_alone_ignores_the_samples(
+    name: str, make_estimator: Callable[..., Estimator], tmp_path: Path
+) -> None:
+    beats = some_beats(context=True)
+    others = replace(beats, signals=np.random.default_rng(1).random(beats.signals.shape).astype(np.float32))
+    estimator = make_estimator(name, beats, inputs="context")
+    estimator.fit(datamodule_of(beats))
+    before = estimator.predict_proba(beats)
+    estimator.save(tmp_path / "saved.ckpt")
+    again = load_estimator(read_checkpoint(tmp_path / "saved.ckpt"), device="cpu")
+    np.testing.assert_array_equal(again.predict_proba(others), before)
+    with pytest.raises(ConfigError, match=r"no context; choose one, such as context=full"):
+        make_estimator(name, some_beats(), inputs="context")
+
+
 def test_a_randomised_model_has_lost_what_it_learnt_of_the_shape(make_estimator: Callable[..., Any]) -> None:
     beats = some_beats()
     estimator = make_estimator("logistic_regression", beats)

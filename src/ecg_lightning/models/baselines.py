@@ -18,6 +18,7 @@ from ecg_lightning.core.errors import ConfigError
 log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
+Inputs = Literal["beat", "context"]  # its samples and context, or its context alone
 Arrays = Mapping[str, Array]  # what a model has learnt, by name; all have ``classes [k]``, the labels it has seen
 
 
@@ -29,7 +30,7 @@ class ReferenceModel:
     defaults: Mapping[str, Any]  # its settings
     learnt: Callable[[Any], Arrays]  # the fitted classifier → arrays, without ``classes``
     predict: Callable[[Arrays, Array], Array]  # arrays, inputs ``[n, d]`` → probabilities ``[n, k]`` of seen classes
-    inputs: Literal["samples", "length"] = "samples"  # of a beat: its samples and context, or its length alone
+    inputs: Inputs | Literal["length"] = "beat"  # what it takes of a beat, if its settings choose no `inputs`
 
     def make(self, seed: int, **settings: Any) -> Any:
         """An unfitted scikit-learn classifier; what is not set has its default."""

@@ -58,7 +58,8 @@ def list_models(pattern: str = "*") -> list[str]:
 def settings_of(name: str) -> list[str]:
     """Names of a model's own settings, sorted."""
     if name in REFERENCE_MODELS:
-        return sorted(REFERENCE_MODELS[name].defaults)
+        model = REFERENCE_MODELS[name]
+        return sorted([*model.defaults, *["inputs"] * (model.inputs == "beat" and bool(model.defaults))])
     _import_all()
     return sorted(set(inspect.signature(_registered[name]).parameters) - {"n_outputs", "length", "leads"})
 

@@ -22,7 +22,7 @@ from threadpoolctl import ThreadpoolController
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.threads import available_threads
 from ecg_lightning.data.beats import BoolArray, FloatArray, IntArray
-from ecg_lightning.data.context import LOCAL_BEATS, STRIDE, morphology, rhythm
+from ecg_lightning.data.context import LOCAL_BEATS, STRIDE, rhythm
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.data.labels import BEAT_SYMBOLS, ClassMap, make_class_map
 from ecg_lightning.data.quality import POOR, Stretches, merged, purity, signal_held
@@ -248,7 +248,8 @@ def _classified(found: RPeaks, signals: _Signals, how: _How, abstain: float | No
     n, classes = len(found.samples), how.predictor.classes
     probabilities = np.full((n, len(classes)), np.nan, dtype=np.float32)
     quality, in_gap = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=bool)
-    rhythms = _rhythm(found.samples, signals.rate) if how.input.wanted_context.rhythm else None
+    wanted = how.input.wanted_context
+    rhythms = _rhythm(found.samples, signals.rate, wanted.causal) if wanted.rhythm else None
     held = np.min(
         [signal_held(found.samples / signals.rate, own, signals.n[lead], signals.n[lead] / signals.n[0] * signals.rate)
          for lead, own in enumerate(signals.stretches)], axis=0
@@ -305,15 +306,15 @@ def _wide_group(
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
     """The same with the beats around them, which a network over the sequence of beats has to see."""
     fs, n = signals.fs, group.stop - group.start
-    first, last = max(group.start - LOCAL_BEATS, 0), min(group.stop + LOCAL_BEATS + STRIDE, len(peaks))
+    # One stride more than causal references, for the RR interval before them.
+    first, last = max(group.start - 2 * LOCAL_BEATS - STRIDE, 0), min(group.stop + LOCAL_BEATS + STRIDE, len(peaks))
     at = peaks_at(peaks[first:last], signals.rate, fs)
     offset = max(int(at[0] - AROUND_S * fs), 0)
     raw = signals.between(offset, int(at[-1] + AROUND_S * fs) + 1)
     at, here = at - offset, slice(group.start - first, group.stop - first)
     filled = np.stack([bridged(signal)[0] for signal in raw])
     around = [rhythms[group]] if rhythms is not None else []
-    if how.input.wanted_context.morphology:
-        around += [morphology(signal, at, fs)[here] for signal in filled]
+    around += [part[here] for part in how.input.wanted_context.of_signals(at, filled, fs)]
     quality = np.min([purity(signal, at / fs, fs, signals.rate)[here] for signal in filled], axis=0)
 
     # The last beat of a recording ends as if the next one came as the others did.
@@ -334,10 +335,10 @@ def _wide_group(
     return probabilities, quality.astype(np.float32), in_gap
 
 
-def _rhythm(peaks: IntArray, fs: float) -> FloatArray:
+def _rhythm(peaks: IntArray, fs: float, causal: bool) -> FloatArray:
     """The context of every beat; that of the last as if the next one came as the others did."""
     following = np.append(peaks, peaks[-1:] + round(_last_rr(peaks, fs)))
-    return np.concatenate([rhythm(peaks, fs), rhythm(following, fs)[-1:]])
+    return np.concatenate([rhythm(peaks, fs, causal=causal), rhythm(following, fs, causal=causal)[-1:]])
 
 
 def _last_rr(peaks: IntArray, fs: float) -> float:

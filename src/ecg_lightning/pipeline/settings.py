@@ -15,6 +15,7 @@ from ecg_lightning.core.options import Amount, Count, Natural, Part, Positive, f
 from ecg_lightning.data.databases.card import Card, Cards, Group
 from ecg_lightning.data.resampling import Resampling
 from ecg_lightning.data.splits import Split
+from ecg_lightning.models.baselines import Inputs
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -33,7 +34,10 @@ class TaskSettings(Group):
 
 class Context(Group):
     rhythm: bool
+    distance: bool = False
+    waves: bool = False
     morphology: bool
+    causal: bool = False
     before: Amount
 
 
@@ -74,6 +78,7 @@ class ShippedModel(OwnModel):
     max_features: Annotated[float, Field(gt=0, le=1)] = 1
     l2_regularization: Amount = 0
     C: Positive = 1
+    inputs: Inputs = "beat"
 
 
 SHIPPED = ("cnet", "seq", "bilstm", "bigru", "majority", "beat_length", "logistic_regression", "gradient_boosting")

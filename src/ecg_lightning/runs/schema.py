@@ -197,13 +197,16 @@ class ContextInfo(Strict):
     """What a model sees of a beat in addition to the samples after its R peak."""
 
     rhythm: bool = False
+    distance: bool = False
+    waves: bool = False
     morphology: bool = False
+    causal: bool = False
     before: Annotated[float, Field(ge=0)] = 0.0  # seconds before the R peak at which a beat begins
     beats_around: Count = 0  # on each side of a beat, whose samples and context are seen
 
     def phrase(self) -> str:
         """``rhythm, morphology, 0.272 s before the R peak, 15 beats on each side``; ``none`` without any."""
-        parts = [name for name in ("rhythm", "morphology") if getattr(self, name)]
+        parts = [name for name, chosen in self if chosen is True]
         parts += [f"{self.before:g} s before the R peak"] * bool(self.before)
         parts += [f"{self.beats_around} beats on each side"] * bool(self.beats_around)
         return ", ".join(parts) or ALONE

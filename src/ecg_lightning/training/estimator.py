@@ -180,9 +180,12 @@ class SklearnEstimator(Estimator):
         self.settings = dict(stated["model"])
         self.name = str(self.settings.pop("name"))
         check_settings(self.name, self.settings)
+        self.seen = str(self.settings.pop("inputs", REFERENCE_MODELS[self.name].inputs))
         self.stated = stated
         self.task = task_of(stated)
         self.input = InputSpec.from_plain(stated["input"])
+        if self.seen == "context" and not self.input.context:
+            raise ConfigError("model.inputs=context, and the beats have no context; choose one, such as context=full")
         self.seed = seed
         self.checkpoint = checkpoint
         self.arrays: dict[str, Array] = {}
@@ -232,20 +235,21 @@ class SklearnEstimator(Estimator):
         _write(path, state, self.stated, saved)
 
     def inputs(self, beats: Beats) -> FloatArray:
-        """What it sees of each beat, ``[n, d]``: its samples and its context or, of `beat_length`, its length."""
-        if REFERENCE_MODELS[self.name].inputs == "length":
+        """What it sees of each beat, ``[n, d]``: samples and context, context alone, or its length alone."""
+        if self.seen == "length":
             return beats.lengths[:, None].astype(np.float32)
-        samples = beats.signals.reshape(len(beats), -1)
-        return samples if beats.context is None else np.hstack([samples, beats.context])
+        samples = [beats.signals.reshape(len(beats), -1)] if self.seen == "beat" else []
+        return np.hstack([*samples, *([] if beats.context is None else [beats.context])])
 
     def _predict(self, x: FloatArray) -> FloatArray:
         return predict_reference(self.name, self.arrays, x, n_classes=len(self.task.classes)).astype(np.float32)
 
     @property
     def _n_inputs(self) -> int:
-        if REFERENCE_MODELS[self.name].inputs == "length":
+        if self.seen == "length":
             return 1
-        return len(self.input.leads) * self.input.length + len(self.input.context)
+        samples = len(self.input.leads) * self.input.length if self.seen == "beat" else 0
+        return samples + len(self.input.context)
 
 
 class EnsembleEstimator(Estimator):
