@@ -24,7 +24,7 @@ from ecg_lightning.data.beats import FloatArray, IntArray
 from ecg_lightning.data.labels import AAMI_CLASSES
 
 N, S, V, F, Q = range(len(AAMI_CLASSES))
-FARTHEST = 8.0  # to which distances are clipped
+FARTHEST = 3.0  # to which distances are clipped, as in `ecg_lightning.data.context`
 SHORTEST = 0.2  # seconds, of an interval
 
 Reals = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ def simulate_rhythm(rng: np.random.Generator, n_beats: int) -> Rhythm:
         beats += person.usual(len(beats), int(rng.geometric(person.event_rate)))
         beats += person.event(len(beats))
     rr, labels, shapes = (np.array(column) for column in zip(*beats[:n_beats], strict=True))
-    distance = shapes * rng.lognormal(0, 0.15, n_beats) + person.spread(n_beats)
+    distance = shapes * rng.lognormal(0, 0.1, n_beats) + person.spread(n_beats)
     rr, labels, distance = _detected(rng, rr, labels, distance)
     return Rhythm(
         np.maximum(rr, SHORTEST), labels, np.clip(distance, -FARTHEST, FARTHEST).astype(np.float32), person.kinds
@@ -91,11 +91,12 @@ class Person:
         # Ectopic foci: each has its coupling interval, in sinus intervals, and its shape.
         self.atrial = rng.uniform(0.5, 0.88)
         self.atrial_spread = rng.uniform(0.01, 0.08)
+        self.atrial_shape = rng.uniform(0.0, 0.5)
         self.return_cycle = rng.uniform(1.0, 1.3)  # of the sinus node after it was reset
         self.no_reset = rng.choice([0.0, 0.2, 1.0], p=[0.7, 0.2, 0.1])  # share with a full compensatory pause
         self.aberrancy = rng.choice([0.0, 0.2, 0.8], p=[0.75, 0.15, 0.1])  # share of them
         self.foci = [
-            (rng.uniform(0.45, 0.9), rng.uniform(0.5, 2.5) if rng.random() < 0.2 else rng.uniform(2.5, 8))
+            (rng.uniform(0.45, 0.9), rng.uniform(0.3, 1.2) if rng.random() < 0.15 else rng.uniform(1.2, 2.6))
             for _ in range(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
         ]
         self.ventricular_spread = 0.12 if rng.random() < 0.15 else rng.uniform(0.01, 0.05)  # wide in parasystole
@@ -128,19 +129,21 @@ class Person:
     def spread(self, n: int) -> Reals:
         """Distances of usual beats, and stretches of noise in which distances are large and mean nothing."""
         rng = self.rng
-        values = rng.normal(0, 1, n) + np.where(rng.random(n) < 0.03, rng.exponential(2.0, n), 0)
-        if rng.random() < 0.25:
+        values = rng.normal(0, rng.uniform(0.22, 0.5), n)
+        values[1:] += rng.uniform(0, 0.5) * values[:-1]
+        values += np.where(rng.random(n) < rng.uniform(0, 0.05), rng.exponential(0.5, n), 0)
+        if rng.random() < 0.3:
             self.kinds.append("noise")
             for start in rng.integers(0, n, rng.integers(1, 4)):
                 stretch = slice(start, start + int(rng.integers(3, 40)))
-                values[stretch] += rng.uniform(1, 6) * rng.random(len(values[stretch]))
+                values[stretch] += rng.uniform(0.3, 2) * rng.random(len(values[stretch]))
         return values
 
     def atrial_beat(self, t: float) -> Beat:
         """An early beat whose QRS complex is usual, or wide where the ventricles are still refractory."""
         coupling = t * float(np.clip(self.rng.normal(self.atrial, self.atrial_spread), 0.4, 0.93))
         aberrant = self.rng.random() < self.aberrancy and coupling < 0.7 * t
-        return coupling, S, float(self.rng.uniform(2, 6)) if aberrant else 0.2
+        return coupling, S, float(self.rng.uniform(0.6, 2.2)) if aberrant else self.atrial_shape
 
     def ventricular_beat(self, t: float) -> Beat:
         """A beat of one of this person's foci."""
@@ -207,7 +210,7 @@ def interpolated_ectopic(person: Person, rng: np.random.Generator, t: float) -> 
 
 def fusion(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
     """A ventricular beat about when the sinus beat is due, or both at once."""
-    beats: list[Beat] = [(t * rng.normal(0.93, 0.04), F, 0.5 * person.ventricular_beat(t)[2])]
+    beats: list[Beat] = [(t * rng.normal(0.93, 0.04), F, rng.uniform(0.4, 1.0) * person.ventricular_beat(t)[2])]
     return beats if rng.random() < 0.7 else [*ventricular_ectopic(person, rng, t), *beats]
 
 
@@ -265,7 +268,7 @@ def pause(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
     length = t * (2 if rng.random() < 0.5 else rng.uniform(1.4, 3.0))
     escape = rng.random() if length > 1.3 else 0
     if escape > 0.7:  # junctional ones are N in AAMI's classes as the databases use them
-        return [(max(1.2, 0.9 * length), V if escape > 0.85 else N, person.foci[0][1] if escape > 0.85 else 0.5)]
+        return [(max(1.2, 0.9 * length), V if escape > 0.85 else N, person.foci[0][1] if escape > 0.85 else 0.3)]
     return [(length, N, 0.0)]
 
 
@@ -280,7 +283,8 @@ def sick_sinus(person: Person, rng: np.random.Generator, t: float) -> list[Beat]
 Event = Callable[[Person, np.random.Generator, float], list[Beat]]
 EVENTS: tuple[Event, ...] = (
     atrial_ectopic, blocked_atrial_ectopic, atrial_bigeminy, atrial_couplet, atrial_run,
-    ventricular_ectopic, interpolated_ectopic, ventricular_bigeminy, ventricular_couplet, ventricular_run, fusion, pause,
+    ventricular_ectopic, interpolated_ectopic, ventricular_bigeminy, ventricular_couplet, ventricular_run,
+    fusion, pause,
 )  # fmt: skip
 NEEDS_SINUS = (
     atrial_ectopic, blocked_atrial_ectopic, atrial_bigeminy, atrial_couplet, atrial_run, interpolated_ectopic,
@@ -304,6 +308,6 @@ def _detected(rng: np.random.Generator, rr: Reals, labels: IntArray, distance: R
         where = np.flatnonzero(missed)
         # A missed beat's place is taken by a false one somewhere in the same people, so that the number stays.
         times[where] = rng.uniform(times[0], times[-1], len(where))
-        labels[where], distance[where] = Q, rng.uniform(2, FARTHEST, len(where))
+        labels[where], distance[where] = Q, rng.uniform(0.5, FARTHEST, len(where))
     order = np.argsort(times, kind="stable")
     return np.diff(times[order], prepend=times[0] - rr[0]), labels[order], distance[order]
