@@ -137,6 +137,12 @@ class Person:
             for start in rng.integers(0, n, rng.integers(1, 4)):
                 stretch = slice(start, start + int(rng.integers(3, 40)))
                 values[stretch] += rng.uniform(0.3, 2) * rng.random(len(values[stretch]))
+        if rng.random() < 0.2:
+            self.kinds.append(
+                "another shape"
+            )  # of usual beats: another posture, or a bundle branch that blocks at times
+            for start in rng.integers(0, n, rng.integers(1, 5)):
+                values[start : start + _length(rng, 2, 60)] += rng.uniform(0.5, 2)
         return values
 
     def atrial_beat(self, t: float) -> Beat:
@@ -159,9 +165,11 @@ def sinus_rhythm(rng: np.random.Generator, n: int) -> Reals:
     breaths = np.cumsum(rng.normal(rng.uniform(0.15, 0.4), 0.03, n)) * mean  # cycles: breathing is not regular
     waves = respiratory * np.sin(2 * np.pi * breaths)
     waves += rng.lognormal(np.log(0.015), 0.6) * np.sin(2 * np.pi * (0.1 * time + rng.random()))
-    walk = np.cumsum(rng.normal(0, 1, n))
-    walk -= np.convolve(walk, np.ones(201) / 201, mode="same")  # slower changes than half a session are not needed
-    waves += rng.lognormal(np.log(0.03), 0.5) * walk / max(float(walk.std()), 1e-6)
+    # Slow changes, as of activity and posture: a sum of steps that take from ten beats to a minute or two.
+    for _ in range(rng.integers(0, 8)):
+        waves += rng.normal(0, rng.choice([0.02, 0.08])) * np.tanh(
+            (np.arange(n) - rng.uniform(0, n)) / rng.uniform(4, 60)
+        )
     return mean * np.exp(np.clip(waves + rng.normal(0, rng.uniform(0.003, 0.012), n), -0.5, 0.5))
 
 
@@ -246,7 +254,7 @@ def ventricular_couplet(person: Person, rng: np.random.Generator, t: float) -> l
 def atrial_run(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
     """A run of atrial ectopic beats, from a slow atrial rhythm to a tachycardia; its rate rises at first."""
     first = person.atrial_beat(t)
-    rate = max(0.28, t * rng.uniform(0.4, 0.9))
+    rate = max(0.28, t * rng.uniform(0.4, 0.85))
     spread = rng.choice([0.01, 0.03, 0.1], p=[0.5, 0.3, 0.2])
     count = _length(rng, 2, 60)
     warm = 1 + 0.1 * np.exp(-np.arange(count) / 3)
@@ -259,7 +267,10 @@ def ventricular_run(person: Person, rng: np.random.Generator, t: float) -> list[
     first = person.ventricular_beat(t)
     rate = t * rng.uniform(0.8, 1.05) if rng.random() < 0.35 else max(0.27, t * rng.uniform(0.35, 0.75))
     spread = rng.choice([0.02, 0.05, 0.12], p=[0.5, 0.3, 0.2])
-    run = [(float(rr), V, first[2]) for rr in rate * rng.normal(1, spread, _length(rng, 2, 40))]
+    # Beats are compared with those around: in the middle of a long run, its own shape is the usual one.
+    count = _length(rng, 2, 120)
+    shape = first[2] if count < 40 else rng.uniform(0, first[2])
+    run = [(float(rr), V, shape) for rr in rate * rng.normal(1, spread, count)]
     return [first, *run, (t * rng.uniform(0.9, 1.6), N, 0.0)]
 
 
