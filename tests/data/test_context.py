@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.context import MORPHOLOGY, RHYTHM, Context, morphology, rhythm
+from ecg_lightning.data.context import MORPHOLOGY, RHYTHM, Context, distance, morphology, rhythm
 
 FS = 125.0
 AT = {name: column for column, name in enumerate(RHYTHM)}
@@ -131,3 +131,27 @@ def test_rhythm_is_told_once_and_morphology_of_each_lead() -> None:
 def test_other_choices_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"context\.rhythm=often"):
         Context(rhythm="often")  # type: ignore[arg-type]
+
+
+def test_a_beat_of_another_shape_is_far_from_the_typical_one_even_where_every_second_beat_is_one() -> None:
+    bigeminy = np.cumsum(np.tile([60, 140], 40))  # the beats at odd places come late
+    signal = recording(bigeminy)
+    for peak in bigeminy[2::2]:
+        signal[peak - 12 : peak + 13] -= 2 * ROUND
+    noise = 0.01 * np.random.default_rng(0).standard_normal((2, len(signal)))
+    far = distance(np.stack([signal, signal]) + noise, bigeminy, FS)
+    assert far.shape == (80, 1) and far.dtype == np.float32
+    assert (far[2::2] > 2).all() and (np.abs(far[1::2]) < 0.7).all()
+
+
+def test_one_lead_is_enough_to_be_far_and_the_unit_does_not_matter() -> None:
+    signals = np.stack([recording(EARLY), recording(EARLY, odd=20)])
+    signals += 0.01 * np.random.default_rng(0).standard_normal(signals.shape)
+    far = distance(signals, EARLY, FS)
+    assert far[20] > 2 and (np.abs(far[1:20]) < 0.7).all() and (np.abs(far[21:]) < 0.7).all()
+    np.testing.assert_allclose(distance(10 * signals, EARLY, FS), far, atol=0.1)
+
+
+def test_a_single_beat_and_none_have_no_distance() -> None:
+    for n in (0, 1):
+        np.testing.assert_array_equal(distance(recording(EARLY)[None], EARLY[:n], FS), np.zeros((n, 1)))

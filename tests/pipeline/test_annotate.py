@@ -23,7 +23,7 @@ from ecg_lightning.pipeline.settings import validated
 
 CLASSES = ("N", "S", "V", "F", "Q")
 CUT = Cut(fs=125.0, length=221, before=0.272)
-CONTEXT = Context(rhythm=True, morphology=True)
+CONTEXT = Context(rhythm=True, distance=True, morphology=True)
 
 
 @pytest.fixture(scope="module")

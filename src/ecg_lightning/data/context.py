@@ -6,6 +6,7 @@ label and no other patient, but on later beats: they are for whole recordings, n
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ RHYTHM = (  # what `rhythm` computes, in order
     "previous RR from the record's mean, beside irregularity",
 )
 
+DISTANCE = ("distance of the QRS complex",)  # what `distance` computes, of all leads together
+
 MORPHOLOGY = (  # what `morphology` computes, in order
     "missing correlation",
     "missing correlation of the P wave",
@@ -38,6 +41,7 @@ LOCAL_INTERVALS = 10  # RR intervals on each side of the one before a beat that 
 RESOLUTION = 0.004  # seconds added to the spread of RR intervals, about as finely as R peaks are annotated
 DOUBT = 0.02  # seconds added to the spread that an interval has to exceed, or a regular rhythm exaggerates
 LOCAL_BEATS = 50  # beats on each side of a beat that make up its reference
+FARTHEST = 3.0  # to which `distance` is clipped
 STRIDE = 10  # beats that share a reference: it changes slowly
 BEAT_FROM, BEAT_TO = -0.272, 0.408  # seconds around the R peak within which beats are compared
 QRS_FROM, QRS_TO = -0.08, 0.112  # the QRS complex; before it is the P wave, after it ST segment and T wave
@@ -45,26 +49,43 @@ QRS_FROM, QRS_TO = -0.08, 0.112  # the QRS complex; before it is the P wave, aft
 
 @options("context")
 class Context:
-    """Which context comes with each beat: the numbers of `RHYTHM`, and those of `MORPHOLOGY` of each lead."""
+    """Which context comes with each beat: `rhythm` and `distance`, and `morphology` of each lead."""
 
     rhythm: bool = False
+    distance: bool = False
     morphology: bool = False
 
+    @classmethod
+    def of_names(cls, names: Sequence[str]) -> Self:
+        """The choices that these are the names of."""
+        return cls(
+            rhythm=any(name in RHYTHM for name in names),
+            distance=any(name in DISTANCE for name in names),
+            morphology=any(name.endswith(MORPHOLOGY) for name in names),
+        )
+
     def names(self, lead_names: Sequence[str]) -> tuple[str, ...]:
-        """What each number is; of several leads, each number of `MORPHOLOGY` with its lead before it."""
+        """What each number is; of several leads, each number of one lead with its name before it."""
         leads = [""] if len(lead_names) == 1 else [f"{lead}: " for lead in lead_names]
-        return self.rhythm * RHYTHM + tuple(f"{lead}{name}" for lead in leads for name in self.morphology * MORPHOLOGY)
+        own = tuple(f"{lead}{name}" for lead in leads for name in self.morphology * MORPHOLOGY)
+        return self.rhythm * RHYTHM + self.distance * DISTANCE + own
 
     def of(self, peaks: IntArray, fs: float, signals: FloatArray, signal_fs: float) -> FloatArray | None:
         """The numbers ``[b - 1, k]`` of every beat but the last of a recording; None if nothing was chosen.
 
         R peaks ``[b]`` are at `fs` Hz, ascending; `signals` ``[leads, t]`` are at `signal_fs` Hz.
         """
-        parts = [rhythm(peaks, fs)] if self.rhythm else []
-        if self.morphology:
-            at = np.round(peaks * (signal_fs / fs)).astype(np.int64)
-            parts += [morphology(signal, at, signal_fs)[:-1] for signal in signals]
+        at = np.round(peaks * (signal_fs / fs)).astype(np.int64)
+        parts = [rhythm(peaks, fs)] * self.rhythm + [part[:-1] for part in self.of_signals(at, signals, signal_fs)]
         return np.concatenate(parts, axis=1) if parts else None
+
+    def of_signals(self, peaks: IntArray, signals: FloatArray, fs: float) -> list[FloatArray]:
+        """The parts ``[b, ...]`` that depend on no more than `LOCAL_BEATS` beats on each side, and the RR before them.
+
+        A piece of a recording has the numbers of the whole, if it begins at a multiple of `STRIDE` beats.
+        """
+        parts = [distance(signals, peaks, fs)] if self.distance else []
+        return parts + [morphology(signal, peaks, fs) for signal in signals if self.morphology]
 
 
 NO_CONTEXT = Context()
@@ -96,6 +117,34 @@ def rhythm(peaks: IntArray, fs: float) -> FloatArray:
     return np.stack([*(4 * np.log2(ratio) for ratio in ratios), irregularity, *distances], axis=1).astype(np.float32)
 
 
+def distance(signals: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
+    """How far the QRS complex of every beat is from the typical one around it, in all leads together.
+
+    The typical beat is the median of the later half of those around: of the beats with the longer RR intervals before
+    them. Where half of the beats or more are ventricular, as in bigeminy and in runs, these are still the conducted
+    ones. The distance is the mean square difference, relative to the mean square of the typical beat and added up over
+    leads; its logarithm is compared with the median of the later half, halved and clipped.
+
+    R peaks ``[b]`` are ascending samples of the signals ``[leads, t]`` at `fs` Hz; the result is ``[b, 1] float32``,
+    from -`FARTHEST` to `FARTHEST`: about 0 for typical beats, 1 for beats at e² times their distance.
+    """
+    offsets = np.arange(round(QRS_FROM * fs), round(QRS_TO * fs))
+    beats = signals[:, np.clip(peaks[:, None] + offsets, 0, signals.shape[1] - 1)]
+    beats = beats - np.median(beats, axis=2, keepdims=True)
+    before = np.clip(np.diff(peaks) / fs, SHORTEST, LONGEST)
+    before = np.concatenate([before[:1], before]) if len(before) else np.full(len(peaks), LONGEST)
+    result = np.zeros((len(peaks), 1), dtype=np.float32)
+    for start in range(0, len(peaks), STRIDE):
+        around = slice(max(0, start - LOCAL_BEATS), start + LOCAL_BEATS + STRIDE)
+        own = slice(start - around.start, start - around.start + STRIDE)
+        later = np.argsort(-before[around], kind="stable")[: (len(before[around]) + 1) // 2]
+        typical = _median(beats[:, around][:, later])
+        off = ((beats[:, around] - typical) ** 2).mean(axis=2) / ((typical**2).mean(axis=2) + 1e-4)
+        logarithm = np.log(off.sum(axis=0) + 1e-3)
+        result[start : start + STRIDE, 0] = (logarithm[own] - np.median(logarithm[later])) / 2
+    return np.clip(result, -FARTHEST, FARTHEST)
+
+
 def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
     """The `MORPHOLOGY` of every beat of one lead compared with its reference, the median of the hundred around it.
 
@@ -111,11 +160,7 @@ def morphology(signal: FloatArray, peaks: IntArray, fs: float) -> FloatArray:
     beats = (beats - low) / np.maximum(high - low, 1e-6)
     reference = np.empty_like(beats)
     for start in range(0, len(beats), STRIDE):
-        around = beats[max(0, start - LOCAL_BEATS) : start + LOCAL_BEATS + STRIDE]
-        # The median: numpy sorts rows several times as fast as it finds their middle.
-        ordered = np.sort(np.ascontiguousarray(around.T), axis=1)
-        middle = ordered[:, [(len(around) - 1) // 2, len(around) // 2]]
-        reference[start : start + STRIDE] = middle.sum(axis=1) / 2
+        reference[start : start + STRIDE] = _median(beats[max(0, start - LOCAL_BEATS) : start + LOCAL_BEATS + STRIDE])
 
     qrs = slice(*np.searchsorted(offsets, (round(QRS_FROM * fs), round(QRS_TO * fs))))
     p_wave, rest = slice(0, qrs.start), slice(qrs.stop, None)
@@ -128,6 +173,14 @@ def _windows(values: npt.NDArray[np.float64], before: int, after: int) -> npt.ND
     """``[n, before + 1 + after]``: each value with those around it, NaN beyond the ends."""
     padded = np.pad(values, (before, after), constant_values=np.nan)
     return np.lib.stride_tricks.sliding_window_view(padded, before + 1 + after)
+
+
+def _median(beats: FloatArray) -> FloatArray:
+    """Of beats ``[..., b, t]``, ``[..., 1, t]``; numpy sorts rows several times as fast as it finds their middle."""
+    n = beats.shape[-2]
+    ordered = np.sort(np.ascontiguousarray(np.moveaxis(beats, -2, -1)), axis=-1)
+    median: FloatArray = ordered[..., [(n - 1) // 2, n // 2]].sum(axis=-1)[..., None, :] / 2
+    return median
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from pydantic import Field
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Positive, options
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.context import MORPHOLOGY, RHYTHM, Context
+from ecg_lightning.data.context import Context
 from ecg_lightning.data.windows import Cut
 
 
@@ -77,10 +77,7 @@ class InputSpec:
     @property
     def wanted_context(self) -> Context:
         """The choices that give this context; ConfigError for one that this version does not compute."""
-        wanted = Context(
-            rhythm=any(name in RHYTHM for name in self.context),
-            morphology=any(name.endswith(MORPHOLOGY) for name in self.context),
-        )
+        wanted = Context.of_names(self.context)
         if len(wanted.names(list(map(str, self.leads)))) != len(self.context):
             raise ConfigError(f"this version does not compute the context of the model: {', '.join(self.context)}")
         return wanted

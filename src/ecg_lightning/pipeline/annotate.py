@@ -22,7 +22,7 @@ from threadpoolctl import ThreadpoolController
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.threads import available_threads
 from ecg_lightning.data.beats import BoolArray, FloatArray, IntArray
-from ecg_lightning.data.context import LOCAL_BEATS, STRIDE, morphology, rhythm
+from ecg_lightning.data.context import LOCAL_BEATS, STRIDE, rhythm
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.data.labels import BEAT_SYMBOLS, ClassMap, make_class_map
 from ecg_lightning.data.quality import POOR, Stretches, merged, purity, signal_held
@@ -294,15 +294,15 @@ def _group(
     `group` begins at a multiple of STRIDE, so that the references of their morphology are those of the whole recording.
     """
     fs, n = signals.fs, group.stop - group.start
-    first, last = max(group.start - LOCAL_BEATS, 0), min(group.stop + LOCAL_BEATS + STRIDE, len(peaks))
+    # One stride more than their reference, for the RR interval before it.
+    first, last = max(group.start - LOCAL_BEATS - STRIDE, 0), min(group.stop + LOCAL_BEATS + STRIDE, len(peaks))
     at = peaks_at(peaks[first:last], signals.rate, fs)
     offset = max(int(at[0] - AROUND_S * fs), 0)
     raw = signals.between(offset, int(at[-1] + AROUND_S * fs) + 1)
     at, here = at - offset, slice(group.start - first, group.stop - first)
     filled = np.stack([bridged(signal)[0] for signal in raw])
     around = [rhythms[group]] if rhythms is not None else []
-    if how.input.wanted_context.morphology:
-        around += [morphology(signal, at, fs)[here] for signal in filled]
+    around += [part[here] for part in how.input.wanted_context.of_signals(at, filled, fs)]
     quality = np.min([purity(signal, at / fs, fs, signals.rate)[here] for signal in filled], axis=0)
 
     # The last beat of a recording ends as if the next one came as the others did.

@@ -33,6 +33,7 @@ class TaskSettings(Group):
 
 class Context(Group):
     rhythm: bool
+    distance: bool = False
     morphology: bool
     before: Amount
 

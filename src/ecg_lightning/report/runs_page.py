@@ -132,7 +132,7 @@ def _entries(table: RunsTable) -> list[Entry]:
     for block in table.blocks:
         for row in block.rows:
             context = row.runs[0].record.context
-            parts = [block.network, *(name for name in ("rhythm", "morphology") if getattr(context, name))]
+            parts = [block.network, *(name for name, chosen in context if chosen is True)]
             parts += [f"from {MINUS}{1000 * context.before:.0f} ms"] * bool(context.before)
             parts += [name for name in (block.resampling, block.transfer) if name != "none"]
             # The context is in the name already.

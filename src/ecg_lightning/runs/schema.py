@@ -197,12 +197,13 @@ class ContextInfo(Strict):
     """What a model sees of a beat in addition to the samples after its R peak."""
 
     rhythm: bool = False
+    distance: bool = False
     morphology: bool = False
     before: Annotated[float, Field(ge=0)] = 0.0  # seconds before the R peak at which a beat begins
 
     def phrase(self) -> str:
         """``rhythm, morphology, 0.272 s before the R peak``; ``none`` without any."""
-        parts = [name for name in ("rhythm", "morphology") if getattr(self, name)]
+        parts = [name for name, chosen in self if chosen is True]
         parts += [f"{self.before:g} s before the R peak"] * bool(self.before)
         return ", ".join(parts) or ALONE
 
