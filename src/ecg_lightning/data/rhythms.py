@@ -23,6 +23,7 @@ import numpy.typing as npt
 from ecg_lightning.data.beats import FloatArray, IntArray
 from ecg_lightning.data.labels import AAMI_CLASSES
 
+REVISION = 1  # of what is simulated: count it up with every change of the people that a seed gives
 N, S, V, F, Q = range(len(AAMI_CLASSES))
 FARTHEST = 3.0  # to which distances are clipped, as in `ecg_lightning.data.context`
 SHORTEST = 0.2  # seconds, of an interval
