@@ -269,8 +269,8 @@ def ventricular_run(person: Person, rng: np.random.Generator, t: float) -> list[
     rate = t * rng.uniform(0.8, 1.05) if rng.random() < 0.35 else max(0.27, t * rng.uniform(0.35, 0.75))
     spread = rng.choice([0.02, 0.05, 0.12], p=[0.5, 0.3, 0.2])
     # Beats are compared with those around: in the middle of a long run, its own shape is the usual one.
-    count = _length(rng, 2, 120)
-    shape = first[2] if count < 40 else rng.uniform(0, first[2])
+    count = _length(rng, 2, 60)
+    shape = first[2] * (1 if count < 40 else rng.uniform(0.3, 1))
     run = [(float(rr), V, shape) for rr in rate * rng.normal(1, spread, count)]
     return [first, *run, (t * rng.uniform(0.9, 1.6), N, 0.0)]
 

@@ -1,4 +1,4 @@
-"""Simulated people as a source: beats without signal, whose rhythm and distance of the QRS complex are their context."""
+"""Simulated people as a source: beats without signals, whose context is rhythm and distance of the QRS complex."""
 
 import dataclasses
 from dataclasses import dataclass
