@@ -11,7 +11,7 @@ Figures without a source are assumptions. Those with one are from its text or ta
   which half an hour has a part).
 - Pauses, reset after atrial and compensatory after ventricular ectopic beats: textbooks of electrocardiography.
 - Atrial fibrillation as independent intervals above a refractory period: Cohen, Berger & Dushane, IEEE Trans. Biomed.
-  Eng. 30(6), 1983; Lian, Müssig & Lang, IEEE Trans. Biomed. Eng. 53(11), 2006.
+  Eng. 30, 1983; Lian, Müssig & Lang, IEEE Trans. Biomed. Eng. 53, 2006.
 """
 
 from collections.abc import Callable
@@ -90,7 +90,7 @@ class Person:
             self.base = np.where(self.in_sinus, self.sinus, self.base)
 
         # Ectopic foci: each has its coupling interval, in sinus intervals, and its shape.
-        self.atrial = rng.uniform(0.5, 0.88)
+        self.atrial = rng.uniform(0.42, 0.88)
         self.atrial_spread = rng.uniform(0.01, 0.08)
         self.atrial_shape = rng.uniform(0.0, 0.5)
         self.return_cycle = rng.uniform(1.0, 1.3)  # of the sinus node after it was reset
@@ -162,16 +162,16 @@ def sinus_rhythm(rng: np.random.Generator, n: int) -> Reals:
     """``[n]`` RR intervals in seconds: a mean with respiratory, 0.1 Hz and slow variation; strong in some people."""
     mean = float(np.clip(rng.lognormal(np.log(0.8), 0.2), 0.42, 1.5))
     time = np.arange(n) * mean
-    respiratory = rng.lognormal(np.log(0.02), 0.6) if rng.random() < 0.8 else rng.uniform(0.06, 0.16)
+    respiratory = rng.lognormal(np.log(0.015), 0.9) if rng.random() < 0.8 else rng.uniform(0.06, 0.16)
     breaths = np.cumsum(rng.normal(rng.uniform(0.15, 0.4), 0.03, n)) * mean  # cycles: breathing is not regular
     waves = respiratory * np.sin(2 * np.pi * breaths)
-    waves += rng.lognormal(np.log(0.015), 0.6) * np.sin(2 * np.pi * (0.1 * time + rng.random()))
+    waves += rng.lognormal(np.log(0.015), 0.8) * np.sin(2 * np.pi * (0.1 * time + rng.random()))
     # Slow changes, as of activity and posture: a sum of steps that take from ten beats to a minute or two.
     for _ in range(rng.integers(0, 8)):
         waves += rng.normal(0, rng.choice([0.02, 0.08])) * np.tanh(
             (np.arange(n) - rng.uniform(0, n)) / rng.uniform(4, 60)
         )
-    return mean * np.exp(np.clip(waves + rng.normal(0, rng.uniform(0.003, 0.012), n), -0.5, 0.5))
+    return mean * np.exp(np.clip(waves + rng.normal(0, rng.uniform(0.001, 0.012), n), -0.5, 0.5))
 
 
 def atrial_fibrillation(rng: np.random.Generator, n: int) -> Reals:
