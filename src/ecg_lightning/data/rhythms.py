@@ -1,34 +1,33 @@
 """Simulated people: the rhythm of a heart as RR intervals and classes, and how unusual each QRS complex looks.
 
 No samples are made: a beat is its interval, its class and one number for its shape. A network over the sequence of
-beats learns from thousands of such people what few databases show often, such as atrial fibrillation beside runs of
-ectopic beats. Everything is synthetic: for pretraining, never for results.
+beats learns from thousands of such people what few databases show often. All of it is synthetic: for pretraining,
+never for results. ``docs/simulated_people.md`` has the assumptions; what has no source here is one. Sources:
 
-Figures without a source are assumptions. Those with one are from its text or tables, rounded:
-
-- Sinus rhythm with respiration and the 0.1 Hz wave: McSharry, Clifford, Tarassenko & Smith, IEEE Trans. Biomed. Eng.
-  50(3), 2003; variability: Task Force of the ESC and NASPE, Circulation 93, 1996 (SDNN 141 ± 39 ms in 24 hours, of
-  which half an hour has a part).
-- Pauses, reset after atrial and compensatory after ventricular ectopic beats: textbooks of electrocardiography.
-- Atrial fibrillation as independent intervals above a refractory period: Cohen, Berger & Dushane, IEEE Trans. Biomed.
-  Eng. 30, 1983; Lian, Müssig & Lang, IEEE Trans. Biomed. Eng. 53, 2006.
+- sinus rhythm with respiration and the 0.1 Hz wave: McSharry, Clifford, Tarassenko & Smith, IEEE Trans. Biomed. Eng.
+  50(3), 2003; its variability: Task Force of the ESC and NASPE, Circulation 93, 1996;
+- atrial fibrillation as independent intervals above a refractory period: Cohen, Berger & Dushane, IEEE Trans. Biomed.
+  Eng. 30, 1983; Lian, Müssig & Lang, IEEE Trans. Biomed. Eng. 53, 2006;
+- pauses, which atrial beats reset and ventricular ones compensate: textbooks of electrocardiography.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.data.beats import FloatArray, IntArray
+from ecg_lightning.data.context import FARTHEST, SHORTEST
 from ecg_lightning.data.labels import AAMI_CLASSES
 
 REVISION = 1  # of what is simulated: count it up with every change of the people that a seed gives
 N, S, V, F, Q = range(len(AAMI_CLASSES))
-FARTHEST = 3.0  # to which distances are clipped, as in `ecg_lightning.data.context`
-SHORTEST = 0.2  # seconds, of an interval
 
 Reals = npt.NDArray[np.float64]
+# Share of people. Atrial fibrillation and sick sinus are more frequent than in any database, to be learnt.
+RHYTHMS = {"sinus rhythm": 0.74, "atrial fibrillation": 0.16, "atrial flutter": 0.05, "sick sinus": 0.05}
 Beat = tuple[float, int, float]  # interval before it in seconds, class, distance of its QRS complex without noise
 
 
@@ -37,7 +36,7 @@ class Rhythm(NamedTuple):
 
     rr_s: Reals  # [b] seconds, the interval that ends at each beat
     labels: IntArray  # [b] indices into AAMI_CLASSES
-    distance: FloatArray  # [b] of the QRS complex from the usual one: a robust z, around 0 for usual beats, clipped
+    distance: FloatArray  # [b] of the QRS complex from the usual one: see `ecg_lightning.data.context.distance`
     kinds: list[str]  # what this person has, such as "sinus rhythm" and "atrial bigeminy"
 
 
@@ -51,14 +50,14 @@ def simulate_rhythm(rng: np.random.Generator, n_beats: int) -> Rhythm:
     person = Person(rng, n_beats)
     beats: list[Beat] = []
     while len(beats) < n_beats:
-        beats += person.usual(len(beats), int(rng.geometric(person.event_rate)))
-        beats += person.event(len(beats))
+        usual = person.base[len(beats) :][: rng.geometric(person.event_rate)]
+        beats += [(rr, N, 0.0) for rr in usual.tolist()]
+        beats += person.event(min(len(beats), len(person.base) - 1))
     rr, labels, shapes = (np.array(column) for column in zip(*beats[:n_beats], strict=True))
     distance = shapes * rng.lognormal(0, 0.1, n_beats) + person.spread(n_beats)
     rr, labels, distance = _detected(rng, rr, labels, distance)
-    return Rhythm(
-        np.maximum(rr, SHORTEST), labels, np.clip(distance, -FARTHEST, FARTHEST).astype(np.float32), person.kinds
-    )
+    distance = np.clip(distance, -FARTHEST, FARTHEST).astype(np.float32)
+    return Rhythm(np.maximum(rr, SHORTEST), labels, distance, person.kinds)
 
 
 class Person:
@@ -66,34 +65,27 @@ class Person:
 
     def __init__(self, rng: np.random.Generator, n_beats: int) -> None:
         self.rng = rng
-        self.kinds: list[str] = []
         n = n_beats + 400  # events may reach beyond the end
-        self.sinus = sinus_rhythm(rng, n)
-        rhythms: list[tuple[float, str, Callable[[], Reals]]] = [
-            (0.74, "sinus rhythm", lambda: self.sinus),
-            (0.16, "atrial fibrillation", lambda: atrial_fibrillation(rng, n)),
-            (0.05, "atrial flutter", lambda: atrial_flutter(rng, n)),
-            (0.05, "sick sinus", lambda: self.sinus),
-        ]
-        chosen = rng.choice(len(rhythms), p=[share for share, _, _ in rhythms])
-        _, self.rhythm, intervals = rhythms[chosen]
-        self.kinds.append(self.rhythm)
-        self.base = intervals()
+        self.base = sinus_rhythm(rng, n)  # RR intervals between events
+        self.rhythm = str(rng.choice(list(RHYTHMS), p=list(RHYTHMS.values())))
+        self.kinds = [self.rhythm]
         self.in_sinus = np.full(n, self.rhythm in ("sinus rhythm", "sick sinus"))
-        if not self.in_sinus[0] and rng.random() < 0.5:  # paroxysmal: stretches of sinus rhythm in between
-            self.kinds.append("sinus rhythm")
-            at = 0
-            while at < n:
-                length = round(np.exp(rng.uniform(np.log(8), np.log(200))))
-                self.in_sinus[at : at + length] = rng.random() < 0.5
-                at += length
-            self.base = np.where(self.in_sinus, self.sinus, self.base)
+        if not self.in_sinus[0]:
+            if rng.random() < 0.5:  # paroxysmal: stretches of sinus rhythm in between
+                self.kinds.append("sinus rhythm")
+                at = 0
+                while at < n:
+                    length = _length(rng, 8, 200)
+                    self.in_sinus[at : at + length] = rng.random() < 0.5
+                    at += length
+            irregular = atrial_flutter if self.rhythm == "atrial flutter" else atrial_fibrillation
+            self.base = np.where(self.in_sinus, self.base, irregular(rng, n))
 
         # Ectopic foci: each has its coupling interval, in sinus intervals, and its shape.
         self.atrial = rng.uniform(0.42, 0.88)
         self.atrial_spread = rng.uniform(0.01, 0.08)
         self.atrial_shape = rng.uniform(0.0, 0.5)
-        self.return_cycle = rng.uniform(1.0, 1.3)  # of the sinus node after it was reset
+        self.return_cycle = rng.uniform(0.95, 1.3)  # of the sinus node after it was reset
         self.no_reset = rng.choice([0.0, 0.2, 1.0], p=[0.7, 0.2, 0.1])  # share with a full compensatory pause
         self.aberrancy = rng.choice([0.0, 0.2, 0.8], p=[0.75, 0.15, 0.1])  # share of them
         self.foci = [
@@ -102,30 +94,23 @@ class Person:
         ]
         self.ventricular_spread = 0.12 if rng.random() < 0.15 else rng.uniform(0.01, 0.05)  # wide in parasystole
 
-        possible = list(EVENTS)
         if self.rhythm == "sick sinus":
             self.events, self.event_rate = [sick_sinus], 0.5
             return
-        if self.rhythm != "sinus rhythm":
-            possible = [event for event in EVENTS if event not in NEEDS_SINUS]
+        possible = [name for name in EVENTS if self.rhythm == "sinus rhythm" or name not in IN_SINUS_RHYTHM]
         count = int(rng.choice([0, 1, 2, 3, 4], p=[0.15, 0.25, 0.3, 0.2, 0.1]))
-        self.events = [possible[i] for i in rng.permutation(len(possible))[:count]]
-        self.kinds += [event.__name__.replace("_", " ") for event in self.events]
-        self.event_rate = float(np.exp(rng.uniform(np.log(1 / 150), np.log(1 / 4))))
-
-    def usual(self, at: int, count: int) -> list[Beat]:
-        """The next beats of the rhythm in force."""
-        return [(float(rr), N, 0.0) for rr in self.base[at : at + count]]
+        names = [possible[at] for at in rng.permutation(len(possible))[:count]]
+        self.kinds += names
+        self.events = [EVENTS[name] for name in names]
+        self.event_rate = float(np.exp(rng.uniform(np.log(1 / 150), np.log(1 / 4))))  # a beat
 
     def event(self, at: int) -> list[Beat]:
-        """One event of this person's, or nothing."""
-        at = min(at, len(self.base) - 1)
-        if not self.events:
-            return []
-        event = self.events[self.rng.integers(len(self.events))]
-        if event in NEEDS_SINUS and not self.in_sinus[at]:
-            return []
-        return event(self, self.rng, float(self.base[at]))
+        """One event of this person's after the beat `at`; nothing if there are none."""
+        return (
+            self.events[self.rng.integers(len(self.events))](self, self.rng, float(self.base[at]))
+            if self.events
+            else []
+        )
 
     def spread(self, n: int) -> Reals:
         """Distances of usual beats, and stretches of noise in which distances are large and mean nothing."""
@@ -139,9 +124,7 @@ class Person:
                 stretch = slice(start, start + int(rng.integers(3, 40)))
                 values[stretch] += rng.uniform(0.3, 2) * rng.random(len(values[stretch]))
         if rng.random() < 0.2:
-            self.kinds.append(
-                "another shape"
-            )  # of usual beats: another posture, or a bundle branch that blocks at times
+            self.kinds.append("another shape")  # of usual beats: posture, or a bundle branch that blocks at times
             for start in rng.integers(0, n, rng.integers(1, 5)):
                 values[start : start + _length(rng, 2, 60)] += rng.uniform(0.5, 2)
         return values
@@ -168,9 +151,8 @@ def sinus_rhythm(rng: np.random.Generator, n: int) -> Reals:
     waves += rng.lognormal(np.log(0.015), 0.8) * np.sin(2 * np.pi * (0.1 * time + rng.random()))
     # Slow changes, as of activity and posture: a sum of steps that take from ten beats to a minute or two.
     for _ in range(rng.integers(0, 8)):
-        waves += rng.normal(0, rng.choice([0.02, 0.08])) * np.tanh(
-            (np.arange(n) - rng.uniform(0, n)) / rng.uniform(4, 60)
-        )
+        step = np.tanh((np.arange(n) - rng.uniform(0, n)) / rng.uniform(4, 60))
+        waves += rng.normal(0, rng.choice([0.02, 0.08])) * step
     return mean * np.exp(np.clip(waves + rng.normal(0, rng.uniform(0.001, 0.012), n), -0.5, 0.5))
 
 
@@ -223,7 +205,8 @@ def fusion(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
     return beats if rng.random() < 0.7 else [*ventricular_ectopic(person, rng, t), *beats]
 
 
-def _repeated(person: Person, rng: np.random.Generator, t: float, event: "Event", usual: int) -> list[Beat]:
+def _repeated(person: Person, rng: np.random.Generator, t: float, event: "Event") -> list[Beat]:
+    usual = int(rng.choice([0, 1, 2], p=[0.5, 0.3, 0.2]))
     beats: list[Beat] = []
     for _ in range(_length(rng, 3, 60)):
         beats += event(person, rng, t)
@@ -233,43 +216,32 @@ def _repeated(person: Person, rng: np.random.Generator, t: float, event: "Event"
 
 def atrial_bigeminy(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
     """Every second to fourth beat is an atrial ectopic one."""
-    return _repeated(person, rng, t, atrial_ectopic, int(rng.choice([0, 1, 2], p=[0.5, 0.3, 0.2])))
+    return _repeated(person, rng, t, atrial_ectopic)
 
 
 def ventricular_bigeminy(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
     """Every second to fourth beat is a ventricular ectopic one."""
-    return _repeated(person, rng, t, ventricular_ectopic, int(rng.choice([0, 1, 2], p=[0.5, 0.3, 0.2])))
-
-
-def atrial_couplet(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
-    """Two atrial ectopic beats."""
-    return [person.atrial_beat(t), *atrial_ectopic(person, rng, t)]
-
-
-def ventricular_couplet(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
-    """Two ventricular ectopic beats and a pause."""
-    first, second = person.ventricular_beat(t), person.ventricular_beat(t * rng.uniform(0.8, 1.0))
-    return [first, second, (t * rng.uniform(1.0, 1.5), N, 0.0)]
+    return _repeated(person, rng, t, ventricular_ectopic)
 
 
 def atrial_run(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
-    """A run of atrial ectopic beats, from a slow atrial rhythm to a tachycardia; its rate rises at first."""
+    """Two or more atrial ectopic beats in a row, from a slow rhythm to a tachycardia, whose rate rises at first."""
     first = person.atrial_beat(t)
     rate = max(0.28, t * rng.uniform(0.4, 0.85))
     spread = rng.choice([0.01, 0.03, 0.1], p=[0.5, 0.3, 0.2])
-    count = _length(rng, 2, 60)
+    count = _length(rng, 1, 60)
     warm = 1 + 0.1 * np.exp(-np.arange(count) / 3)
     run = [(float(rr), S, first[2]) for rr in rate * warm * rng.normal(1, spread, count)]
     return [first, *run, (t * rng.uniform(0.9, 1.8), N, 0.0)]
 
 
 def ventricular_run(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
-    """A run of ventricular beats: a tachycardia, or a ventricular rhythm about as fast as the sinus node."""
+    """Two or more ventricular beats in a row: a tachycardia, or a rhythm about as fast as the sinus node's."""
     first = person.ventricular_beat(t)
     rate = t * rng.uniform(0.8, 1.05) if rng.random() < 0.35 else max(0.27, t * rng.uniform(0.35, 0.75))
     spread = rng.choice([0.02, 0.05, 0.12], p=[0.5, 0.3, 0.2])
     # Beats are compared with those around: in the middle of a long run, its own shape is the usual one.
-    count = _length(rng, 2, 60)
+    count = _length(rng, 1, 60)
     shape = first[2] * (1 if count < 40 else rng.uniform(0.3, 1))
     run = [(float(rr), V, shape) for rr in rate * rng.normal(1, spread, count)]
     return [first, *run, (t * rng.uniform(0.9, 1.6), N, 0.0)]
@@ -292,15 +264,25 @@ def sick_sinus(person: Person, rng: np.random.Generator, t: float) -> list[Beat]
     return [(slow, N, 0.0), *group]
 
 
-Event = Callable[[Person, np.random.Generator, float], list[Beat]]
-EVENTS: tuple[Event, ...] = (
-    atrial_ectopic, blocked_atrial_ectopic, atrial_bigeminy, atrial_couplet, atrial_run,
-    ventricular_ectopic, interpolated_ectopic, ventricular_bigeminy, ventricular_couplet, ventricular_run,
-    fusion, pause,
-)  # fmt: skip
-NEEDS_SINUS = (
-    atrial_ectopic, blocked_atrial_ectopic, atrial_bigeminy, atrial_couplet, atrial_run, interpolated_ectopic,
-    ventricular_bigeminy, fusion,
+Event = Callable[[Person, np.random.Generator, float], list[Beat]]  # takes the sinus interval in seconds
+EVENTS: Mapping[str, Event] = MappingProxyType(
+    {
+        "atrial ectopic": atrial_ectopic,
+        "blocked atrial ectopic": blocked_atrial_ectopic,
+        "atrial bigeminy": atrial_bigeminy,
+        "atrial run": atrial_run,
+        "ventricular ectopic": ventricular_ectopic,
+        "interpolated ectopic": interpolated_ectopic,
+        "ventricular bigeminy": ventricular_bigeminy,
+        "ventricular run": ventricular_run,
+        "fusion": fusion,
+        "pause": pause,
+    }
+)
+# Not in people with atrial fibrillation or flutter, whose atria nothing else drives.
+IN_SINUS_RHYTHM = (
+    "atrial ectopic", "blocked atrial ectopic", "atrial bigeminy", "atrial run", "interpolated ectopic",
+    "ventricular bigeminy", "fusion",
 )  # fmt: skip
 
 
@@ -314,11 +296,8 @@ def _detected(rng: np.random.Generator, rr: Reals, labels: IntArray, distance: R
     times = np.cumsum(rr) + rng.normal(0, rng.uniform(0.001, 0.008), n)
     labels, distance = labels.astype(np.int64), distance.copy()
     if rng.random() < 0.2:
-        share = rng.uniform(0.002, 0.02)
-        missed = rng.random(n) < share
-        missed[0] = False
-        where = np.flatnonzero(missed)
-        # A missed beat's place is taken by a false one somewhere in the same people, so that the number stays.
+        # A false beat somewhere takes the place of each missed one, so that their number stays.
+        where = 1 + np.flatnonzero(rng.random(n - 1) < rng.uniform(0.002, 0.02))
         times[where] = rng.uniform(times[0], times[-1], len(where))
         labels[where], distance[where] = Q, rng.uniform(0.5, FARTHEST, len(where))
     order = np.argsort(times, kind="stable")
