@@ -113,7 +113,8 @@ class Beats:
         if len(self.lead_names) > 1:
             digest.update(json.dumps(self.lead_names).encode())
         digest.update(" ".join(self.context_names).encode())
-        digest.update(np.ascontiguousarray(self.signals).view(np.uint8).data)
+        for start in range(0, len(self), 65536):  # in parts: signals may be broadcast, and larger than the memory
+            digest.update(np.ascontiguousarray(self.signals[start : start + 65536]).view(np.uint8).data)
         for name, column in self.columns.items():
             if name in DERIVED:
                 continue

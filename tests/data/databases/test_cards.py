@@ -158,7 +158,7 @@ def test_a_card_alone_reads_the_files_of_its_database(name: str, tmp_path: Path)
 
 
 def test_every_card_that_ships_is_tried_and_says_on_what() -> None:
-    assert CARDS.keys() == FORMS.keys() | {"synthetic", "synthetic_mi"}
+    assert CARDS.keys() == FORMS.keys() | {"synthetic", "synthetic_mi", "simulated_people"}
     for name in FORMS:
         assert CARDS[name].about.tried, name
         assert CARDS[name].about.licence and CARDS[name].about.citation and CARDS[name].about.homepage, name

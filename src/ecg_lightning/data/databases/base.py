@@ -39,6 +39,11 @@ class Source(ABC):
         """Name of the database whose people these are, which another card may be the first to have."""
         return self.name
 
+    @property
+    def cached(self) -> bool:
+        """Whether reading takes long enough that beats are kept in the cache."""
+        return True
+
     @abstractmethod
     def files(self) -> list[Path]:
         """Every file that `read` depends on, for the cache's key; a `DataError` names an absent one."""

@@ -131,6 +131,14 @@ class Simulation(Group):
     seed: Natural
 
 
+class People(Group):
+    """Simulated people without signals."""
+
+    people: Annotated[int, Field(ge=2)]
+    beats: Annotated[int, Field(ge=2)]  # of each
+    seed: Natural
+
+
 class CutSettings(Group):
     """How beats are cut, see `ecg_lightning.data.windows.Cut`."""
 
@@ -149,7 +157,7 @@ class Card(Group):
     task: str  # that its classes belong to
     about: About = About()
     download: Download | None = None
-    reader: str  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation; or one of another package
+    reader: str  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation, people; or one of another package
     folder: str | None  # in data_dir, or an absolute path
     records: str | list[str] | None = None  # patterns of the records that are used; null uses all
     annotator: str | None = None
@@ -166,6 +174,7 @@ class Card(Group):
     csv: Csv | None = None
     rows: Rows | None = None
     simulation: Simulation | None = None
+    people: People | None = None
     own: dict[str, Any] = {}  # settings of a reader of another package
     cut: CutSettings
 

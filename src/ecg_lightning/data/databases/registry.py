@@ -14,6 +14,7 @@ from ecg_lightning.data.context import Context
 from ecg_lightning.data.databases.base import CardSource, Source
 from ecg_lightning.data.databases.card import Card, cards_of
 from ecg_lightning.data.databases.joined import Joined
+from ecg_lightning.data.databases.people import SimulatedPeople
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.rows import RowsOfFiles
 from ecg_lightning.data.databases.synthetic import Synthetic
@@ -24,6 +25,7 @@ READERS: Mapping[str, type[CardSource]] = {
     **dict.fromkeys(FORMATS, Recordings),
     "rows": RowsOfFiles,
     "simulation": Synthetic,
+    "people": SimulatedPeople,
 }
 
 
