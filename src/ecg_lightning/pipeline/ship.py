@@ -66,6 +66,7 @@ def make_weights(
         "hyperparameters": {**stated, "about": {**checkpoint.about, "config": config}},
         "scores": dict(checkpoint.scores or {}),
         "calibration": checkpoint.calibration,
+        "operating_point": checkpoint.operating_point,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
     }
