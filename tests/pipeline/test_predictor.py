@@ -77,6 +77,6 @@ def test_a_checkpoint_that_is_saved_again_keeps_its_calibration(runs: Path, tmp_
 def test_a_malformed_calibration_is_named_with_its_file(runs: Path, tmp_path: Path) -> None:
     path = tmp_path / "wrong.ckpt"
     path.write_bytes((runs / "cnet" / "checkpoints" / "best.ckpt").read_bytes())
-    add_fitted(path, {"temperature": -1.0})
+    add_fitted(path, calibration={"temperature": -1.0})
     with pytest.raises(CheckpointError, match=r"wrong\.ckpt has a calibration that is malformed"):
         load_predictor(path)

@@ -1,7 +1,7 @@
 """`OperatingPoint`: factors on the odds of rare classes, chosen over people whom the predicting models have not seen.
 
-The most probable class is the best choice where all errors cost the same and the classes are as frequent as in training.
-Metrics of rare classes, and other people, ask for another point. A factor on the odds of a class is a change of its
+The most probable class is the best choice where all errors cost the same and classes as frequent as in training. The
+metrics of rare classes, and other people, ask for another point. A factor on the odds of a class is a change of its
 prior: Saerens, Latinne & Decaestecker, Neural Computation 14, 2002; of two classes it is a threshold (Youden, Cancer 3,
 1950). Few factors, the median over resampled people: what a handful of people decide must not decide it.
 """
@@ -18,8 +18,8 @@ from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import interval
 from ecg_lightning.metrics.confusion import Numbers, Probabilities, confusion_metrics, ratio
 
-WIDEST = 6.0  # factors are from 2 ** -6 to 2 ** 6
-STEPS = {1: 97, 2: 25}  # tried for each factor, by how many of them there are
+# Exponents of 2 that are tried for one factor, and for each of two.
+TRIED = {1: np.linspace(-6, 6, 97), 2: np.linspace(-4, 4, 25)}
 RESAMPLES = 200  # of the people
 FEW = 5  # people with a class, below whom its factor is called doubtful
 
@@ -61,10 +61,11 @@ class OperatingPoint:
             for name, factor in self.factors.items()
         )
         few = [f"{n} with {name}" for name, n in self.people_with.items() if n < FEW]
+        doubt = f"; doubtful, for there are only {' and '.join(few)}" * bool(few)
         return (
-            f"odds of {factors}; chosen by {self.objective} over {self.beats:,} beats of {self.people} training people, "
-            f"each predicted by a model that has not seen them ({self.folds} folds); in brackets 95 % of resampled people"
-            + f"; doubtful, for there are only {' and '.join(few)}" * bool(few)
+            f"odds of {factors}, in brackets for 95 % of resampled people; chosen by {self.objective} over "
+            f"{self.beats:,} beats of {self.people} training people, predicted by models that have not seen them "
+            f"({self.folds} folds){doubt}"
         )
 
 
@@ -95,7 +96,7 @@ def choose(
     """
     groups = [("V",), ("S",)] if ec57.applies(classes) else [classes[1:]]
     names, owner = np.unique(people, return_inverse=True)
-    axes = np.meshgrid(*[np.linspace(-WIDEST, WIDEST, STEPS[len(groups)])] * len(groups), indexing="ij")
+    axes = np.meshgrid(*[TRIED[len(groups)]] * len(groups), indexing="ij")
     tried = np.stack(axes, axis=-1).reshape(-1, len(groups))
     tried = tried[np.abs(tried).sum(axis=1).argsort(kind="stable")]  # of equally good points the one nearest to 1
     k = len(classes)

@@ -1,7 +1,7 @@
 """Cross-validation over the training people of a run: what its recipe reaches, and its operating point.
 
-For each of ``operating_point.folds`` groups of the people to train and validate on, the recipe is trained on the others,
-so that every training beat is predicted by a model that has not seen its person. A fold is a run of its own in
+For each of ``operating_point.folds`` groups of the people to train and validate on, the recipe is trained on others:
+every training beat is predicted by a model that has not seen its person. A fold is a run of its own in
 ``cross_validation/0``, …, by the setting ``split.inner_fold``; one that is finished is not trained again.
 """
 

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.metrics.calibration import Calibration
+from ecg_lightning.metrics.operating_point import OperatingPoint
 
 if TYPE_CHECKING:  # torch is imported only for what is no .onnx
     from ecg_lightning.training.checkpoint import Checkpoint
@@ -24,6 +25,8 @@ ONNX_INPUTS = ("signals", "lengths", "context")
 
 LARGE_BATCH = 2048  # of baselines, and where the device is no CPU
 BATCH = 128  # on a CPU: larger ones leave its cache, smaller ones have more overhead
+
+T = TypeVar("T", Calibration, OperatingPoint)
 
 Run = Callable[[FloatArray, IntArray, FloatArray | None], npt.NDArray[np.float32]]
 
@@ -37,6 +40,8 @@ class Predictor:
         input: what it takes of each beat.
         class_map: as ``dataset.class_map`` in its training; None where classes are not made of symbols.
         calibration: of its probabilities; None if unknown, and they are then as the model gives them.
+        operating_point: that its run has chosen; None if it has chosen none.
+        is_at_operating_point: whether its probabilities are those at this point, which are not calibrated.
         run: signals, lengths and context of a batch → probabilities ``[b, classes]``, calibrated where possible.
         batch: how many beats are predicted at once.
     """
@@ -49,6 +54,8 @@ class Predictor:
     calibration: Calibration | None
     run: Run
     batch: int
+    operating_point: OperatingPoint | None = None
+    is_at_operating_point: bool = False
 
     def __call__(
         self, signals: npt.ArrayLike, lengths: npt.ArrayLike, context: npt.ArrayLike | None = None
@@ -78,6 +85,17 @@ class Predictor:
             rows = slice(start, start + self.batch)
             probabilities[rows] = self.run(signals[rows], lengths[rows], None if context is None else context[rows])
         return probabilities
+
+    def at_operating_point(self) -> "Predictor":
+        """The same at its operating point; a ConfigError if its run has chosen none."""
+        if (point := self.operating_point) is None:
+            raise ConfigError(f"{self.name} has no operating point: train it with operating_point.folds=5, or leave it")
+        run, temperature = self.run, self.calibration.temperature if self.calibration else 1.0
+
+        def adjusted(*arrays: Any) -> npt.NDArray[np.float32]:
+            return point.apply(run(*arrays), self.classes, temperature=temperature)
+
+        return replace(self, run=adjusted, calibration=None, is_at_operating_point=True)
 
 
 def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu") -> Predictor:
@@ -112,9 +130,9 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
     from ecg_lightning.training.tasks import Probabilities, task_of
 
     stated = metadata_of(checkpoint)
-    calibration = _calibration(stated, checkpoint.path)
+    calibration = fitted(Calibration, stated["calibration"], checkpoint.path)
     if stated["name"] in REFERENCE_MODELS:
-        return _predictor(stated, calibration, _run_baseline(checkpoint, calibration), LARGE_BATCH)
+        return _predictor(stated, checkpoint.path, calibration, _run_baseline(checkpoint, calibration), LARGE_BATCH)
 
     on = torch.device("cpu")
     if device == "auto" and torch.accelerator.is_available():
@@ -127,7 +145,7 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
         with torch.inference_mode():
             return network(*tensors).cpu().numpy()  # type: ignore[no-any-return]
 
-    return _predictor(stated, calibration, run, BATCH if on.type == "cpu" else LARGE_BATCH)
+    return _predictor(stated, checkpoint.path, calibration, run, BATCH if on.type == "cpu" else LARGE_BATCH)
 
 
 def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
@@ -145,10 +163,13 @@ def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
         "input": checkpoint.input.plain(),
         "class_map": maps[0] if all(one == maps[0] for one in maps) else None,
         "calibration": checkpoint.calibration,
+        "operating_point": checkpoint.operating_point,
     }
 
 
-def _predictor(stated: Mapping[str, Any], calibration: Calibration | None, run: Run, batch: int) -> Predictor:
+def _predictor(
+    stated: Mapping[str, Any], path: Path, calibration: Calibration | None, run: Run, batch: int
+) -> Predictor:
     return Predictor(
         name=stated["name"],
         task=stated["task"],
@@ -158,14 +179,17 @@ def _predictor(stated: Mapping[str, Any], calibration: Calibration | None, run: 
         calibration=calibration,
         run=run,
         batch=batch,
+        operating_point=fitted(OperatingPoint, stated.get("operating_point"), path),
     )
 
 
-def _calibration(stated: Mapping[str, Any], path: Path) -> Calibration | None:
+def fitted(kind: type[T], plain: Mapping[str, Any] | None, path: Path) -> T | None:
+    """The calibration or the operating point of a checkpoint; CheckpointError if it is malformed."""
     try:
-        return None if stated["calibration"] is None else Calibration.from_plain(stated["calibration"])
+        return None if plain is None else kind.from_plain(plain)
     except (ConfigError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a calibration that is malformed: {error}") from error
+        what = "a calibration" if kind is Calibration else "an operating point"
+        raise CheckpointError(f"{path} has {what} that is malformed: {error}") from error
 
 
 def _run_baseline(checkpoint: "Checkpoint", calibration: Calibration | None) -> Run:
@@ -218,6 +242,6 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
         return session.run(None, {name: given[name] for name in taken})[0]  # type: ignore[no-any-return]
 
     try:
-        return _predictor(stated, _calibration(stated, path), run, BATCH)
+        return _predictor(stated, path, fitted(Calibration, stated["calibration"], path), run, BATCH)
     except (KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path} has metadata that are incomplete or malformed: {error}") from error

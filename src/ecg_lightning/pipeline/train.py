@@ -17,8 +17,8 @@ from ecg_lightning.core import provenance
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.metrics.calibration import Calibration
-from ecg_lightning.metrics.scoring import score, score_beats
 from ecg_lightning.metrics.confusion import Probabilities
+from ecg_lightning.metrics.scoring import score, score_beats
 from ecg_lightning.pipeline.build import Experiment, build
 from ecg_lightning.pipeline.config import quiet
 from ecg_lightning.pipeline.cross_validation import CrossValidation, cross_validate
@@ -113,7 +113,9 @@ def _with_operating_point(
         own = record.val.model_copy(update={name: record.test[name] for name in ("macro_f1", "accuracy")})
         n = {**record.n, record.fold: len(tested)}
         protocol = replace(record.protocol, inner_folds=crossed.point.folds)
-        return record.model_copy(update={**update, "val": own, "n": n, "protocol": protocol, "at_operating_point": apart})
+        return record.model_copy(
+            update={**update, "val": own, "n": n, "protocol": protocol, "at_operating_point": apart}
+        )
     at_point = score_beats(tested, crossed.point.apply(probabilities, tested.classes), positive)
     update |= {"at_operating_point": at_point, "cross_validation_at_operating_point": apart}
     return record.model_copy(update=update | {"cross_validation": score_beats(beats, crossed.probabilities, positive)})

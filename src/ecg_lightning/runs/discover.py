@@ -10,7 +10,7 @@ from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
 from ecg_lightning.runs.schema import LARGEST, RECORD_KEYS, RunRecord, keys_of
 
-FOLDS = "cross_validation"  # folder in that of a run, with the folds of its training people, which are no runs by themselves
+FOLDS = "cross_validation"  # folder in that of a run, with the folds of its training people, which are no runs
 ON = "on"  # folder in that of a run, with a folder for each test of it on another database
 
 

@@ -14,7 +14,7 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS
-from ecg_lightning.metrics.catalogue import OVERALL
+from ecg_lightning.metrics.catalogue import OVERALL, PARTS
 from ecg_lightning.metrics.matching import AVERAGED, QRS_METRICS
 
 FORMAT: Literal[2] = 2
@@ -266,6 +266,11 @@ class RunRecord(Strict):
     git: str | None = None
 
     @property
+    def scores(self) -> dict[str, Any]:
+        """`test`, and in it those of `PARTS` that there are."""
+        return {**self.test, **{part: own for part in PARTS if (own := getattr(self, part)) is not None}}
+
+    @property
     def n_tested(self) -> int:
         return self.n[self.fold]
 
@@ -279,6 +284,12 @@ class RunRecord(Strict):
         peaks = "" if self.detector is None else f", peaks by {self.detector}"
         peaks += ", at the operating point" * self.is_at_operating_point
         return f"{self.dataset}{split}{f', {self.fold}' * (self.fold != 'test')}{peaks}"
+
+    @property
+    def not_tested(self) -> str:  # a sentence on scores that are not of test beats
+        if self.fold == "cross_validation":
+            return "Scored on training people by models that have not seen them; the test beats are not used."
+        return f"Scored on {self.fold} beats, which also chose the checkpoint: for choosing settings only."
 
     @property
     def beats(self) -> str:  # which beats `test` is of, in words
