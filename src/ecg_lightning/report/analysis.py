@@ -11,13 +11,10 @@ import numpy as np
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.confusion import confusion_matrix
-from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.runs.predictions import labels_and_probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CURVE_POINTS = 65  # of a curve over the factor
 
 Curve = list[tuple[float, float]]
 
@@ -79,36 +76,21 @@ def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[st
     return curves
 
 
-def operating_curve(table: "pd.DataFrame", classes: tuple[str, ...], name: str) -> Curve:
-    """(Se, +P) of a class by rising factor on its odds, 2 ** -8 to 2 ** 8; V and S as in EC57."""
+def operating_curve(
+    table: "pd.DataFrame", classes: tuple[str, ...], name: str, factors: Iterable[Mapping[str, float]]
+) -> Curve:
+    """(Se, +P) of a class with each of the factors on the odds of classes, if defined; V and S as EC57 counts them."""
     labels, probabilities = labels_and_probabilities(table, classes)
-    curve: Curve = []
-    for exponent in np.linspace(-8, 8, CURVE_POINTS):
-        factors = np.where(np.array(classes) == name, 2**exponent, 1)
-        matrix = confusion_matrix(labels, (probabilities * factors).argmax(axis=1), len(classes))
-        if (point := se_and_p(matrix, classes, name)) is not None:
-            curve.append(point)
+    at, curve = classes.index(name), []
+    for by_class in factors:
+        scaled = probabilities * [by_class.get(one, 1.0) for one in classes]
+        matrix = confusion_matrix(labels, scaled.argmax(axis=1), len(classes))
+        hits, missed, wrong = matrix[at, at], matrix[at].sum() - matrix[at, at], matrix[:, at].sum() - matrix[at, at]
+        if ec57.applies(classes) and name in ec57.ECTOPIC:
+            hits, missed, wrong, _ = ec57.counts(matrix, name, classes)
+        if hits + missed and hits + wrong:
+            curve.append((float(hits / (hits + missed)), float(hits / (hits + wrong))))
     return curve
-
-
-def operating_place(
-    table: "pd.DataFrame", classes: tuple[str, ...], name: str, point: OperatingPoint | None = None
-) -> tuple[float, float] | None:
-    """(Se, +P) of a class at an operating point, or of the most probable class; None if one is not defined."""
-    labels, probabilities = labels_and_probabilities(table, classes)
-    probabilities = probabilities if point is None else point.apply(probabilities, classes)
-    return se_and_p(confusion_matrix(labels, probabilities.argmax(axis=1), len(classes)), classes, name)
-
-
-def se_and_p(confusion: Any, classes: tuple[str, ...], name: str) -> tuple[float, float] | None:
-    """Sensitivity and positive predictivity of a class, as EC57 counts it where it does; None if one is not defined."""
-    at = classes.index(name)
-    if ec57.applies(classes) and name in ec57.ECTOPIC:
-        hits, missed, wrong, _ = ec57.counts(confusion, name, classes)
-    else:
-        hits = confusion[at, at]
-        missed, wrong = confusion[at].sum() - hits, confusion[:, at].sum() - hits
-    return (hits / (hits + missed), hits / (hits + wrong)) if hits + missed and hits + wrong else None
 
 
 def learning_curves(metrics: Path) -> Mapping[str, Mapping[str, Curve]]:

@@ -13,8 +13,7 @@ from markupsafe import Markup
 from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
-from ecg_lightning.metrics.ec57 import applies as ec57_applies
-from ecg_lightning.metrics.operating_point import OperatingPoint
+from ecg_lightning.metrics.ec57 import applies
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.elsewhere import elsewhere
@@ -52,6 +51,7 @@ TASKS = {
 }
 
 CALIBRATED, NEARLY = 0.01, 0.03  # differences of confidence and accuracy below which a model is calibrated, nearly so
+FACTORS = (2 ** np.linspace(-8, 8, 65)).tolist()  # on the odds
 CONTOURS = (0.5, 0.6, 0.7, 0.8, 0.9)  # F1
 MOST_FREQUENT = 6  # errors in their table
 RECORDS_SHOWN = 32  # in the chart of errors, those with most of them
@@ -271,40 +271,37 @@ def _precision_recall(run: Shown) -> Markup:
 
 def _operating_point(run: Shown) -> Markup:
     """Se against +P over the factor on the odds of a class, of the tested beats and in cross-validation."""
-    record = run.record
-    if run.table is None:
-        return note(NO_PREDICTIONS)
-    plain = record.operating_point
-    point = None if plain is None or record.is_at_operating_point else OperatingPoint.from_plain(plain)
-    tables = {"tested beats": run.table}
-    if files := sorted((run.folder / FOLDS).glob(f"*/{PREDICTIONS}")) if record.fold == "test" else []:
-        tables["cross-validation"] = read_pooled(*files)[0]
+    record, classes = run.record, run.record.classes
+    names = ("V", "S") if applies(classes) else classes[1:] if record.positive else ()
+    if run.table is None or not names:
+        return note(NO_PREDICTIONS) if names else Markup("")
+    point = None if record.is_at_operating_point else record.operating_point
+    decisions: dict[str, Any] = {"most probable class": {}} | ({"operating point": point["factors"]} if point else {})
+    tables = {f"{record.fold.replace('_', '-')} beats": (run.table, "accent")}
+    if files := [*(run.folder / FOLDS).glob(f"*/{PREDICTIONS}")] if record.fold == "test" else []:
+        tables["training people"] = read_pooled(*files)[0], "quiet"
     drawn = []
-    for name in ("V", "S") if ec57_applies(record.classes) else record.classes[1:] if record.positive else ():
+    for name in names:
         lines = [charts.Line(points=contour(f1), look="faded thin", name=f"F1 .{10 * f1:.0f}") for f1 in CONTOURS]
         words = []
-        for (where, table), look in zip(tables.items(), ("accent", "quiet"), strict=False):
-            lines.append(charts.Line(points=analysis.operating_curve(table, record.classes, name), look=look))
-            for how, at, dot in (("most probable class", None, look), ("operating point", point, "ink")):
-                place = analysis.operating_place(table, record.classes, name, at)
-                if place is not None and (at is not None or how == "most probable class"):
-                    lines.append(charts.Line(points=[place], look=dot, joined=False, dots=True))
+        for where, (table, look) in tables.items():
+            curve = analysis.operating_curve(table, classes, name, [{name: factor} for factor in FACTORS])
+            lines.append(charts.Line(points=curve, look=look))
+            for how, factors in decisions.items():
+                for place in analysis.operating_curve(table, classes, name, [factors]):
+                    lines.append(charts.Line(points=[place], look="ink" if factors else look, joined=False, dots=True))
                     words.append(f"{where}, {how}: Se {100 * place[0]:.1f} %, +P {100 * place[1]:.1f} %")
         chart = charts.panel(
             lines, title=f"Se and +P of {name} by factor", description="; ".join(words),
             x=charts.percent_axis("sensitivity, %"), y=charts.percent_axis("positive predictivity, %"), right=44,
         )  # fmt: skip
-        drawn.append(figure(chart, f"{name}. {'. '.join(words)}."))
-    if not drawn:
-        return Markup("")
-    about = "As the factor on the odds of a class rises, its sensitivity does. Dots in the colour of a curve: the most "
-    about += "probable class" + ", black dots: the operating point" * (point is not None)
-    about += ". Grey curve: cross-validation over the training people" * (len(tables) > 1)
-    known = operating_point(run.f)
-    return join(
-        note(f"{about}. Thin lines: equal F1."), columns(*drawn),
-        html(known) if known else "", note(point_note(record)) if plain is not None else "",
-    )  # fmt: skip
+        drawn.append(figure(chart, f"{name}. {'; '.join(words)}."))
+    about = "As the factor on the odds of a class rises, its sensitivity does. Dots: the most probable class"
+    about += ", and in black the operating point" * (point is not None)
+    about += ". Grey: training people, each by a model that has not seen them; there the point is chosen" * bool(files)
+    table_of = operating_point(run.f)
+    text = point_note(record) if record.operating_point else ""
+    return join(note(f"{about}. Thin lines: equal F1."), columns(*drawn), table_of and html(table_of), note(text))
 
 
 def contour(f1: float) -> list[tuple[float, float]]:
