@@ -23,8 +23,6 @@ DoubleArray = npt.NDArray[np.float64]
 Records = Sequence[str | int]
 REMEDY = "use split=random, which has the same patients on all sides, or a database that states them"
 
-PEOPLE = "use a split by patients, such as split=patient, and a database that states them"
-
 Division = tuple[IntArray, IntArray, dict[str, Any]]  # rows to train and validate on, rows to test on, of the protocol
 
 LISTED = ("records", "folds", "databases")  # protocols by lists
@@ -129,7 +127,10 @@ def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
     rest, test, about = _by_lists(beats, how) if how.protocol in LISTED else _at_random(beats, how, rng)
     if how.inner_fold is not None:
         if how.protocol == "random" or beats.patients is None:
-            raise ConfigError(f"the training people cannot be divided into folds; {PEOPLE}")
+            raise ConfigError(
+                "folds of training people need a split that has nobody on two sides, such as split=patient, and a "
+                "database that states the patients"
+            )
         is_tested = _folds_by_patient(rest, beats, how.inner_folds, how.seed) == how.inner_fold
         rest, test = rest[~is_tested], rest[is_tested]
         about |= {"inner_fold": how.inner_fold, "inner_folds": how.inner_folds}
@@ -176,12 +177,10 @@ def _at_random(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
     if how.fold is None:
         rest, taken = _take(np.arange(len(beats)), beats, how.test_fraction, how, rng)
         return rest, taken, about | {"test_fraction": how.test_fraction}
-    everything = np.arange(len(beats))
-    fold_of = (
-        _folds_by_beat(beats.known_labels, how.n_folds, rng)
-        if by_beat
-        else _folds_by_patient(everything, beats, how.n_folds, how.seed)
-    )
+    if by_beat:
+        fold_of = _folds_by_beat(beats.known_labels, how.n_folds, rng)
+    else:
+        fold_of = _folds_by_patient(np.arange(len(beats)), beats, how.n_folds, how.seed)
     test = fold_of == how.fold
     return np.flatnonzero(~test), np.flatnonzero(test), about | {"fold": how.fold, "n_folds": how.n_folds}
 

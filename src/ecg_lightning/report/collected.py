@@ -72,9 +72,11 @@ def tested_section(rows: Sequence[Tested]) -> Section:
     names = sorted(counts, key=lambda name: -counts[name])  # those that most rows have come first, together
     classes = [name for name in ("S", "V") if name in record.classes] or record.classes[-1:]
     metrics = [OVERALL["macro_f1"], *(of_class(name, "f1") for name in classes)]
-    tables = []
-    for first in range(0, len(names), DATABASES):
-        part = names[first : first + DATABASES]
+    at_point = any("at_operating_point" in row.mean for one in rows for row in one.tests.values())
+    metrics += [in_part("at_operating_point", one) for one in metrics] * at_point
+    tables, at_once = [], 1 if at_point else DATABASES
+    for first in range(0, len(names), at_once):
+        part = names[first : first + at_once]
         columns = [Column(name, text=True, wrap=True) for name in ("network", "trained on")]
         columns += [
             Column(
