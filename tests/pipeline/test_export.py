@@ -21,7 +21,7 @@ from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.export import export
 from ecg_lightning.pipeline.predictor import load_predictor
 from ecg_lightning.pipeline.train import train
-from ecg_lightning.training.checkpoint import add_calibration
+from ecg_lightning.training.checkpoint import add_fitted
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import NetworkEstimator, pl
 from ecg_lightning.training.tasks import CLASSES
@@ -59,7 +59,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             )
             trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
             NetworkEstimator(classifier, trainer).save(path.with_suffix(".ckpt"))
-            add_calibration(path.with_suffix(".ckpt"), CALIBRATION.plain())
+            add_fitted(path.with_suffix(".ckpt"), calibration=CALIBRATION.plain())
             export(path.with_suffix(".ckpt"), path)
         return path
 

@@ -12,7 +12,7 @@ from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.load import load_beats, load_checkpoint
 from ecg_lightning.pipeline.predictor import load_predictor
 from ecg_lightning.pipeline.train import train
-from ecg_lightning.training.checkpoint import add_calibration, read_checkpoint
+from ecg_lightning.training.checkpoint import add_fitted, read_checkpoint
 
 SMALL = ["dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1"]
 SETTINGS = [*SMALL, "trainer=cpu", "trainer.max_epochs=2", "report=none", "split=patient"]
@@ -77,6 +77,6 @@ def test_a_checkpoint_that_is_saved_again_keeps_its_calibration(runs: Path, tmp_
 def test_a_malformed_calibration_is_named_with_its_file(runs: Path, tmp_path: Path) -> None:
     path = tmp_path / "wrong.ckpt"
     path.write_bytes((runs / "cnet" / "checkpoints" / "best.ckpt").read_bytes())
-    add_calibration(path, {"temperature": -1.0})
+    add_fitted(path, calibration={"temperature": -1.0})
     with pytest.raises(CheckpointError, match=r"wrong\.ckpt has a calibration that is malformed"):
         load_predictor(path)

@@ -125,7 +125,8 @@ def annotate_files(
         progress: of a recording, where they are annotated one after the other.
 
     Raises:
-        CheckpointError: the model cannot be loaded. Other errors of a recording are in its outcome.
+        CheckpointError, ConfigError: the model cannot be loaded, or lacks an operating point. Other errors of a
+            recording are in its outcome.
     """
     tasks, here = [], replace(request, output=request.output.absolute())
     for name, path in recordings.items():
@@ -135,7 +136,9 @@ def annotate_files(
         else:
             yield Outcome(name, path, content, was_done=True)
     if tasks:
-        load(request.model)
+        predictor = load(request.model)
+        if request.how.get("operating_point"):
+            predictor.at_operating_point()
     if dask is not None:
         yield from _on_dask(dask, tasks)
     elif jobs == 1 or len(tasks) == 1:

@@ -47,6 +47,10 @@ Runs = Annotated[
     list[Path], Argument(metavar="DIR", help="Folders of runs, of sweeps, or of such folders; or scores.json files.")
 ]
 
+AtPoint = Annotated[
+    bool, Option("--operating-point", help="Classify at the model's operating point, not by the most probable class.")
+]
+
 
 def main() -> None:
     """Entry point of the console script."""
@@ -114,6 +118,7 @@ def evaluate_checkpoint(
         Literal["given", "detect"], Option(help="R peaks: as annotated, or detected and matched with those.")
     ] = "given",
     detector: Annotated[str, Option(help="With --peaks detect: network, sleepecg or xqrs.")] = "network",
+    operating_point: AtPoint = False,
     data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
     output: Annotated[
@@ -132,7 +137,7 @@ def evaluate_checkpoint(
 
     how: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "output_dir": output, "device": device}
     how |= {"leads": leads_of(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
-    how |= {"detector": detector if peaks == "detect" else None}
+    how |= {"detector": detector if peaks == "detect" else None, "operating_point": operating_point}
     databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
     if databases and csv is None:
         records = evaluate_on(file, databases, **how)
@@ -196,6 +201,7 @@ def annotate_recordings(
     abstain: Annotated[
         float | None, Option(min=0, max=1, help="Leave beats below this confidence unclassified, as Q.")
     ] = None,
+    operating_point: AtPoint = False,
     annotator: Annotated[str, Option(help="Extension of WFDB annotation files.")] = "ecgl",
     probabilities: Annotated[bool, Option("--probabilities", help="Add those of all classes to annotations.")] = False,
     fs: Annotated[float | None, Option(help="Sampling rate in Hz of a CSV or MATLAB file without one.")] = None,
@@ -213,6 +219,7 @@ def annotate_recordings(
     from ecg_lightning.cli.annotate import Request, annotate_recordings
 
     given = {"leads": leads_of(leads), "peaks": peaks, "detector": detector, "abstain": abstain, "fs": fs, "unit": unit}
+    given["operating_point"] = operating_point or None
     request = Request(
         model=model,
         output=output,

@@ -31,6 +31,8 @@ class Protocol:
     validation_fraction: float | None = None  # share of the rest that validates
     fold: int | None = None  # which fold was tested, from 0; None without cross-validation
     n_folds: int | None = None
+    inner_fold: int | None = None  # which fold of the training people was tested; None with `inner_folds`: each
+    inner_folds: int | None = None  # how many there are, where these people were tested and not those of the test
     published_test: bool = False  # whether the publisher's own test file was tested
     patients: Mapping[str, int] | None = None
     shared_records: tuple[str, ...] = ()  # of one patient that the lists have on both sides
@@ -49,6 +51,9 @@ class Protocol:
         have equal sentences.
         """
         phrases = [self._division(parts), *self._patients(parts)]
+        if self.inner_folds is not None:
+            which = "each" if self.inner_fold is None else f"fold {self.inner_fold}"
+            phrases.append(f"tested instead: {which} of {self.inner_folds} folds of the training patients")
         phrases += [f"{' '.join(one.records)} left out ({one.reason}, {one.beats:,} beats)" for one in self.left_out]
         if parts and self.train_size is not None:
             phrases.append(f"trained on {self.train_size:,} of {self.n_train_units:,} training {self.train_unit}")

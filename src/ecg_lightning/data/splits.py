@@ -69,6 +69,8 @@ class Split:
             move to ``train`` or ``test``, or are left out: ``neither``.
         train_size: train on a part of the training fold only: a whole number of `train_unit`, or a fraction of them.
             With the same seed a smaller part is contained in every larger one.
+        inner_fold: which of `inner_folds` disjoint groups of the people to train and validate on, from 0, is tested
+            instead of what the protocol tests: cross-validation that leaves the test beats alone.
     """
 
     protocol: Literal["random", "patient", "records", "folds", "databases"]
@@ -84,10 +86,14 @@ class Split:
     shared_patients: SharedPatients = "both"
     train_size: Part = None
     train_unit: Literal["beats", "patients"] = "beats"  # beats in the shares of their classes, or whole patients
+    inner_fold: Natural | None = None
+    inner_folds: Annotated[int, Field(ge=2)] = 5
 
     def __post_init__(self) -> None:
         if self.fold is not None and self.fold >= self.n_folds:
             raise ConfigError(f"fold={self.fold} of n_folds={self.n_folds}: expected at most {self.n_folds - 1}")
+        if self.inner_fold is not None and self.inner_fold >= self.inner_folds:
+            raise ConfigError(f"inner_fold={self.inner_fold}: expected at most {self.inner_folds - 1}")
         lists = (self.train or (), self.test or (), *(self.left_out or {}).values())
         listed = [str(record) for records in lists for record in records]
         if self.protocol not in LISTED:
@@ -119,6 +125,15 @@ def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
     how = Split(**{"protocol": protocol, **settings})
     rng = np.random.default_rng(how.seed)
     rest, test, about = _by_lists(beats, how) if how.protocol in LISTED else _at_random(beats, how, rng)
+    if how.inner_fold is not None:
+        if how.protocol == "random" or beats.patients is None:
+            raise ConfigError(
+                "folds of training people need a split that has nobody on two sides, such as split=patient, and a "
+                "database that states the patients"
+            )
+        is_tested = _folds_by_patient(rest, beats, how.inner_folds, how.seed) == how.inner_fold
+        rest, test = rest[~is_tested], rest[is_tested]
+        about |= {"inner_fold": how.inner_fold, "inner_folds": how.inner_folds}
     train, validation = _take(rest, beats, how.validation_fraction, how, rng)
     made_of = Protocol(seed=how.seed, validation_fraction=how.validation_fraction, **about)
     left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
@@ -162,7 +177,10 @@ def _at_random(beats: Beats, how: Split, rng: np.random.Generator) -> Division:
     if how.fold is None:
         rest, taken = _take(np.arange(len(beats)), beats, how.test_fraction, how, rng)
         return rest, taken, about | {"test_fraction": how.test_fraction}
-    fold_of = _folds_by_beat(beats.known_labels, how.n_folds, rng) if by_beat else _folds_by_patient(beats, how)
+    if by_beat:
+        fold_of = _folds_by_beat(beats.known_labels, how.n_folds, rng)
+    else:
+        fold_of = _folds_by_patient(np.arange(len(beats)), beats, how.n_folds, how.seed)
     test = fold_of == how.fold
     return np.flatnonzero(~test), np.flatnonzero(test), about | {"fold": how.fold, "n_folds": how.n_folds}
 
@@ -281,16 +299,16 @@ def _take_patients(rows: IntArray, beats: Beats, fraction: float, seed: int) -> 
     return rows[~taken], rows[taken]
 
 
-def _folds_by_patient(beats: Beats, how: Split) -> IntArray:
-    """The test fold of each beat, ``[n]``: the random assignment of patients that divides classes best, once a seed."""
-    owner, counts = _counts_by_patient(np.arange(len(beats)), beats)
-    n_patients, n_folds = len(counts), how.n_folds
+def _folds_by_patient(rows: IntArray, beats: Beats, n_folds: int, seed: int) -> IntArray:
+    """The fold of each row, ``[n_rows]``: the random assignment of patients that divides classes best, once a seed."""
+    owner, counts = _counts_by_patient(rows, beats)
+    n_patients = len(counts)
     if n_patients < n_folds:
         raise ConfigError(f"n_folds={n_folds} of {n_patients} patients: a fold has at least one; choose fewer folds")
     # The number of assignments whatever the order of folds, up to a factor where their sizes differ.
     each = math.factorial(n_patients // n_folds)
     n_possible = math.factorial(n_patients) // each**n_folds // math.factorial(n_folds)
-    orders = _random_orders(n_patients, n_possible, how.seed)
+    orders = _random_orders(n_patients, n_possible, seed)
     faults = sum(_faults(counts, orders[:, fold::n_folds], 1 / n_folds) for fold in range(n_folds))
     fold_of_patient = np.empty(n_patients, dtype=np.int64)
     fold_of_patient[orders[np.argmin(faults)]] = np.arange(n_patients) % n_folds
@@ -392,7 +410,8 @@ def _check_classes(beats: Beats, folds: Folds) -> None:
             log.warning("there is no beat of class %s: the model cannot learn it, and it has no score", name)
         if not where or not found:
             continue
-        if at_random or not (counts["train"] or folds.protocol.by in LISTED):
+        few_people = folds.protocol.by in LISTED or folds.protocol.inner_fold is not None
+        if at_random or not (counts["train"] or few_people):
             patients = None if at_random or beats.patients is None else beats.patients[labels == label]
             owners = "" if patients is None else f" of {len(np.unique(patients))} patients"
             raise DataError(

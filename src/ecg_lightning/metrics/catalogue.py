@@ -1,7 +1,7 @@
 """The catalogue of metrics: place in the scores, labels, scale and digits of each, for all tables and pages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ecg_lightning.metrics.bootstrap import Key
@@ -112,6 +112,21 @@ def of_ec57(ectopic: Literal["V", "S"] | str, metric: str, *, without: bool = Fa
     head = f"{ectopic}-{SET_ASIDE}" if without else ectopic
     key = ("ec57", *["without_232"] * without, ectopic, metric)
     return Metric(key=key, label=f"{group} {label}", group=group, name=short, short=f"{head}\n{short}", digits=digits)
+
+
+# Further scores within ``test`` of a run, of other decisions or other beats: in words, and short.
+PARTS: Mapping[str, tuple[str, str]] = {
+    "at_operating_point": ("at the operating point", "op"),
+    "cross_validation": ("in cross-validation", "cv"),
+    "cross_validation_at_operating_point": ("in cross-validation at the operating point", "cv op"),
+}
+
+
+def in_part(part: str, metric: Metric) -> Metric:
+    """The same metric in one of `PARTS`: ``in_part("cross_validation", of_class("V", "f1"))``."""
+    words, short = PARTS[part]
+    label, group, key = f"{metric.label} {words}", f"{metric.group} {words}", (part, *metric.key)
+    return replace(metric, key=key, label=label, group=group, short=f"{short}\n{metric.short}")
 
 
 def metric_at(key: Sequence[str]) -> Metric:

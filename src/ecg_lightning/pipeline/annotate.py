@@ -51,6 +51,7 @@ def annotate(
     peaks: str | None = None,
     detector: str = "network",
     abstain: float | None = None,
+    operating_point: bool = False,
     chunk_s: float = CHUNK_S,
     progress: Progress | None = None,
     **settings: Any,
@@ -64,6 +65,8 @@ def annotate(
         peaks: who annotated the R peaks, such as ``atr``, and of a `Recording` any text for its own; None detects them.
         detector: as for `detect_r_peaks`. The network works piece by piece, others on the whole recording in memory.
         abstain: confidence below which a beat is left unclassified; None classifies every beat.
+        operating_point: classify at that of the model, not by the most probable class; confidences are then no longer
+            calibrated, and `abstain` promises nothing.
         chunk_s: seconds that are read at once. The beats do not depend on it.
         progress: is told now and then which part is done.
         settings: what the file does not state, as in `open_recording`: ``fs``, ``unit``, ``gain``, …
@@ -87,6 +90,8 @@ def annotate(
     if abstain is not None and not 0 <= abstain <= 1:
         raise ConfigError(f"abstain={abstain}: expected a confidence from 0 to 1")
     predictor = model if isinstance(model, Predictor) else load_predictor(model)
+    predictor = predictor.at_operating_point() if operating_point else predictor
+    point = predictor.operating_point if predictor.is_at_operating_point else None
     file = _InMemory(recording) if isinstance(recording, Recording) else open_recording(recording, **settings)
     positions = file.positions(make_leads(list(leads if leads is not None else predictor.input.leads)))
     if len(positions) != len(predictor.input.leads):
@@ -115,6 +120,7 @@ def annotate(
         "model": predictor.name if isinstance(model, Predictor) else str(model),
         "annotator": peaks,  # of the R peaks
         "detector": detector if peaks is None else None,
+        "operating_point": None if point is None else dict(point.factors),
         "threshold": abstain,
         "promise": predictor.calibration.promise(abstain) if abstain is not None and predictor.calibration else None,
         "unusable": signals.unusable,

@@ -77,7 +77,7 @@ def build(cfg: DictConfig) -> Experiment:
     datamodule = make_datamodule(config)
     datamodule.setup()
     beats = datamodule.beats
-    if not datamodule.folds.sizes()[config["tested"]]:
+    if datamodule.folds.sizes().get(config["tested"], 1) == 0:
         raise ConfigError(f"tested={config['tested']}: the split leaves no beats for it; choose the other fold")
     task = make_task(config["task"]["name"], beats.classes)
     spec = InputSpec.of(beats, leads_of(config["dataset"]))

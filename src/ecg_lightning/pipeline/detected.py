@@ -16,6 +16,7 @@ from ecg_lightning.data.rpeaks import DETECTORS, detect_r_peaks
 from ecg_lightning.data.windows import beats_of
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.matching import LABELS, WINDOW_S, Annotated, Q, annotated, compare, summary
+from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.metrics.scoring import score
 from ecg_lightning.training.estimator import Estimator
 
@@ -50,11 +51,17 @@ def check_detectable(source: Source, detector: str) -> None:
 
 
 def on_detected_peaks(
-    datamodule: BeatDataModule, given: Beats, of_given: FloatArray, estimator: Estimator, detector: str
+    datamodule: BeatDataModule,
+    given: Beats,
+    of_given: FloatArray,
+    estimator: Estimator,
+    detector: str,
+    point: OperatingPoint | None = None,
 ) -> Detected:
     """Detect the beats of the records of `given` ones, classify them, and compare them with the annotated ones.
 
-    `of_given` are the probabilities of the given ones, ``[n, classes]``, whose EC57 is in ``matched`` as ``given``.
+    `of_given` are the probabilities of the given ones, ``[n, classes]``, whose EC57 is in ``matched`` as ``given``; if
+    they are at an operating point, that is `point`.
 
     They are cut as the beats of the training are, with the same context. A detected beat that cannot be cut (the last
     one, a flat one, one that touches a gap) is of class Q in ``matched``, and is not among the beats.
@@ -80,6 +87,7 @@ def on_detected_peaks(
     )
     estimator.input.check(beats, whose=estimator.name)
     probabilities = estimator.predict_proba(beats)
+    probabilities = probabilities if point is None else point.apply(probabilities, names)
     assert beats.records is not None and beats.samples is not None
 
     in_matrix = np.array([LABELS.index(name) if name in LABELS[:Q] else Q for name in names])

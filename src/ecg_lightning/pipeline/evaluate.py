@@ -24,10 +24,13 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.splits import LISTED
+from ecg_lightning.metrics.operating_point import OperatingPoint
+from ecg_lightning.metrics.scoring import score_beats
 from ecg_lightning.pipeline.build import check_task, make_datamodule
 from ecg_lightning.pipeline.cards import new_card
 from ecg_lightning.pipeline.config import choices, compose, conf_dirs, quiet
 from ecg_lightning.pipeline.detected import check_detectable, on_detected_peaks
+from ecg_lightning.pipeline.predictor import fitted
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
@@ -52,6 +55,7 @@ def evaluate(
     seed: int | None = None,
     fold: Literal["test", "validation"] = "test",
     detector: str | None = None,
+    operating_point: bool = False,
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
     config_dir: Path | str | None = None,
@@ -71,6 +75,8 @@ def evaluate(
         detector: of the R peaks, see `ecg_lightning.data.rpeaks`; None takes the annotated ones. The scores are then of
             the beats that match an annotated one, and ``matched`` counts missed and extra ones, beside the scores with
             given beats.
+        operating_point: predict at that of the checkpoint, not the most probable class. Without, the record has the
+            scores at it besides, if there is one.
         data_dir: where the data are; None for that of the run if it exists, else ``ECG_DATA_DIR``, else ``data``.
         cache_dir: cache for prepared beats; None for ``ECG_CACHE_DIR``, else the user's cache.
         config_dir: folder with more cards and splits, as ``--config-dir``.
@@ -97,13 +103,14 @@ def evaluate(
         card = None if csv is None else _card_of_rows(csv, trained["dataset"], task_of(checkpoint.require()))
         how: dict[str, Any] = {"leads": leads, "split": split, "seed": seed, "fold": fold, "detector": detector}
         chosen = _choose(trained, on=on, card=card, **how, **where)
-    return _test(checkpoint, chosen, output_dir, device)
+    return _test(checkpoint, chosen, output_dir, device, operating_point)
 
 
 def evaluate_on(
     path: Path | str,
     databases: Sequence[str],
     *,
+    operating_point: bool = False,
     output_dir: Path | None = None,
     device: Literal["cpu", "auto"] = "auto",
     **others: Any,
@@ -119,7 +126,10 @@ def evaluate_on(
     with _malformed(checkpoint):
         chosen = check_databases(_config_of(checkpoint), databases, **others)
     # Popped, because each keeps its beats in memory.
-    return {name: _test(checkpoint, chosen.pop(name), output_dir and output_dir / name, device) for name in [*chosen]}
+    return {
+        name: _test(checkpoint, chosen.pop(name), output_dir and output_dir / name, device, operating_point)
+        for name in [*chosen]
+    }
 
 
 class Chosen(NamedTuple):
@@ -184,10 +194,17 @@ def _parts(on: str) -> tuple[str, str | None]:
     return name, split or None
 
 
-def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, device: Literal["cpu", "auto"]) -> RunRecord:
+def _test(
+    checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, device: Literal["cpu", "auto"], at_point: bool
+) -> RunRecord:
     """Predict and score; the record is saved in `output_dir`, if any."""
     clock = time.perf_counter()
     config, datamodule, read, fold, detector = chosen
+    point = fitted(OperatingPoint, checkpoint.operating_point, checkpoint.path)
+    if at_point and point is None:
+        raise ConfigError(
+            f"{checkpoint.path} has no operating point: train it with operating_point.folds=5, or leave it"
+        )
     estimator = load_estimator(checkpoint, device=device)
     read()
     beats, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
@@ -195,9 +212,13 @@ def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, devic
     tested, unknown = _in_classes_of(estimator, beats if len(rows) == len(beats) else beats.select(rows))
     estimator.input.check(tested, whose=str(checkpoint.path))
     probabilities = estimator.predict_proba(tested)
-    matched = None
+    matched, applied = None, point if at_point else None
+    if applied is not None:
+        probabilities = applied.apply(probabilities, tested.classes)
     if detector is not None:
-        tested, probabilities, matched = on_detected_peaks(datamodule, tested, probabilities, estimator, detector)
+        tested, probabilities, matched = on_detected_peaks(
+            datamodule, tested, probabilities, estimator, detector, applied
+        )
     home, here = (str(one["dataset"]["name"]) for one in (_config_of(checkpoint), config))
     record = make_record(
         config=config,
@@ -216,8 +237,13 @@ def _test(checkpoint: Checkpoint, chosen: Chosen, output_dir: Path | None, devic
         trained_on=home if here != home else None,
         detector=detector,
         matched=matched,
+        operating_point=point and point.plain(),
+        is_at_operating_point=at_point,
         warning=_warning(checkpoint, config, datamodule, tested),
     )
+    if point is not None and applied is None:
+        at = score_beats(tested, point.apply(probabilities, tested.classes), estimator.task.positive)
+        record = record.model_copy(update={"at_operating_point": at})
     if unknown or matched:
         n, dropped = {**record.n, fold: len(tested)}, {**record.dropped, **({UNKNOWN: unknown} if unknown else {})}
         record = record.model_copy(update={"n": n, "dropped": dropped})

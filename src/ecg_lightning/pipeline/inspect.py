@@ -12,6 +12,7 @@ from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.recording import lead_names, make_leads
 from ecg_lightning.metrics.calibration import Calibration
+from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.models import BeatModel
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import Checkpoint, guess_network
@@ -43,7 +44,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     - ``training``: ``epoch`` and ``step`` of the checkpoint, ``max_epochs``, ``seed``, ``precision``,
       ``optimizer``, ``augmentation``; None where a model does not use them;
     - ``scores``: ``validation``; ``test``, from the ``scores.json`` of the run if this is its best checkpoint;
-    - ``calibration``: as `Calibration.plain`; None where it is not known;
+    - ``calibration``, ``operating_point``: as `Calibration.plain`, `OperatingPoint.plain`; None where not known;
     - ``versions``, ``git``.
     """
     try:
@@ -112,7 +113,7 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
     """The metadata; a checkpoint made from Python may have less than one of a run."""
     stated, about = checkpoint.hyperparameters, checkpoint.about
     if stated is None:
-        return dict.fromkeys((*COMPARED, "calibration")) | {"chain": []}
+        return dict.fromkeys((*COMPARED, "calibration", "operating_point")) | {"chain": []}
     task, spec = task_of(stated), checkpoint.input
     data, config, protocol = about.get("data", {}), about.get("config", {}), about.get("protocol")
     chain, origin = [], about.get("origin")
@@ -149,6 +150,7 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "scores": {"validation": dict(checkpoint.scores or {}), "test": _test_scores(checkpoint)},
         "calibration": checkpoint.calibration and Calibration.from_plain(checkpoint.calibration).plain(),
+        "operating_point": checkpoint.operating_point and OperatingPoint.from_plain(checkpoint.operating_point).plain(),
         "versions": about.get("versions"),
         "git": about.get("git"),
     }

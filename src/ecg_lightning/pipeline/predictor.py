@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.metrics.calibration import Calibration
+from ecg_lightning.metrics.operating_point import OperatingPoint
 
 if TYPE_CHECKING:  # torch is imported only for what is no .onnx
     from ecg_lightning.training.checkpoint import Checkpoint
@@ -24,6 +25,8 @@ ONNX_INPUTS = ("signals", "lengths", "context")
 
 LARGE_BATCH = 2048  # of baselines, and where the device is no CPU
 BATCH = 128  # on a CPU: larger ones leave its cache, smaller ones have more overhead
+
+T = TypeVar("T", Calibration, OperatingPoint)
 
 Run = Callable[[FloatArray, IntArray, FloatArray | None], npt.NDArray[np.float32]]
 
@@ -38,6 +41,8 @@ class Predictor:
         class_map: as ``dataset.class_map`` in its training; None where classes are not made of symbols.
         calibration: of its probabilities; None if unknown, and they are then as the model gives them.
         around: beats on each side of a beat that its probabilities depend on; 0: each beat is predicted by itself.
+        operating_point: that its run has chosen; None if it has chosen none.
+        is_at_operating_point: whether its probabilities are those at this point, which are not calibrated.
         run: signals, lengths and context of a batch → probabilities ``[b, classes]``, calibrated where possible.
         batch: how many beats are predicted at once.
     """
@@ -51,6 +56,8 @@ class Predictor:
     around: int
     run: Run
     batch: int
+    operating_point: OperatingPoint | None = None
+    is_at_operating_point: bool = False
 
     def __call__(
         self, signals: npt.ArrayLike, lengths: npt.ArrayLike, context: npt.ArrayLike | None = None
@@ -95,6 +102,17 @@ class Predictor:
             probabilities[rows] = self(own.signals, own.lengths, own.context)
         return probabilities
 
+    def at_operating_point(self) -> "Predictor":
+        """The same at its operating point; a ConfigError if its run has chosen none."""
+        if (point := self.operating_point) is None:
+            raise ConfigError(f"{self.name} has no operating point: train it with operating_point.folds=5, or leave it")
+        run, temperature = self.run, self.calibration.temperature if self.calibration else 1.0
+
+        def adjusted(*arrays: Any) -> npt.NDArray[np.float32]:
+            return point.apply(run(*arrays), self.classes, temperature=temperature)
+
+        return replace(self, run=adjusted, calibration=None, is_at_operating_point=True)
+
 
 def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu") -> Predictor:
     """The predictor of a model: a name that ships, a run's folder, a checkpoint, or a ``.onnx`` of `export`.
@@ -128,11 +146,11 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
     from ecg_lightning.training.tasks import Probabilities, task_of
 
     stated = metadata_of(checkpoint)
-    calibration = _calibration(stated, checkpoint.path)
+    calibration = fitted(Calibration, stated["calibration"], checkpoint.path)
     if stated["name"] in REFERENCE_MODELS:
-        return _predictor(stated, calibration, _run_baseline(checkpoint, calibration), LARGE_BATCH)
+        return _predictor(stated, checkpoint.path, calibration, _run_baseline(checkpoint, calibration), LARGE_BATCH)
     if stated["name"] == ENSEMBLE:
-        return _predictor(stated, calibration, _run_ensemble(checkpoint, calibration, device), LARGE_BATCH)
+        return _predictor(stated, checkpoint.path, calibration, _run_ensemble(checkpoint, calibration, device), LARGE_BATCH)
 
     on = torch.device("cpu")
     if device == "auto" and torch.accelerator.is_available():
@@ -148,7 +166,7 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
     if stated["around"]:
         run = in_sequence(run)
 
-    return _predictor(stated, calibration, run, BATCH if on.type == "cpu" else LARGE_BATCH)
+    return _predictor(stated, checkpoint.path, calibration, run, BATCH if on.type == "cpu" else LARGE_BATCH)
 
 
 def in_sequence(run: Run) -> Run:
@@ -178,10 +196,13 @@ def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
         "class_map": maps[0] if all(one == maps[0] for one in maps) else None,
         "calibration": checkpoint.calibration,
         "around": 0 if sequence is None else SequenceSettings(**sequence).reach,
+        "operating_point": checkpoint.operating_point,
     }
 
 
-def _predictor(stated: Mapping[str, Any], calibration: Calibration | None, run: Run, batch: int) -> Predictor:
+def _predictor(
+    stated: Mapping[str, Any], path: Path, calibration: Calibration | None, run: Run, batch: int
+) -> Predictor:
     return Predictor(
         name=stated["name"],
         task=stated["task"],
@@ -192,14 +213,17 @@ def _predictor(stated: Mapping[str, Any], calibration: Calibration | None, run: 
         around=stated.get("around", 0),  # which files of earlier versions lack
         run=run,
         batch=batch,
+        operating_point=fitted(OperatingPoint, stated.get("operating_point"), path),
     )
 
 
-def _calibration(stated: Mapping[str, Any], path: Path) -> Calibration | None:
+def fitted(kind: type[T], plain: Mapping[str, Any] | None, path: Path) -> T | None:
+    """The calibration or the operating point of a checkpoint; CheckpointError if it is malformed."""
     try:
-        return None if stated["calibration"] is None else Calibration.from_plain(stated["calibration"])
+        return None if plain is None else kind.from_plain(plain)
     except (ConfigError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a calibration that is malformed: {error}") from error
+        what = "a calibration" if kind is Calibration else "an operating point"
+        raise CheckpointError(f"{path} has {what} that is malformed: {error}") from error
 
 
 def _run_baseline(checkpoint: "Checkpoint", calibration: Calibration | None) -> Run:
@@ -270,6 +294,6 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
         run = in_sequence(run)
 
     try:
-        return _predictor(stated, _calibration(stated, path), run, BATCH)
+        return _predictor(stated, path, fitted(Calibration, stated["calibration"], path), run, BATCH)
     except (KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path} has metadata that are incomplete or malformed: {error}") from error

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Amount, Count, Natural, Part, Positive, first_error
+from ecg_lightning.core.options import Amount, Count, Fraction, Natural, Part, Positive, first_error
 from ecg_lightning.data.databases.card import Card, Cards, Group
 from ecg_lightning.data.resampling import Resampling
 from ecg_lightning.data.splits import Split
@@ -168,6 +168,11 @@ class Callbacks(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
 
+class OperatingPoint(Group):
+    folds: Annotated[int, Field(ge=2)] | None
+    specificity: Fraction | None
+
+
 class Settings(Group):
     """All settings of an experiment."""
 
@@ -178,7 +183,8 @@ class Settings(Group):
     dropout: Share | None
     monitor: Literal["val/macro_f1", "val/accuracy", "val/loss"]
     mode: Literal["max", "min"]
-    tested: Literal["test", "validation"]
+    tested: Literal["test", "validation", "cross_validation"]
+    operating_point: OperatingPoint
     report: Literal["full", "brief", "none"]
     compile: bool
     test_on: list[str]

@@ -65,6 +65,7 @@ def make_weights(
         "hyperparameters": _without_places(stated),
         "scores": dict(checkpoint.scores or {}),
         "calibration": checkpoint.calibration,
+        "operating_point": checkpoint.operating_point,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
     }

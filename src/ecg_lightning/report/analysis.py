@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.metrics import ec57
+from ecg_lightning.metrics.confusion import confusion_matrix
 from ecg_lightning.runs.predictions import labels_and_probabilities
 
 if TYPE_CHECKING:
@@ -72,6 +74,23 @@ def precision_recall(table: "pd.DataFrame", classes: tuple[str, ...]) -> dict[st
             kept = np.append(True, np.diff(points, axis=0).any(axis=1))
             curves[name] = [(x, y) for x, y in points[kept].tolist()]
     return curves
+
+
+def operating_curve(
+    table: "pd.DataFrame", classes: tuple[str, ...], name: str, factors: Iterable[Mapping[str, float]]
+) -> Curve:
+    """(Se, +P) of a class with each of the factors on the odds of classes, if defined; V and S as EC57 counts them."""
+    labels, probabilities = labels_and_probabilities(table, classes)
+    at, curve = classes.index(name), []
+    for by_class in factors:
+        scaled = probabilities * [by_class.get(one, 1.0) for one in classes]
+        matrix = confusion_matrix(labels, scaled.argmax(axis=1), len(classes))
+        hits, missed, wrong = matrix[at, at], matrix[at].sum() - matrix[at, at], matrix[:, at].sum() - matrix[at, at]
+        if ec57.applies(classes) and name in ec57.ECTOPIC:
+            hits, missed, wrong, _ = ec57.counts(matrix, name, classes)
+        if hits + missed and hits + wrong:
+            curve.append((float(hits / (hits + missed)), float(hits / (hits + wrong))))
+    return curve
 
 
 def learning_curves(metrics: Path) -> Mapping[str, Mapping[str, Curve]]:

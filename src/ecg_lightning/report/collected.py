@@ -14,7 +14,7 @@ from typing import Any
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.metrics.catalogue import OVERALL, Metric, of_class, of_ec57
+from ecg_lightning.metrics.catalogue import OVERALL, PARTS, Metric, in_part, of_class, of_ec57
 from ecg_lightning.report import render
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Note, Row, Section, Table, mark_best
 from ecg_lightning.report.numbers import Numbers
@@ -40,6 +40,10 @@ EC57_NOTE = (
     "macro-F1: mean of the classes' F1. EC57: sensitivity (Se), positive predictivity (+P) and their F1 of V and S, "
     "gross; F or Q predicted as V, and Q predicted as S, are not counted. Balanced accuracy: mean recall. κ: Cohen's; "
     "jκ: with Se and +P of S and V."
+)
+POINT_NOTE = (
+    "The operating point is chosen over training people, each predicted by a model that has not seen them; cross-"
+    "validation is of these people, there at the point that those of other folds have chosen."
 )
 ELSEWHERE_NOTE = (
     "In percent. Where that is also what a row is trained on, it is the test fold. Columns are of different "
@@ -68,9 +72,11 @@ def tested_section(rows: Sequence[Tested]) -> Section:
     names = sorted(counts, key=lambda name: -counts[name])  # those that most rows have come first, together
     classes = [name for name in ("S", "V") if name in record.classes] or record.classes[-1:]
     metrics = [OVERALL["macro_f1"], *(of_class(name, "f1") for name in classes)]
-    tables = []
-    for first in range(0, len(names), DATABASES):
-        part = names[first : first + DATABASES]
+    at_point = any("at_operating_point" in row.mean for one in rows for row in one.tests.values())
+    metrics += [in_part("at_operating_point", one) for one in metrics] * at_point
+    tables, at_once = [], 1 if at_point else DATABASES
+    for first in range(0, len(names), at_once):
+        part = names[first : first + at_once]
         columns = [Column(name, text=True, wrap=True) for name in ("network", "trained on")]
         columns += [
             Column(
@@ -113,19 +119,26 @@ def _metrics(table: RunsTable) -> list[list[Metric]]:
         return [[*(of_class("MI", key) for key in ("precision", "recall", "f1")), *macro[2:]]]
     if table.task == "mi":
         keys = ("auroc", "average_precision", "f1", "recall", "specificity")
-        return [[*(of_class("MI", key) for key in keys), macro_f1, OVERALL["accuracy"]]]
+        metrics = [*(of_class("MI", key) for key in keys), macro_f1, OVERALL["accuracy"]]
+        return [metrics, *_parts(table, metrics)]
     classes = table.record.classes if table.record else AAMI_CLASSES
     f1, precision, recall = ([of_class(name, key) for name in classes] for key in ("f1", "precision", "recall"))
     if table.as_published:
         return [[*macro, *f1], *([precision, recall] if table.record else [])]
     judged = [OVERALL[key] for key in ("balanced_accuracy", "kappa", "j_kappa", "accuracy")]
     if not table.record or "ec57" not in table.record.test:
-        return [[macro_f1, *f1], judged]
+        return [[macro_f1, *f1], judged, *_parts(table, [macro_f1, *f1])]
     v, s, s_without = (
         [of_ec57(name, key, without=without) for key in ("sensitivity", "positive_predictivity", "f1")]
         for name, without in (("V", False), ("S", False), ("S", True))
     )
-    return [[macro_f1, *f1], [*v, *s], [*s_without, *judged]]
+    return [[macro_f1, *f1], [*v, *s], [*s_without, *judged], *_parts(table, [*v, *s, macro_f1])]
+
+
+def _parts(table: RunsTable, metrics: Sequence[Metric]) -> list[list[Metric]]:
+    """These metrics at the operating point and in cross-validation, where a run has them."""
+    there = [part for part in PARTS if any(part in result.test for row in table.rows for result in row.results)]
+    return [[in_part(part, metric) for metric in metrics] for part in there]
 
 
 def _table(table: RunsTable, metrics: Sequence[Metric]) -> Table:
@@ -201,8 +214,10 @@ def _notes(table: RunsTable) -> list[Note]:
     if table.elsewhere:
         notes.append(" ".join([ELSEWHERE_CAVEAT, *(f"{one.who}: {one.note}." for one in table.elsewhere if one.note)]))
     notes += not_above_baselines(table)
-    if table.tested != "test":
-        notes.append(f"Scored on {table.tested} beats, which also chose the checkpoint: for choosing settings only.")
+    if parts := _parts(table, [OVERALL["macro_f1"]]):
+        named = [PARTS[of_part[0].key[0]] for of_part in parts]
+        notes.append(f"{'; '.join(f'{short}: {words}' for words, short in named)}. {POINT_NOTE}")
+    notes += [table.record.not_tested] if table.record and table.record.fold != "test" else []
     synthetic = table.record is not None and table.record.synthetic
     return [*map(Note, notes), *[Note(SYNTHETIC_WARNING, "warning")] * synthetic]
 

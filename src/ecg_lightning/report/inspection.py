@@ -5,6 +5,7 @@ from typing import Any
 
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import metric_at
+from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.report.cells import Column, Note, Row, Section, Table
 from ecg_lightning.report.tables import SYNTHETIC_WARNING
 
@@ -101,6 +102,7 @@ def _of_training(description: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("", f"augmentation {augmentation['name']}{f' ({does})' if does else ''}" if augmentation else ""),
         ("validation", _scores({key.removeprefix("val/"): one for key, one in scores["validation"].items()})),
         ("calibration", Calibration.from_plain(calibrated).sentence() if calibrated else ""),
+        ("point", OperatingPoint.from_plain(point).sentence() if (point := description["operating_point"]) else ""),
         ("test", _scores(scores["test"])),
         ("", f"F1: {', '.join(f1)}" if f1 else ""),
         ("versions", _phrase(description["versions"])),

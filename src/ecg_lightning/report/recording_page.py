@@ -296,7 +296,7 @@ def _method(view: View) -> Markup:
     facts = {
         "model": " – ".join(filter(None, (str(about["model"]), card.get("title", "")))),
         "trained on": _trained_on(card.get("trained_on") or {}),
-        "classes": ", ".join(view.names),
+        "classes": ", ".join(view.names) + "; at the model's operating point" * bool(about.get("operating_point")),
         "R peaks": _finder(about),
         "abstention": _abstention(threshold, about.get("promise")),
         "versions": _plain(about.get("versions", "")),

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
+from ecg_lightning.metrics.ec57 import applies
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.elsewhere import elsewhere
@@ -28,13 +29,15 @@ from ecg_lightning.report.tables import (
     ec57,
     intervals_note,
     missing_notes,
+    operating_point,
     overall,
+    point_note,
     published_notes,
 )
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
 from ecg_lightning.runs.compare import compare
-from ecg_lightning.runs.discover import read_run, tests_elsewhere
-from ecg_lightning.runs.predictions import read_predictions
+from ecg_lightning.runs.discover import FOLDS, read_run, tests_elsewhere
+from ecg_lightning.runs.predictions import PREDICTIONS, read_pooled, read_predictions
 from ecg_lightning.runs.published import published_for_run
 from ecg_lightning.runs.schema import RunRecord
 
@@ -48,6 +51,8 @@ TASKS = {
 }
 
 CALIBRATED, NEARLY = 0.01, 0.03  # differences of confidence and accuracy below which a model is calibrated, nearly so
+FACTORS = (2 ** np.linspace(-8, 8, 65)).tolist()  # on the odds
+CONTOURS = (0.5, 0.6, 0.7, 0.8, 0.9)  # F1
 MOST_FREQUENT = 6  # errors in their table
 RECORDS_SHOWN = 32  # in the chart of errors, those with most of them
 
@@ -73,7 +78,7 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
         folder=run.folder, record=record, f=Numbers(record.plain()), table=table, baselines=baselines,
         embedding=embedding,
     )  # fmt: skip
-    parts = [Part(name, title, draw(shown)) for name, title, draw in SECTIONS]
+    parts = [Part(name, title, drawn) for name, title, draw in SECTIONS if (drawn := draw(shown))]
     away = {test.folder.name: test.record for test in tests_elsewhere(run)}
     if away:
         parts.append(Part("elsewhere", "Other databases", elsewhere(record, away)))
@@ -102,7 +107,7 @@ def _verdict(run: Shown) -> Markup:
 
 def _explanations(run: Shown) -> Iterator[Part]:
     """The sections that need the beats, and the model."""
-    if run.table is None:
+    if run.table is None or run.record.fold == "cross_validation":  # of which no model is kept
         return
     # Both import all of training.
     from ecg_lightning.pipeline.explain import explain_run
@@ -264,6 +269,46 @@ def _precision_recall(run: Shown) -> Markup:
     return join(note(f"{about}probable one; grey: the other classes."), columns(*drawn, look="small"))
 
 
+def _operating_point(run: Shown) -> Markup:
+    """Se against +P over the factor on the odds of a class, of the tested beats and in cross-validation."""
+    record, classes = run.record, run.record.classes
+    names = ("V", "S") if applies(classes) else classes[1:] if record.positive else ()
+    if run.table is None or not names:
+        return note(NO_PREDICTIONS) if names else Markup("")
+    point = None if record.is_at_operating_point else record.operating_point
+    decisions: dict[str, Any] = {"most probable class": {}} | ({"operating point": point["factors"]} if point else {})
+    tables = {f"{record.fold.replace('_', '-')} beats": (run.table, "accent")}
+    if files := [*(run.folder / FOLDS).glob(f"*/{PREDICTIONS}")] if record.fold == "test" else []:
+        tables["training people"] = read_pooled(*files)[0], "quiet"
+    drawn = []
+    for name in names:
+        lines = [charts.Line(points=contour(f1), look="faded thin", name=f"F1 .{10 * f1:.0f}") for f1 in CONTOURS]
+        words = []
+        for where, (table, look) in tables.items():
+            curve = analysis.operating_curve(table, classes, name, [{name: factor} for factor in FACTORS])
+            lines.append(charts.Line(points=curve, look=look))
+            for how, factors in decisions.items():
+                for place in analysis.operating_curve(table, classes, name, [factors]):
+                    lines.append(charts.Line(points=[place], look="ink" if factors else look, joined=False, dots=True))
+                    words.append(f"{where}, {how}: Se {100 * place[0]:.1f} %, +P {100 * place[1]:.1f} %")
+        chart = charts.panel(
+            lines, title=f"Se and +P of {name} by factor", description="; ".join(words),
+            x=charts.percent_axis("sensitivity, %"), y=charts.percent_axis("positive predictivity, %"), right=44,
+        )  # fmt: skip
+        drawn.append(figure(chart, f"{name}. {'; '.join(words)}."))
+    about = "As the factor on the odds of a class rises, its sensitivity does. Dots: the most probable class"
+    about += ", and in black the operating point" * (point is not None)
+    about += ". Grey: training people, each by a model that has not seen them; there the point is chosen" * bool(files)
+    table_of = operating_point(run.f)
+    text = point_note(record) if record.operating_point else ""
+    return join(note(f"{about}. Thin lines: equal F1."), columns(*drawn), table_of and html(table_of), note(text))
+
+
+def contour(f1: float) -> list[tuple[float, float]]:
+    """(Se, +P) of equal F1."""
+    return [(se, f1 * se / (2 * se - f1)) for se in np.linspace(f1 / (2 - f1), 1, 25).tolist()]
+
+
 def _calibration(run: Shown) -> Markup:
     record, f = run.record, run.f
     if not (bins := record.test.get("reliability")):
@@ -415,6 +460,7 @@ SECTIONS = (  # address, heading and content of those that every run has
     ("metrics", "Metrics", _metrics),
     ("confusion", "Confusion", _confusion),
     ("curves", "Precision and recall", _precision_recall),
+    ("operating", "Operating point", _operating_point),
     ("calibration", "Calibration", _calibration),
     ("records", "Errors by record", _records),
     ("training", "Training", _training),

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class, of_ec57
+from ecg_lightning.metrics.catalogue import OVERALL, PARTS, Metric, metric_at, of_class, of_ec57
+from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.report.cells import (
     NONE,
     Cell,
@@ -31,7 +32,7 @@ def run_section(record: RunRecord) -> Section:
     """What is printed when a run ends: its metrics by class, with the published ones of the same row if there are."""
     numbers, published = Numbers(record.plain()), published_for_run(record)
     title = f"{record.model} on {record.task}: {record.fold} scores in percent"
-    tables = [by_class(numbers, METRICS, published, METRICS, title=title), ec57(numbers)]
+    tables = [by_class(numbers, METRICS, published, METRICS, title=title), ec57(numbers), operating_point(numbers)]
     epoch = "" if record.best_epoch is None else f" (epoch {record.best_epoch})"
     more = f"macro-F1 on validation {numbers.percent('val.macro_f1')}{epoch}"
     notes = [Note(f"{inline(overall(numbers))}, {more}.", "plain")]
@@ -39,12 +40,14 @@ def run_section(record: RunRecord) -> Section:
     notes += [Note(SYNTHETIC_WARNING, "warning")] * record.synthetic
     notes.append(Note(f"Beats: {record.n_tested:,} {record.fold} beats; {conditions(record)}. Seed {record.seed}."))
     notes += map(Note, missing_notes(record))
+    notes += [Note(point_note(record))] * (record.operating_point is not None)
     return Section(tables=list(filter(None, tables)), notes=notes + published_notes(record, published))
 
 
 LINES = {"precision": "preci-\nsion", "specificity": "speci-\nficity"}
 ABOUT = {"precision": "positive predictive value", "recall": "sensitivity"}
 MACRO = {"precision": "macro_precision", "recall": "macro_recall", "f1": "macro_f1"}
+METRICS_OF_POINT = ("sensitivity", "positive_predictivity", "f1")
 COUNTS = {"TP": "true positive", "FN": "false negative", "FP": "false positive"}
 
 
@@ -136,6 +139,33 @@ def ec57(numbers: Numbers) -> Table | None:
                 counts = (numbers.number(f"{place}.{count.lower()}") for count in COUNTS)
                 rows.append(Row([f"{name}{words}", *cells, *counts]))
     return Table(title="Ectopic beats as counted by ANSI/AAMI EC57, gross", columns=columns, rows=rows)
+
+
+def operating_point(numbers: Numbers) -> Table | None:
+    """The most probable class beside the operating point, of the tested beats and in cross-validation."""
+    if not numbers.value("at_operating_point"):
+        return None
+    if numbers.value("test.ec57"):
+        metrics = [of_ec57(name, key) for name in ("V", "S") for key in METRICS_OF_POINT]
+        metrics += [of_ec57("S", "f1", without=True), OVERALL["macro_f1"]]
+    elif len(classes := list(numbers.value("test.per_class"))) == 2:
+        metrics = [*(of_class(classes[1], key) for key in ("recall", "specificity", "f1")), OVERALL["accuracy"]]
+    else:
+        metrics = [OVERALL["macro_f1"], *(of_class(name, "f1") for name in classes)]
+    rows = []
+    for part in ("test", *PARTS):
+        if numbers.value(part):
+            where = "cross-validation" if "cross_validation" in (part[:16], numbers.value("fold")) else "test"
+            how = "operating point" if part.endswith("point") else "most probable class"
+            rows.append(Row([f"{where}, {how}", *(numbers.percent(f"{part}.{'.'.join(one.key)}") for one in metrics)]))
+    columns = [Column(one.label, head=one.short, short=one.short.replace("\n", " ")) for one in metrics]
+    columns = [Column("beats, decision", text=True, wrap=True), *columns]
+    return Table(title="At the operating point", columns=columns, rows=rows)
+
+
+def point_note(record: RunRecord) -> str:
+    """The operating point in words."""
+    return f"Operating point: {OperatingPoint.from_plain(record.operating_point or {}).sentence()}."
 
 
 def by_quality(numbers: Numbers) -> Table | None:
@@ -245,7 +275,7 @@ def _jobs(runs: Mapping[str, RunRecord]) -> Section:
         rows.append(Row([str(number), record.model, *scores, duration(record.wall_s)]))
         legend.append(Note(f"{name} SYNTHETIC BEATS", "caution") if record.synthetic else Note(name))
     title = f"{some.task}: {len(runs)} job{'s' * (len(runs) > 1)}, scores in percent"
-    title += "" if metrics else " on validation; the test beats are not used"
+    title += "" if metrics else f" in {some.fold.replace('_', '-')}; the test beats are not used"
     of_positive = f" Precision, recall, F1, specificity and AUROC are of {some.positive}." if some.positive else ""
     notes = [Note(f"Ordered by macro-F1 on validation; bold: the best of its column.{of_positive}")]
     table = Table(columns=columns, rows=mark_best(columns, rows))

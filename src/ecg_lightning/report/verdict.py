@@ -178,8 +178,7 @@ def warnings(record: RunRecord, f: Numbers, origins: Mapping[str, Origin]) -> It
     """What must not be concluded from the metrics: a sentence each."""
     test = record.test
     if record.fold != "test":
-        sentence = Markup("Scored on {} beats, which also chose the checkpoint: for choosing settings only.")
-        yield sentence.format(record.fold)
+        yield escape(record.not_tested)
     if record.warning:
         words = clean(record.warning).removesuffix(".")
         yield escape(f"{words[:1].upper()}{words[1:]}.")

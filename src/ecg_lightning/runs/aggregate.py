@@ -67,8 +67,8 @@ class Result:
 
     @cached_property
     def test(self) -> Scores:
-        """As ``test`` in ``scores.json``; of several folds that of all their beats together, without intervals."""
-        return self.record.test if len(self.runs) == 1 else score_predictions(*self.predictions, resamples=0)
+        """As `RunRecord.scores`; of several folds the scores of all their beats together, without intervals."""
+        return self.record.scores if len(self.runs) == 1 else score_predictions(*self.predictions, resamples=0)
 
     @cached_property
     def intervals(self) -> Scores:

@@ -10,6 +10,7 @@ from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
 from ecg_lightning.runs.schema import LARGEST, RECORD_KEYS, RunRecord, keys_of
 
+FOLDS = "cross_validation"  # folder in that of a run, with the folds of its training people, which are no runs
 ON = "on"  # folder in that of a run, with a folder for each test of it on another database
 
 
@@ -82,7 +83,7 @@ def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:
     if not path.is_dir():
         raise DataError(f"{path} does not exist; give folders of runs or sweeps")
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_order)
+        folders[:] = sorted((one for one in folders if one != FOLDS and not one.startswith(".")), key=natural_order)
         for name in sorted(names, key=natural_order):
             file = Path(folder, name)
             if name.endswith(".json") and not name.startswith(".") and (kind := _kind(file)):

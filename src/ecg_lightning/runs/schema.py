@@ -14,7 +14,7 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS
-from ecg_lightning.metrics.catalogue import OVERALL
+from ecg_lightning.metrics.catalogue import OVERALL, PARTS
 from ecg_lightning.metrics.matching import AVERAGED, QRS_METRICS
 
 FORMAT: Literal[2] = 2
@@ -234,7 +234,8 @@ class RunRecord(Strict):
     context: ContextInfo = ContextInfo()
     protocol: Protocol
     n: dict[str, Count]  # beats by fold
-    fold: Literal["test", "validation"] = "test"  # that `test` has the scores of
+    # That `test` has the scores of; cross_validation: training people, each by a model that has not seen them.
+    fold: Literal["test", "validation", "cross_validation"] = "test"
     augmentation: str | None
     resampling: str
     loss: str | None
@@ -252,6 +253,11 @@ class RunRecord(Strict):
     config_digest: str | None = None  # equal for runs that ask for the same result
     predictions_sha256: str | None = None
     calibration: dict[str, JsonValue] | None = None  # of the checkpoint, as `metrics.calibration.Calibration.plain`
+    operating_point: dict[str, JsonValue] | None = None  # as `metrics.operating_point.OperatingPoint.plain`
+    is_at_operating_point: bool = False  # whether `test` are the scores at it, not those of the most probable class
+    at_operating_point: AnyScores | None = None  # of the same beats as `test`
+    cross_validation: AnyScores | None = None  # of the training people, each by a model that has not seen them
+    cross_validation_at_operating_point: AnyScores | None = None  # at the points that people of other folds have chosen
     checkpoint: str | None = None  # of an evaluation, the file that was tested
     trained_on: str | None = None  # of an evaluation on another database, that of the training
     detector: str | None = None  # that found the R peaks of the beats; None where they were given
@@ -265,6 +271,11 @@ class RunRecord(Strict):
     git: str | None = None
 
     @property
+    def scores(self) -> dict[str, Any]:
+        """`test`, and in it those of `PARTS` that there are."""
+        return {**self.test, **{part: own for part in PARTS if (own := getattr(self, part)) is not None}}
+
+    @property
     def n_tested(self) -> int:
         return self.n[self.fold]
 
@@ -276,7 +287,14 @@ class RunRecord(Strict):
     def tested_on(self) -> str:  # ``svdb``, or ``svdb, svdb_halves, peaks by network``
         split = "" if self.protocol.by == "none" else f", {self.protocol.name}"
         peaks = "" if self.detector is None else f", peaks by {self.detector}"
+        peaks += ", at the operating point" * self.is_at_operating_point
         return f"{self.dataset}{split}{f', {self.fold}' * (self.fold != 'test')}{peaks}"
+
+    @property
+    def not_tested(self) -> str:  # a sentence on scores that are not of test beats
+        if self.fold == "cross_validation":
+            return "Scored on training people by models that have not seen them; the test beats are not used."
+        return f"Scored on {self.fold} beats, which also chose the checkpoint: for choosing settings only."
 
     @property
     def beats(self) -> str:  # which beats `test` is of, in words
@@ -326,7 +344,7 @@ class RunRecord(Strict):
         k = len(self.classes)
         if k < 2 or len(set(self.classes)) < k or list(self.test["per_class"]) != list(self.classes):
             raise ValueError(f"test.per_class has {', '.join(self.test['per_class'])}, classes {self.classes}")
-        if set(self.n) != {"train", "validation", "test"}:
+        if set(self.n) - {"cross_validation"} != {"train", "validation", "test"}:
             raise ValueError(f"n has {', '.join(self.n)}, expected train, validation and test")
         if [len(row) for row in self.test["confusion"]] != [k] * k:
             raise ValueError(f"test.confusion is not {k} × {k}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecg_lightning.metrics.catalogue import CLASS_METRICS
+from ecg_lightning.metrics.catalogue import CLASS_METRICS, PARTS
 from ecg_lightning.runs.collect import Collection, Row, RunsTable, Tested, collect, errata, protocol_of
 from ecg_lightning.runs.published import PUBLISHED_CAVEAT
 from ecg_lightning.runs.schema import RunRecord, Scores
@@ -111,15 +111,21 @@ def _origin(row: Row) -> dict[str, Any]:
 def _flat(scores: Scores) -> dict[tuple[str, str], Any]:
     """(``overall`` or class, metric) → its value, without the metrics of MI that `score` repeats at the top level.
 
-    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
+    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S; those of
+    `PARTS` begin with its name.
     """
     ec57 = scores.get("ec57", {})
     parts = {"": scores.get("per_class", {}), "ec57_": ec57, "ec57_without_232_": ec57.get("without_232", {})}
-    nested = ("erratum", "per_class", "ec57", *CLASS_METRICS)
-    return {("overall", metric): value for metric, value in scores.items() if metric not in nested} | {
-        (name, prefix + metric): value
-        for prefix, by_class in parts.items()
-        for name, of_class in by_class.items()
-        if name != "without_232"
-        for metric, value in of_class.items()
-    }
+    nested = ("erratum", "per_class", "ec57", *CLASS_METRICS, *PARTS)
+    more = ((part, _flat(scores[part])) for part in PARTS if part in scores)
+    return (
+        {("overall", metric): value for metric, value in scores.items() if metric not in nested}
+        | {
+            (name, prefix + metric): value
+            for prefix, by_class in parts.items()
+            for name, of_class in by_class.items()
+            if name != "without_232"
+            for metric, value in of_class.items()
+        }
+        | {(name, f"{part}_{metric}"): value for part, flat in more for (name, metric), value in flat.items()}
+    )

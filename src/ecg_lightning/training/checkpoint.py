@@ -7,8 +7,8 @@ Format 2 is a mapping with ``state_dict`` (the tensors, each name after ``model.
 of a model without them), ``hyper_parameters`` in plain values (``task``, ``model`` with its settings, ``input`` as
 `InputSpec`, ``about``: classes, data, protocol, configuration, versions, git, origin; of a network also ``optimizer``,
 ``loss``, ``class_counts``, ``transfer``; of an ensemble also ``members``, see `members_of`) and `CHECKPOINT_KEY`:
-``format``, validation ``scores`` and, once a run has fitted it, ``calibration``: that of its probabilities, as
-`ecg_lightning.metrics.calibration` describes it.
+``format``, validation ``scores`` and, once a run has fitted them, ``calibration`` and ``operating_point``, as
+`ecg_lightning.metrics` describes them.
 """
 
 import hashlib
@@ -55,6 +55,7 @@ class Checkpoint:
     epoch: int | None = None  # the first is 1; None of a model without epochs
     step: int | None = None  # number of optimizer steps
     calibration: Mapping[str, Any] | None = None  # `Calibration` in plain values
+    operating_point: Mapping[str, Any] | None = None  # `OperatingPoint` in plain values
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -151,6 +152,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             epoch=None if epoch is None else epoch + 1,
             step=content["global_step"],
             calibration=marked.get("calibration"),
+            operating_point=marked.get("operating_point"),
         )
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise CheckpointError(
@@ -172,6 +174,7 @@ def _of_weights(file: Path) -> Checkpoint:
             epoch=card["epoch"],
             step=card["step"],
             calibration=card["calibration"],
+            operating_point=card.get("operating_point"),
         )
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
         raise CheckpointError(
@@ -179,10 +182,10 @@ def _of_weights(file: Path) -> Checkpoint:
         ) from error
 
 
-def add_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
-    """Add it to the checkpoint of a run, which is replaced; DataError if it cannot be written."""
+def add_fitted(path: Path, **fitted: Mapping[str, Any]) -> None:
+    """Add ``calibration`` or ``operating_point`` to a run's checkpoint; DataError if it cannot be written."""
     content = torch.load(path, map_location="cpu", weights_only=True)
-    content[CHECKPOINT_KEY]["calibration"] = dict(calibration)
+    content[CHECKPOINT_KEY].update({name: dict(one) for name, one in fitted.items()})
     from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO  # needs Lightning
 
     AtomicCheckpointIO().save_checkpoint(content, path)

@@ -31,6 +31,8 @@ from ecg_lightning.training.tasks import Task, task_of
 # Beats that are predicted at once: on a CPU 256 are twice as fast as 2048, whose activations leave its cache.
 EVAL_BATCH, EVAL_BATCH_ON_CPU = 2048, 256
 
+FITTED = ("calibration", "operating_point")  # to a trained model, and kept in its checkpoint
+
 QUIET: Mapping[str, Any] = dict.fromkeys(
     ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
 )
@@ -117,7 +119,7 @@ class NetworkEstimator(Estimator):
         precision = checkpoint.about.get("config", {}).get("trainer", {}).get("precision", "32-true")
         trainer = pl.Trainer(accelerator=device, devices=1, precision=precision, **QUIET)
         estimator = cls(BeatClassifier.from_checkpoint(checkpoint), trainer)
-        estimator._saved = {name: getattr(checkpoint, name) for name in ("scores", "epoch", "step", "calibration")}
+        estimator._saved = {name: getattr(checkpoint, name) for name in ("scores", "epoch", "step", *FITTED)}
         return estimator
 
     @property
@@ -190,7 +192,7 @@ class SklearnEstimator(Estimator):
         self.checkpoint = checkpoint
         self.arrays: dict[str, Array] = {}
         self.scores: dict[str, float] = {}
-        self.calibration: Mapping[str, Any] | None = None
+        self.fitted: dict[str, Any] = {}
         self._order: IntArray | None = None
 
     @classmethod
@@ -199,7 +201,7 @@ class SklearnEstimator(Estimator):
         try:
             estimator = cls(checkpoint.require())
             estimator.scores = dict(checkpoint.scores or {})
-            estimator.calibration = checkpoint.calibration
+            estimator.fitted = {name: getattr(checkpoint, name) for name in FITTED}
             estimator.arrays = {name: tensor.numpy() for name, tensor in checkpoint.weights.items()}
             estimator._predict(np.zeros((1, estimator._n_inputs), dtype=np.float32))
         except ConfigError as error:
@@ -231,7 +233,7 @@ class SklearnEstimator(Estimator):
 
     def save(self, path: Path) -> None:
         state = {f"{MODEL_PREFIX}{name}": torch.from_numpy(array.copy()) for name, array in self.arrays.items()}
-        saved = {"scores": self.scores, "epoch": None, "step": None, "calibration": self.calibration}
+        saved = {"scores": self.scores, "epoch": None, "step": None, **self.fitted}
         _write(path, state, self.stated, saved)
 
     def inputs(self, beats: Beats) -> FloatArray:
@@ -372,8 +374,7 @@ def _scores(probabilities: FloatArray, beats: Beats) -> dict[str, float]:
 def _write(path: Path, state: Mapping[str, Tensor], stated: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     """Write a checkpoint that `read_checkpoint` reads."""
     own = {"format": FORMAT, "scores": dict(saved["scores"])}
-    if calibration := saved.get("calibration"):
-        own["calibration"] = dict(calibration)
+    own |= {name: dict(saved[name]) for name in FITTED if saved.get(name)}
     content = {
         "state_dict": dict(state),
         "hyper_parameters": dict(stated),
