@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class, of_ec57
+from ecg_lightning.metrics.catalogue import CLASS_METRICS, OVERALL, Metric, metric_at, of_class, of_ec57
+from ecg_lightning.metrics.recordings import METRICS as BY_RECORDING
 from ecg_lightning.report.cells import (
     NONE,
     Cell,
@@ -31,7 +32,7 @@ def run_section(record: RunRecord) -> Section:
     """What is printed when a run ends: its metrics by class, with the published ones of the same row if there are."""
     numbers, published = Numbers(record.plain()), published_for_run(record)
     title = f"{record.model} on {record.task}: {record.fold} scores in percent"
-    tables = [by_class(numbers, METRICS, published, METRICS, title=title), ec57(numbers)]
+    tables = [by_class(numbers, METRICS, published, METRICS, title=title), ec57(numbers), by_recording(numbers)]
     epoch = "" if record.best_epoch is None else f" (epoch {record.best_epoch})"
     more = f"macro-F1 on validation {numbers.percent('val.macro_f1')}{epoch}"
     notes = [Note(f"{inline(overall(numbers))}, {more}.", "plain")]
@@ -136,6 +137,23 @@ def ec57(numbers: Numbers) -> Table | None:
                 counts = (numbers.number(f"{place}.{count.lower()}") for count in COUNTS)
                 rows.append(Row([f"{name}{words}", *cells, *counts]))
     return Table(title="Ectopic beats as counted by ANSI/AAMI EC57, gross", columns=columns, rows=rows)
+
+
+def by_recording(numbers: Numbers) -> Table | None:
+    """Scores of recordings by the mean probability of their beats, beside those of the beats, where there are any."""
+    if not numbers.value("test.recordings"):
+        return None
+    positive = list(numbers.value("test.per_class"))[1]
+    of_beats = [of_class(positive, one) if one in CLASS_METRICS else metric_at((one,)) for one in BY_RECORDING]
+    of_recordings = [metric_at(("recordings", one)) for one in BY_RECORDING]
+    columns = [Column(positive, text=True), Column("n")]
+    columns += [Column(one.label, short=one.short, head=one.short) for one in (metric_at((name,)) for name in BY_RECORDING)]
+    rows = [
+        Row(["beats", numbers.number(f"n.{numbers.value('fold')}"), *map(numbers.cell, of_beats)]),
+        Row(["recordings", numbers.number("test.recordings.n"), *map(numbers.cell, of_recordings)]),
+    ]
+    title = "By beat, and by recording (mean probability of its beats)"
+    return Table(title=title, columns=columns, rows=rows, compact=True)
 
 
 def by_quality(numbers: Numbers) -> Table | None:

@@ -111,12 +111,15 @@ def _origin(row: Row) -> dict[str, Any]:
 def _flat(scores: Scores) -> dict[tuple[str, str], Any]:
     """(``overall`` or class, metric) → its value, without the metrics of MI that `score` repeats at the top level.
 
-    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S.
+    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S, those by
+    recording ``recordings_auroc`` and so on.
     """
     ec57 = scores.get("ec57", {})
     parts = {"": scores.get("per_class", {}), "ec57_": ec57, "ec57_without_232_": ec57.get("without_232", {})}
-    nested = ("erratum", "per_class", "ec57", *CLASS_METRICS)
-    return {("overall", metric): value for metric, value in scores.items() if metric not in nested} | {
+    nested = ("erratum", "per_class", "ec57", "recordings", *CLASS_METRICS)
+    overall = {metric: value for metric, value in scores.items() if metric not in nested}
+    overall |= {f"recordings_{metric}": value for metric, value in scores.get("recordings", {}).items()}
+    return {("overall", metric): value for metric, value in overall.items()} | {
         (name, prefix + metric): value
         for prefix, by_class in parts.items()
         for name, of_class in by_class.items()
