@@ -90,6 +90,7 @@ class Transfer(Group):
     checkpoint: str | None
     backbone_lr: Positive
     frozen_epochs: Natural
+    leads: Literal["same", "repeated"]
 
 
 class Recipe(Group):

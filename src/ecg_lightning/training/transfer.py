@@ -6,6 +6,8 @@ older script-based system (``last_layer``: its first fully connected layer is ke
 
 from typing import Literal, get_args
 
+import torch
+
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.options import Natural, Positive, options
 from ecg_lightning.models import BeatModel
@@ -26,12 +28,15 @@ class Transfer:
             share it.
         backbone_lr: factor on the backbone's learning rate.
         frozen_epochs: number of epochs after which the backbone learns.
+        leads: ``same``: the checkpoint has as many; ``repeated``: that of one lead starts a network of several, each of
+            which gets its first weights divided by their number, so that equal leads give what the one did.
     """
 
     mode: Mode = "none"
     checkpoint: str | None = None
     backbone_lr: Positive = 1.0
     frozen_epochs: Natural = 0
+    leads: Literal["same", "repeated"] = "same"
 
     def __post_init__(self) -> None:
         if self.mode != "none" and self.checkpoint is None:
@@ -76,6 +81,9 @@ def load_weights(model: BeatModel, name: str, transfer: Transfer, checkpoint: Ch
         raise CheckpointError(f"{checkpoint.path} does not fit {name}: missing {missing}; surplus {surplus}. {hint}")
     loaded = {weight: checkpoint.weights[weight] for weight in own if transfer.loads(model, weight)}
     for weight, value in loaded.items():
+        if transfer.leads == "repeated" and value.ndim > 1 and (leads := own[weight].shape[1] // value.shape[1]) > 1:
+            # Of a convolution and of frames alike the leads follow each other along the inputs.
+            loaded[weight] = value = torch.cat([value] * leads, dim=1) / leads
         if own[weight].shape != value.shape:
             there, here = ("×".join(map(str, shape)) for shape in (value.shape, own[weight].shape))
             raise CheckpointError(
