@@ -1,8 +1,8 @@
 """Boosted trees on the median beat of a recording, which networks on beats are compared with: PTB-XL, MI or normal.
 
 python benchmarks/median_beat.py OUTPUT [override …], such as "dataset.leads=[II]": beats and split of experiment=ptbxl.
-Writes the predictions of the test recordings into OUTPUT/seedN/predictions.parquet, each beat with the probability of its
-recording, so that `ecg-lightning compare` pairs them with those of a run, and prints their scores by recording.
+Writes OUTPUT/seedN/predictions.parquet, each test beat with the probability of its recording, so that
+`ecg-lightning compare` pairs them with the beats of a run, and prints the scores by recording.
 """
 
 import json
@@ -20,7 +20,7 @@ from ecg_lightning.runs.predictions import PREDICTIONS, write_predictions
 
 
 def main(output: str, *overrides: str) -> None:
-    """Fit on the median beat of each training and validation recording, three seeds, and score those of the test fold."""
+    """Fit on the median beats of the training and validation recordings, with three seeds; score those of the test."""
     datamodule = make_datamodule(validated(compose(["experiment=ptbxl", *overrides], output_dir=output)))
     datamodule.setup()
     folds = datamodule.folds
@@ -42,7 +42,7 @@ def main(output: str, *overrides: str) -> None:
 
 
 def medians(beats):
-    """Of ``n`` beats of ``m`` recordings: the median beat of each ``[m, leads · length]``, its label, recording of each beat."""
+    """The median beat of each recording ``[m, leads · length]``, its label ``[m]``, and the recording of each beat ``[n]``."""
     _, first, recording = np.unique(beats.records, return_index=True, return_inverse=True)
     median = np.stack([np.median(beats.signals[recording == i], axis=0).ravel() for i in range(len(first))])
     return median, beats.labels[first], recording

@@ -41,8 +41,8 @@ def intervals(
     """95 % percentile intervals of the metrics of `scoring.score`, by bootstrap over patients.
 
     `labels` ``[n]`` are indices into `classes`, `probabilities` ``[n, classes]``, `patients` ``[n]``, None to resample
-    beats, `records` ``[n]`` for the metrics by recording; the same seed gives the same intervals. Resamples that do not define a metric (the recall of a class of which
-    they have no beat) are left out.
+    beats, `records` ``[n]`` for the metrics by recording; the same seed gives the same intervals. Resamples that do not
+    define a metric (the recall of a class of which they have no beat) are left out.
 
     Returns ``resampled`` (``patients`` or ``beats``), ``n_resampled`` (how many there are), ``resamples``, ``level``,
     ``seed``; and nested as the scores, low and high end of each metric, None if no resample defines it or there is a
@@ -100,15 +100,14 @@ def resampled_metrics(
     counted = _Counted(labels, probabilities, classes, patients)
     chunks = [counted.metrics(times, wanted) for times in _resamples(counted.n_units, resamples, seed)]
     found = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
-    keys = {(WHERE, name): (name,) if name in ("accuracy", *AT_SPECIFICITY) else ("per_class", classes[-1], name) for name in METRICS}
-    keys = {key: inner for key, inner in keys.items() if wanted is None or key in wanted}
-    of = by_recording(labels, probabilities, records) if keys and patients is not None else None
+    overall = ("accuracy", *AT_SPECIFICITY)
+    inner = {(WHERE, one): (one,) if one in overall else ("per_class", classes[-1], one) for one in METRICS}
+    asked = {key: inner[key] for key in inner if wanted is None or key in wanted}
+    of = by_recording(labels, probabilities, records) if asked and patients is not None else None
     if of is not None and patients is not None:
-        whole = resampled_metrics(
-            of.labels, of.probabilities, classes, patients[of.first], resamples=resamples, seed=seed,
-            wanted=keys.values(),
-        )  # fmt: skip
-        found |= {key: whole[inner] for key, inner in keys.items()}
+        arrays = of.labels, of.probabilities, classes, patients[of.first]
+        whole = resampled_metrics(*arrays, resamples=resamples, seed=seed, wanted=asked.values())
+        found |= {key: whole[place] for key, place in asked.items()}
     return found
 
 

@@ -1,4 +1,4 @@
-"""Metrics of ranked probabilities (AUROC, average precision, recall at a specificity) of a thousand resamples at once."""
+"""Metrics of ranked probabilities, such as AUROC and average precision, of a thousand resamples at once."""
 
 from collections.abc import Iterator
 

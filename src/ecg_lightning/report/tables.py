@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ecg_lightning.metrics.catalogue import CLASS_METRICS, OVERALL, Metric, metric_at, of_class, of_ec57
-from ecg_lightning.metrics.recordings import METRICS as BY_RECORDING
+from ecg_lightning.metrics.recordings import METRICS as METRICS_BY_RECORDING
+from ecg_lightning.metrics.recordings import WHERE
 from ecg_lightning.report.cells import (
     NONE,
     Cell,
@@ -144,13 +145,14 @@ def by_recording(numbers: Numbers) -> Table | None:
     if not numbers.value("test.recordings"):
         return None
     positive = list(numbers.value("test.per_class"))[1]
-    of_beats = [of_class(positive, one) if one in CLASS_METRICS else metric_at((one,)) for one in BY_RECORDING]
-    of_recordings = [metric_at(("recordings", one)) for one in BY_RECORDING]
+    of_recordings = [metric_at((WHERE, one)) for one in METRICS_BY_RECORDING]
+    of_beats = [of_class(positive, one) if one in CLASS_METRICS else metric_at((one,)) for one in METRICS_BY_RECORDING]
     columns = [Column(positive, text=True), Column("n")]
-    columns += [Column(one.label, short=one.short, head=one.short) for one in (metric_at((name,)) for name in BY_RECORDING)]
+    columns += [Column(one.name, short=one.short, head=one.short) for one in of_recordings]
+    places = {"beats": f"n.{numbers.value('fold')}", "recordings": f"test.{WHERE}.n"}
     rows = [
-        Row(["beats", numbers.number(f"n.{numbers.value('fold')}"), *map(numbers.cell, of_beats)]),
-        Row(["recordings", numbers.number("test.recordings.n"), *map(numbers.cell, of_recordings)]),
+        Row([name, numbers.number(place), *map(numbers.cell, metrics)])
+        for (name, place), metrics in zip(places.items(), (of_beats, of_recordings), strict=True)
     ]
     title = "By beat, and by recording (mean probability of its beats)"
     return Table(title=title, columns=columns, rows=rows, compact=True)
