@@ -216,3 +216,18 @@ def test_a_backbone_moves_between_networks_with_and_without_context(theirs: int,
         assert model.state_dict()["stem.weight"].equal(checkpoint.weights["stem.weight"])
     with pytest.raises(CheckpointError, match=r"does not fit cnet: .*fc_context"):
         load_weights(model, "cnet", Transfer(mode="last_layer", checkpoint=str(SOME)), checkpoint)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_weights_of_one_lead_start_a_network_of_several_that_sees_equal_leads_as_the_one(name: str) -> None:
+    torch.manual_seed(2)
+    one = create_model(name, n_outputs=5, length=187).eval()
+    source = Checkpoint(path=SOME, weights=one.state_dict())
+    three = create_model(name, n_outputs=5, length=187, leads=3).eval()
+    settings = {"mode": "finetune", "checkpoint": str(SOME)}
+    with pytest.raises(CheckpointError, match="there and"):
+        load_weights(three, name, Transfer(**settings), source)
+    load_weights(three, name, Transfer(leads="repeated", **settings), source)
+    signals, lengths = torch.rand(4, 1, 187), torch.full((4,), 187)
+    expected = one.forward_features(signals, lengths)
+    torch.testing.assert_close(three.forward_features(signals.expand(-1, 3, -1), lengths), expected)

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ecg_lightning.data.beats import IntArray
+from ecg_lightning.data.beats import IntArray, TextArray
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities
 from ecg_lightning.metrics.ranking import Ranking
+from ecg_lightning.metrics.recordings import METRICS, WHERE, by_recording
 
 RESAMPLES = 1000
 LEVEL = 0.95
 PER_CLASS = ("precision", "recall", "f1", "specificity")
+AT_SPECIFICITY = ("recall_at_90_specificity",)  # of the second of two classes
 CHUNK = 2**20  # weights of units in memory at once, 8 MB
 
 Key = tuple[str, ...]  # place of a metric in the scores: ("per_class", "V", "f1")
@@ -32,20 +34,23 @@ def intervals(
     classes: tuple[str, ...],
     patients: Patients = None,
     *,
+    records: TextArray | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """95 % percentile intervals of the metrics of `scoring.score`, by bootstrap over patients.
 
     `labels` ``[n]`` are indices into `classes`, `probabilities` ``[n, classes]``, `patients` ``[n]``, None to resample
-    beats; the same seed gives the same intervals. Resamples that do not define a metric (the recall of a class of which
-    they have no beat) are left out.
+    beats, `records` ``[n]`` for the metrics by recording; the same seed gives the same intervals. Resamples that do not
+    define a metric (the recall of a class of which they have no beat) are left out.
 
     Returns ``resampled`` (``patients`` or ``beats``), ``n_resampled`` (how many there are), ``resamples``, ``level``,
     ``seed``; and nested as the scores, low and high end of each metric, None if no resample defines it or there is a
     single patient.
     """
-    resampled = resampled_metrics(labels, probabilities, classes, patients, resamples=resamples, seed=seed)
+    resampled = resampled_metrics(
+        labels, probabilities, classes, patients, records=records, resamples=resamples, seed=seed
+    )
     how = how_resampled(len(labels), patients, resamples, seed)
     several = how["n_resampled"] > 1
     return how | nested({key: interval(values) if several else None for key, values in resampled.items()})
@@ -82,6 +87,7 @@ def resampled_metrics(
     classes: tuple[str, ...],
     patients: Patients,
     *,
+    records: TextArray | None = None,
     resamples: int,
     seed: int,
     wanted: Collection[Key] | None = None,
@@ -89,11 +95,20 @@ def resampled_metrics(
     """``[resamples]`` of each metric, NaN where it is not defined; arguments as `intervals`.
 
     The same seed and patients give the same resamples. `wanted` are the metrics to compute, None for all; average
-    precision takes the longest by far.
+    precision takes the longest by far. Metrics by recording need patients.
     """
     counted = _Counted(labels, probabilities, classes, patients)
     chunks = [counted.metrics(times, wanted) for times in _resamples(counted.n_units, resamples, seed)]
-    return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+    found = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
+    overall = ("accuracy", *AT_SPECIFICITY)
+    inner = {(WHERE, one): (one,) if one in overall else ("per_class", classes[-1], one) for one in METRICS}
+    asked = {key: inner[key] for key in inner if wanted is None or key in wanted}
+    of = by_recording(labels, probabilities, records) if asked and patients is not None else None
+    if of is not None and patients is not None:
+        arrays = of.labels, of.probabilities, classes, patients[of.first]
+        whole = resampled_metrics(*arrays, resamples=resamples, seed=seed, wanted=asked.values())
+        found |= {key: whole[place] for key, place in asked.items()}
+    return found
 
 
 def _resamples(n_units: int, resamples: int, seed: int) -> Iterator[Numbers]:
@@ -152,6 +167,8 @@ class _Counted:
             if wanted is None or mean in wanted or any(place in wanted for place in places):
                 found |= {place: compute(self.ranking(i), times) for i, place in enumerate(places)}
                 found[mean] = _mean_of_defined(np.stack([found[place] for place in places], axis=-1))
+        if k == 2 and (wanted is None or AT_SPECIFICITY in wanted):
+            found[AT_SPECIFICITY] = self.ranking(1).recalls(times)
         return found if wanted is None else {key: values for key, values in found.items() if key in wanted}
 
 

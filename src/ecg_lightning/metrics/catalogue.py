@@ -72,6 +72,7 @@ OVERALL: Mapping[str, Metric] = {  # metrics of all classes together, by name
         _overall("j_kappa", "jκ", "\njκ"),  # κ / 2 + (Se and +P of S and V) / 8
         _overall("macro_auroc", "macro AUROC", "macro\nAUROC", "AUROC"),
         _overall("macro_average_precision", "macro average precision", "macro\nAP", "AP"),
+        _overall("recall_at_90_specificity", "sensitivity at 90 % specificity", "Se at\n90 Sp"),  # of two classes
         _overall("ece", "calibration error", "\nECE", "ECE"),
         _overall("brier", "Brier score", "\nBrier", scale=1, digits=3),
         _overall("loss", "loss", "\nloss", scale=1, digits=4),  # of validation only
@@ -139,6 +140,9 @@ def metric_at(key: Sequence[str]) -> Metric:
             return Metric(key=(name,), label=label, name=label, short=f"\n{short}")
         case ("per_class", name, metric):
             return of_class(name, metric)
+        case ("recordings", metric):
+            one = metric_at((metric,))
+            return replace(one, key=("recordings", metric), label=f"{one.label} by recording", group="by recording")
         case ("ec57", *without, ectopic, metric) if without in ([], ["without_232"]):
             return of_ec57(ectopic, metric, without=bool(without))
     raise KeyError(f"there is no metric at {'.'.join(key)}")

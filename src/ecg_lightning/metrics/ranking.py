@@ -1,4 +1,4 @@
-"""Metrics of ranked probabilities, AUROC and average precision, of a thousand resamples at once."""
+"""Metrics of ranked probabilities, such as AUROC and average precision, of a thousand resamples at once."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,15 @@ import numpy as np
 from ecg_lightning.data.beats import BoolArray, IntArray
 from ecg_lightning.metrics.confusion import Numbers, Probabilities, ratio
 
+SPECIFICITY = 0.9  # at which sensitivity is stated for a screening test
+
 CHUNK = 2**18  # weights of beats in memory at once: 2 MB, which stay in a core's cache
 CHUNK_COUNTED = 2**20  # sums by step: several resamples at once, or a product would be limited by memory
 MOST_CELLS = 2**24  # beats times units up to which beats are counted by unit
 
 
 class Ranking:
-    """Beats in the order of one class's probability: AUROC and average precision for any weights of the beats.
+    """Beats in the order of one class's probability: its metrics for any weights of the beats.
 
     All beats of a unit have the same weight. Where units are few, the beats above each step of the ranking are counted
     by unit once, and a resample is a product of matrices; its sums are whole numbers, so they are exact.
@@ -73,12 +75,33 @@ class Ranking:
         """Average precision ``[resamples]``, as in scikit-learn, not interpolated; NaN where no beat is of it."""
         if len(self.positives) == 0:
             return np.full(len(times), np.nan)
-        width = len(self.order) if self._counted is None else len(self.last)
-        sums = []
-        for some in self._chunks(times, width):
-            predicted, hits = self._above(some)
-            sums.append(np.einsum("rt,rt->r", np.diff(hits, axis=1, prepend=0), ratio(hits, predicted)))
+        sums = [
+            np.einsum("rt,rt->r", np.diff(hits, axis=1, prepend=0), ratio(hits, predicted))
+            for _, predicted, hits in self._curves(times)
+        ]
         return ratio(np.concatenate(sums), times @ self._per_unit(self.positives), np.nan)
+
+    def recalls(self, times: Numbers, specificity: float = SPECIFICITY) -> Numbers:
+        """Largest recall ``[resamples]`` of a threshold with at least this specificity; NaN as `aurocs`.
+
+        Beats of equal probability are on one side of every threshold, and nothing is interpolated.
+        """
+        if len(self.positives) == 0:
+            return np.full(len(times), np.nan)
+        found = []
+        for some, predicted, hits in self._curves(times):
+            positive = some @ self._per_unit(self.positives)
+            negative = some @ self._per_unit(self.order) - positive
+            allowed = predicted - hits <= (1 - specificity) * negative[:, None] + 1e-9
+            best = (hits * allowed).max(axis=1)
+            found.append(ratio(best, np.where(negative > 0, positive, 0), np.nan))
+        return np.concatenate(found)
+
+    def _curves(self, times: Numbers) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
+        """Some of the resamples at a time, and what `_above` returns of them."""
+        width = len(self.order) if self._counted is None else len(self.last)
+        for some in self._chunks(times, width):
+            yield some, *self._above(some)
 
     def _per_unit(self, rows: IntArray) -> Numbers:
         return np.bincount(self.units[rows], minlength=self.n_units).astype(np.float64)

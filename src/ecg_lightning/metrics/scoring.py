@@ -10,6 +10,8 @@ from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray, Tex
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS, intervals
 from ecg_lightning.metrics.confusion import N_BINS, Probabilities, confusion_matrix
+from ecg_lightning.metrics.ranking import Ranking
+from ecg_lightning.metrics.recordings import METRICS, WHERE, by_recording
 
 QUALITY = (0.0, 0.5, 0.8, 1.0)  # ends of the bins of signal quality; of MIT-BIH's beats 1, 3 and 96 %
 
@@ -33,8 +35,8 @@ def score(
     they are None, and not in their mean, where all labels are of the class or none is.
 
     `labels` ``[n]`` are indices into `classes`; `probabilities` ``[n, classes]``, for two classes ``[1 - p, p]``;
-    `positive` one of exactly two classes; `records` ``[n]``, for the EC57 counts of each, and `quality`
-    ``[n]``, where the source states them. DataError as `check`.
+    `positive` one of exactly two classes; `records` ``[n]``, for the EC57 counts of each and
+    the scores by recording, and `quality` ``[n]``, where the source states them. DataError as `check`.
 
     Returns:
         Plain values, ready for JSON, all metrics as fractions:
@@ -52,7 +54,9 @@ def score(
         - ``reliability``: ends, beats, mean confidence and accuracy of each bin that has beats;
         - with `quality`: ``by_quality``: ends, beats, accuracy and macro-F1 of each bin of `QUALITY` that has beats,
           with the five AAMI classes also the EC57 F1 of V and S;
-        - with `positive`: its metrics of ``per_class``, at the top level;
+        - with `positive`: its metrics of ``per_class``, at the top level, and ``recall_at_90_specificity``, see
+          `ranking.Ranking.recalls`; where all beats of each recording are of one class also ``recordings``: the same
+          of recordings by the mean probability of their beats, with ``n`` and ``n_positive``;
         - with N, S and V among the classes: ``j_kappa`` (see `confusion.j_kappa`) and ``ec57`` (see `ec57.ec57`).
     """
     check(labels, probabilities, classes, positive)
@@ -94,6 +98,12 @@ def score(
     }
     if positive is not None:
         scores |= {metric: per_class[positive][metric] for metric in (*PER_CLASS, "auroc", "average_precision")}
+        recall = Ranking(labels == 1, probabilities[:, 1]).recalls(np.ones((1, len(labels))))[0]
+        scores["recall_at_90_specificity"] = None if np.isnan(recall) else float(recall)
+        if (of := by_recording(labels, probabilities, records)) is not None:
+            whole = score(of.labels, of.probabilities, classes, positive)
+            counts = {"n": len(of.labels), "n_positive": int(of.labels.sum())}
+            scores[WHERE] = counts | {metric: whole[metric] for metric in METRICS}
     if ec57.applies(classes):
         j = confusion.j_kappa(overall, of_class, classes)
         scores["j_kappa"] = None if np.isnan(j) else float(j)
@@ -110,7 +120,8 @@ def score_beats(beats: Beats, probabilities: Probabilities, positive: str | None
     """`score` of the ``n`` tested beats of a run with `bootstrap.intervals`; `probabilities` are ``[n, classes]``."""
     labels, classes = beats.known_labels, beats.classes
     scores = score(labels, probabilities, classes, positive, records=beats.records, quality=beats.quality)
-    return scores | {"intervals": intervals(labels, probabilities, classes, beats.patients)}
+    ends = intervals(labels, probabilities, classes, beats.patients, records=beats.records)
+    return scores | {"intervals": ends}
 
 
 def check(labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], positive: str | None) -> None:

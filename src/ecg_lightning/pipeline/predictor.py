@@ -150,7 +150,9 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
     if stated["name"] in REFERENCE_MODELS:
         return _predictor(stated, checkpoint.path, calibration, _run_baseline(checkpoint, calibration), LARGE_BATCH)
     if stated["name"] == ENSEMBLE:
-        return _predictor(stated, checkpoint.path, calibration, _run_ensemble(checkpoint, calibration, device), LARGE_BATCH)
+        return _predictor(
+            stated, checkpoint.path, calibration, _run_ensemble(checkpoint, calibration, device), LARGE_BATCH
+        )
 
     on = torch.device("cpu")
     if device == "auto" and torch.accelerator.is_available():

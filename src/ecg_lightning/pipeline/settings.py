@@ -109,6 +109,7 @@ class Transfer(Group):
     backbone_lr: Positive
     head_lr: Positive
     frozen_epochs: Natural
+    leads: Literal["same", "repeated"]
 
 
 class Recipe(Group):

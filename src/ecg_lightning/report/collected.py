@@ -14,7 +14,8 @@ from typing import Any
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.metrics.catalogue import OVERALL, PARTS, Metric, in_part, of_class, of_ec57
+from ecg_lightning.metrics.catalogue import OVERALL, PARTS, Metric, in_part, metric_at, of_class, of_ec57
+from ecg_lightning.metrics.recordings import METRICS, WHERE
 from ecg_lightning.report import render
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Note, Row, Section, Table, mark_best
 from ecg_lightning.report.numbers import Numbers
@@ -119,8 +120,10 @@ def _metrics(table: RunsTable) -> list[list[Metric]]:
         return [[*(of_class("MI", key) for key in ("precision", "recall", "f1")), *macro[2:]]]
     if table.task == "mi":
         keys = ("auroc", "average_precision", "f1", "recall", "specificity")
-        metrics = [*(of_class("MI", key) for key in keys), macro_f1, OVERALL["accuracy"]]
-        return [metrics, *_parts(table, metrics)]
+        of_beats = [*(of_class("MI", key) for key in keys), macro_f1, OVERALL["accuracy"]]
+        known = table.record is not None and "recordings" in table.record.test
+        by_recording = [[metric_at((WHERE, key)) for key in METRICS]] * known
+        return [of_beats, *by_recording, *_parts(table, of_beats)]
     classes = table.record.classes if table.record else AAMI_CLASSES
     f1, precision, recall = ([of_class(name, key) for name in classes] for key in ("f1", "precision", "recall"))
     if table.as_published:

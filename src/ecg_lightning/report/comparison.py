@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ecg_lightning.metrics.catalogue import OVERALL, Metric, dig, of_class
+from ecg_lightning.metrics.catalogue import OVERALL, Metric, dig, metric_at, of_class
 from ecg_lightning.report.cells import NONE, Cell, Column, Note, Number, Row, Section, Table
 
 
@@ -34,6 +34,7 @@ def compare_section(answer: Mapping[str, Any]) -> Section:
     metrics = [OVERALL[name] for name in ("macro_f1", "accuracy", "balanced_accuracy", "kappa", "j_kappa")]
     metrics += [of_class(name, "f1") for name in answer["differences"]["per_class"]]
     metrics += [OVERALL[name] for name in ("macro_auroc", "macro_average_precision", "ece", "brier")]
+    metrics += [metric_at(("recordings", name)) for name in ("auroc", "recall_at_90_specificity", "accuracy")]
     rows = []
     for metric in metrics:
         if (one := dig(answer["differences"], metric.key)) is not None:

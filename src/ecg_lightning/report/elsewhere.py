@@ -12,7 +12,7 @@ from ecg_lightning.report.matching import detected
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.page import Part, aside, columns, figure, join, note, prose, render
 from ecg_lightning.report.render import html
-from ecg_lightning.report.tables import SYNTHETIC_WARNING, confusion, missing_notes
+from ecg_lightning.report.tables import SYNTHETIC_WARNING, by_recording, confusion, missing_notes
 from ecg_lightning.report.verdict import deciding, listed, name_of
 from ecg_lightning.runs.schema import RunRecord
 
@@ -47,9 +47,15 @@ def elsewhere_section(home: RunRecord | None, away: Away) -> Section:
     synthetic = any(record.synthetic for record in away.values())
     return Section(
         title=f"{some.model}, trained on {_trained_on(home, some)}: tested on other databases",
-        tables=[Table(columns=heads, rows=rows, compact=True)],
+        tables=[Table(columns=heads, rows=rows, compact=True), *_by_recording(shown)],
         notes=[*map(Note, notes), *[Note(SYNTHETIC_WARNING, "warning")] * synthetic],
     )
+
+
+def _by_recording(shown: Sequence[tuple[str, str, Numbers]]) -> Iterator[Table]:
+    for _, name, f in shown:
+        if table := by_recording(f):
+            yield replace(table, title=f"{name}: {table.title[:1].lower()}{table.title[1:]}")
 
 
 def elsewhere(home: RunRecord | None, away: Away) -> Markup:
@@ -59,7 +65,7 @@ def elsewhere(home: RunRecord | None, away: Away) -> Markup:
     doubts = [f"{record.tested_on}: {record.warning}." for record in _records(home, away) if record.warning]
     return join(
         prose([*_verdict(shown)]),
-        html(section.tables[0]),
+        *map(html, section.tables),
         note(*(clean(one.text) for one in section.notes)),
         *(detected(f, name) for _, name, f in shown),
         aside("Limits", map(clean, doubts)),

@@ -25,6 +25,7 @@ from ecg_lightning.report.tables import (
     SYNTHETIC_WARNING,
     by_class,
     by_quality,
+    by_recording,
     confusion,
     ec57,
     intervals_note,
@@ -195,7 +196,7 @@ def _metrics(run: Shown) -> Markup:
     over_records = Markup("Averages over records: {}.").format(Markup(", ").join(averages)) if averages else ""
     about_ec57 = note("F or Q predicted as V, and Q predicted as S, are not counted.", over_records)
     below = join(*((html(counted), about_ec57) if (counted := ec57(f)) else ()))
-    below = join(below, html(of_quality) if (of_quality := by_quality(f)) else "", detected(f))
+    below = join(below, *(html(found) for found in (by_recording(f), by_quality(f)) if found), detected(f))
     return join(
         note(f"In percent, on the {record.fold} beats; {record.beats}.", intervals),
         columns(

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ecg_lightning.metrics.catalogue import OVERALL, PARTS, Metric, metric_at, of_class, of_ec57
+from ecg_lightning.metrics.catalogue import CLASS_METRICS, OVERALL, PARTS, Metric, metric_at, of_class, of_ec57
 from ecg_lightning.metrics.operating_point import OperatingPoint
+from ecg_lightning.metrics.recordings import METRICS as METRICS_BY_RECORDING
+from ecg_lightning.metrics.recordings import WHERE
 from ecg_lightning.report.cells import (
     NONE,
     Cell,
@@ -32,7 +34,12 @@ def run_section(record: RunRecord) -> Section:
     """What is printed when a run ends: its metrics by class, with the published ones of the same row if there are."""
     numbers, published = Numbers(record.plain()), published_for_run(record)
     title = f"{record.model} on {record.task}: {record.fold} scores in percent"
-    tables = [by_class(numbers, METRICS, published, METRICS, title=title), ec57(numbers), operating_point(numbers)]
+    tables = [
+        by_class(numbers, METRICS, published, METRICS, title=title),
+        ec57(numbers),
+        by_recording(numbers),
+        operating_point(numbers),
+    ]
     epoch = "" if record.best_epoch is None else f" (epoch {record.best_epoch})"
     more = f"macro-F1 on validation {numbers.percent('val.macro_f1')}{epoch}"
     notes = [Note(f"{inline(overall(numbers))}, {more}.", "plain")]
@@ -166,6 +173,24 @@ def operating_point(numbers: Numbers) -> Table | None:
 def point_note(record: RunRecord) -> str:
     """The operating point in words."""
     return f"Operating point: {OperatingPoint.from_plain(record.operating_point or {}).sentence()}."
+
+
+def by_recording(numbers: Numbers) -> Table | None:
+    """Scores of recordings by the mean probability of their beats, beside those of the beats, where there are any."""
+    if not numbers.value("test.recordings"):
+        return None
+    positive = list(numbers.value("test.per_class"))[1]
+    of_recordings = [metric_at((WHERE, one)) for one in METRICS_BY_RECORDING]
+    of_beats = [of_class(positive, one) if one in CLASS_METRICS else metric_at((one,)) for one in METRICS_BY_RECORDING]
+    columns = [Column(positive, text=True), Column("n")]
+    columns += [Column(one.name, short=one.short, head=one.short) for one in of_recordings]
+    places = {"beats": f"n.{numbers.value('fold')}", "recordings": f"test.{WHERE}.n"}
+    rows = [
+        Row([name, numbers.number(place), *map(numbers.cell, metrics)])
+        for (name, place), metrics in zip(places.items(), (of_beats, of_recordings), strict=True)
+    ]
+    title = "By beat, and by recording (mean probability of its beats)"
+    return Table(title=title, columns=columns, rows=rows, compact=True)
 
 
 def by_quality(numbers: Numbers) -> Table | None:

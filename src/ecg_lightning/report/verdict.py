@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ecg_lightning.metrics.catalogue import OVERALL, Metric, of_class
+from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at, of_class
 from ecg_lightning.report.analysis import Origin
 from ecg_lightning.report.cells import Number, clean
 from ecg_lightning.report.comparison import difference
@@ -108,6 +108,10 @@ def _infarction(record: RunRecord, f: Numbers) -> list[Markup]:
     ends = f.interval(auroc)
     if ends and ends[0].value <= 0.5:
         sentence += Markup(" <strong>Chance level (50 %) is inside of the interval.</strong>")
+    whole = metric_at(("recordings", "auroc"))
+    if f.value(whole.place) is not None:
+        words = Markup(" Of whole recordings, by the mean over their beats, AUROC is <strong>{} %</strong>{}.")
+        sentence += words.format(f.metric(whole, 1), _interval(f, whole))
     return [sentence]
 
 

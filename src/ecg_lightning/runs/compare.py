@@ -102,10 +102,11 @@ class Comparer:
         located = set(PLACE) <= set(table)
         table = table.sort_values(PLACE, ignore_index=True) if located else table
         labels, probabilities = labels_and_probabilities(table, info.classes)
-        patients = column(table, "patient")
+        patients, records = column(table, "patient"), column(table, "record")
         resampled = resampled_metrics(
-            labels, probabilities, info.classes, patients, resamples=self.resamples, seed=self.seed, wanted=self.metrics
-        )
+            labels, probabilities, info.classes, patients, records=records,
+            resamples=self.resamples, seed=self.seed, wanted=self.metrics,
+        )  # fmt: skip
         predicted = probabilities.argmax(axis=1)
         record = files[0].with_name(RECORD)
         of_run = len(files) == 1 and files[0].name == PREDICTIONS and record.is_file()
@@ -113,7 +114,7 @@ class Comparer:
         # A record has the same digits, unless it is of other predictions or from before a metric was computed.
         known = all(key[-1] in (dig(scores, key[:-1]) or ()) for key in resampled)
         if not known or scores.get("confusion") != confusion_matrix(labels, predicted, len(info.classes)).tolist():
-            scores = score(labels, probabilities, info.classes, info.positive)
+            scores = score(labels, probabilities, info.classes, info.positive, records=records)
         return _Tested(
             path=path,
             classes=info.classes,

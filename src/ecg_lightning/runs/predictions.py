@@ -124,7 +124,9 @@ def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> 
     scores = score(labels, probabilities, info.classes, info.positive, records=records, quality=quality)
     if resamples:
         patients = column(joined, "patient")
-        scores["intervals"] = intervals(labels, probabilities, info.classes, patients, resamples=resamples)
+        scores["intervals"] = intervals(
+            labels, probabilities, info.classes, patients, records=records, resamples=resamples
+        )
     return scores
 
 

@@ -132,6 +132,18 @@ class Matched(Ectopics):
     given: Ec57
 
 
+RecordingScores = TypedDict(  # of recordings by the mean probability of their beats, where all are of one class
+    "RecordingScores",
+    {
+        **dict.fromkeys(("n", "n_positive"), Count),  # type: ignore[misc]
+        **dict.fromkeys(("recall", "specificity", "precision", "f1", "accuracy"), Fraction),
+        **dict.fromkeys(("auroc", "recall_at_90_specificity"), Fraction | None),
+    },
+)
+
+
+OPTIONAL = ("j_kappa", "recall_at_90_specificity", "loss")  # of all classes together, but not always there
+
 Intervals = TypedDict(  # as `ecg_lightning.metrics.bootstrap.intervals` returns them
     "Intervals",
     {
@@ -140,9 +152,10 @@ Intervals = TypedDict(  # as `ecg_lightning.metrics.bootstrap.intervals` returns
         "resamples": Positive,
         "level": Fraction,
         "seed": int,
-        **dict.fromkeys([name for name in OVERALL if name not in ("j_kappa", "loss")], Interval),  # type: ignore[misc]
+        **dict.fromkeys([name for name in OVERALL if name not in OPTIONAL], Interval),  # type: ignore[misc]
         "per_class": dict[str, dict[OfClass, Interval]],
-        "j_kappa": NotRequired[Interval],
+        **dict.fromkeys(("j_kappa", "recall_at_90_specificity"), NotRequired[Interval]),
+        "recordings": NotRequired[dict[str, Interval]],
         "ec57": NotRequired[dict[Literal["V", "S"], dict[OfEctopic, Interval]]],
     },
 )
@@ -168,6 +181,8 @@ TestScores = TypedDict(
         "ec57": NotRequired[Ec57],
         **dict.fromkeys(PER_CLASS, NotRequired[Fraction]),
         **dict.fromkeys(("auroc", "average_precision"), NotRequired[Fraction | None]),
+        "recall_at_90_specificity": NotRequired[Fraction | None],
+        "recordings": NotRequired[RecordingScores],
         "intervals": NotRequired[Intervals],
     },
 )

@@ -111,15 +111,16 @@ def _origin(row: Row) -> dict[str, Any]:
 def _flat(scores: Scores) -> dict[tuple[str, str], Any]:
     """(``overall`` or class, metric) → its value, without the metrics of MI that `score` repeats at the top level.
 
-    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S; those of
-    `PARTS` begin with its name.
+    Those of EC57 are named ``ec57_sensitivity``, ``ec57_without_232_sensitivity`` and so on, of V and S, those by
+    recording ``recordings_auroc`` and so on; those of `PARTS` begin with its name.
     """
     ec57 = scores.get("ec57", {})
     parts = {"": scores.get("per_class", {}), "ec57_": ec57, "ec57_without_232_": ec57.get("without_232", {})}
-    nested = ("erratum", "per_class", "ec57", *CLASS_METRICS, *PARTS)
+    nested = ("erratum", "per_class", "ec57", "recordings", *CLASS_METRICS, *PARTS)
     more = ((part, _flat(scores[part])) for part in PARTS if part in scores)
     return (
         {("overall", metric): value for metric, value in scores.items() if metric not in nested}
+        | {("overall", f"recordings_{metric}"): value for metric, value in scores.get("recordings", {}).items()}
         | {
             (name, prefix + metric): value
             for prefix, by_class in parts.items()

@@ -33,6 +33,8 @@ class Transfer:
             share it.
         backbone_lr, head_lr: factors on the learning rate of either.
         frozen_epochs: number of epochs after which the backbone learns.
+        leads: ``same``: the checkpoint has as many; ``repeated``: that of one lead starts a network of several, each of
+            which gets its first weights divided by their number, so that equal leads give what the one did.
     """
 
     mode: Mode = "none"
@@ -40,6 +42,7 @@ class Transfer:
     backbone_lr: Positive = 1.0
     head_lr: Positive = 1.0
     frozen_epochs: Natural = 0
+    leads: Literal["same", "repeated"] = "same"
 
     def __post_init__(self) -> None:
         if self.mode != "none" and self.checkpoint is None:
@@ -91,6 +94,9 @@ def load_weights(
     if transfer.mode == "rhythm":
         loaded |= _without_beats(loaded, model.width, checkpoint.input.context, context)
     for weight, value in loaded.items():
+        if transfer.leads == "repeated" and value.ndim > 1 and (leads := own[weight].shape[1] // value.shape[1]) > 1:
+            # Of a convolution and of frames alike the leads follow each other along the inputs.
+            loaded[weight] = value = torch.cat([value] * leads, dim=1) / leads
         if own[weight].shape != value.shape:
             there, here = ("×".join(map(str, shape)) for shape in (value.shape, own[weight].shape))
             raise CheckpointError(
