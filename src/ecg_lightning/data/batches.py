@@ -1,4 +1,8 @@
-"""Batches of beats, gathered by one index operation and divided among devices so that each beat is seen once."""
+"""Batches of beats, gathered by one index operation and divided among devices so that each beat is seen once.
+
+A network over the sequence of beats sees windows of consecutive beats of a recording, ``[s, beats, …]`` in place of
+``[b, …]``, see `SequenceDataset`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -10,11 +14,14 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.beats import Beats, IntArray, recordings_in
+
+
+EVAL_WINDOW = 256  # beats of a recording that are predicted at once, without those around them
 
 
 class Batch(NamedTuple):
-    """Some beats."""
+    """Some beats; in windows, a length of -1 is no beat, and a row of -1 is not to be learnt from or predicted."""
 
     signals: Tensor  # [b, leads, length] float32
     lengths: Tensor  # [b] int64, samples of each beat before its padding
@@ -66,6 +73,53 @@ class BeatDataset(Dataset[Batch]):
         return self[torch.as_tensor(positions)]
 
 
+class SequenceDataset(BeatDataset):
+    """A fold of whole recordings in windows of `length` consecutive beats, in order of time; an index is a window.
+
+    Without `margin`, there is a window around each beat, to train with some of them. With it, windows follow each other
+    and overlap so that each beat is predicted once, with at least `margin` beats on each side where the recording has
+    them; what overlaps has rows of -1.
+    """
+
+    def __init__(self, beats: Beats, rows: IntArray, *, length: int, margin: int | None = None) -> None:
+        super().__init__(beats, np.concatenate(recordings_in(beats, rows)))
+        assert beats.records is not None
+        records = beats.records[self.rows]
+        begins = np.flatnonzero(np.append(True, records[1:] != records[:-1]))
+        sizes = np.diff(begins, append=len(records))
+        # Places in time, with room for a whole window before, between and after recordings.
+        firsts = begins + length * np.arange(1, len(begins) + 1)
+        places = np.repeat(firsts - begins, sizes) + np.arange(len(records))
+        self._at = np.full(len(records) + length * (len(begins) + 1), -1)
+        self._at[places] = np.arange(len(records))
+        self._margin, self._offsets = margin or 0, np.arange(length)
+        if margin is None:
+            self._starts = places - length // 2
+        else:
+            ranges = [
+                np.arange(first, first + size, length - 2 * margin) - margin
+                for first, size in zip(firsts, sizes, strict=True)
+            ]
+            self._starts = np.concatenate(ranges)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, windows: int | Tensor) -> Batch:
+        positions = self._at[self._starts.take(windows)[..., None] + self._offsets]
+        batch = super().__getitem__(torch.from_numpy(positions))
+        absent = torch.from_numpy(positions < 0)
+        counted = ~absent
+        counted[..., : self._margin] = False
+        counted[..., len(self._offsets) - self._margin :] = False
+        return batch._replace(
+            signals=batch.signals.masked_fill_(absent[..., None, None], 0),
+            lengths=batch.lengths.masked_fill(absent, -1),
+            rows=batch.rows.masked_fill(~counted, -1),
+            context=None if batch.context is None else batch.context.masked_fill(absent[..., None], 0),
+        )
+
+
 @dataclass(eq=False)
 class BatchSampler(Sampler[Tensor]):
     """Positions of the beats of each batch, divided among ranks so that each beat is seen exactly once an epoch.
@@ -84,6 +138,7 @@ class BatchSampler(Sampler[Tensor]):
     reshuffle: bool = True  # False keeps the order of the first epoch
     first: Callable[[], int] = int  # called when an epoch begins: its first batch, not 0 where a run is resumed
     weights: Tensor | None = None  # [n_beats], to sample with replacement in proportion; None takes each beat once
+    n_drawn: int | None = None  # so many of the beats an epoch, at random; None takes as many as there are
 
     def __post_init__(self) -> None:
         if self.n_beats < self.n_ranks:
@@ -91,6 +146,7 @@ class BatchSampler(Sampler[Tensor]):
                 f"{self.n_beats} beats cannot be divided among {self.n_ranks} devices; use more data or fewer devices"
             )
         self.epoch = 0
+        self._n_drawn = self.n_drawn or self.n_beats
         self.cumulated = None if self.weights is None else self.weights.double().cumsum(0)
 
     @property
@@ -103,22 +159,22 @@ class BatchSampler(Sampler[Tensor]):
         self.epoch = epoch if self.reshuffle else 0
 
     def __len__(self) -> int:
-        full, left_over = divmod(self.n_beats, self.batch_size * self.n_ranks)
+        full, left_over = divmod(self._n_drawn, self.batch_size * self.n_ranks)
         return max(full + (left_over >= self.n_ranks), 1)
 
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.arange(self.n_beats) if self.seed is None else self._order(seed_of(self.seed, self.epoch))
         step = self.batch_size * self.n_ranks
         for number in range(self.first(), len(self)):
-            end = self.n_beats if number == len(self) - 1 else (number + 1) * step
+            end = self._n_drawn if number == len(self) - 1 else (number + 1) * step
             yield order[number * step : end][self.rank :: self.n_ranks]
 
     def _order(self, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         if self.cumulated is None:
-            return torch.randperm(self.n_beats, generator=generator)
+            return torch.randperm(self.n_beats, generator=generator)[: self._n_drawn]
         # torch.multinomial takes at most 2**24 beats.
-        places = torch.rand(self.n_beats, generator=generator, dtype=torch.float64) * self.cumulated[-1]
+        places = torch.rand(self._n_drawn, generator=generator, dtype=torch.float64) * self.cumulated[-1]
         return torch.searchsorted(self.cumulated, places).clamp(max=self.n_beats - 1)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.errors import ConfigError, DataError
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -193,6 +193,30 @@ class Beats:
         names = ("signals", "lengths", *first.columns)
         joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return dataclasses.replace(first, **joined)
+
+
+def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
+    """The rows of each recording, in order of time; of all beats, or of these `rows` alone.
+
+    Raises:
+        ConfigError: the recordings of the beats are not known, or some of their beats are not among these rows.
+    """
+    if beats.records is None:
+        raise ConfigError(
+            "sequence=beats: the recordings of these beats are not known, and so not which follow each other; choose a "
+            "database of recordings, or sequence=none"
+        )
+    rows = np.arange(len(beats)) if rows is None else rows
+    at = rows if beats.samples is None else rows[np.argsort(beats.samples[rows], kind="stable")]
+    names, record = np.unique(beats.records, return_inverse=True)
+    at = at[np.argsort(record[at], kind="stable")]
+    sizes = np.bincount(record[at], minlength=len(names))
+    if ((sizes > 0) & (sizes != np.bincount(record))).any():
+        raise ConfigError(
+            "sequence=beats: beats of one recording are in several folds; choose a split by patient or by lists of "
+            "records, as split=patient or split=ds1_ds2"
+        )
+    return [part for part in np.split(at, np.cumsum(sizes)[:-1]) if len(part)]
 
 
 def _digest_of_derived(beats: Beats) -> str:

@@ -11,8 +11,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset, MixedBatch, seed_of
-from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.batches import (
+    EVAL_WINDOW,
+    Batch,
+    BatchSampler,
+    BeatDataset,
+    MixedBatch,
+    SequenceDataset,
+    seed_of,
+)
+from ecg_lightning.data.beats import Beats, recordings_in
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.protocol import Protocol
@@ -34,11 +42,14 @@ class BeatDataModule(pl.LightningDataModule):
         eval_batch_size: beats a batch in validation and test.
         resampling: settings of `Resampling`, of training beats.
         balance: exponent ``p``: a training beat is sampled ``(1 / frequency of its class) ** p`` as often. 0 takes
-            each once an epoch, 1 shows every class equally often.
+            each once an epoch, 1 shows every class equally often. Of windows, it weights the loss instead.
         balance_patients, balance_databases: the same with the numbers of training beats of its patient and database;
             the three factors multiply.
         transforms: of training beats, as in `make_transforms`.
         mixup: alpha of `Mixup`; 0 mixes none.
+        window: consecutive beats of a recording that are trained on together, for a network over the sequence of beats;
+            None trains with beats one by one.
+        reach: beats on each side that such a network sees.
         seed: of the order of the training beats, and all that is random in a step.
     """
 
@@ -57,6 +68,8 @@ class BeatDataModule(pl.LightningDataModule):
         balance_databases: float = 0.0,
         transforms: Mapping[str, Mapping[str, float] | None] | None = None,
         mixup: float = 0.0,
+        window: int | None = None,
+        reach: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -79,6 +92,12 @@ class BeatDataModule(pl.LightningDataModule):
         self.transform_settings = transforms or {}
         self.transforms: list[Transform] = []
         self.mixup = Mixup(alpha=mixup) if mixup else None
+        self.window, self.reach = window, reach
+        if window is not None and (self.resampling or self.mixup):
+            raise ConfigError(
+                "sequence=beats learns from beats as they follow each other: choose augmentation.resampling.method=none "
+                "and augmentation.mixup=0; augmentation.balance weights rare classes"
+            )
         self.seed = seed
         self.beats: Beats
         self.folds: Folds
@@ -117,6 +136,9 @@ class BeatDataModule(pl.LightningDataModule):
         if beats.context is None:
             settings.pop("modality_dropout", None)
         self.transforms = make_transforms(settings, fs=beats.fs)
+        if self.window is not None:
+            for rows in folds.named().values():
+                recordings_in(beats, rows)  # fails before training
 
     def training_counts(self) -> list[int]:
         """How many beats of each class are trained on, once resampled."""
@@ -125,8 +147,12 @@ class BeatDataModule(pl.LightningDataModule):
         return [int(count) for count in np.bincount(labels, minlength=len(train.beats.classes))]
 
     def drawn_counts(self) -> list[int]:
-        """How many of them an epoch shows, on average, with the balance of classes, patients and databases."""
-        if (weights := self.sampling_weights()) is None:
+        """How many of them an epoch shows, on average, with the balance of classes, patients and databases.
+
+        Of windows, what the balance of classes alone would show: the loss is weighted accordingly.
+        """
+        balance = self.balance if self.window is None else {"labels": self.balance["labels"]}
+        if (weights := self._weights(balance)) is None:
             return self.training_counts()
         train = self.datasets["train"]
         share = np.bincount(train.beats.known_labels[train.rows], weights, minlength=len(train.beats.classes))
@@ -137,11 +163,14 @@ class BeatDataModule(pl.LightningDataModule):
 
         ConfigError if patients or databases are to be balanced and are not known.
         """
-        if not any(self.balance.values()):
+        return self._weights({name: p for name, p in self.balance.items() if name != "labels" or self.window is None})
+
+    def _weights(self, balance: Mapping[str, float]) -> Tensor | None:
+        if not any(balance.values()):
             return None
         train = self.datasets["train"]
         weights = torch.ones(len(train), dtype=torch.float64)
-        for column, exponent in self.balance.items():
+        for column, exponent in balance.items():
             if not exponent:
                 continue
             values = getattr(train.beats, column)
@@ -179,8 +208,13 @@ class BeatDataModule(pl.LightningDataModule):
             return batch
         torch.manual_seed(seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
         signals, lengths, context = batch.signals, batch.lengths, batch.context
+        if self.window is not None:
+            signals, lengths = signals.flatten(0, 1), lengths.flatten()
         for transform in self.transforms:
             signals, lengths = transform(signals, lengths)
+        if self.window is not None:
+            absent = batch.lengths < 0
+            signals, lengths = signals.view_as(batch.signals), lengths.view_as(batch.lengths).masked_fill(absent, -1)
         if self.mixup is None:
             return batch._replace(signals=signals, lengths=lengths)
         assert batch.labels is not None
@@ -194,7 +228,13 @@ class BeatDataModule(pl.LightningDataModule):
         return int(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready) if self.trainer else 0
 
     def _loader(self, fold: str, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
-        dataset = self.datasets[fold]
+        dataset, n_drawn = self.datasets[fold], None
+        if self.window is not None:
+            margin = None if shuffle else self.reach
+            length = self.window if shuffle else EVAL_WINDOW + 2 * self.reach
+            dataset = SequenceDataset(dataset.beats, dataset.rows, length=length, margin=margin)
+            batch_size = max(batch_size // length, 1)
+            n_drawn = -(-len(dataset) // length) if shuffle else None
         batches = BatchSampler(
             len(dataset),
             batch_size,
@@ -202,14 +242,20 @@ class BeatDataModule(pl.LightningDataModule):
             reshuffle=not getattr(self.trainer, "overfit_batches", 0),
             first=self._batches_done if shuffle else int,
             weights=self.sampling_weights() if shuffle else None,
+            n_drawn=n_drawn,
             rank=self.trainer.global_rank if self.trainer else 0,
             n_ranks=self.trainer.world_size if self.trainer else 1,
         )
-        # The dataset gives whole batches: nothing is left to collate, and workers would only copy memory. Not as
-        # `sampler`, which the Trainer replaces by one of single beats where it overfits.
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,  # type: ignore[arg-type]
-            collate_fn=lambda batch: batch,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return batch_loader(dataset, batches)
+
+
+def batch_loader(dataset: BeatDataset, batches: BatchSampler) -> DataLoader[Batch]:
+    """Serve the batches of a sampler as the dataset gathers them."""
+    # Nothing is left to collate, and workers would only copy memory. Not as `sampler`, which the Trainer replaces by one
+    # of single beats where it overfits.
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=lambda batch: batch,
+        pin_memory=torch.cuda.is_available(),
+    )

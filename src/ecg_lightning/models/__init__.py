@@ -3,8 +3,9 @@
 from ecg_lightning.models.contract import BeatModel
 from ecg_lightning.models.pretrained import list_pretrained
 from ecg_lightning.models.registry import check_settings, create_model, list_models, model_names, register, settings_of
+from ecg_lightning.models.sequence import SequenceSettings
 
 __all__ = [
-    "BeatModel", "check_settings", "create_model", "list_models", "list_pretrained", "model_names", "register",
+    "BeatModel", "SequenceSettings", "check_settings", "create_model", "list_models", "list_pretrained", "model_names", "register",
     "settings_of",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.models.sequence import BeatSequence, SequenceSettings
 
 CONTEXT_WIDTH = 16  # units of the layer that takes the context
 
@@ -15,10 +16,15 @@ class BeatModel(nn.Module, ABC):
     """A network over one beat: a backbone, then a head of two fully connected layers.
 
     The head is the same in all networks, `width` → `hidden` → `n_outputs` with a ReLU between, so that any pretrained
-    backbone gets a new one by the same call. The output of a beat never depends on the other beats of its batch.
+    backbone gets a new one by the same call.
 
-    Any network can use the context of a beat (`ecg_lightning.data.context`) without code of its own: `take_context`
-    adds the layer ``fc_context`` to the head, and ``fc1`` takes its units together with the features of the beat.
+    Without code of its own, any network can use two things more, for which `extend` adds layers to the head:
+
+    - the context of a beat (`ecg_lightning.data.context`): ``fc1`` takes the units of ``fc_context`` together with the
+      features of the beat;
+    - the beats around it: ``sequence`` takes both of consecutive beats, and ``fc1`` its states as well. The input is
+      then sequences of beats, ``[s, beats, …]`` in place of ``[b, …]``; a beat of length -1 fills up a sequence and is
+      not there. Without `sequence`, the output of a beat never depends on the other beats of its batch.
 
     Args:
         width: number of features that `forward_features` returns.
@@ -27,10 +33,11 @@ class BeatModel(nn.Module, ABC):
         dropout: probability of dropping a feature before each layer of the head.
     """
 
-    head_names: ClassVar[tuple[str, ...]] = ("fc_context", "fc1", "fc2")
-    """Modules of the head, in order, the first only with context; all other parameters are of the backbone."""
+    head_names: ClassVar[tuple[str, ...]] = ("fc_context", "sequence", "fc1", "fc2")
+    """Modules of the head, in order, the first two where they are used; all other parameters are of the backbone."""
 
     n_context: int = 0  # context values of each beat
+    sequence_settings: SequenceSettings | None = None  # None: each beat by itself
 
     def __init__(self, *, width: int, hidden: int, n_outputs: int, dropout: float) -> None:
         super().__init__()
@@ -47,15 +54,23 @@ class BeatModel(nn.Module, ABC):
         if self.n_context:
             self.fc_context = nn.Linear(self.n_context, CONTEXT_WIDTH)
             width += CONTEXT_WIDTH
+        if self.sequence_settings is not None:
+            self.sequence = BeatSequence(width, self.sequence_settings)
+            width += self.sequence_settings.width
         self.fc1 = nn.Linear(width, self.hidden)
         self.fc2 = nn.Linear(self.hidden, n_outputs)
         if (backbone := next(self.parameters(), None)) is not None:
             self.to(backbone.device)
 
-    def take_context(self, n_context: int) -> None:
-        """Use this many context values of each beat; the head is initialised anew."""
-        self.n_context = n_context
+    def extend(self, n_context: int = 0, sequence: SequenceSettings | None = None) -> None:
+        """Use this many context values of each beat, and the beats around it; the head is initialised anew."""
+        self.n_context, self.sequence_settings = n_context, sequence
         self.reset_classifier(self.n_outputs)
+
+    @property
+    def reach(self) -> int:
+        """Beats on each side of a beat that its output depends on."""
+        return 0 if self.sequence_settings is None else self.sequence_settings.reach
 
     def freeze_backbone(self, frozen: bool = True) -> None:
         """Stop the backbone from learning, or let it learn again.
@@ -86,20 +101,30 @@ class BeatModel(nn.Module, ABC):
     def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
         """Beats ``[b, leads, length]`` and their samples before the padding ``[b]`` → features ``[b, width]``."""
 
-    def forward_head(self, features: Tensor, context: Tensor | None = None) -> Tensor:
-        """Features ``[b, width]`` and, where the network uses it, context ``[b, n_context]`` → ``[b, n_outputs]``."""
-        n_given = 0 if context is None else context.shape[1]
+    def forward_head(self, features: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+        """Features ``[b, width]`` and, where the network uses it, context ``[b, n_context]`` → ``[b, n_outputs]``.
+
+        Of sequences, all have one dimension more, ``[s, beats, …]``, and `present` tells which beats there are.
+        """
+        n_given = 0 if context is None else context.shape[-1]
         if n_given != self.n_context:
             raise ConfigError(f"this network takes {self.n_context} context values of each beat, {n_given} were given")
         if context is not None:
-            features = torch.cat([features, self.fc_context(context).relu()], dim=1)
+            features = torch.cat([features, self.fc_context(context).relu()], dim=-1)
+        if present is not None:
+            features = torch.cat([features, self.sequence(self.head_dropout(features), present)], dim=-1)
         logits: Tensor = self.fc2(self.head_dropout(self.fc1(self.head_dropout(features)).relu()))
         return logits
 
     def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
         """Zero-padded beats ``[b, leads, length]``, their samples before the padding ``[b] int`` and, where the network
-        uses it, context ``[b, n_context]`` → logits ``[b, n_outputs]``."""
-        return self.forward_head(self.forward_features(signals, lengths), context)
+        uses it, context ``[b, n_context]`` → logits ``[b, n_outputs]``; of sequences with one dimension more."""
+        if self.sequence_settings is None:
+            return self.forward_head(self.forward_features(signals, lengths), context)
+        features = self.forward_features(signals.flatten(0, 1), lengths.flatten().clamp(min=0))
+        # Nothing is known of a blanked beat but its context.
+        features = features.unflatten(0, lengths.shape) * (lengths > 0)[..., None]
+        return self.forward_head(features, context, lengths >= 0)
 
     @property
     def n_parameters(self) -> int:

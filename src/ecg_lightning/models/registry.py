@@ -7,7 +7,7 @@ entry point of the group ``ecg_lightning.models``, and a YAML in a folder for ``
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from ecg_lightning.core.plugins import added
 from ecg_lightning.models.baselines import REFERENCE_MODELS
 from ecg_lightning.models.contract import BeatModel
 from ecg_lightning.models.pretrained import read_pretrained
+from ecg_lightning.models.sequence import SequenceSettings
 
 Network = TypeVar("Network", bound=type[BeatModel])
 _registered: dict[str, Callable[..., BeatModel]] = {}
@@ -76,6 +77,7 @@ def create_model(
     length: int | None = None,
     leads: int = 1,
     n_context: int = 0,
+    sequence: Mapping[str, Any] | None = None,
     pretrained: str | None = None,
     **settings: Any,
 ) -> BeatModel:
@@ -85,6 +87,7 @@ def create_model(
         name: one of `model_names`.
         n_outputs: number of logits; another one than that of `pretrained` gives it a new head.
         length, leads, n_context: numbers of samples, leads and context values of a beat.
+        sequence: settings of `SequenceSettings`, for a network over the sequence of beats.
         pretrained: one of `list_pretrained`, which brings all sizes and settings; nothing but `n_outputs` is given.
         settings: the network's own settings, see `settings_of`; the others have their defaults.
 
@@ -96,7 +99,7 @@ def create_model(
         start = read_pretrained(pretrained)
         if start.network != name:
             raise ConfigError(f"the weights {pretrained} are of a {start.network}, not of a {name}")
-        if length is not None or (leads, n_context) != (1, 0) or settings:
+        if length is not None or (leads, n_context, sequence) != (1, 0, None) or settings:
             raise ConfigError(f"the weights {pretrained} bring all sizes and settings: give nothing but n_outputs")
         model = create_model(name, n_outputs=start.n_outputs, **start.settings)
         model.load_state_dict(start.weights)
@@ -110,6 +113,6 @@ def create_model(
         model = _registered[name](n_outputs=n_outputs, length=length, leads=leads, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"network {name} cannot be built with {settings}: {error}") from error
-    if n_context:
-        model.take_context(n_context)
+    if n_context or sequence is not None:
+        model.extend(n_context, None if sequence is None else SequenceSettings(**sequence))
     return model

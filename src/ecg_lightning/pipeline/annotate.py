@@ -293,6 +293,17 @@ def _group(
 
     `group` begins at a multiple of STRIDE, so that the references of their morphology are those of the whole recording.
     """
+    margin = -(-how.predictor.around // STRIDE) * STRIDE
+    wide = slice(max(group.start - margin, 0), min(group.stop + margin, len(peaks)))
+    own = slice(group.start - wide.start, group.stop - wide.start)
+    probabilities, quality, in_gap = _wide_group(peaks, rhythms, wide, signals, how)
+    return probabilities[own], quality[own], in_gap[own]
+
+
+def _wide_group(
+    peaks: IntArray, rhythms: FloatArray | None, group: slice, signals: _Signals, how: _How
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """The same with the beats around them, which a network over the sequence of beats has to see."""
     fs, n = signals.fs, group.stop - group.start
     first, last = max(group.start - LOCAL_BEATS, 0), min(group.stop + LOCAL_BEATS + STRIDE, len(peaks))
     at = peaks_at(peaks[first:last], signals.rate, fs)

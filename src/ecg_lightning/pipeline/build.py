@@ -17,7 +17,7 @@ from ecg_lightning.data.databases.card import class_map_of, leads_of
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.inputs import InputSpec
-from ecg_lightning.models import settings_of
+from ecg_lightning.models import SequenceSettings, settings_of
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 # Settings and their values that request nothing: an estimator that cannot use them refuses any other value. It ignores
 # groups that every configuration has, such as loss and optimizer, so that an experiment runs with all models.
-REQUESTS = {"ckpt_path": None, "transfer.mode": "none", "transfer.checkpoint": None, "compile": False}
+REQUESTS = {"ckpt_path": None, "sequence.beats": None, "transfer.mode": "none", "transfer.checkpoint": None, "compile": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def build(cfg: DictConfig) -> Experiment:
         )
         if start is not None:
             _compare_inputs(start, spec)
-            load_weights(classifier.model, model["name"], transfer, start)
+            load_weights(classifier.model, model["name"], transfer, start, spec.context)
         if config["compile"]:
             classifier.model.compile()
         estimator = NetworkEstimator(classifier, trainer, resume=config["ckpt_path"])
@@ -126,6 +126,8 @@ def build(cfg: DictConfig) -> Experiment:
 def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
     """The beats that a plain configuration describes, not yet read; a ConfigError for an impossible source or split."""
     dataset, augmentation = config["dataset"], config["augmentation"]
+    sequence = dict(config.get("sequence") or {"beats": None})  # which configurations of earlier versions lack
+    window = sequence.pop("beats")
     return BeatDataModule(
         make_source(dataset, config["context"], Path(config["data_dir"]).expanduser()),
         cache_dir=Path(config["cache_dir"]).expanduser(),
@@ -133,6 +135,8 @@ def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
         drop_duplicates=dataset["drop_duplicates"],
         batch_size=config["optimizer"]["batch_size"],
         **{name: value for name, value in augmentation.items() if name != "name"},
+        window=window,
+        reach=0 if window is None else SequenceSettings(**sequence).reach,
         seed=config["seed"],
     )
 
@@ -166,6 +170,8 @@ def _model_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         model["dropout"] = dropout
     elif dropout is not None:
         log.info("model=%s has no dropout: dropout=%s has no effect", model["name"], dropout)
+    if config["sequence"]["beats"] is not None:
+        model["sequence"] = {name: value for name, value in config["sequence"].items() if name != "beats"}
     return model
 
 

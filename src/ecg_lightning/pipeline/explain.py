@@ -77,6 +77,9 @@ def explain_run(
         estimator.input.check(beats, whose=str(checkpoint.path))
     except EcgLightningError as error:
         return replace(found, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
+    if isinstance(estimator, NetworkEstimator) and estimator.classifier.model.reach:
+        remark = "No saliency and no embedding are shown of a network over the sequence of beats: its output depends on"
+        return replace(found, remarks=(f"{remark} the beats around each, too.",))
     if isinstance(estimator, NetworkEstimator):
         saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
     elif isinstance(estimator, EnsembleEstimator):

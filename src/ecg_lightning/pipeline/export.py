@@ -139,6 +139,10 @@ def _as_onnx(checkpoint: Checkpoint, reference: Predictor, stated: Mapping[str, 
     temperature = reference.calibration.temperature if reference.calibration else 1.0
     network = Probabilities(classifier.model, classifier.task, temperature).eval()
     example = [torch.from_numpy(one) for one in _random(reference.input, 3)[:3] if one is not None]
+    dynamic = {0: torch.export.Dim("beats")}
+    if reference.around:
+        example = [torch.stack([one, one]) for one in example]
+        dynamic = {0: torch.export.Dim("sequences"), 1: torch.export.Dim("beats")}
     with _silent():
         program = torch.onnx.export(
             network,
@@ -148,7 +152,7 @@ def _as_onnx(checkpoint: Checkpoint, reference: Predictor, stated: Mapping[str, 
             opset_version=OPSET,
             input_names=ONNX_INPUTS[: len(example)],
             output_names=["probabilities"],
-            dynamic_shapes=tuple({0: torch.export.Dim("beats")} for _ in example),
+            dynamic_shapes=tuple(dynamic for _ in example),
         )
         assert program is not None
         # The exporter itself leaves operations on large weights, which cannot be quantised then.

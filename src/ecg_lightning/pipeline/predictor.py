@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.threads import available_threads
-from ecg_lightning.data.beats import Beats, FloatArray, IntArray
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.metrics.calibration import Calibration
@@ -37,6 +37,7 @@ class Predictor:
         input: what it takes of each beat.
         class_map: as ``dataset.class_map`` in its training; None where classes are not made of symbols.
         calibration: of its probabilities; None if unknown, and they are then as the model gives them.
+        around: beats on each side of a beat that its probabilities depend on; 0: each beat is predicted by itself.
         run: signals, lengths and context of a batch → probabilities ``[b, classes]``, calibrated where possible.
         batch: how many beats are predicted at once.
     """
@@ -47,13 +48,16 @@ class Predictor:
     input: InputSpec
     class_map: Any
     calibration: Calibration | None
+    around: int
     run: Run
     batch: int
 
     def __call__(
         self, signals: npt.ArrayLike, lengths: npt.ArrayLike, context: npt.ArrayLike | None = None
     ) -> FloatArray:
-        """Probabilities ``[n, classes]``, each independent of the other beats.
+        """Probabilities ``[n, classes]``, each independent of the other beats but those `around` it.
+
+        With `around`, the beats are consecutive ones of one recording; see `of` for beats of several.
 
         Args:
             signals: ``[n, leads, length]``, as `input` describes them.
@@ -75,8 +79,20 @@ class Predictor:
                 raise ConfigError(f"{what} of shape {given} for {self.name}: expected {expected}")
         probabilities = np.empty((n, len(self.classes)), dtype=np.float32)
         for start in range(0, n, self.batch):
-            rows = slice(start, start + self.batch)
-            probabilities[rows] = self.run(signals[rows], lengths[rows], None if context is None else context[rows])
+            first, stop = max(start - self.around, 0), min(start + self.batch, n)
+            rows = slice(first, stop + self.around)
+            found = self.run(signals[rows], lengths[rows], None if context is None else context[rows])
+            probabilities[start:stop] = found[start - first : stop - first]
+        return probabilities
+
+    def of(self, beats: Beats) -> FloatArray:
+        """Probabilities ``[n, classes]`` of beats, of whole recordings where the model sees those around a beat."""
+        if not self.around:
+            return self(beats.signals, beats.lengths, beats.context)
+        probabilities = np.empty((len(beats), len(self.classes)), dtype=np.float32)
+        for rows in recordings_in(beats):
+            own = beats.select(rows)
+            probabilities[rows] = self(own.signals, own.lengths, own.context)
         return probabilities
 
 
@@ -129,17 +145,31 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
         with torch.inference_mode():
             return network(*tensors).cpu().numpy()  # type: ignore[no-any-return]
 
+    if stated["around"]:
+        run = in_sequence(run)
+
     return _predictor(stated, calibration, run, BATCH if on.type == "cpu" else LARGE_BATCH)
+
+
+def in_sequence(run: Run) -> Run:
+    """Of a network that takes sequences, a function of one: consecutive beats of a recording."""
+
+    def of_one(*arrays: Any) -> npt.NDArray[np.float32]:
+        found: npt.NDArray[np.float32] = run(*(None if array is None else array[None] for array in arrays))[0]
+        return found
+
+    return of_one
 
 
 def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
     """What a predictor states, in plain values: the attributes of `Predictor` before ``run``."""
+    from ecg_lightning.models import SequenceSettings
     from ecg_lightning.training.tasks import task_of
 
     stated = checkpoint.require()
     dataset = checkpoint.about.get("config", {}).get("dataset")
     maps = [card.get("class_map") for card in cards_of(dataset).values()] if dataset else [None]
-    task = task_of(stated)
+    task, sequence = task_of(stated), stated["model"].get("sequence")
     return {
         "name": checkpoint.model,
         "task": task.name,
@@ -147,6 +177,7 @@ def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
         "input": checkpoint.input.plain(),
         "class_map": maps[0] if all(one == maps[0] for one in maps) else None,
         "calibration": checkpoint.calibration,
+        "around": 0 if sequence is None else SequenceSettings(**sequence).reach,
     }
 
 
@@ -158,6 +189,7 @@ def _predictor(stated: Mapping[str, Any], calibration: Calibration | None, run: 
         input=InputSpec.from_plain(stated["input"]),
         class_map=stated["class_map"],
         calibration=calibration,
+        around=stated.get("around", 0),  # which files of earlier versions lack
         run=run,
         batch=batch,
     )
@@ -233,6 +265,9 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
     def run(*arrays: Any) -> npt.NDArray[np.float32]:
         given = dict(zip(ONNX_INPUTS, arrays, strict=True))
         return session.run(None, {name: given[name] for name in taken})[0]  # type: ignore[no-any-return]
+
+    if stated.get("around"):
+        run = in_sequence(run)
 
     try:
         return _predictor(stated, _calibration(stated, path), run, BATCH)

@@ -57,7 +57,7 @@ def make_record(
         class_map=class_map_of(config["dataset"]),
         leads=tuple(beats.lead_names),
         dropped=dict(datamodule.beats.origin.get("dropped", {})),
-        context=ContextInfo(**config["context"]),
+        context=ContextInfo(**config["context"], beats_around=datamodule.reach),
         protocol=datamodule.folds.protocol,
         n=datamodule.folds.sizes(),
         augmentation=resampling if baseline else config["augmentation"]["name"],

@@ -37,6 +37,19 @@ class Context(Group):
     before: Amount
 
 
+class NoSequence(Group):
+    beats: None
+
+
+class Sequence(Group):
+    """What else it has, `SequenceSettings` checks."""
+
+    beats: Annotated[int, Field(ge=2)]
+    width: Count
+    dilations: Annotated[list[Count], Field(min_length=1)]
+    dropout: Share
+
+
 class OwnModel(OpenGroup):
     """A model of another package, which checks its own settings."""
 
@@ -86,9 +99,10 @@ class Loss(Group):
 
 
 class Transfer(Group):
-    mode: Literal["none", "head_only", "last_layer", "finetune"]
+    mode: Literal["none", "head_only", "last_layer", "finetune", "rhythm"]
     checkpoint: str | None
     backbone_lr: Positive
+    head_lr: Positive
     frozen_epochs: Natural
 
 
@@ -170,6 +184,7 @@ class Settings(Group):
         Discriminator(lambda dataset: "several" if isinstance(dataset, dict) and "cards" in dataset else "one"),
     ]
     context: Context
+    sequence: NoSequence | Sequence
     split: Split
     model: Annotated[
         Annotated[ShippedModel, Tag("shipped")] | Annotated[OwnModel, Tag("own")],

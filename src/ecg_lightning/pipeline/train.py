@@ -80,7 +80,7 @@ def _calibrate(best: Path, datamodule: BeatDataModule, device: Literal["cpu", "a
         return None
     # In single precision, as it is used; without the calibration of a run that is resumed.
     predict = checkpoint_predictor(replace(read_checkpoint(best), calibration=None), device=device)
-    probabilities = predict(validation.signals, validation.lengths, validation.context)
+    probabilities = predict.of(validation)
     calibration = Calibration.fit(validation, probabilities, protocol=datamodule.folds.protocol).plain()
     add_calibration(best, calibration)
     return calibration

@@ -199,11 +199,13 @@ class ContextInfo(Strict):
     rhythm: bool = False
     morphology: bool = False
     before: Annotated[float, Field(ge=0)] = 0.0  # seconds before the R peak at which a beat begins
+    beats_around: Count = 0  # on each side of a beat, whose samples and context are seen
 
     def phrase(self) -> str:
-        """``rhythm, morphology, 0.272 s before the R peak``; ``none`` without any."""
+        """``rhythm, morphology, 0.272 s before the R peak, 15 beats on each side``; ``none`` without any."""
         parts = [name for name in ("rhythm", "morphology") if getattr(self, name)]
         parts += [f"{self.before:g} s before the R peak"] * bool(self.before)
+        parts += [f"{self.beats_around} beats on each side"] * bool(self.beats_around)
         return ", ".join(parts) or ALONE
 
 

@@ -28,7 +28,7 @@ from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.weights import FOLDER as WEIGHTS
 from ecg_lightning.core.weights import read_weights, shipped_weights
 from ecg_lightning.data.inputs import InputSpec
-from ecg_lightning.models import BeatModel, create_model, list_models, model_names
+from ecg_lightning.models import BeatModel, SequenceSettings, create_model, list_models, model_names
 from ecg_lightning.training.checkpoint_v1 import upgrade, with_card
 from ecg_lightning.training.tasks import task_of
 
@@ -306,7 +306,9 @@ def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
         raise ConfigError(f"there is no model {name!r}; choose one of {', '.join(list_models())}")
     for key, value in stated["model"].items():
         number = isinstance(value, int | float) and 0 <= value <= LARGEST_SETTING
-        if name in model_names() and not number and not isinstance(value, str):
+        if key == "sequence":
+            SequenceSettings(**value)
+        elif name in model_names() and not number and not isinstance(value, str):
             raise ValueError(f"model.{key}={str(value)[:40]}, expected a number up to {LARGEST_SETTING:,}")
     if not isinstance(stated["about"] or {}, Mapping):
         raise TypeError("about")

@@ -86,7 +86,9 @@ class BeatClassifier(pl.LightningModule):
         self.transfer = Transfer(**(transfer or {}))
         self.model = network_of({"task": task, "model": model, "input": input, "about": about})
         equal = [1] * len(self.task.classes)
-        self.loss = BeatLoss(LossSettings(**(loss or {})), **(class_counts or {"training": equal, "drawn": equal}))
+        counts = class_counts or {"training": equal, "drawn": equal}
+        in_windows = self.model.sequence_settings is not None
+        self.loss = BeatLoss(LossSettings(**(loss or {})), **counts, weighted=in_windows)
         # Before the Trainer determines which gradients devices share.
         self.model.freeze_backbone(self.transfer.is_frozen(0))
         self.val_scores = validation_metrics(len(self.task.classes))
@@ -104,7 +106,10 @@ class BeatClassifier(pl.LightningModule):
         return classifier
 
     def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats ``[b, leads, length]``, lengths ``[b]``, context ``[b, k]`` or None → logits ``[b, n_outputs]``."""
+        """Beats ``[b, leads, length]``, lengths ``[b]``, context ``[b, k]`` or None → logits ``[b, n_outputs]``.
+
+        Of a network over the sequence of beats, all have one dimension more: see `BeatModel`.
+        """
         logits: Tensor = self.model(signals, lengths, context)
         return logits
 
@@ -119,27 +124,30 @@ class BeatClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch | MixedBatch, batch_idx: int) -> Tensor:
         assert batch.labels is not None
-        logits = self.task.class_logits(self(batch.signals, batch.lengths, batch.context))
-        losses = self.loss(logits, batch.labels)
+        logits = self.task.class_logits(self(batch.signals, batch.lengths, batch.context).flatten(0, -2))
+        losses = self.loss(logits, batch.labels.flatten())
         if isinstance(batch, MixedBatch):
             losses = batch.share * losses + (1 - batch.share) * self.loss(logits, batch.partners)
-        loss: Tensor = losses.mean()
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.labels), sync_dist=True)
+        counted = batch.rows.flatten() >= 0
+        loss: Tensor = (losses * counted).sum() / counted.sum()
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(losses), sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and scores, which are computed over all beats of all ranks at the end of the epoch."""
         assert batch.labels is not None
-        logits = self(batch.signals, batch.lengths, batch.context)
-        loss = F.cross_entropy(self.task.class_logits(logits.float()), batch.labels)
-        self.log("val/loss", loss, batch_size=len(batch.labels), sync_dist=True)
-        self.val_scores.update(self.task.probabilities(logits).argmax(dim=1), batch.labels)
-        self.log_dict(self.val_scores, batch_size=len(batch.labels))
+        counted = batch.rows >= 0
+        logits, labels = self(batch.signals, batch.lengths, batch.context)[counted], batch.labels[counted]
+        loss = F.cross_entropy(self.task.class_logits(logits.float()), labels)
+        self.log("val/loss", loss, batch_size=len(labels), sync_dist=True)
+        self.val_scores.update(self.task.probabilities(logits).argmax(dim=1), labels)
+        self.log_dict(self.val_scores, batch_size=len(labels))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the probabilities; `ecg_lightning.metrics` scores them."""
-        logits = self(batch.signals, batch.lengths, batch.context)
-        self.test_predictions.update(batch.rows, self.task.probabilities(logits))
+        counted = batch.rows >= 0
+        logits = self(batch.signals, batch.lengths, batch.context)[counted]
+        self.test_predictions.update(batch.rows[counted], self.task.probabilities(logits))
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed.
@@ -148,7 +156,8 @@ class BeatClassifier(pl.LightningModule):
         """
         settings = self.optimizer_settings
         groups = []
-        for is_head, rate in ((False, settings["lr"] * self.transfer.backbone_lr), (True, settings["lr"])):
+        for is_head, factor in ((False, self.transfer.backbone_lr), (True, self.transfer.head_lr)):
+            rate = settings["lr"] * factor
             part = [p for name, p in self.model.named_parameters() if self.model.is_head(name) == is_head]
             weights, biases = [p for p in part if p.ndim > 1], [p for p in part if p.ndim <= 1]
             groups.append({"params": weights, "lr": rate, "weight_decay": settings["weight_decay"]})

@@ -14,12 +14,11 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
-from ecg_lightning.data.batches import Batch, BatchSampler, BeatDataset
+from ecg_lightning.data.batches import EVAL_WINDOW, BatchSampler, BeatDataset, SequenceDataset
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
-from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.datamodule import BeatDataModule, batch_loader
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import check_settings, list_models, model_names
 from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, fit_reference, predict_reference
@@ -98,8 +97,8 @@ class NetworkEstimator(Estimator):
 
     baseline = False
     uses = frozenset(
-        {"dropout", "augmentation", "loss", "transfer", "optimizer", "trainer", "callbacks", "logger", "ckpt_path",
-         "compile"}
+        {"dropout", "sequence", "augmentation", "loss", "transfer", "optimizer", "trainer", "callbacks", "logger",
+         "ckpt_path", "compile"}
     )  # fmt: skip
 
     def __init__(self, classifier: BeatClassifier, trainer: pl.Trainer, *, resume: str | None = None) -> None:
@@ -147,15 +146,14 @@ class NetworkEstimator(Estimator):
         self.classifier.test_predictions.reset()
         self.trainer.limit_test_batches = 1.0  # all beats, even where a debug mode limits the batches of its epochs
         size = EVAL_BATCH_ON_CPU if self.trainer.strategy.root_device.type == "cpu" else EVAL_BATCH
+        dataset, reach = BeatDataset(beats, np.arange(len(beats))), self.classifier.model.reach
+        if self.classifier.model.sequence_settings is not None:
+            length = EVAL_WINDOW + 2 * reach
+            dataset, size = SequenceDataset(beats, dataset.rows, length=length, margin=reach), max(size // length, 1)
         sampler = BatchSampler(
-            len(beats), size, seed=None, rank=self.trainer.global_rank, n_ranks=self.trainer.world_size
+            len(dataset), size, seed=None, rank=self.trainer.global_rank, n_ranks=self.trainer.world_size
         )
-        batches: DataLoader[Batch] = DataLoader(
-            BeatDataset(beats, np.arange(len(beats))),
-            batch_sampler=sampler,  # type: ignore[arg-type]  # of whole batches
-            collate_fn=lambda batch: batch,
-            pin_memory=torch.cuda.is_available(),
-        )
+        batches = batch_loader(dataset, sampler)
         with _interruptible():
             self.trainer.test(self.classifier, batches, ckpt_path=self._best, weights_only=True, verbose=False)
         probabilities: FloatArray = self.classifier.test_predictions.compute().cpu().numpy()

@@ -37,18 +37,26 @@ class LossSettings:
 
 
 class BeatLoss(nn.Module):
-    """Loss of each beat of a batch, for numbers of beats of each class in training and, `drawn`, in a sampled epoch."""
+    """Loss of each beat of a batch, for numbers of beats of each class in training and, `drawn`, in a sampled epoch.
+
+    Where beats are not sampled, `weighted`, their loss is weighted to the same end.
+    """
 
     shift: Tensor
     weights: Tensor
 
-    def __init__(self, settings: LossSettings, training: Sequence[int], drawn: Sequence[int]) -> None:
+    def __init__(
+        self, settings: LossSettings, training: Sequence[int], drawn: Sequence[int], *, weighted: bool = False
+    ) -> None:
         super().__init__()
         self.settings = settings
         sampled_log, training_log = _log_frequencies(drawn), _log_frequencies(training)
         shift = settings.logit_adjustment * sampled_log + settings.prior_correction * (sampled_log - training_log)
         weights = (-settings.class_weights * sampled_log).exp() * (torch.tensor(drawn) > 0)
         weights /= (weights * sampled_log.exp()).sum()  # the mean weight of a beat is 1, which keeps the learning rate
+        if weighted:
+            weights *= (sampled_log - training_log).exp()
+        self.weighted = weighted or bool(settings.class_weights)
         # A checkpoint keeps the settings, from which these follow.
         self.register_buffer("shift", shift.float(), persistent=False)
         self.register_buffer("weights", weights.float(), persistent=False)
@@ -61,7 +69,7 @@ class BeatLoss(nn.Module):
         if settings.focal:
             true = logits.log_softmax(dim=1).gather(1, labels[:, None]).squeeze(1).exp()
             loss = (1 - true) ** settings.focal * loss
-        return loss * self.weights[labels] if settings.class_weights else loss
+        return loss * self.weights[labels] if self.weighted else loss
 
 
 def _log_frequencies(counts: Sequence[int]) -> Tensor:

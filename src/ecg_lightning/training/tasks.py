@@ -35,9 +35,9 @@ class Task:
         """Logits ``[b, n_outputs]`` → probabilities ``[b, classes]``, in single precision."""
         logits = logits.float()
         if self.positive is None:
-            return logits.softmax(dim=1)
+            return logits.softmax(dim=-1)
         positive = logits.sigmoid()
-        return torch.cat([1 - positive, positive], dim=1)
+        return torch.cat([1 - positive, positive], dim=-1)
 
 
 class Probabilities(nn.Module):
@@ -50,9 +50,9 @@ class Probabilities(nn.Module):
         self.temperature = temperature
 
     def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
-        """Beats ``[b, leads, length]``, lengths ``[b]``, context ``[b, k]`` or None → ``[b, classes]``."""
+        """Beats ``[b, leads, length]``, lengths ``[b]``, context ``[b, k]`` or None → ``[b, classes]``; or sequences."""
         logits: Tensor = self.task.class_logits(self.model(signals, lengths, context))
-        return (logits / self.temperature).softmax(dim=1)
+        return (logits / self.temperature).softmax(dim=-1)
 
 
 POSITIVE = {"arrhythmia": None, "mi": "MI"}  # task → the class that a single logit stands for
