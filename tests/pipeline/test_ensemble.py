@@ -23,7 +23,7 @@ SMALL = ["dataset=synthetic", "dataset.simulation.patients=8", "dataset.simulati
          "split=patient", "split.seed=0", "trainer=cpu", "trainer.max_epochs=1", "report=none"]  # fmt: skip
 MODELS = {
     "network": ["model=cnet", "model.channels=4", "model.hidden=4"],
-    "another": ["model=seq", "model.width=8", "seed=1"],
+    "another": ["model=seq", "model.width=8", "seed=1", "sequence=beats"],
     "baseline": ["model=logistic_regression", "model.max_iter=20"],
 }
 RunCommand = Callable[..., Result]
@@ -76,7 +76,7 @@ def test_its_probabilities_are_the_mean_of_those_of_its_members(name: str, folde
         np.testing.assert_allclose(found, combine(members, weights, "geometric"), atol=1e-6)
     predictor = load_predictor(folder / name)
     assert predictor.calibration is not None
-    calibrated = predictor(beats.signals, beats.lengths, beats.context)
+    calibrated = predictor.of(beats)
     np.testing.assert_allclose(calibrated, predictor.calibration.apply(found), atol=1e-5)
 
 

@@ -184,12 +184,15 @@ def in_sequence(run: Run) -> Run:
 def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
     """What a predictor states, in plain values: the attributes of `Predictor` before ``run``."""
     from ecg_lightning.models import SequenceSettings
+    from ecg_lightning.training.checkpoint import ENSEMBLE, members_of
     from ecg_lightning.training.tasks import task_of
 
     stated = checkpoint.require()
     dataset = checkpoint.about.get("config", {}).get("dataset")
     maps = [card.get("class_map") for card in cards_of(dataset).values()] if dataset else [None]
     task, sequence = task_of(stated), stated["model"].get("sequence")
+    members = members_of(checkpoint) if checkpoint.model == ENSEMBLE else []
+    around = max((metadata_of(member)["around"] for member in members), default=0)
     return {
         "name": checkpoint.model,
         "task": task.name,
@@ -197,7 +200,7 @@ def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
         "input": checkpoint.input.plain(),
         "class_map": maps[0] if all(one == maps[0] for one in maps) else None,
         "calibration": checkpoint.calibration,
-        "around": 0 if sequence is None else SequenceSettings(**sequence).reach,
+        "around": around if sequence is None else SequenceSettings(**sequence).reach,
         "operating_point": checkpoint.operating_point,
     }
 
