@@ -121,7 +121,11 @@ class BeatModel(nn.Module, ABC):
         uses it, context ``[b, n_context]`` → logits ``[b, n_outputs]``; of sequences with one dimension more."""
         if self.sequence_settings is None:
             return self.forward_head(self.forward_features(signals, lengths), context)
-        features = self.forward_features(signals.flatten(0, 1), lengths.flatten().clamp(min=0))
+        flat = signals.flatten(0, 1), lengths.flatten().clamp(min=0)
+        if self.training and not (lengths > 0).any():  # simulated people have no signals: one beat stands for all
+            features = self.forward_features(*(part[:1] for part in flat)).expand(len(flat[1]), -1)
+        else:
+            features = self.forward_features(*flat)
         # Nothing is known of a blanked beat but its context.
         features = torch.unflatten(features, 0, lengths.shape) * (lengths > 0)[..., None]
         return self.forward_head(features, context, lengths >= 0)
