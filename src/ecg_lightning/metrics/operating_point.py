@@ -3,7 +3,9 @@
 The most probable class is the best choice where all errors cost the same and classes as frequent as in training. The
 metrics of rare classes, and other people, ask for another point. A factor on the odds of a class is a change of its
 prior: Saerens, Latinne & Decaestecker, Neural Computation 14, 2002; of two classes it is a threshold (Youden, Cancer 3,
-1950). Few factors, the median over resampled people: what a handful of people decide must not decide it.
+1950). What a handful of people prefer is mostly luck: factors are few, and of all that are not significantly worse than
+the best, over resampled people, the one nearest to 1 is taken (Breiman et al., Classification and Regression Trees,
+1984, do so with one standard error).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ from ecg_lightning.metrics.confusion import Numbers, Probabilities, confusion_me
 # Exponents of 2 that are tried for one factor, and for each of two.
 TRIED = {1: np.linspace(-6, 6, 97), 2: np.linspace(-4, 4, 25)}
 RESAMPLES = 200  # of the people
+SIGNIFICANT = 1.645  # standard errors of a difference, one-sided 95 %
 FEW = 5  # people with a class, below whom its factor is called doubtful
 
 
@@ -28,7 +31,7 @@ FEW = 5  # people with a class, below whom its factor is called doubtful
 class OperatingPoint:
     """Factors by which the odds of classes are multiplied before the most probable class is taken.
 
-    `between` are 95 % percentile intervals over resampled people, `people_with` are those with a beat of the class.
+    `between` has the middle 95 % of the best factors of resampled people, `people_with` who has a beat of the class.
     """
 
     factors: dict[str, Positive]  # of other classes 1
@@ -61,9 +64,10 @@ class OperatingPoint:
             for name, factor in self.factors.items()
         )
         few = [f"{n} with {name}" for name, n in self.people_with.items() if n < FEW]
-        doubt = f"; doubtful, for there are only {' and '.join(few)}" * bool(few)
+        doubt = "; none is significantly better than the most probable class" * (set(self.factors.values()) == {1.0})
+        doubt += f"; doubtful, for there are only {' and '.join(few)}" * bool(few)
         return (
-            f"odds of {factors}, in brackets for 95 % of resampled people; chosen by {self.objective} over "
+            f"odds of {factors}, in brackets those best for 95 % of resampled people; chosen by {self.objective} over "
             f"{self.beats:,} beats of {self.people} training people, predicted by models that have not seen them "
             f"({self.folds} folds){doubt}"
         )
@@ -108,28 +112,32 @@ def choose(
         cells = (owner * k + labels) * k + (probabilities * factors).argmax(axis=1)
         confusions[:, at] = np.bincount(cells, minlength=len(names) * k * k).reshape(-1, k, k)
 
-    def chosen(kept: npt.NDArray[np.int64]) -> Numbers:
-        """Exponents ``[resamples, groups]`` that are best for each resample of some of the people."""
-        of_kept, generator = confusions[kept].reshape(len(kept), -1), np.random.default_rng(seed)
-        best = []
+    def chosen(kept: IntArray) -> tuple[Numbers, Numbers]:
+        """Exponents ``[groups]``, and ``[resamples, groups]``: those best for each resample of some people."""
+        of_kept, generator, values = confusions[kept].reshape(len(kept), -1), np.random.default_rng(seed), []
         for _ in range(RESAMPLES):
             times = np.bincount(generator.integers(len(kept), size=len(kept)), minlength=len(kept))
             total = (times.astype(np.float32) @ of_kept).reshape(-1, k, k)
-            best.append(tried[np.nanargmax(_objective(total, classes, specificity))])
-        return np.stack(best)
+            values.append(_objective(total, classes, specificity))
+        best = tried[np.argmax(values, axis=1)]
+        if specificity is not None:  # a point to be met, not a best one
+            return np.median(best, axis=0), best
+        lost = np.stack(values)[:, [np.mean(values, axis=0).argmax()]] - values
+        equal = lost.mean(axis=0) <= SIGNIFICANT * lost.std(axis=0)
+        return tried[equal.argmax()], best
 
     def by_class(values: Sequence[Any]) -> dict[str, Any]:
         return {name: value for group, value in zip(groups, values, strict=True) for name in group}
 
-    resampled = chosen(np.arange(len(names)))
     about = {"beats": len(labels), "people": len(names), "folds": len(np.unique(folds))}
     label_of = {name: classes.index(name) for group in groups for name in group}
     with_class = {name: len(np.unique(owner[labels == label])) for name, label in label_of.items()}
 
-    def point(exponents: Numbers) -> OperatingPoint:
+    def point(kept: IntArray) -> OperatingPoint:
+        exponents, resampled = chosen(kept)
         return OperatingPoint(
-            factors=by_class((2 ** np.median(exponents, axis=0)).tolist()),
-            between=by_class([interval(column) for column in 2**exponents.T]),
+            factors=by_class((2**exponents).tolist()),
+            between=by_class([interval(column) for column in 2**resampled.T]),
             objective=_name(classes, specificity),
             people_with=with_class,
             **about,
@@ -139,8 +147,8 @@ def choose(
     for fold in np.unique(folds):
         rows = folds == fold
         others = np.setdiff1d(np.arange(len(names)), owner[rows])
-        apart[rows] = point(chosen(others)).apply(probabilities[rows], classes)
-    return point(resampled), apart
+        apart[rows] = point(others).apply(probabilities[rows], classes)
+    return point(np.arange(len(names))), apart
 
 
 def _objective(confusions: npt.NDArray[Any], classes: tuple[str, ...], specificity: float | None) -> Numbers:

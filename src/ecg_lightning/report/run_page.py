@@ -32,7 +32,7 @@ from ecg_lightning.report.tables import (
     missing_notes,
     operating_point,
     overall,
-    point_note,
+    point_notes,
     published_notes,
 )
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
@@ -301,8 +301,12 @@ def _operating_point(run: Shown) -> Markup:
     about += ", and in black the operating point" * (point is not None)
     about += ". Grey: training people, each by a model that has not seen them; there the point is chosen" * bool(files)
     table_of = operating_point(run.f)
-    text = point_note(record) if record.operating_point else ""
-    return join(note(f"{about}. Thin lines: equal F1."), columns(*drawn), table_of and html(table_of), note(text))
+    return join(
+        note(f"{about}. Thin lines: equal F1."),
+        columns(*drawn),
+        table_of and html(table_of),
+        note(*point_notes(record)),
+    )
 
 
 def contour(f1: float) -> list[tuple[float, float]]:

@@ -47,7 +47,7 @@ def run_section(record: RunRecord) -> Section:
     notes += [Note(SYNTHETIC_WARNING, "warning")] * record.synthetic
     notes.append(Note(f"Beats: {record.n_tested:,} {record.fold} beats; {conditions(record)}. Seed {record.seed}."))
     notes += map(Note, missing_notes(record))
-    notes += [Note(point_note(record))] * (record.operating_point is not None)
+    notes += map(Note, point_notes(record))
     return Section(tables=list(filter(None, tables)), notes=notes + published_notes(record, published))
 
 
@@ -170,9 +170,11 @@ def operating_point(numbers: Numbers) -> Table | None:
     return Table(title="At the operating point", columns=columns, rows=rows)
 
 
-def point_note(record: RunRecord) -> str:
-    """The operating point in words."""
-    return f"Operating point: {OperatingPoint.from_plain(record.operating_point or {}).sentence()}."
+def point_notes(record: RunRecord) -> list[str]:
+    """A sentence on the operating point; none without one."""
+    if record.operating_point is None:
+        return []
+    return [f"Operating point: {OperatingPoint.from_plain(record.operating_point).sentence()}."]
 
 
 def by_recording(numbers: Numbers) -> Table | None:
