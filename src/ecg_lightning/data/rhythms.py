@@ -56,8 +56,8 @@ def simulate_rhythm(rng: np.random.Generator, n_beats: int) -> Rhythm:
     rr, labels, shapes = (np.array(column) for column in zip(*beats[:n_beats], strict=True))
     distance = shapes * rng.lognormal(0, 0.1, n_beats) + person.spread(n_beats)
     rr, labels, distance = _detected(rng, rr, labels, distance)
-    distance = np.clip(distance, -FARTHEST, FARTHEST).astype(np.float32)
-    return Rhythm(np.maximum(rr, SHORTEST), labels, distance, person.kinds)
+    clipped = np.clip(distance, -FARTHEST, FARTHEST).astype(np.float32)
+    return Rhythm(np.maximum(rr, SHORTEST), labels, clipped, person.kinds)
 
 
 class Person:
@@ -94,8 +94,9 @@ class Person:
         ]
         self.ventricular_spread = 0.12 if rng.random() < 0.15 else rng.uniform(0.01, 0.05)  # wide in parasystole
 
+        self.events: list[Event] = [sick_sinus]
         if self.rhythm == "sick sinus":
-            self.events, self.event_rate = [sick_sinus], 0.5
+            self.event_rate = 0.5
             return
         possible = [name for name in EVENTS if self.rhythm == "sinus rhythm" or name not in IN_SINUS_RHYTHM]
         count = int(rng.choice([0, 1, 2, 3, 4], p=[0.15, 0.25, 0.3, 0.2, 0.1]))
@@ -106,11 +107,10 @@ class Person:
 
     def event(self, at: int) -> list[Beat]:
         """One event of this person's after the beat `at`; nothing if there are none."""
-        return (
-            self.events[self.rng.integers(len(self.events))](self, self.rng, float(self.base[at]))
-            if self.events
-            else []
-        )
+        if not self.events:
+            return []
+        event = self.events[self.rng.integers(len(self.events))]
+        return event(self, self.rng, float(self.base[at]))
 
     def spread(self, n: int) -> Reals:
         """Distances of usual beats, and stretches of noise in which distances are large and mean nothing."""
