@@ -12,6 +12,7 @@ never for results. ``docs/simulated_people.md`` has the assumptions; what has no
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -224,24 +225,24 @@ def ventricular_bigeminy(person: Person, rng: np.random.Generator, t: float) -> 
     return _repeated(person, rng, t, ventricular_ectopic)
 
 
-def atrial_run(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
+def atrial_run(person: Person, rng: np.random.Generator, t: float, longest: int = 150) -> list[Beat]:
     """Two or more atrial ectopic beats in a row, from a slow rhythm to a tachycardia, whose rate rises at first."""
     first = person.atrial_beat(t)
-    rate = max(0.28, t * rng.uniform(0.4, 0.85))
+    rate = max(0.28, t * rng.uniform(0.4, 0.8))
     spread = rng.choice([0.01, 0.03, 0.1], p=[0.5, 0.3, 0.2])
-    count = _length(rng, 1, 60)
+    count = _length(rng, 1, longest)
     warm = 1 + 0.1 * np.exp(-np.arange(count) / 3)
     run = [(float(rr), S, first[2]) for rr in rate * warm * rng.normal(1, spread, count)]
     return [first, *run, (t * rng.uniform(0.9, 1.8), N, 0.0)]
 
 
-def ventricular_run(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
+def ventricular_run(person: Person, rng: np.random.Generator, t: float, longest: int = 60) -> list[Beat]:
     """Two or more ventricular beats in a row: a tachycardia, or a rhythm about as fast as the sinus node's."""
     first = person.ventricular_beat(t)
     rate = t * rng.uniform(0.8, 1.05) if rng.random() < 0.35 else max(0.27, t * rng.uniform(0.35, 0.75))
     spread = rng.choice([0.02, 0.05, 0.12], p=[0.5, 0.3, 0.2])
     # Beats are compared with those around: in the middle of a long run, its own shape is the usual one.
-    count = _length(rng, 1, 60)
+    count = _length(rng, 1, longest)
     shape = first[2] * (1 if count < 40 else rng.uniform(0.3, 1))
     run = [(float(rr), V, shape) for rr in rate * rng.normal(1, spread, count)]
     return [first, *run, (t * rng.uniform(0.9, 1.6), N, 0.0)]
@@ -270,10 +271,12 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
         "atrial ectopic": atrial_ectopic,
         "blocked atrial ectopic": blocked_atrial_ectopic,
         "atrial bigeminy": atrial_bigeminy,
+        "atrial couplet": partial(atrial_run, longest=3),
         "atrial run": atrial_run,
         "ventricular ectopic": ventricular_ectopic,
         "interpolated ectopic": interpolated_ectopic,
         "ventricular bigeminy": ventricular_bigeminy,
+        "ventricular couplet": partial(ventricular_run, longest=3),
         "ventricular run": ventricular_run,
         "fusion": fusion,
         "pause": pause,
@@ -281,8 +284,8 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
 )
 # Not in people with atrial fibrillation or flutter, whose atria nothing else drives.
 IN_SINUS_RHYTHM = (
-    "atrial ectopic", "blocked atrial ectopic", "atrial bigeminy", "atrial run", "interpolated ectopic",
-    "ventricular bigeminy", "fusion",
+    "atrial ectopic", "blocked atrial ectopic", "atrial bigeminy", "atrial couplet", "atrial run",
+    "interpolated ectopic", "ventricular bigeminy", "fusion",
 )  # fmt: skip
 
 
