@@ -12,6 +12,7 @@ never for results. ``docs/simulated_people.md`` has the assumptions; what has no
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -56,8 +57,8 @@ def simulate_rhythm(rng: np.random.Generator, n_beats: int) -> Rhythm:
     rr, labels, shapes = (np.array(column) for column in zip(*beats[:n_beats], strict=True))
     distance = shapes * rng.lognormal(0, 0.1, n_beats) + person.spread(n_beats)
     rr, labels, distance = _detected(rng, rr, labels, distance)
-    distance = np.clip(distance, -FARTHEST, FARTHEST).astype(np.float32)
-    return Rhythm(np.maximum(rr, SHORTEST), labels, distance, person.kinds)
+    clipped = np.clip(distance, -FARTHEST, FARTHEST).astype(np.float32)
+    return Rhythm(np.maximum(rr, SHORTEST), labels, clipped, person.kinds)
 
 
 class Person:
@@ -94,8 +95,9 @@ class Person:
         ]
         self.ventricular_spread = 0.12 if rng.random() < 0.15 else rng.uniform(0.01, 0.05)  # wide in parasystole
 
+        self.events: list[Event] = [sick_sinus]
         if self.rhythm == "sick sinus":
-            self.events, self.event_rate = [sick_sinus], 0.5
+            self.event_rate = 0.5
             return
         possible = [name for name in EVENTS if self.rhythm == "sinus rhythm" or name not in IN_SINUS_RHYTHM]
         count = int(rng.choice([0, 1, 2, 3, 4], p=[0.15, 0.25, 0.3, 0.2, 0.1]))
@@ -106,11 +108,10 @@ class Person:
 
     def event(self, at: int) -> list[Beat]:
         """One event of this person's after the beat `at`; nothing if there are none."""
-        return (
-            self.events[self.rng.integers(len(self.events))](self, self.rng, float(self.base[at]))
-            if self.events
-            else []
-        )
+        if not self.events:
+            return []
+        event = self.events[self.rng.integers(len(self.events))]
+        return event(self, self.rng, float(self.base[at]))
 
     def spread(self, n: int) -> Reals:
         """Distances of usual beats, and stretches of noise in which distances are large and mean nothing."""
@@ -224,24 +225,24 @@ def ventricular_bigeminy(person: Person, rng: np.random.Generator, t: float) -> 
     return _repeated(person, rng, t, ventricular_ectopic)
 
 
-def atrial_run(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
+def atrial_run(person: Person, rng: np.random.Generator, t: float, longest: int = 150) -> list[Beat]:
     """Two or more atrial ectopic beats in a row, from a slow rhythm to a tachycardia, whose rate rises at first."""
     first = person.atrial_beat(t)
-    rate = max(0.28, t * rng.uniform(0.4, 0.85))
+    rate = max(0.28, t * rng.uniform(0.4, 0.8))
     spread = rng.choice([0.01, 0.03, 0.1], p=[0.5, 0.3, 0.2])
-    count = _length(rng, 1, 60)
+    count = _length(rng, 1, longest)
     warm = 1 + 0.1 * np.exp(-np.arange(count) / 3)
     run = [(float(rr), S, first[2]) for rr in rate * warm * rng.normal(1, spread, count)]
     return [first, *run, (t * rng.uniform(0.9, 1.8), N, 0.0)]
 
 
-def ventricular_run(person: Person, rng: np.random.Generator, t: float) -> list[Beat]:
+def ventricular_run(person: Person, rng: np.random.Generator, t: float, longest: int = 60) -> list[Beat]:
     """Two or more ventricular beats in a row: a tachycardia, or a rhythm about as fast as the sinus node's."""
     first = person.ventricular_beat(t)
     rate = t * rng.uniform(0.8, 1.05) if rng.random() < 0.35 else max(0.27, t * rng.uniform(0.35, 0.75))
     spread = rng.choice([0.02, 0.05, 0.12], p=[0.5, 0.3, 0.2])
     # Beats are compared with those around: in the middle of a long run, its own shape is the usual one.
-    count = _length(rng, 1, 60)
+    count = _length(rng, 1, longest)
     shape = first[2] * (1 if count < 40 else rng.uniform(0.3, 1))
     run = [(float(rr), V, shape) for rr in rate * rng.normal(1, spread, count)]
     return [first, *run, (t * rng.uniform(0.9, 1.6), N, 0.0)]
@@ -270,10 +271,12 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
         "atrial ectopic": atrial_ectopic,
         "blocked atrial ectopic": blocked_atrial_ectopic,
         "atrial bigeminy": atrial_bigeminy,
+        "atrial couplet": partial(atrial_run, longest=3),
         "atrial run": atrial_run,
         "ventricular ectopic": ventricular_ectopic,
         "interpolated ectopic": interpolated_ectopic,
         "ventricular bigeminy": ventricular_bigeminy,
+        "ventricular couplet": partial(ventricular_run, longest=3),
         "ventricular run": ventricular_run,
         "fusion": fusion,
         "pause": pause,
@@ -281,8 +284,8 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
 )
 # Not in people with atrial fibrillation or flutter, whose atria nothing else drives.
 IN_SINUS_RHYTHM = (
-    "atrial ectopic", "blocked atrial ectopic", "atrial bigeminy", "atrial run", "interpolated ectopic",
-    "ventricular bigeminy", "fusion",
+    "atrial ectopic", "blocked atrial ectopic", "atrial bigeminy", "atrial couplet", "atrial run",
+    "interpolated ectopic", "ventricular bigeminy", "fusion",
 )  # fmt: skip
 
 
