@@ -42,7 +42,7 @@ def main(output: str, *overrides: str) -> None:
 
 
 def medians(beats):
-    """The median beat of each recording ``[m, leads · length]``, its label ``[m]``, and the recording of each beat ``[n]``."""
+    """Median beats ``[m, leads · length]``, their labels ``[m]``, and recording of each beat ``[n]``."""
     _, first, recording = np.unique(beats.records, return_index=True, return_inverse=True)
     median = np.stack([np.median(beats.signals[recording == i], axis=0).ravel() for i in range(len(first))])
     return median, beats.labels[first], recording

@@ -248,9 +248,10 @@ def test_a_split_by_patient_tests_on_unseen_patients(make_config: MakeConfig) ->
 )
 def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> None:
     # Simulated patients are none of de Chazal's; `published_transfer` starts from the folder of a sweep.
-    divided = ["split=patient", "test_on=[]"] * name.startswith(("inter_patient", "cross_database", "weights_ds1"))
-    infarction = "override /task: mi" in (CONF / "experiment" / f"{name}.yaml").read_text()
-    own = [*divided, *["dataset=synthetic_mi"] * infarction]
+    listed = ("inter_patient", "cross_database", "weights_ds1", "ptbxl")
+    divided = ["split=patient", "test_on=[]"] * name.startswith(listed)
+    infarction = compose([f"experiment={name}"]).task.name == "mi"
+    own = [*divided, *["dataset=synthetic_mi", "dataset.leads=[0]"] * infarction]
     cfg = make_config(f"experiment={name}", *own, "trainer.max_epochs=1", "++trainer.limit_train_batches=2")
     assert train(cfg).epochs == 1
 

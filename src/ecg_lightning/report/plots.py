@@ -4,6 +4,7 @@ Each is drawn on a `matplotlib` figure of its own, without pyplot, so that nothi
 is needed; the file is written whole or not at all. Colours are of Okabe & Ito's palette.
 """
 
+import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
@@ -15,7 +16,8 @@ import numpy as np
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError, DataError
-from ecg_lightning.metrics.catalogue import metric_at
+from ecg_lightning.metrics.catalogue import OVERALL, Metric, metric_at
+from ecg_lightning.metrics.recordings import WHERE
 from ecg_lightning.report.analysis import learning_curves, over_seeds, size_ticks
 from ecg_lightning.report.cells import clean
 from ecg_lightning.report.inspection import augmentation_phrases
@@ -152,43 +154,52 @@ PICTURES: Mapping[str, Callable[[RunRecord, Path, Path], None]] = {
 """Pictures of one run: from its record and its folder to a file."""
 
 
+def _percent(metric: Metric, scores: Mapping[str, Any]) -> float:
+    value = metric.of(scores)
+    return math.nan if value is None else 100 * value  # which is not drawn
+
+
 def low_data_picture(curves: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw the test score by the number of training beats: a line for each network and mode of transfer.
 
-    Bars are standard deviations over seeds, faint points the single runs. Of ``mi``, F1 of MI and AUROC are drawn, of
-    other tasks macro-F1. DataError without `curves`, which `ecg_lightning.runs.aggregate.low_data` returns.
+    Bars are standard deviations over seeds, faint points the single runs. Of ``mi``, AUROC by beat and by recording are
+    drawn (where recordings have no scores, F1 of MI and AUROC), of other tasks macro-F1. DataError without `curves`,
+    which `ecg_lightning.runs.aggregate.low_data` returns.
     """
     if not curves:
         raise DataError("there are no runs that differ in split.train_size alone: no low-data curve")
     tasks = dict.fromkeys(curve["task"] for curve in curves)
-    panels = [(task, name) for task in tasks for name in (("f1", "auroc") if task == "mi" else ("macro_f1",))]
+    whole = metric_at((WHERE, "auroc"))
+    by_recording = all(whole.of(point["mean"]) is not None for curve in curves for point in curve["points"])
+    of_mi = [metric_at(("auroc",)), whole] if by_recording else [metric_at(("f1",)), metric_at(("auroc",))]
+    panels = [(task, metric) for task in tasks for metric in (of_mi if task == "mi" else [OVERALL["macro_f1"]])]
     labels = list(dict.fromkeys(curve["label"] for curve in curves))
     styles = cycle([{"color": color, "marker": marker} for color, marker in zip(LINES, MARKERS, strict=True)])
     looks = dict(zip(labels, styles, strict=False))
     width = max(4.6 * len(panels), 6.4)
     n_columns = max(1, min(len(labels), int(11 * width / (8 + max(map(len, labels))))))
     figure = _figure(width, 4.0 + 0.2 * -(-len(labels) // n_columns))
-    for axes, (task, name) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    for axes, (task, metric) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         shown = [curve for curve in curves if curve["task"] == task]
         for curve in shown:
             look = looks[curve["label"]]
-            points = [point for point in curve["points"] if point["mean"][name] is not None]
+            points = curve["points"]
             # Lines are set apart, or their bars would hide each other, and single runs from the bar of theirs.
             aside = 1.05 ** (labels.index(curve["label"]) - (len(labels) - 1) / 2)
-            for run in (run for point in points for run in point["runs"] if run["test"][name] is not None):
-                at, value = 1.025 * aside * run["n_train"], 100 * run["test"][name]
+            for run in (run for point in points for run in point["runs"]):
+                at, value = 1.025 * aside * run["n_train"], _percent(metric, run["test"])
                 axes.plot([at], [value], alpha=0.4, markersize=4.5, markeredgewidth=0, **look)
             axes.errorbar(
-                [aside * point["n_train"] for point in points], [100 * point["mean"][name] for point in points],
-                yerr=[100 * (point["sd"][name] or 0) for point in points], markersize=6, linewidth=1.8, elinewidth=1.2,
+                [aside * point["n_train"] for point in points], [_percent(metric, point["mean"]) for point in points],
+                yerr=[_percent(metric, point["sd"]) for point in points], markersize=6, linewidth=1.8, elinewidth=1.2,
                 capsize=3, **look,
             )  # fmt: skip
         axes.set_xscale("log")
         ticks = size_ticks((point["n_train"] for curve in shown for point in curve["points"]), 1.35)
         axes.set_xticks(ticks, [f"{size:,.0f}" for size in ticks])
         axes.set_xticks([], minor=True)
-        of = " of MI" if name == "f1" else f" of {task}" * (name == "macro_f1")
-        axes.set(xlabel="training beats", ylabel=f"{metric_at((name,)).label}{of} in percent")
+        of = " of MI" if metric.key == ("f1",) else f" of {task}" * (metric.key == ("macro_f1",))
+        axes.set(xlabel="training beats", ylabel=f"{metric.label}{of} in percent")
         _tidy(axes, "both")
     handles = [axes.plot([], [], linewidth=1.8, label=clean(label), **look)[0] for label, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=n_columns, frameon=False, fontsize=9)
