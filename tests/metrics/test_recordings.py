@@ -1,5 +1,6 @@
 """Where the class is of the recording, recordings are scored beside beats, over the same patients."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.labels import PTB_CLASSES
 from ecg_lightning.metrics.catalogue import metric_at
 from ecg_lightning.metrics.scoring import score_beats
+from ecg_lightning.report.elsewhere import elsewhere_section
 from ecg_lightning.report.numbers import Numbers
-from ecg_lightning.report.tables import by_recording
+from ecg_lightning.report.tables import by_recording, run_section
+from ecg_lightning.report.verdict import verdict
 from ecg_lightning.runs.compare import compare
 from ecg_lightning.runs.predictions import score_predictions, write_predictions
+from ecg_lightning.runs.schema import RunRecord
 
 OF_RECORD = np.repeat(np.arange(40), 5)  # 40 recordings of 20 people, five beats each
 LABELS = (OF_RECORD // 2 % 2).astype(np.int64)
@@ -83,12 +87,17 @@ def test_recordings_are_recomputed_from_predictions_and_compared_in_pairs(tmp_pa
     assert only["differences"] == {"recordings": {"auroc": found}}
 
 
-def test_the_table_has_beats_and_recordings_one_below_the_other() -> None:
-    test = score_beats(beats(), predicted(), "MI")
-    record = {"test": test, "fold": "test", "n": {"test": 200}}
-    table = by_recording(Numbers(record))
-    assert table is not None
-    assert [str(row.cells[1].content) for row in table.rows] == ["200", "40"]
-    shown = metric_at(("recordings", "auroc"))
-    assert shown.text(test["recordings"]["auroc"]) in [str(cell.content) for cell in table.rows[1].cells]
-    assert by_recording(Numbers({"test": {"per_class": {}}})) is None
+def test_recordings_are_in_the_record_the_printed_tables_and_the_verdict(
+    make_record: Callable[..., RunRecord], tmp_path: Path
+) -> None:
+    made = make_record("mi", test=score_beats(beats(), predicted(), "MI"), n={"train": 9, "validation": 1, "test": 200})
+    made.write(tmp_path / "scores.json")
+    record = RunRecord.read(tmp_path / "scores.json")
+    shown = metric_at(("recordings", "auroc")).text(record.test["recordings"]["auroc"])
+    for section in (run_section(record), elsewhere_section(None, {"ptbxl": record})):
+        *_, table = section.tables
+        assert [str(row.cells[1].content) for row in table.rows] == ["200", "40"]
+        assert str(table.rows[1].cells[2].content) == shown
+    assert 'data-figure="test.recordings.auroc"' in verdict(record, Numbers(record.plain()))[0]
+    others = make_record("mi")
+    assert "recordings" not in others.test and not by_recording(Numbers(others.plain()))
