@@ -1,6 +1,6 @@
 """`BeatDataModule`: from a source to batches, each gathered from memory by one index operation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class BeatDataModule(pl.LightningDataModule):
         resampling: settings of `Resampling`, of training beats.
         balance: exponent ``p``: a training beat is sampled ``(1 / frequency of its class) ** p`` as often. 0 takes
             each once an epoch, 1 shows every class equally often. Of windows, it weights the loss instead.
+        balance_classes: those that `balance` favours, by name; the others keep their frequency. None: all.
         balance_patients, balance_databases: the same with the numbers of training beats of its patient and database;
             the three factors multiply.
         transforms: of training beats, as in `make_transforms`.
@@ -64,6 +65,7 @@ class BeatDataModule(pl.LightningDataModule):
         eval_batch_size: int = 2048,
         resampling: Mapping[str, Any] | None = None,
         balance: float = 0.0,
+        balance_classes: Sequence[str] | None = None,
         balance_patients: float = 0.0,
         balance_databases: float = 0.0,
         transforms: Mapping[str, Mapping[str, float] | None] | None = None,
@@ -80,6 +82,12 @@ class BeatDataModule(pl.LightningDataModule):
             if exponent < 0:
                 name = "augmentation.balance" + f"_{column}" * (column != "labels")
                 raise ConfigError(f"{name}={exponent}: expected at least 0")
+        self.balance_classes = balance_classes
+        if unknown := sorted(set(balance_classes or ()) - set(source.classes)):
+            raise ConfigError(
+                f"augmentation.balance_classes={', '.join(unknown)}: expected classes of the dataset, "
+                f"{', '.join(source.classes)}"
+            )
         self.source = source
         self.cache_dir = cache_dir
         self.split_settings: dict[str, Any] = {"protocol": "random", **(split or {})}
@@ -182,7 +190,11 @@ class BeatDataModule(pl.LightningDataModule):
                     f"choose {known}, or 0"
                 )
             _, group, counts = np.unique(values[train.rows], return_inverse=True, return_counts=True)
-            weights *= torch.from_numpy(counts[group]).double() ** -exponent
+            share = torch.from_numpy(counts[group] / len(train)).double() ** -exponent
+            if column == "labels" and self.balance_classes is not None:
+                favoured = [name in self.balance_classes for name in train.beats.classes]
+                share[~torch.tensor(favoured)[values[train.rows]]] = 1
+            weights *= share
         return weights
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -88,6 +88,7 @@ class Augmentation(Group):
     name: str
     resampling: Resampling
     balance: Amount
+    balance_classes: list[str] | None
     balance_patients: Amount
     balance_databases: Amount
     transforms: dict[str, dict[str, Amount] | None]
