@@ -59,7 +59,9 @@ class BeatDataset(Dataset[Batch]):
 
     def __getitem__(self, positions: int | Tensor) -> Batch:
         rows = self.rows.take(positions)
-        signals = torch.from_numpy(self._flat.take(rows, axis=0).reshape(*rows.shape, *self.beats.signals.shape[1:]))
+        # `take` is the fastest, but copies all of an array whose rows share memory, as those of simulated people do.
+        flat = self._flat.take(rows, axis=0) if self._flat.flags.c_contiguous else self._flat[rows]
+        signals = torch.from_numpy(flat.reshape(*rows.shape, *self.beats.signals.shape[1:]))
         lengths, labels, context = (
             None if column is None else torch.as_tensor(column.take(rows, axis=0))
             for column in (self.beats.lengths, self.beats.labels, self.beats.context)

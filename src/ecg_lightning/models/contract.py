@@ -121,13 +121,13 @@ class BeatModel(nn.Module, ABC):
         uses it, context ``[b, n_context]`` → logits ``[b, n_outputs]``; of sequences with one dimension more."""
         if self.sequence_settings is None:
             return self.forward_head(self.forward_features(signals, lengths), context)
-        flat = signals.flatten(0, 1), lengths.flatten().clamp(min=0)
-        if self.training and not (lengths > 0).any():  # simulated people have no signals: one beat stands for all
-            features = self.forward_features(*(part[:1] for part in flat)).expand(len(flat[1]), -1)
+        # Nothing is known of a blanked beat but its context, and simulated people have no others. A graphics processor
+        # would have to wait for the answer.
+        if lengths.device.type == "cpu" and not torch.compiler.is_exporting() and not (lengths > 0).any():
+            features = signals.new_zeros(*lengths.shape, self.width)
         else:
-            features = self.forward_features(*flat)
-        # Nothing is known of a blanked beat but its context.
-        features = torch.unflatten(features, 0, lengths.shape) * (lengths > 0)[..., None]
+            features = self.forward_features(signals.flatten(0, 1), lengths.flatten().clamp(min=0))
+            features = torch.unflatten(features, 0, lengths.shape) * (lengths > 0)[..., None]
         return self.forward_head(features, context, lengths >= 0)
 
     @property

@@ -59,22 +59,17 @@ class SimulatedPeople(CardSource):
         return super().settings() | own
 
     def read(self) -> Beats:
-        """All people, one after the other; a beat is as long as one cut out of a recording with this rhythm."""
+        """All people, one after the other; their beats are blank, of length 0."""
         # The last beat of a record has no next RR interval and is no beat, as in recordings.
         people = simulate_people(self.how.people, self.how.beats + 1, self.how.seed)
         samples = [np.round(np.cumsum(person.rr_s) * FS).astype(np.int64) for person in people]
-        after_s = np.concatenate([np.diff(peaks) for peaks in samples]) / FS
-        lengths = (self.cut.rr_factor * after_s * self.cut.fs).astype(np.int64) - self.cut.margin
-        lengths = lengths + round(self.cut.before * self.cut.fs)
-        leads, records = (
-            lead_names(self.leads),
-            np.repeat([f"simulated-{i:05d}" for i in range(len(people))], self.how.beats),
-        )
+        labels, leads = np.concatenate([person.labels[:-1] for person in people]), lead_names(self.leads)
+        records = np.repeat([f"simulated-{i:05d}" for i in range(len(people))], self.how.beats)
         return Beats(
-            signals=np.broadcast_to(np.float32(0), (len(lengths), len(leads), self.cut.length)),
-            lengths=np.clip(lengths, 1, self.cut.length),
+            signals=np.broadcast_to(np.float32(0), (len(labels), len(leads), self.cut.length)),
+            lengths=np.zeros(len(labels), dtype=np.int64),  # nothing is known of a beat but its context
             lead_names=leads,
-            labels=np.concatenate([person.labels[:-1] for person in people]),
+            labels=labels,
             classes=self.classes,
             fs=self.cut.fs,
             records=records,
