@@ -92,7 +92,7 @@ def load_weights(
         raise CheckpointError(f"{checkpoint.path} does not fit {name}: missing {missing}; surplus {surplus}. {hint}")
     loaded = {weight: checkpoint.weights[weight] for weight in own if transfer.loads(model, weight)}
     if transfer.mode == "rhythm":
-        loaded |= _without_beats(loaded, model.width, checkpoint.input.context, context)
+        loaded |= _without_beats(loaded, own, model.width, checkpoint.input.context, context)
     for weight, value in loaded.items():
         if transfer.leads == "repeated" and value.ndim > 1 and (leads := own[weight].shape[1] // value.shape[1]) > 1:
             # Of a convolution and of frames alike the leads follow each other along the inputs.
@@ -106,13 +106,19 @@ def load_weights(
 
 
 def _without_beats(
-    head: dict[str, Tensor], width: int, theirs: Sequence[str], context: Sequence[str]
+    head: dict[str, Tensor], own: dict[str, Tensor], width: int, theirs: Sequence[str], context: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Weights of a head that is to keep what it makes of rhythm and context, in the order of another context."""
+    """Weights of a head that is to keep what it makes of rhythm and context, in the order of another context.
+
+    `width` is that of the own backbone, whose features come first among the inputs; of beats of another length, it may
+    differ from theirs.
+    """
     changed: dict[str, Tensor] = {}
     for name in ("sequence.project.weight", "fc1.weight"):  # whose first inputs are the features of the backbone
         if name in head:
-            changed[name] = torch.cat([torch.zeros_like(head[name][:, :width]), head[name][:, width:]], dim=1)
+            others = max(own[name].shape[1] - width, 0)
+            kept = head[name][:, head[name].shape[1] - others :]
+            changed[name] = torch.cat([torch.zeros(len(kept), width), kept], dim=1)
     if "fc_context.weight" in head:
         columns = dict(zip(theirs, head["fc_context.weight"].T, strict=True))
         nothing = torch.zeros(len(head["fc_context.weight"]))
