@@ -41,7 +41,9 @@ class Context(Group):
     before: Amount
 
 
-class NoSequence(Group):
+class NoSequence(OpenGroup):
+    """Whatever an experiment sets for sequence=beats has no effect."""
+
     beats: None
 
 
