@@ -243,11 +243,13 @@ def test_a_split_by_patient_tests_on_unseen_patients(make_config: MakeConfig) ->
     assert set(tested["patient"]) == sides[2]
 
 
-@pytest.mark.parametrize(
-    "name", sorted(file.stem for file in (CONF / "experiment").glob("*.yaml") if file.stem != "published_transfer")
-)
+EXPERIMENTS = {file.stem for file in (CONF / "experiment").glob("*.yaml")}
+
+
+# The others start from the folder of a sweep, and from simulated people, as in test_sequence.py.
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS - {"published_transfer", "unseen_people"}))
 def test_every_shipped_experiment_runs(name: str, make_config: MakeConfig) -> None:
-    # Simulated patients are none of de Chazal's; `published_transfer` starts from the folder of a sweep.
+    # Simulated patients are none of de Chazal's.
     listed = ("inter_patient", "cross_database", "weights_ds1", "ptbxl")
     divided = ["split=patient", "test_on=[]"] * name.startswith(listed)
     infarction = compose([f"experiment={name}"]).task.name == "mi"

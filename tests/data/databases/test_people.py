@@ -47,7 +47,7 @@ def test_their_signals_are_blank_take_no_memory_and_are_not_written_into_the_cac
     assert beats.fingerprint == source(leads=["MLII", "V1"]).read().fingerprint
 
 
-@pytest.mark.parametrize("context", [{"morphology": True}, {"rhythm": False}])
+@pytest.mark.parametrize("context", [{"morphology": True}, {"waves": True}, {"causal": True}, {"rhythm": False}])
 def test_context_that_needs_signals_or_none_at_all_is_refused(context: dict[str, bool]) -> None:
     with pytest.raises(ConfigError, match=r"holds rhythms and no signals.*context=rr_distance"):
-        source(context)
+        source(context).read()

@@ -24,17 +24,12 @@ class SimulatedPeople(CardSource):
     """`ecg_lightning.data.rhythms` as beats in order of time, one record a person; every signal is 0.
 
     Raises:
-        ConfigError: context is asked for that a signal is needed for, or no context, without which all beats are alike.
+        ConfigError: the card lacks ``people``.
     """
 
     def __post_init__(self) -> None:
         if self.card.people is None:
             raise ConfigError(f"dataset {self.name}: reader people needs dataset.people: people, beats and seed")
-        if self.context != dataclasses.replace(self.context, rhythm=True, morphology=False):
-            raise ConfigError(
-                f"dataset {self.name} holds rhythms and no signals, so its context has rhythm and no morphology; "
-                "choose context=rr_distance, or context=rr"
-            )
 
     @property
     def how(self) -> People:
@@ -59,7 +54,15 @@ class SimulatedPeople(CardSource):
         return super().settings() | own
 
     def read(self) -> Beats:
-        """All people, one after the other; their beats are blank, of length 0."""
+        """All people, one after the other; their beats are blank, of length 0.
+
+        A ConfigError for context that needs a signal, and for none, without which all beats are alike.
+        """
+        if self.context != dataclasses.replace(self.context, rhythm=True, waves=False, morphology=False, causal=False):
+            raise ConfigError(
+                f"dataset {self.name} holds rhythms and no signals, so its context has rhythm and no morphology; "
+                "choose context=rr_distance, or context=rr"
+            )
         # The last beat of a record has no next RR interval and is no beat, as in recordings.
         people = simulate_people(self.how.people, self.how.beats + 1, self.how.seed)
         samples = [np.round(np.cumsum(person.rr_s) * FS).astype(np.int64) for person in people]
