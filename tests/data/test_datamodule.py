@@ -20,6 +20,7 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.splits import Folds
+from ecg_lightning.training.loss import BeatLoss, LossSettings
 
 SOURCE = simulated(patients=3, minutes=1)
 CONTEXT = {"rhythm": True, "morphology": True, "before": 0.0}
@@ -190,6 +191,30 @@ def test_balances_of_classes_people_and_databases_multiply_and_the_loss_knows_wh
     # Where only one patient has a class, that class is sampled more or less often with the patient.
     only = dataclasses.replace(beats, labels=(beats.patients == "b/1").astype(np.int64))
     assert shown_of(only, "labels", balance_patients=1) == pytest.approx({0: 2 / 3, 1: 1 / 3}, abs=0.02)
+
+
+def test_windows_are_sampled_by_databases_and_their_loss_is_weighted_by_classes() -> None:
+    beats = two_databases().select(np.arange(600)[::-1])  # not in the order of their recordings
+    module = BeatDataModule(SOURCE, cache_dir=Path(), batch_size=100, window=4, balance=1, balance_databases=1)
+    nothing, protocol = np.arange(0), Protocol(name="all", seed=0, by="none")
+    module.use(beats, Folds(train=np.arange(600), validation=nothing, test=nothing, protocol=protocol))
+    loader, rows = module.train_dataloader(), []
+    for epoch in range(20):
+        loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        rows += [batch.rows[:, 2] for batch in loader]  # in the middle, where there is a beat in each
+    drawn = beats.columns["databases"][torch.cat(rows).numpy()]
+    assert (drawn == "b").mean() == pytest.approx(0.5, abs=0.03)
+    assert (module.training_counts(), module.drawn_counts()) == ([540, 60], [300, 300])
+    weights = BeatLoss(LossSettings(), module.training_counts(), module.drawn_counts(), weighted=True).weights
+    torch.testing.assert_close(weights, torch.tensor([300 / 540, 5]))
+
+
+def test_named_classes_are_favoured_and_others_keep_their_frequency(cache_dir: Path) -> None:
+    with pytest.raises(ConfigError, match=r"balance_classes=V1: expected classes of the dataset, N, S, V, F, Q"):
+        module_of(cache_dir, balance=1, balance_classes=["V1", "S"]).drawn_counts()
+    module = module_of(cache_dir, balance=1, balance_classes=["S"])
+    there, shown = module.training_counts(), module.drawn_counts()
+    assert shown[1] > there[1] and shown[0] / shown[2] == pytest.approx(there[0] / there[2], rel=0.05)
 
 
 def test_people_or_databases_that_are_not_known_cannot_be_balanced(cache_dir: Path) -> None:

@@ -134,14 +134,14 @@ class BeatDataModule(pl.LightningDataModule):
     def use(self, beats: Beats, folds: Folds) -> None:
         """Serve these beats, divided in this way and not resampled, instead of those of the source."""
         self.beats, self.folds = beats, folds
-        self.datasets = {name: BeatDataset(self.beats, rows) for name, rows in self.folds.named().items()}
+        named = folds.named()
+        if self.window is not None:  # as windows have them, and so do their weights; what is no sequence fails here
+            named = {name: np.concatenate([rows[:0], *recordings_in(beats, rows)]) for name, rows in named.items()}
+        self.datasets = {name: BeatDataset(beats, rows) for name, rows in named.items()}
         settings = dict(self.transform_settings)
         if beats.context is None:
             settings.pop("modality_dropout", None)
         self.transforms = make_transforms(settings, fs=beats.fs)
-        if self.window is not None:
-            for rows in folds.named().values():
-                recordings_in(beats, rows)  # fails before training
 
     def training_counts(self) -> list[int]:
         """How many beats of each class are trained on, once resampled."""
