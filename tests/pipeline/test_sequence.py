@@ -1,11 +1,13 @@
-"""Runs over the sequence of beats: tested, annotating, exported and reported as any other, and from simulated people."""
+"""Runs over the sequence of beats: tested, annotating, exported, reported as any other, and from simulated people."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from ecg_lightning.cli.main import app
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.recording import Recording
@@ -62,6 +64,12 @@ def test_annotations_do_not_depend_on_groups_and_are_those_of_the_exported_file(
     for other in (exported, grouped):
         np.testing.assert_array_equal(other["class"], once["class"])
         np.testing.assert_allclose(other.filter(like="p_"), once.filter(like="p_"), atol=1e-4)
+
+
+def test_inspect_states_the_sequence_and_whose_balance(run: Path) -> None:
+    shown = CliRunner().invoke(app, ["inspect", str(run)], env={"COLUMNS": "300"}).stdout
+    assert "balance 0.5; balance of classes S, V" in shown
+    assert "sequence=(width=8, dilations=1, 2, dropout=0.2)" in shown
 
 
 def test_the_page_says_why_it_shows_no_saliency(run: Path) -> None:

@@ -116,7 +116,7 @@ def augmentation_phrases(augmentation: Mapping[str, Any]) -> list[str]:
     if isinstance(resampling, Mapping) and resampling["method"] != "none":
         own = {name: value for name, value in resampling.items() if name != "method"}
         phrases.append(f"{resampling['method']} {_phrase(own)}".strip())
-    names = ("balance", "balance_patients", "balance_databases", "mixup")
+    names = ("balance", "balance_classes", "balance_patients", "balance_databases", "mixup")
     phrases += [f"{name.replace('_', ' of ')} {_value(augmentation[name])}" for name in names if augmentation.get(name)]
     transforms = augmentation["transforms"] or {}
     return phrases + [f"{name} {_phrase(own)}" for name, own in transforms.items() if own is not None]
@@ -165,6 +165,8 @@ def _value(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return f"({_phrase(value)})"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
