@@ -85,7 +85,7 @@ def test_a_single_class_cannot_be_learnt_from(name: str) -> None:
 def test_unknown_settings_are_named_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"majority .*width.*none"):
         check_settings("majority", {"width": 3})
-    with pytest.raises(ConfigError, match=r"width.*C, max_iter"):
+    with pytest.raises(ConfigError, match=r"width.*C, inputs, max_iter"):
         check_settings("logistic_regression", {"width": 3})
 
 

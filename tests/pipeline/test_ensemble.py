@@ -91,6 +91,16 @@ def test_weights_given_by_hand_are_shares(folder: Path) -> None:
     assert read_checkpoint(folder / "shares").weights["weights"].tolist() == [0.25, 0, 0.75]
 
 
+def test_members_with_operating_points_are_not_trained_again(folder: Path, tmp_path: Path) -> None:
+    words = [*SMALL, *MODELS["baseline"], "operating_point.folds=2", f"cache_dir={folder / 'cache'}"]
+    member = ecg.train(ecg.compose(words, output_dir=tmp_path / "member"))
+    run(folder, "ensemble", str(tmp_path / "member"), "network", "--output", str(tmp_path / "made"))
+    record = RunRecord.read(tmp_path / "made" / "scores.json")
+    assert member.operating_point is not None and record.operating_point is None
+    assert not (tmp_path / "made" / "cross_validation").exists()
+    assert record.config["operating_point"]["folds"] is None
+
+
 def test_its_file_is_described_and_shipped_as_any_other(folder: Path, tmp_path: Path) -> None:
     assert "ensemble" in run(folder, "inspect", "equal").output
     described = json.loads(run(folder, "inspect", "equal", "--json").stdout)

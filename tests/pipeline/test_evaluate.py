@@ -242,7 +242,7 @@ def test_mode_none_of_a_sweep_is_a_random_initialisation(
     [
         (["transfer=head_only"], ConfigError, "transfer.*head_only"),
         (["transfer=finetune", "transfer.checkpoint=gone.ckpt"], CheckpointError, "gone.ckpt"),
-        (["transfer=finetune", "model=seq", "transfer.checkpoint={best}"], CheckpointError, "holds a cnet"),
+        (["transfer=finetune", "model=seq", "transfer.checkpoint={best}"], CheckpointError, "holds the model cnet"),
         (["ckpt_path={best}", "model.hidden=16"], ConfigError, "resumed.*model.*16"),
         (["ckpt_path={best}", "dataset=synthetic", "task=arrhythmia"], ConfigError, "task mi.*arrhythmia"),
         (["ckpt_path={text}"], CheckpointError, "text.ckpt"),

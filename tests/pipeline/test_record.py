@@ -39,7 +39,7 @@ def arguments(make_beats: Callable[..., Beats]) -> dict[str, Any]:
         "config": CONFIG,
         "composed": CONFIG | {"seed": "${oc.env:SEED}"},
         "overrides": ["model=cnet"],
-        "datamodule": SimpleNamespace(beats=beats, folds=folds),
+        "datamodule": SimpleNamespace(beats=beats, folds=folds, reach=0),
         "estimator": SimpleNamespace(name="cnet", baseline=False, n_parameters=7, task=TASK),
         "beats": beats,
         "probabilities": np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], dtype=np.float32),

@@ -152,6 +152,10 @@ def fitting(name: str, checkpoint: Checkpoint, mode: str = "head_only", **settin
     load_weights(model, name, Transfer(mode=mode, checkpoint="some.ckpt"), checkpoint)
 
 
+def stated(name: str) -> Checkpoint:
+    return Checkpoint(path=SOME, weights=pretrained("cnet").weights, hyperparameters={"model": {"name": name}})
+
+
 @pytest.mark.parametrize("theirs", model_names())
 @pytest.mark.parametrize("ours", model_names())
 def test_weights_of_another_network_are_refused(ours: str, theirs: str) -> None:
@@ -160,9 +164,14 @@ def test_weights_of_another_network_are_refused(ours: str, theirs: str) -> None:
         return
     with pytest.raises(CheckpointError, match=rf"^some.ckpt does not fit {ours}: [^\n]* named as those of {theirs}$"):
         fitting(ours, pretrained(theirs))
-    told = Checkpoint(path=SOME, weights=pretrained(theirs).weights, hyperparameters={"model": {"name": theirs}})
-    with pytest.raises(CheckpointError, match=f"holds a {theirs}, which cannot start a {ours}; choose model={theirs}"):
-        fitting(ours, told)
+    with pytest.raises(CheckpointError, match=f"holds the model {theirs}, .* a {ours}; choose model={theirs}$"):
+        fitting(ours, stated(theirs))
+
+
+@pytest.mark.parametrize("theirs", ["ensemble", "gradient_boosting"])
+def test_what_is_no_network_starts_none_and_the_advice_is_not_to_choose_it(theirs: str) -> None:
+    with pytest.raises(CheckpointError, match=f"holds the model {theirs}, .* a cnet; give a run of model=cnet$"):
+        fitting("cnet", stated(theirs))
 
 
 def test_other_widths_are_refused_and_named() -> None:

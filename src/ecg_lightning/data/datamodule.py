@@ -83,11 +83,6 @@ class BeatDataModule(pl.LightningDataModule):
                 name = "augmentation.balance" + f"_{column}" * (column != "labels")
                 raise ConfigError(f"{name}={exponent}: expected at least 0")
         self.balance_classes = balance_classes
-        if unknown := sorted(set(balance_classes or ()) - set(source.classes)):
-            raise ConfigError(
-                f"augmentation.balance_classes={', '.join(unknown)}: expected classes of the dataset, "
-                f"{', '.join(source.classes)}"
-            )
         self.source = source
         self.cache_dir = cache_dir
         self.split_settings: dict[str, Any] = {"protocol": "random", **(split or {})}
@@ -192,7 +187,13 @@ class BeatDataModule(pl.LightningDataModule):
             _, group, counts = np.unique(values[train.rows], return_inverse=True, return_counts=True)
             share = torch.from_numpy(counts[group] / len(train)).double() ** -exponent
             if column == "labels" and self.balance_classes is not None:
-                favoured = [name in self.balance_classes for name in train.beats.classes]
+                classes = train.beats.classes
+                if unknown := sorted(set(self.balance_classes) - set(classes)):
+                    raise ConfigError(
+                        f"augmentation.balance_classes={', '.join(unknown)}: expected classes of the dataset, "
+                        f"{', '.join(classes)}"
+                    )
+                favoured = [name in self.balance_classes for name in classes]
                 share[~torch.tensor(favoured)[values[train.rows]]] = 1
             weights *= share
         return weights

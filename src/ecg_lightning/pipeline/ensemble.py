@@ -56,7 +56,9 @@ def make_ensemble(
         "members": [dict(member.require()["model"]) for member in members],
     }
     config = plain_config(about["config"], data_dir=data_dir, cache_dir=cache_dir)
-    config |= {"model": model, "output_dir": str(output_dir)}
+    # An operating point is chosen by training anew, which is not done here.
+    own = {"model": model, "operating_point": {"folds": None, "specificity": None}}
+    config |= {**own, "output_dir": str(output_dir)}
     datamodule = make_datamodule(config)
     datamodule.setup("test")
     beats, folds = datamodule.beats, datamodule.folds
@@ -86,7 +88,7 @@ def make_ensemble(
     }  # fmt: skip
     device: Literal["cpu", "auto"] = "cpu" if config["trainer"]["accelerator"] == "cpu" else "auto"
     best = output_dir / "checkpoints" / "best.ckpt"
-    composed: dict[str, Any] = {**first.config, "model": model}
+    composed: dict[str, Any] = {**first.config, **own}
     return fit_and_test(
         Experiment(
             cfg=OmegaConf.create(composed),

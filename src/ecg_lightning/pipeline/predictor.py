@@ -53,7 +53,7 @@ class Predictor:
     input: InputSpec
     class_map: Any
     calibration: Calibration | None
-    around: int
+    around: int = 0
     run: Run
     batch: int
     operating_point: OperatingPoint | None = None

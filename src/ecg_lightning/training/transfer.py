@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.options import Natural, Positive, options
-from ecg_lightning.models import BeatModel
+from ecg_lightning.models import BeatModel, model_names
 from ecg_lightning.training.checkpoint import Checkpoint, guess_network
 
 Mode = Literal["none", "head_only", "last_layer", "finetune", "rhythm"]
@@ -77,7 +77,8 @@ def load_weights(
     """
     theirs, own = checkpoint.model, model.state_dict()
     if theirs not in (None, name):
-        raise CheckpointError(f"{checkpoint.path} holds a {theirs}, which cannot start a {name}; choose model={theirs}")
+        advice = f"choose model={theirs}" if theirs in model_names() else f"give a run of model={name}"
+        raise CheckpointError(f"{checkpoint.path} holds the model {theirs}, which cannot start a {name}; {advice}")
     hint = "Give the network the settings that it was trained with"
     if theirs is None and (guess := guess_network(checkpoint.weights)) not in (None, name):
         hint = f"Its weights are named as those of {guess}"
