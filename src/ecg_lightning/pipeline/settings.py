@@ -41,16 +41,8 @@ class Context(Group):
     before: Amount
 
 
-class NoSequence(OpenGroup):
-    """Whatever an experiment sets for sequence=beats has no effect."""
-
-    beats: None
-
-
 class Sequence(Group):
-    """What else it has, `SequenceSettings` checks."""
-
-    beats: Annotated[int, Field(ge=2)]
+    beats: Annotated[int, Field(ge=2)] | None
     width: Count
     dilations: Annotated[list[Count], Field(min_length=1)]
     dropout: Share
@@ -199,7 +191,7 @@ class Settings(Group):
         Discriminator(lambda dataset: "several" if isinstance(dataset, dict) and "cards" in dataset else "one"),
     ]
     context: Context
-    sequence: NoSequence | Sequence
+    sequence: Sequence
     split: Split
     model: Annotated[
         Annotated[ShippedModel, Tag("shipped")] | Annotated[OwnModel, Tag("own")],
