@@ -119,9 +119,11 @@ def test_its_file_is_described_and_shipped_as_any_other(folder: Path, tmp_path: 
     assert load_predictor(tmp_path / "all.safetensors").name == "ensemble"
 
 
-def test_a_report_shows_its_beats_without_saliency(folder: Path) -> None:
-    page = run(folder, "report", "equal").stdout.strip()
-    assert "Of an ensemble no saliency is shown" in Path(page).read_text(encoding="utf-8")
+def test_a_report_shows_its_beats_without_saliency(folder: Path, tmp_path: Path) -> None:
+    run(folder, "ensemble", "network", "baseline", "--output", str(tmp_path / "made"))
+    for path, remark in ((tmp_path / "made", "an ensemble no saliency"), (folder / "equal", "the beats around each")):
+        page = Path(run(folder, "report", str(path)).stdout.strip()).read_text(encoding="utf-8")
+        assert remark in page and "Most confident errors" in page
 
 
 def test_its_export_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_inspect_states_the_sequence_and_whose_balance(run: Path) -> None:
 
 def test_the_page_says_why_it_shows_no_saliency(run: Path) -> None:
     page = write_report([run]).read_text(encoding="utf-8")
-    assert "No saliency and no embedding are shown of a network over the sequence of beats" in page
+    assert "the output of this model depends on the beats around each" in page
     assert "Most confident errors" in page
 
 

@@ -17,6 +17,7 @@ from ecg_lightning.explain.saliency import N_RANDOM, explain_beats
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import quiet
 from ecg_lightning.pipeline.evaluate import plain_config
+from ecg_lightning.pipeline.predictor import metadata_of
 from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, labels_and_probabilities, read_predictions
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import read_checkpoint
@@ -77,9 +78,9 @@ def explain_run(
         estimator.input.check(beats, whose=str(checkpoint.path))
     except EcgLightningError as error:
         return replace(found, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
-    if isinstance(estimator, NetworkEstimator) and estimator.classifier.model.reach:
-        remark = "No saliency and no embedding are shown of a network over the sequence of beats: its output depends on"
-        return replace(found, remarks=(f"{remark} the beats around each, too.",))
+    if metadata_of(checkpoint)["around"]:
+        remark = "No saliency and no embedding are shown: the output of this model depends on the beats around each."
+        return replace(found, remarks=(remark,))
     if isinstance(estimator, NetworkEstimator):
         saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
     elif isinstance(estimator, EnsembleEstimator):
