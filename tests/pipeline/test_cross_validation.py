@@ -25,6 +25,7 @@ from ecg_lightning.training.checkpoint import read_checkpoint
 
 SMALL = ["dataset=synthetic", "dataset.simulation.patients=8", "dataset.simulation.minutes=1", "split=patient"]
 QUICK = ["trainer=cpu", "trainer.max_epochs=1", "report=none", "callbacks.progress=null"]
+BASELINE = ["model=logistic_regression", "model.max_iter=20"]
 FOLDS = "operating_point.folds=2"
 
 MakeConfig = Callable[..., Any]
@@ -105,7 +106,7 @@ def test_scores_of_the_folds_are_of_the_training_people_alone(finished: tuple[An
 
 
 def test_started_again_a_finished_fold_is_not_trained_again(make_config: MakeConfig, tmp_path: Path) -> None:
-    settings = ("model=logistic_regression", "tested=cross_validation", FOLDS)
+    settings = (*BASELINE, "tested=cross_validation", FOLDS)
     record = train(make_config(*settings, folder=tmp_path))
     files = list(tmp_path.glob("cross_validation/*/scores.json"))
     written = [file.stat().st_mtime_ns for file in files]
@@ -118,7 +119,7 @@ def test_started_again_a_finished_fold_is_not_trained_again(make_config: MakeCon
 def test_a_recipe_is_scored_without_a_model_of_all_people_and_without_test_beats(
     make_config: MakeConfig, tmp_path: Path, finished: tuple[Any, RunRecord]
 ) -> None:
-    record = train(make_config("model=logistic_regression", "tested=cross_validation", FOLDS, folder=tmp_path))
+    record = train(make_config(*BASELINE, "tested=cross_validation", FOLDS, folder=tmp_path))
     assert record.n_tested == record.n["train"] + record.n["validation"] == np.sum(record.test["confusion"])
     assert record.val.macro_f1 == record.test["macro_f1"]  # what a search optimises
     assert not (tmp_path / "checkpoints").exists()
@@ -148,6 +149,6 @@ def test_what_cannot_be_chosen_is_one_sentence(make_config: MakeConfig, finished
         (("operating_point.folds=1",), r"operating_point\.folds=1: expected"),
     ):
         with pytest.raises(ConfigError, match=words):
-            train(make_config("model=logistic_regression", *overrides))
+            train(make_config(*BASELINE, *overrides))
     with pytest.raises(ConfigError, match=r"cnet has no operating point: train it with operating_point\.folds=5"):
         load_predictor("cnet").at_operating_point()
