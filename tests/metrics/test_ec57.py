@@ -74,6 +74,12 @@ def test_each_record_all_of_them_and_those_without_232() -> None:
     assert answer["V"]["average_sensitivity"] is None
 
 
+def test_232_is_set_aside_among_records_of_several_databases_too() -> None:
+    answer = of_pairs(["Ss", "Ss", "Sn"], ["mitbih/232", "svdb/800", "svdb/800"])
+    without = answer["without_232"]["S"]
+    assert (without["tp"], without["fn"]) == (1, 1)
+
+
 def test_without_records_there_is_the_gross_metrics_alone() -> None:
     assert of_pairs(["Ss", "Nn"]).keys() == {"V", "S"}
     assert "without_232" not in of_pairs(["Ss", "Nn"], ["100", "101"])

@@ -101,6 +101,13 @@ def test_a_part_of_a_recording_is_no_sequence() -> None:
         SequenceDataset(recordings(5, 40), np.arange(20), length=8)
 
 
+def test_leads_as_recordings_of_their_own_are_no_sequence() -> None:
+    beats = recordings(6)
+    both = Beats.concatenate([beats, beats])
+    with pytest.raises(ConfigError, match="separate_leads=false"):
+        SequenceDataset(both, np.arange(12), length=8)
+
+
 def test_blanked_beats_are_part_of_the_rhythm_by_their_context_alone() -> None:
     model, beats = network("cnet"), recordings(12)
     signals, lengths, context = sequence_of(beats, np.argsort(beats.samples))

@@ -200,7 +200,8 @@ def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
     """The rows of each recording, in order of time; of all beats, or of these `rows` alone.
 
     Raises:
-        ConfigError: the recordings of the beats are not known, or some of their beats are not among these rows.
+        ConfigError: the recordings of the beats are not known, some of their beats are not among these rows, or each
+            lead is a recording of its own.
     """
     if beats.records is None:
         raise ConfigError(
@@ -217,7 +218,13 @@ def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
             "sequence=beats: beats of one recording are in several folds; choose a split by patient or by lists of "
             "records, as split=patient or split=ds1_ds2"
         )
-    return [part for part in np.split(at, np.cumsum(sizes)[:-1]) if len(part)]
+    parts = [part for part in np.split(at, np.cumsum(sizes)[:-1]) if len(part)]
+    if beats.samples is not None and any((np.diff(beats.samples[part]) == 0).any() for part in parts):
+        raise ConfigError(
+            "sequence=beats: several beats have one R peak, as those of leads that are recordings of their own; choose "
+            "dataset.separate_leads=false"
+        )
+    return parts
 
 
 def _digest_of_derived(beats: Beats) -> str:

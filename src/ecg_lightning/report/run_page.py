@@ -13,12 +13,12 @@ from markupsafe import Markup
 from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
-from ecg_lightning.metrics.ec57 import applies
 from ecg_lightning.report import analysis, charts
 from ecg_lightning.report.cells import Cell, Column, Number, Row, Table, clean, duration
 from ecg_lightning.report.elsewhere import elsewhere
 from ecg_lightning.report.matching import detected
 from ecg_lightning.report.numbers import Numbers
+from ecg_lightning.report.operating_curves import operating_curves
 from ecg_lightning.report.page import Part, aside, columns, definitions, figure, join, legend, note, prose, render
 from ecg_lightning.report.render import html
 from ecg_lightning.report.tables import (
@@ -30,15 +30,13 @@ from ecg_lightning.report.tables import (
     ec57,
     intervals_note,
     missing_notes,
-    operating_point,
     overall,
-    point_notes,
     published_notes,
 )
 from ecg_lightning.report.verdict import mean_confidence, verdict, warnings
 from ecg_lightning.runs.compare import compare
-from ecg_lightning.runs.discover import FOLDS, read_run, tests_elsewhere
-from ecg_lightning.runs.predictions import PREDICTIONS, read_pooled, read_predictions
+from ecg_lightning.runs.discover import read_run, tests_elsewhere
+from ecg_lightning.runs.predictions import read_predictions
 from ecg_lightning.runs.published import published_for_run
 from ecg_lightning.runs.schema import RunRecord
 
@@ -52,8 +50,6 @@ TASKS = {
 }
 
 CALIBRATED, NEARLY = 0.01, 0.03  # differences of confidence and accuracy below which a model is calibrated, nearly so
-FACTORS = (2 ** np.linspace(-8, 8, 65)).tolist()  # on the odds
-CONTOURS = (0.5, 0.6, 0.7, 0.8, 0.9)  # F1
 MOST_FREQUENT = 6  # errors in their table
 RECORDS_SHOWN = 32  # in the chart of errors, those with most of them
 
@@ -271,47 +267,7 @@ def _precision_recall(run: Shown) -> Markup:
 
 
 def _operating_point(run: Shown) -> Markup:
-    """Se against +P over the factor on the odds of a class, of the tested beats and in cross-validation."""
-    record, classes = run.record, run.record.classes
-    names = ("V", "S") if applies(classes) else classes[1:] if record.positive else ()
-    if run.table is None or not names:
-        return note(NO_PREDICTIONS) if names else Markup("")
-    point = None if record.is_at_operating_point else record.operating_point
-    decisions: dict[str, Any] = {"most probable class": {}} | ({"operating point": point["factors"]} if point else {})
-    tables = {f"{record.fold.replace('_', '-')} beats": (run.table, "accent")}
-    if files := [*(run.folder / FOLDS).glob(f"*/{PREDICTIONS}")] if record.fold == "test" else []:
-        tables["training people"] = read_pooled(*files)[0], "quiet"
-    drawn = []
-    for name in names:
-        lines = [charts.Line(points=contour(f1), look="faded thin", name=f"F1 .{10 * f1:.0f}") for f1 in CONTOURS]
-        words = []
-        for where, (table, look) in tables.items():
-            curve = analysis.operating_curve(table, classes, name, [{name: factor} for factor in FACTORS])
-            lines.append(charts.Line(points=curve, look=look))
-            for how, factors in decisions.items():
-                for place in analysis.operating_curve(table, classes, name, [factors]):
-                    lines.append(charts.Line(points=[place], look="ink" if factors else look, joined=False, dots=True))
-                    words.append(f"{where}, {how}: Se {100 * place[0]:.1f} %, +P {100 * place[1]:.1f} %")
-        chart = charts.panel(
-            lines, title=f"Se and +P of {name} by factor", description="; ".join(words),
-            x=charts.percent_axis("sensitivity, %"), y=charts.percent_axis("positive predictivity, %"), right=44,
-        )  # fmt: skip
-        drawn.append(figure(chart, f"{name}. {'; '.join(words)}."))
-    about = "As the factor on the odds of a class rises, its sensitivity does. Dots: the most probable class"
-    about += ", and in black the operating point" * (point is not None)
-    about += ". Grey: training people, each by a model that has not seen them; there the point is chosen" * bool(files)
-    table_of = operating_point(run.f)
-    return join(
-        note(f"{about}. Thin lines: equal F1."),
-        columns(*drawn),
-        table_of and html(table_of),
-        note(*point_notes(record)),
-    )
-
-
-def contour(f1: float) -> list[tuple[float, float]]:
-    """(Se, +P) of equal F1."""
-    return [(se, f1 * se / (2 * se - f1)) for se in np.linspace(f1 / (2 - f1), 1, 25).tolist()]
+    return note(NO_PREDICTIONS) if run.table is None else operating_curves(run.record, run.f, run.table, run.folder)
 
 
 def _calibration(run: Shown) -> Markup:
