@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.batches import BatchSampler, SequenceDataset
-from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.beats import Beats, recordings_in
 from ecg_lightning.models import BeatModel, SequenceSettings, create_model, model_names
 from ecg_lightning.training.checkpoint import Checkpoint
 from ecg_lightning.training.transfer import Transfer, load_weights
@@ -101,11 +101,21 @@ def test_a_part_of_a_recording_is_no_sequence() -> None:
         SequenceDataset(recordings(5, 40), np.arange(20), length=8)
 
 
-def test_leads_as_recordings_of_their_own_are_no_sequence() -> None:
+def test_leads_as_recordings_of_their_own_are_sequences_side_by_side() -> None:
     beats = recordings(6)
     both = Beats.concatenate([beats, beats])
+    first, second = recordings_in(both)
+    assert np.array_equal(second, first + 6) and np.array_equal(first, np.argsort(beats.samples))
+    batch = SequenceDataset(both, np.arange(12), length=4)[torch.arange(12)]
+    present = np.ma.masked_array(batch.rows.numpy(), mask=batch.lengths.numpy() < 0)
+    assert ((present < 6).all(axis=1) | (present >= 6).all(axis=1)).all()
+
+
+def test_leads_as_recordings_of_their_own_need_the_same_beats() -> None:
+    beats = recordings(6)
+    fewer = Beats.concatenate([beats, beats.select(np.arange(5))])
     with pytest.raises(ConfigError, match="separate_leads=false"):
-        SequenceDataset(both, np.arange(12), length=8)
+        SequenceDataset(fewer, np.arange(11), length=8)
 
 
 def test_blanked_beats_are_part_of_the_rhythm_by_their_context_alone() -> None:

@@ -83,16 +83,15 @@ class SequenceDataset(BeatDataset):
     """
 
     def __init__(self, beats: Beats, rows: IntArray, *, length: int, margin: int | None = None) -> None:
-        super().__init__(beats, np.concatenate(recordings_in(beats, rows)))
-        assert beats.records is not None
-        records = beats.records[self.rows]
-        begins = np.flatnonzero(np.append(True, records[1:] != records[:-1]))
-        sizes = np.diff(begins, append=len(records))
+        parts = recordings_in(beats, rows)
+        super().__init__(beats, np.concatenate(parts))
+        sizes = np.array([len(part) for part in parts])
+        n, begins = len(self.rows), np.cumsum(sizes) - sizes
         # Places in time, with room for a whole window before, between and after recordings.
         firsts = begins + length * np.arange(1, len(begins) + 1)
-        places = np.repeat(firsts - begins, sizes) + np.arange(len(records))
-        self._at = np.full(len(records) + length * (len(begins) + 1), -1)
-        self._at[places] = np.arange(len(records))
+        places = np.repeat(firsts - begins, sizes) + np.arange(n)
+        self._at = np.full(n + length * (len(begins) + 1), -1)
+        self._at[places] = np.arange(n)
         self._margin, self._offsets = margin or 0, np.arange(length)
         if margin is None:
             self._starts = places - length // 2

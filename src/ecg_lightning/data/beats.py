@@ -199,9 +199,11 @@ class Beats:
 def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
     """The rows of each recording, in order of time; of all beats, or of these `rows` alone.
 
+    Of a recording whose leads are recordings of their own (``dataset.separate_leads``), the rows of each lead.
+
     Raises:
-        ConfigError: the recordings of the beats are not known, some of their beats are not among these rows, or each
-            lead is a recording of its own.
+        ConfigError: the recordings of the beats are not known, some of their beats are not among these rows, or the
+            leads of a recording have different beats.
     """
     if beats.records is None:
         raise ConfigError(
@@ -219,12 +221,19 @@ def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
             "records, as split=patient or split=ds1_ds2"
         )
     parts = [part for part in np.split(at, np.cumsum(sizes)[:-1]) if len(part)]
-    if beats.samples is not None and any((np.diff(beats.samples[part]) == 0).any() for part in parts):
+    return parts if beats.samples is None else [lead for part in parts for lead in _leads_of(part, beats)]
+
+
+def _leads_of(rows: IntArray, beats: Beats) -> IntArray:
+    """``[leads, beats]`` of the rows of a recording in order of time: its leads have their beats at the same samples."""
+    assert beats.samples is not None and beats.records is not None
+    _, leads = np.unique(beats.samples[rows], return_counts=True)
+    if (leads != leads[0]).any():
         raise ConfigError(
-            "sequence=beats: several beats have one R peak, as those of leads that are recordings of their own; choose "
-            "dataset.separate_leads=false"
+            f"sequence=beats: the leads of record {beats.records[rows[0]]} are recordings of their own and have "
+            "different beats, so that it is not known which follow each other; choose dataset.separate_leads=false"
         )
-    return parts
+    return rows.reshape(-1, leads[0]).T
 
 
 def _digest_of_derived(beats: Beats) -> str:
