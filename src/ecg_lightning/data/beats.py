@@ -225,7 +225,7 @@ def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
 
 
 def _leads_of(rows: IntArray, beats: Beats) -> IntArray:
-    """The rows of a recording, in order of time, as ``[leads, beats]``: all leads have their beats at the same samples."""
+    """The rows of a recording in order of time, ``[leads, beats]``; all leads have their beats at the same samples."""
     assert beats.samples is not None and beats.records is not None
     _, leads = np.unique(beats.samples[rows], return_counts=True)
     if (leads != leads[0]).any():
