@@ -91,6 +91,19 @@ def test_weights_given_by_hand_are_shares(folder: Path) -> None:
     assert read_checkpoint(folder / "shares").weights["weights"].tolist() == [0.25, 0, 0.75]
 
 
+def test_a_member_may_count_for_the_probability_of_one_class_alone(folder: Path) -> None:
+    own = ["--weights", "1,1,0", "--class-weights", "V=1,0,3"]
+    run(folder, "ensemble", *MODELS, "--output", str(folder / "by_class"), *own)
+    weights = read_checkpoint(folder / "by_class").weights["weights"].numpy()
+    by_class = dict(zip(ecg.load_checkpoint(folder / "by_class").task.classes, weights.T.tolist(), strict=True))
+    assert by_class == {**dict.fromkeys("NSFQ", [0.5, 0.5, 0]), "V": [0.25, 0, 0.75]}
+    beats = ecg.load_beats("synthetic", *SMALL[1:4], f"cache_dir={folder / 'cache'}").select(np.arange(300))
+    members = np.stack([ecg.load_checkpoint(folder / one, device="cpu").predict_proba(beats) for one in MODELS])
+    expected = np.einsum("mc,mnc->nc", weights, members)
+    found = ecg.load_checkpoint(folder / "by_class", device="cpu").predict_proba(beats)
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), atol=1e-6)
+
+
 def test_members_with_operating_points_are_not_trained_again(folder: Path, tmp_path: Path) -> None:
     words = [*SMALL, *MODELS["baseline"], "operating_point.folds=2", f"cache_dir={folder / 'cache'}"]
     member = ecg.train(ecg.compose(words, output_dir=tmp_path / "member"))
@@ -155,6 +168,8 @@ def test_members_that_saw_other_beats_or_people_are_refused(
         (["network"], "at least two runs"),
         (["network", "baseline", "--weights", "1"], "a positive number each"),
         (["network", "baseline", "--weights", "much"], "expected equal, validation"),
+        (["network", "baseline", "--class-weights", "V=1"], "a positive number each"),
+        (["network", "baseline", "--class-weights", "X=1,1"], "class X"),
         (["network", "equal"], "no run of a network or baseline"),
     ],
 )

@@ -165,6 +165,9 @@ def make_ensemble(
     weights: Annotated[
         str, Option(help="equal, validation (chosen on validation beats), or a number a run, e.g. 1,1,2.")
     ] = "equal",
+    class_weights: Annotated[
+        list[str] | None, Option(help="Others for the probabilities of a class, e.g. V=1,0,1. Repeatable.")
+    ] = None,
     data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
 ) -> None:
@@ -175,13 +178,23 @@ def make_ensemble(
         from ecg_lightning.pipeline import ensemble
         from ecg_lightning.report import terminal, write_report
 
-    try:
-        how: Any = weights if weights in ("equal", "validation") else list(map(float, weights.split(",")))
-    except ValueError as error:
-        raise ConfigError(f"--weights {weights}: expected equal, validation, or a number a run, as 1,1,2") from error
-    record = ensemble.make_ensemble(runs, output, mean=mean, weights=how, data_dir=data_dir, cache_dir=cache_dir)
+    how: Any = weights if weights in ("equal", "validation") else _numbers(weights, "--weights")
+    of = {
+        name: _numbers(own, "--class-weights") for name, _, own in (one.partition("=") for one in class_weights or ())
+    }
+    record = ensemble.make_ensemble(
+        runs, output, mean=mean, weights=how, class_weights=of, data_dir=data_dir, cache_dir=cache_dir
+    )
     terminal.print_run(record)
     typer.echo(f"Results in {output}; {write_report([output])}")
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return list(map(float, text.split(",")))
+    except ValueError as error:
+        expected = "equal, validation, or a number a run, as 1,1,2" if option == "--weights" else "CLASS=1,1,2"
+        raise ConfigError(f"{option} {text}: expected {expected}") from error
 
 
 @app.command("annotate")

@@ -1,6 +1,7 @@
 """`make_ensemble`: finished runs as one, tested as they were and saved as a run of its own."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ def make_ensemble(
     *,
     mean: Mean = "arithmetic",
     weights: Literal["equal", "validation"] | Sequence[float] = "equal",
+    class_weights: Mapping[str, Sequence[float]] | None = None,
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
 ) -> RunRecord:
@@ -39,6 +41,7 @@ def make_ensemble(
         output_dir: the folder of the ensemble, as of a run: ``scores.json``, predictions and one checkpoint.
         mean: of probabilities, or of their logarithms.
         weights: of the members, in their order; ``validation`` takes those with the least loss on validation beats.
+        class_weights: others for the probabilities of some classes, by class, where weights are not of validation.
         data_dir, cache_dir: as `ecg_lightning.pipeline.evaluate.evaluate`.
 
     Raises:
@@ -47,12 +50,14 @@ def make_ensemble(
     """
     quiet()
     found, members = [read_run(run).record for run in runs], list(map(read_checkpoint, runs))
-    _check(runs, found, members, output_dir, weights)
+    _check(runs, found, members, output_dir)
+    _check_weights(weights, class_weights or {}, len(runs), found[0].classes)
     first, about = found[0], members[0].about
     model = {
         "name": ENSEMBLE,
         "mean": mean,
         "weights": weights if isinstance(weights, str) else list(weights),
+        **({"class_weights": {name: list(own) for name, own in class_weights.items()}} if class_weights else {}),
         "members": [dict(member.require()["model"]) for member in members],
     }
     config = plain_config(about["config"], data_dir=data_dir, cache_dir=cache_dir)
@@ -107,15 +112,10 @@ def _check(
     found: Sequence[RunRecord],
     members: Sequence[Checkpoint],
     output_dir: Path,
-    weights: str | Sequence[float],
 ) -> None:
     """Refuse, by a ConfigError, what can be seen to be impossible before beats are read."""
     if len(runs) < 2 or output_dir.resolve() in [run.resolve() for run in runs]:
         raise ConfigError("an ensemble takes the folders of at least two runs, and a folder of its own")
-    if not isinstance(weights, str) and (len(weights) != len(runs) or min(weights) < 0 or not sum(weights)):
-        raise ConfigError(
-            f"weights {', '.join(map(str, weights))} of {len(runs)} runs: expected a positive number each"
-        )
 
     def facts(record: RunRecord, member: Checkpoint) -> dict[str, Any]:
         own = {"task": record.task, "classes": record.classes, "tested": record.fold, **member.input.plain()}
@@ -131,3 +131,15 @@ def _check(
                     f"{run} has {key} {here[key]}, {runs[0]} has {there[key]}; members of an ensemble take the same "
                     "beats, leads and context"
                 )
+
+
+def _check_weights(
+    weights: str | Sequence[float], class_weights: Mapping[str, Sequence[float]], n: int, classes: Sequence[str]
+) -> None:
+    if unknown := set(class_weights) - set(classes):
+        raise ConfigError(f"weights for class {unknown.pop()}, which is none of {', '.join(classes)}")
+    if class_weights and weights == "validation":
+        raise ConfigError("weights=validation are chosen for all classes; leave them out, or those of classes")
+    for own in [*([] if isinstance(weights, str) else [weights]), *class_weights.values()]:
+        if len(own) != n or not 0 < sum(own) < math.inf or min(own) < 0:
+            raise ConfigError(f"weights {', '.join(map(str, own))} of {n} runs: expected a positive number each")

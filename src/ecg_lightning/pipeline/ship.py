@@ -86,7 +86,9 @@ def _command(stated: Mapping[str, Any], overrides: Sequence[str]) -> str:
     ]
     weights = stated["model"]["weights"]
     weights = weights if isinstance(weights, str) else ",".join(map(str, weights))
-    how = [f"--mean={stated['model']['mean']}", f"--weights={weights}", "--output=ensemble"]
+    of = stated["model"].get("class_weights", {})
+    how = [f"--mean={stated['model']['mean']}", f"--weights={weights}"]
+    how += [f"--class-weights={name}={','.join(map(str, own))}" for name, own in of.items()] + ["--output=ensemble"]
     return "; ".join([*lines, shlex.join(["ecg-lightning", ENSEMBLE, *runs, *how])])
 
 

@@ -16,16 +16,20 @@ SMALLEST = 1e-6
 
 
 def combine(members: npt.NDArray[Any], weights: npt.NDArray[Any], mean: Mean) -> FloatArray:
-    """The weighted mean ``[n, classes]`` of probabilities ``[members, n, classes]``; weights ``[members]`` sum to 1.
+    """The weighted mean ``[n, classes]`` of probabilities ``[members, n, classes]``.
 
     The arithmetic mean is the linear opinion pool, the geometric one, normalised, the logarithmic opinion pool
-    (Genest and Zidek, Combining probability distributions, Statistical Science 1986).
+    (Genest and Zidek, Combining probability distributions, Statistical Science 1986). Weights ``[members]``, or
+    ``[members, classes]`` where a member counts more for some classes than for others, sum to 1 over members; means
+    with a weight for each class are normalised.
     """
-    if mean == "arithmetic":
-        return np.tensordot(weights, members, 1).astype(np.float32)
-    logs = np.tensordot(weights, np.log(np.maximum(members, SMALLEST, dtype=np.float64)), 1)
-    shares: FloatArray = softmax(logs, axis=1).astype(np.float32)
-    return shares
+    of = weights if weights.ndim == 2 else weights[:, None]
+    if mean == "geometric":
+        logs = (of[:, None] * np.log(np.maximum(members, SMALLEST, dtype=np.float64))).sum(axis=0)
+        return softmax(logs, axis=1).astype(np.float32)  # type: ignore[no-any-return]
+    means = (of[:, None] * members).sum(axis=0)
+    shares: FloatArray = means if weights.ndim == 1 else means / means.sum(axis=1, keepdims=True)
+    return shares.astype(np.float32)
 
 
 def best_weights(members: npt.NDArray[Any], labels: IntArray, mean: Mean) -> npt.NDArray[np.float64]:

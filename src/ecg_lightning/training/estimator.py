@@ -287,7 +287,9 @@ class EnsembleEstimator(Estimator):
         self._state = {f"{i}.{name}": weight for i, one in enumerate(members) for name, weight in one.weights.items()}
         chosen = stated["model"]["weights"]
         weights = np.ones(len(members)) if isinstance(chosen, str) else np.asarray(chosen, dtype=np.float64)
-        self.weights = weights / weights.sum()
+        if by_class := stated["model"].get("class_weights"):
+            weights = np.transpose([by_class.get(name, weights) for name in self.task.classes])
+        self.weights = weights / weights.sum(axis=0)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
@@ -300,7 +302,7 @@ class EnsembleEstimator(Estimator):
 
     @property
     def n_parameters(self) -> int:
-        return sum(member.n_parameters for member in self.members) + len(self.members)
+        return sum(member.n_parameters for member in self.members) + int(self.weights.size)
 
     def fit(self, datamodule: BeatDataModule) -> Fit:
         fold = datamodule.datasets["validation"]
@@ -330,10 +332,10 @@ class EnsembleEstimator(Estimator):
 
 
 def weights_of(checkpoint: Checkpoint) -> npt.NDArray[np.float64]:
-    """The weights ``[members]`` of an ensemble; `CheckpointError` for what are none."""
+    """The weights ``[members]`` or ``[members, classes]`` of an ensemble; `CheckpointError` for what are none."""
     weights = checkpoint.weights["weights"].numpy() if "weights" in checkpoint.weights else np.zeros(0)
-    are_shares = (weights >= 0).all() and np.isclose(weights.sum(), 1)
-    if weights.shape != (len(checkpoint.require()["members"]),) or not are_shares:
+    shape = (len(checkpoint.require()["members"]), len(task_of(checkpoint.require()).classes))[: weights.ndim]
+    if weights.shape != shape or not (weights >= 0).all() or not np.isclose(weights.sum(axis=0), 1).all():
         raise CheckpointError(f"{checkpoint.path} contradicts itself: expected a weight a member, which sum to 1")
     return weights
 
