@@ -96,7 +96,7 @@ def test_a_member_may_count_for_the_probability_of_one_class_alone(folder: Path)
     run(folder, "ensemble", *MODELS, "--output", str(folder / "by_class"), *own)
     weights = read_checkpoint(folder / "by_class").weights["weights"].numpy()
     by_class = dict(zip(ecg.load_checkpoint(folder / "by_class").task.classes, weights.T.tolist(), strict=True))
-    assert by_class == {**dict.fromkeys("NSFQ", [0.5, 0.5, 0]), "V": [0.25, 0, 0.75]}
+    assert by_class == {**{name: [0.5, 0.5, 0] for name in "NSFQ"}, "V": [0.25, 0, 0.75]}
     beats = ecg.load_beats("synthetic", *SMALL[1:4], f"cache_dir={folder / 'cache'}").select(np.arange(300))
     members = np.stack([ecg.load_checkpoint(folder / one, device="cpu").predict_proba(beats) for one in MODELS])
     expected = np.einsum("mc,mnc->nc", weights, members)
