@@ -52,9 +52,9 @@ def sequence_of(beats: Beats, rows: Any) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-@pytest.mark.parametrize("name", model_names())
-def test_a_beat_depends_on_those_within_reach_and_on_no_others(name: str) -> None:
-    model, beats = network(name), recordings(20)
+@pytest.mark.parametrize(("name", "layers"), [*((name, "convolution") for name in model_names()), ("cnet", "s4d")])
+def test_a_beat_depends_on_those_within_reach_and_on_no_others(name: str, layers: str) -> None:
+    model, beats = network(name, layers=layers), recordings(20)
     rows = np.argsort(beats.samples)
     whole = model(*sequence_of(beats, rows))
     assert whole.shape == (1, 20, 2)

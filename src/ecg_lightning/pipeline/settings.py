@@ -43,6 +43,7 @@ class Context(Group):
 
 class Sequence(Group):
     beats: Annotated[int, Field(ge=2)] | None
+    layers: Literal["convolution", "s4d"]
     width: Count
     dilations: Annotated[list[Count], Field(min_length=1)]
     dropout: Share
