@@ -6,6 +6,8 @@ Commands import what they need when they run, so that ``--help`` is quick.
 import importlib.metadata
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,23 +16,38 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from ecg_lightning.cli.data import data
+from ecg_lightning.cli.door import DEBUG, door
 from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, print_answer
 from ecg_lightning.cli.trained import detector, weights
-from ecg_lightning.core.errors import ConfigError, EcgLightningError
+from ecg_lightning.core.errors import ConfigError
+
+UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses, which may be its own
 
 
 class _Commands(TyperGroup):
-    """Prints an error of the package as one line, with its exit code."""
+    """Every command goes through the `door`, wrong words on the command line as well."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with door(), _typer():
+            return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with door(), _typer():
             return super().invoke(ctx)
-        except EcgLightningError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
-        except KeyboardInterrupt as interrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from interrupt
+
+
+@contextmanager
+def _typer() -> Iterator[None]:
+    """Exceptions of typer in terms of this package."""
+    try:
+        yield
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(2)
+        raise ConfigError(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help") from error
 
 
 app = typer.Typer(
@@ -54,7 +71,7 @@ AtPoint = Annotated[
 
 def main() -> None:
     """Entry point of the console script."""
-    app(prog_name="ecg-lightning")
+    app(sorted(sys.argv[1:], key=lambda word: word != DEBUG), prog_name="ecg-lightning")
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,6 +85,7 @@ def _options(
     version: Annotated[
         bool, Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    debug: Annotated[bool, Option(DEBUG, help="Show the traceback of an error; also after the command.")] = False,
 ) -> None:
     pass
 

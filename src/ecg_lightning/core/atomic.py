@@ -1,4 +1,4 @@
-"""Files: written completely or not at all, and the checksum of their content."""
+"""Files: written completely or not at all, in folders of one process at a time, and the checksum of their content."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.errors import ConfigError, DataError
 
 
 @contextmanager
@@ -29,6 +29,31 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process and the ones it starts for further devices; a ConfigError if it is in use.
+
+    The lock is the operating system's, so that it ends with the process, however that ends.
+    """
+    from filelock import FileLock, Timeout
+
+    if "LOCAL_RANK" in os.environ:
+        yield
+        return
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(f"{folder} is in use by another run or job; wait for it or choose another folder") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write to {folder}: {error}; choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256_of(path: Path) -> str:
