@@ -96,7 +96,7 @@ class Running:
     """``ecg-lightning`` in a copy of this process."""
 
     def __init__(self, command: Sequence[str], *, cwd: Path | None = None) -> None:
-        self._texts = [tempfile.TemporaryFile() for _ in range(2)]
+        self._texts = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115  # closed by `end`
         sys.stdout.flush()
         sys.stderr.flush()
         self._memory, self._start = _memory(), time.monotonic()

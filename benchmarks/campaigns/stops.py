@@ -18,31 +18,27 @@ from random import Random
 from typing import Any
 
 import numpy as np
+
 from campaigns.frame import Case, Ended, Running, failure, run
 
-TRAIN = [
-    "train", "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "trainer=cpu",
-    "trainer.max_epochs=4", "optimizer.batch_size=16", "model=bigru", "model.width=8", "report=brief",
+DATA = [
+    "train", "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "report=none",
+    "trainer=cpu",
 ]  # fmt: skip
-SWEEP = [*TRAIN, "-m", "seed=0,1"]
+TRAIN = [*DATA, "trainer.max_epochs=3", "optimizer.batch_size=16", "model=bigru", "model.width=8"]
 FS = 250
-OWN = (
-    "wall_s",
-    "started",
-    "config",
-    "config_digest",
-    "overrides",
-    "predictions_sha256",
-)  # of a run, not of its results
+# Of a run, and not of its results.
+OWN = ("wall_s", "started", "config", "config_digest", "overrides", "predictions_sha256")
 SAME = "it ends with the results of the undisturbed command"
 
 
 def trial(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
     """A stop, or two commands at once."""
-    return random.choices((_stopped, _twice), (5, 1))[0](folder, random)
+    return random.choices((stopped, twice), (5, 1))[0](folder, random)
 
 
-def _stopped(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
+def stopped(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
+    """A command that gets SIGTERM, or is killed with what it has started, and is started again."""
     stop = random.choices((signal.SIGTERM, signal.SIGKILL), (1, 3))[0]
     name = random.choice([*STOPPED])
     expected, seconds = _undisturbed(name)
@@ -74,7 +70,7 @@ def _of_stop(ended: Ended, stop: signal.Signals) -> str | None:
     return f"exit status {ended.status} on {stop.name}: {ended.err[-300:]!r}"
 
 
-def _twice(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
+def twice(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
     """Two commands that write into one folder: one is refused, and the results are those of the other alone."""
     name = random.choice([*TWICE])
     commands, results = TWICE[name](folder)
@@ -116,11 +112,11 @@ def _train(folder: Path) -> Command:
 
 
 def _sweep(folder: Path) -> Command:
-    return [*SWEEP, "cache_dir=cache", "hydra.sweep.dir=out"], _scores
+    return ["train", "-m", *TRAIN[1:], "seed=0,1", "cache_dir=cache", "hydra.sweep.dir=out"], _scores
 
 
 def _baseline(folder: Path) -> Command:
-    return [*TRAIN, "model=gradient_boosting", "~model.width", "cache_dir=cache", "hydra.run.dir=out"], _scores
+    return [*DATA, "model=gradient_boosting", "cache_dir=cache", "hydra.run.dir=out"], _scores
 
 
 def _evaluate(folder: Path) -> Command:
@@ -155,8 +151,8 @@ def _runs_twice(folder: Path) -> Pair:
 
 
 def _jobs_twice(folder: Path) -> Pair:
-    where = [f"cache_dir={_cache()}", "hydra.sweep.dir=out", "hydra.sweep.subdir=job", "-m"]
-    return [[*TRAIN, *where, f"seed={seed}"] for seed in (0, 1)], _scores
+    where = [f"cache_dir={_cache()}", "hydra.sweep.dir=out", "hydra.sweep.subdir=job"]
+    return [["train", "-m", *TRAIN[1:], *where, f"seed={seed}"] for seed in (0, 1)], _scores
 
 
 def _evaluations_twice(folder: Path) -> Pair:

@@ -122,9 +122,9 @@ class Preflight(Callback):
 
 
 def _check_writable(setting: str, folder: Path) -> None:
-    # The folder itself is made by Hydra, which recomputes the time in its name.
-    # Not Path.exists, which raises where a folder above may not be entered.
-    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    # The folder itself is made by Hydra, which recomputes the time in its name. Path.exists raises within a folder that
+    # may not be entered.
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         why = "no folder" if not existing.is_dir() else "not writable"
         _refuse(f"cannot write to {folder}: {existing} is {why}; choose another {setting}")

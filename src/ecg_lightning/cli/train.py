@@ -92,8 +92,8 @@ def _start_hydra(arguments: Sequence[str]) -> None:
         leave(stop, how_to_resume(HydraConfig.get()))
     except BrokenProcessPool as error:
         raise ConfigError(
-            "a process of hydra/launcher=local was killed, perhaps for want of memory, which fewer hydra.launcher.n_jobs "
-            f"need: {how_to_resume(HydraConfig.get())}"
+            "a process of hydra/launcher=local was killed, perhaps for want of memory: use fewer hydra.launcher.n_jobs; "
+            f"{how_to_resume(HydraConfig.get())}"
         ) from error
     except ValueError as error:  # of Hydra's options, and of sweepers: what a job raises does not come here
         raise ConfigError(str(error)) from error
