@@ -51,11 +51,11 @@ def run_job(cfg: DictConfig) -> float | None:
     except KeyboardInterrupt as stop:
         if not is_main:
             sys.exit(how_stopped(stop)[1])
-        # In the same folder, so that the best checkpoint so far takes part in the selection.
-        again = {"ckpt_path": folder / "checkpoints" / "last.ckpt", "hydra.run.dir": folder}
-        if again["ckpt_path"].exists():
-            leave(stop, f"resume with: {command_again(again)}")
-        leave(stop)
+        # In the same folder, so that the best checkpoint so far takes part in the selection, and finished folds count.
+        again, last = {"hydra.run.dir": folder}, folder / "checkpoints" / "last.ckpt"
+        if last.exists():
+            again = {"ckpt_path": last, **again}
+        leave(stop, f"resume with: {command_again(again)}")
 
 
 def _run(cfg: DictConfig) -> RunRecord:
