@@ -7,9 +7,12 @@ import pytest
 from campaigns import stops
 from campaigns.frame import Trial, preload
 
+# Seeds that choose what is quick: SIGTERM in a run's second half, and two runs at once.
+SHORT = {"a run that is terminated": (stops.stopped, 4), "two runs in one folder": (stops.twice, 2)}
 
-@pytest.mark.parametrize("part", [stops.stopped, stops.twice])
-def test_a_stop_and_a_second_command_do_no_harm(part: Trial, tmp_path: Path) -> None:
+
+@pytest.mark.parametrize(("trial", "seed"), SHORT.values(), ids=[*SHORT])
+def test_a_stop_and_a_second_command_do_no_harm(trial: Trial, seed: int, tmp_path: Path) -> None:
     preload()
-    case, ended, why = part(tmp_path, Random(0))
+    case, ended, why = trial(tmp_path, Random(seed))
     assert why is None, f"{case}\n{ended.out}\n{ended.err}"
