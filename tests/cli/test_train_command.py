@@ -66,16 +66,16 @@ def test_without_data_one_line_names_the_command_that_downloads_them(run: Run, t
 
 def test_an_unknown_network_lists_the_known_ones(run: Run) -> None:
     status, _, err = run("model=resnet")
-    assert status == 1
+    assert status == 2
     assert all(word in err for word in ("resnet", *(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml"))))
-    assert "Traceback" not in err
+    assert err.startswith("error: ") and len(err.splitlines()) == 1
 
 
 def test_an_unknown_setting_lists_the_known_ones(run: Run) -> None:
     status, _, err = run("optimizer.learning_rate=0.1")
-    assert status == 1
+    assert status == 2
     assert all(word in err for word in ("learning_rate", "lr", "weight_decay", "schedule", "warmup", "steps"))
-    assert "Traceback" not in err
+    assert err.startswith("error: ") and len(err.splitlines()) == 1
 
 
 def test_a_setting_out_of_range_is_one_line_before_anything_is_read(run: Run) -> None:
@@ -256,6 +256,7 @@ def test_the_command_printed_on_ctrl_c_of_two_processes_resumes_the_run(
 ) -> None:
     folder = tmp_path / "a=b, ü"
     settings = [*SMALL, *DDP, "optimizer.batch_size=8", "callbacks.early_stopping=null", "trainer.max_epochs=5000"]
+    settings += ["optimizer.schedule=constant"]  # to be resumed for fewer steps
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *settings, override("hydra.run.dir", folder)],
         cwd=ROOT,

@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import json
 import re
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -18,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import typer
 
-from ecg_lightning.core.atomic import sha256_of
-from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError
+from ecg_lightning.core.atomic import claimed, sha256_of
+from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError, sentence_of
 from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
@@ -154,14 +153,14 @@ def annotate_files(
 
 def annotate_file(name: str, path: Path, request: Request, progress: Progress | None = None) -> Outcome:
     """Annotate one recording and write its files; whatever goes wrong is in the outcome."""
+    stated = request.stated(name)
     try:
-        return Outcome(name, path, _annotate_file(name, path, request, progress))
-    except EcgLightningError as error:
-        return Outcome(name, path, error=str(error))
+        with claimed(stated.parent, stated.name):
+            done = _done(name, path, request)  # by another command, in the meantime
+            return Outcome(name, path, done or _annotate_file(name, path, request, progress))
     except Exception as error:  # one recording must not end the work on all others
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}, line {last.lineno}"
-        return Outcome(name, path, error=f"{path}: {type(error).__name__} in {where}: {error}")
+        where = "" if isinstance(error, EcgLightningError) else f" ({path})"
+        return Outcome(name, path, error=sentence_of(error) + where)
 
 
 def _done(name: str, path: Path, request: Request) -> dict[str, Any] | None:

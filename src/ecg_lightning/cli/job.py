@@ -1,13 +1,13 @@
 """What Hydra runs: a single run or a job of a sweep, and the table at the end of a sweep."""
 
+import importlib.util
 import json
 import logging
 import os
 import shlex
 import sys
-import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
@@ -16,38 +16,46 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.core.errors import EcgLightningError
+from ecg_lightning.cli.door import fail, leave
+from ecg_lightning.core.atomic import atomic_write, claimed
+from ecg_lightning.core.errors import ConfigError, sentence_of
 from ecg_lightning.core.startup import quick_imports
+from ecg_lightning.core.stops import how_stopped
 from ecg_lightning.pipeline.config import added_conf_dirs, command_again, quiet
-from ecg_lightning.pipeline.jobs import claimed, failures, refuse, run_sweep_job, score_of
+from ecg_lightning.pipeline.jobs import failures, run_sweep_job, save_configuration, score_of
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
 
+# Which extra installs the launchers and sweepers of conf/hydra.
+EXTRAS = {"hydra_joblib_launcher": "sweeps", "hydra_submitit_launcher": "cluster", "hydra_optuna_sweeper": "search"}
+
 
 def run_job(cfg: DictConfig) -> float | None:
     """Run the experiment of a configuration, alone or as a job of a sweep (see `run_sweep_job`).
 
-    Alone, an error that a user can fix ends the process with one line and exit status 2, and Ctrl-C with the command
-    that resumes and exit status 130. Returns the `score_of` its record, or None if the job of a sweep failed.
+    Alone, an error ends the process as the `door` does, and a stop with the command that resumes. Returns the
+    `score_of` its record, or None if the job of a sweep failed.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_sweep_job(cfg, _run)
-    folder = Path(cfg.output_dir)
+    folder, is_main = Path(cfg.output_dir), os.environ.get("LOCAL_RANK", "0") == "0"
     try:
         with claimed(folder):
+            if is_main:
+                save_configuration(cfg, folder)
             return score_of(_run(cfg))
-    except EcgLightningError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            # In the same folder, so that the best checkpoint so far takes part in the selection.
-            again = {"ckpt_path": folder / "checkpoints" / "last.ckpt", "hydra.run.dir": folder}
-            how = f"; resume with: {command_again(again)}" if again["ckpt_path"].exists() else ""
-            print(f"interrupted{how}", file=sys.stderr)
-        sys.exit(130)
+    except Exception as error:
+        fail(error, folder)
+    except KeyboardInterrupt as stop:
+        if not is_main:
+            sys.exit(how_stopped(stop)[1])
+        # In the same folder, so that the best checkpoint so far takes part in the selection, and finished folds count.
+        again, last = {"hydra.run.dir": folder}, folder / "checkpoints" / "last.ckpt"
+        if last.exists():
+            again = {"ckpt_path": last, **again}
+        leave(stop, f"resume with: {command_again(again)}")
 
 
 def _run(cfg: DictConfig) -> RunRecord:
@@ -81,8 +89,8 @@ def _write_report(folder: Path, *, embedding: bool) -> None:
     try:
         write_report([folder], embedding=embedding)
     except Exception as error:  # the run is complete without its report
-        again, kind = shlex.join(["ecg-lightning", "report", str(folder)]), type(error).__name__
-        log.warning("no report of this run (%s: %s); its scores are saved, to try again: %s", kind, error, again)
+        again = shlex.join(["ecg-lightning", "report", str(folder)])
+        log.warning("no report of this run: %s. Its scores are saved; to try again: %s", sentence_of(error), again)
 
 
 class AddedConf(SearchPathPlugin):
@@ -91,6 +99,39 @@ class AddedConf(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in added_conf_dirs():
             search_path.append("ecg_lightning.conf", f"file://{folder}")
+
+
+class Preflight(Callback):
+    """Stops with one line, not a traceback, if the folder cannot be written or a plugin is not installed."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        _check_writable("hydra.run.dir", Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        _check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
+        for part in ("launcher", "sweeper"):
+            module = config.hydra[part]["_target_"].rpartition(".")[0]
+            try:
+                importlib.util.find_spec(module)
+            except ModuleNotFoundError:
+                extra = next((extra for package, extra in EXTRAS.items() if package in module), None)
+                needed = f"pip install 'ecg-lightning[{extra}]'" if extra else f"the module {module}"
+                _refuse(f"hydra/{part}={config.hydra.runtime.choices[f'hydra/{part}']} needs {needed}")
+        # Hydra sets it only within jobs, but an interrupted sweep prints its folder.
+        HydraConfig.instance().set_config(config)
+
+
+def _check_writable(setting: str, folder: Path) -> None:
+    # The folder itself is made by Hydra, which recomputes the time in its name. Path.exists raises within a folder that
+    # may not be entered.
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = "no folder" if not existing.is_dir() else "not writable"
+        _refuse(f"cannot write to {folder}: {existing} is {why}; choose another {setting}")
+
+
+def _refuse(message: str) -> NoReturn:
+    fail(ConfigError(message))  # Hydra would turn the error itself into a warning
 
 
 class SweepSummary(Callback):
@@ -120,10 +161,7 @@ class SweepSummary(Callback):
             if any(pooled.values()):
                 with atomic_write(folder / "pooled.json") as partial:
                     partial.write_text(json.dumps(pooled, indent=2) + "\n")
-        except EcgLightningError as error:
-            refuse(error)
-        except Exception:  # which Hydra would turn into a warning and exit status 0
-            traceback.print_exc()
-            sys.exit(1)
+        except Exception as error:  # which Hydra would turn into a warning and exit status 0
+            fail(error, folder)
         if errors:
             sys.exit(1)

@@ -6,6 +6,8 @@ Commands import what they need when they run, so that ``--help`` is quick.
 import importlib.metadata
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,23 +16,39 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from ecg_lightning.cli.data import data
+from ecg_lightning.cli.door import door
 from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, print_answer
 from ecg_lightning.cli.trained import detector, weights
-from ecg_lightning.core.errors import ConfigError, EcgLightningError
+from ecg_lightning.core.atomic import claimed
+from ecg_lightning.core.errors import DEBUG, ConfigError
+
+UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses, which may be its own
 
 
 class _Commands(TyperGroup):
-    """Prints an error of the package as one line, with its exit code."""
+    """Every command goes through the `door`, wrong words on the command line as well."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with door(), _typer():
+            return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with door(), _typer():
             return super().invoke(ctx)
-        except EcgLightningError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
-        except KeyboardInterrupt as interrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from interrupt
+
+
+@contextmanager
+def _typer() -> Iterator[None]:
+    """Exceptions of typer in terms of this package."""
+    try:
+        yield
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(2)
+        raise ConfigError(f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help") from error
 
 
 app = typer.Typer(
@@ -54,7 +72,7 @@ AtPoint = Annotated[
 
 def main() -> None:
     """Entry point of the console script."""
-    app(prog_name="ecg-lightning")
+    app(sorted(sys.argv[1:], key=lambda word: word != DEBUG), prog_name="ecg-lightning")
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,6 +86,7 @@ def _options(
     version: Annotated[
         bool, Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    debug: Annotated[bool, Option(DEBUG, help="Show the traceback of an error; also after the command.")] = False,
 ) -> None:
     pass
 
@@ -139,17 +158,18 @@ def evaluate_checkpoint(
     how |= {"leads": leads_of(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
     how |= {"detector": detector if peaks == "detect" else None, "operating_point": operating_point}
     databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
-    if databases and csv is None:
-        records = evaluate_on(file, databases, **how)
-        run = run_of(file)
-        home = None if run is None else run.record
-        terminal.print_elsewhere(home, records)
-    else:
-        records = {"": evaluate(file, csv=csv, on=",".join(databases) or None, **how)}
-        terminal.print_run(records[""])
-    if output is not None:
-        page = write_elsewhere(home, records, output) if databases else write_report([output])
-        typer.echo(f"Results in {output}; {page}")
+    with claimed(output) if output is not None else nullcontext():
+        if databases and csv is None:
+            records = evaluate_on(file, databases, **how)
+            run = run_of(file)
+            home = None if run is None else run.record
+            terminal.print_elsewhere(home, records)
+        else:
+            records = {"": evaluate(file, csv=csv, on=",".join(databases) or None, **how)}
+            terminal.print_run(records[""])
+        if output is not None:
+            page = write_elsewhere(home, records, output) if databases else write_report([output])
+            typer.echo(f"Results in {output}; {page}")
     for name, record in records.items():
         if record.warning:
             typer.secho(f"warning: {f'{name}: ' * bool(name)}{record.warning}", fg="yellow", err=True)
@@ -182,11 +202,12 @@ def make_ensemble(
     of = {
         name: _numbers(own, "--class-weights") for name, _, own in (one.partition("=") for one in class_weights or ())
     }
-    record = ensemble.make_ensemble(
-        runs, output, mean=mean, weights=how, class_weights=of, data_dir=data_dir, cache_dir=cache_dir
-    )
-    terminal.print_run(record)
-    typer.echo(f"Results in {output}; {write_report([output])}")
+    with claimed(output):
+        record = ensemble.make_ensemble(
+            runs, output, mean=mean, weights=how, class_weights=of, data_dir=data_dir, cache_dir=cache_dir
+        )
+        terminal.print_run(record)
+        typer.echo(f"Results in {output}; {write_report([output])}")
 
 
 def _numbers(text: str, option: str) -> list[float]:

@@ -3,13 +3,16 @@
 Nothing heavy is imported before the configuration is checked, so that ``--help`` and errors are quick.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
-from ecg_lightning.core.errors import EcgLightningError
-from ecg_lightning.pipeline.config import choices, command_again, conf_dir, conf_dirs, expanded, known_settings
+from ecg_lightning.cli.door import door, leave
+from ecg_lightning.core.errors import DEBUG, ConfigError
+from ecg_lightning.pipeline.config import choices, composing, conf_dir, conf_dirs, expanded
 
 EXAMPLES = {
     "{program}": "cnet on MIT-BIH, random split",
@@ -27,16 +30,13 @@ EXAMPLES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; the exit code is 0, 1 (Hydra, or a failed job of a sweep), 2 (an error) or 130 (Ctrl-C)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if {"-h", "--help"} & set(arguments):
-            print(help_text(arguments))
+    """Run the command; its exit status is that of the `door`, or 1 if a job of a sweep failed."""
+    words = [word for word in (sys.argv[1:] if arguments is None else arguments) if word != DEBUG]
+    with door():
+        if {"-h", "--help"} & set(words):
+            print(help_text(words))
         else:
-            _start_hydra(arguments)
-    except EcgLightningError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+            _start_hydra(words)
 
 
 def help_text(arguments: Sequence[str]) -> str:
@@ -63,6 +63,8 @@ def _config_dirs(arguments: Sequence[str]) -> list[Path]:
 
 
 def _start_hydra(arguments: Sequence[str]) -> None:
+    from concurrent.futures.process import BrokenProcessPool
+
     from hydra import version
     from hydra._internal.utils import _run_hydra, get_args_parser
     from hydra.core.global_hydra import GlobalHydra
@@ -70,23 +72,32 @@ def _start_hydra(arguments: Sequence[str]) -> None:
     from hydra.core.plugins import Plugins
 
     from ecg_lightning.cli.job import AddedConf, run_job
+    from ecg_lightning.pipeline.jobs import how_to_resume, saving_jobs
 
     Plugins.instance().register(AddedConf)
     version.setbase("1.3")
     GlobalHydra.instance().clear()  # of a notebook
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raises what Hydra would print with a traceback
     parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
     try:
         # Not hydra.main, which reads sys.argv: there it includes "train", which Lightning needs for further processes.
         own = _config_dirs(arguments)
         words = expanded(arguments, config_dir=own[-1] if own else None)
-        _run_hydra(parser.parse_args(words), parser, run_job, str(conf_dir()), "train")
-    except KeyboardInterrupt:
-        again = ""
-        if HydraConfig.initialized():
-            again = "; resume with: " + command_again({"hydra.sweep.dir": Path(HydraConfig.get().sweep.dir).absolute()})
-        print(f"interrupted{again}", file=sys.stderr)
-        sys.exit(130)
-    except SystemExit as leaving:
-        if known := known_settings(leaving.__context__):
-            print(known.removeprefix("; "), file=sys.stderr)
-        raise
+        with composing(), saving_jobs():
+            _run_hydra(parser.parse_args(words), parser, run_job, str(conf_dir()), "train")
+    except KeyboardInterrupt as stop:
+        if not HydraConfig.initialized():
+            raise
+        leave(stop, how_to_resume(HydraConfig.get()))
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "a process of hydra/launcher=local was killed, perhaps for want of memory: lower hydra.launcher.n_jobs; "
+            f"{how_to_resume(HydraConfig.get())}"
+        ) from error
+    except ValueError as error:  # of Hydra's options, and of sweepers: what a job raises does not come here
+        raise ConfigError(str(error)) from error
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; ecg-lightning train --help lists the choices")

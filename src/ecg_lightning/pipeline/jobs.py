@@ -5,35 +5,37 @@ identified by its `config_digest`: a finished one returns its score at once, and
 its ``checkpoints/last.ckpt`` and ends with the same scores as without the interruption.
 """
 
-import importlib.util
 import json
 import logging
-import os
-import sys
-import traceback
+import multiprocessing
+import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError, EcgLightningError
+from ecg_lightning.core.atomic import atomic_write, claimed
+from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError, EcgLightningError, sentence_of
 from ecg_lightning.core.provenance import OWN_LAST, config_digest
+from ecg_lightning.core.stops import terminable
+from ecg_lightning.pipeline.config import command_again
 from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
 
-# Which extra installs the launchers and sweepers of conf/hydra.
-EXTRAS = {"hydra_joblib_launcher": "sweeps", "hydra_submitit_launcher": "cluster", "hydra_optuna_sweeper": "search"}
-
 FAILURE_FILE = "failure.json"
 HYDRA_FOLDER = ".hydra"
+LONGEST_BATCH_S = 20.0  # in which a job that is asked to stop saves; Slurm and Docker kill a little later
 
 
 def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], RunRecord]) -> float | None:
@@ -43,16 +45,18 @@ def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], RunRecord]) -> fl
     the sweep repeats it.
     """
     folder = Path(cfg.output_dir)
+    failed = folder / FAILURE_FILE
     try:
-        with claimed(folder):
-            record = _finished(cfg, folder)
-            (folder / FAILURE_FILE).unlink(missing_ok=True)
-            return score_of(record or run(_resumed(cfg, folder)))
+        with claimed(folder), terminable():  # in a process of a launcher, which has no door
+            failed.unlink(missing_ok=True)
+            score = score_of(_finished(cfg, folder) or run(_resumed(cfg, folder)))
+            failed.unlink(missing_ok=True)  # of another sweep that found this folder in use
+            return score
     except Exception as error:
-        if not isinstance(error, EcgLightningError):
-            traceback.print_exc()
-        log.error("job failed: %s", error)
-        (folder / FAILURE_FILE).write_text(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")
+        sentence = sentence_of(error, folder)
+        log.error("job failed: %s", sentence)
+        with atomic_write(failed) as partial:
+            partial.write_text(json.dumps({"error": sentence}) + "\n")
         return None
 
 
@@ -60,60 +64,6 @@ def score_of(record: RunRecord) -> float | None:
     """The validation score that selected the checkpoint, which a search optimises."""
     score: float | None = getattr(record.val, record.monitor.removeprefix("val/"))
     return score
-
-
-class Preflight(Callback):
-    """Stops with one line, not a traceback, if the folder cannot be written or a plugin is not installed."""
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        _check_writable("hydra.run.dir", Path(config.hydra.run.dir))
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        _check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
-        for part in ("launcher", "sweeper"):
-            module = config.hydra[part]["_target_"].rpartition(".")[0]
-            try:
-                importlib.util.find_spec(module)
-            except ModuleNotFoundError:
-                extra = next((extra for package, extra in EXTRAS.items() if package in module), None)
-                needed = f"pip install 'ecg-lightning[{extra}]'" if extra else f"the module {module}"
-                refuse(f"hydra/{part}={config.hydra.runtime.choices[f'hydra/{part}']} needs {needed}")
-        # Hydra sets it only within jobs, but an interrupted sweep prints its folder.
-        HydraConfig.instance().set_config(config)
-
-
-def _check_writable(setting: str, folder: Path) -> None:
-    # The folder itself is made by Hydra, which recomputes the time in its name.
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        why = "no folder" if not existing.is_dir() else "not writable"
-        refuse(f"cannot write to {folder}: {existing} is {why}; choose another {setting}")
-
-
-def refuse(message: object) -> NoReturn:
-    """End the process with one line and exit status 2; Hydra prints a traceback of an exception, or ignores it."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process and the ones it starts for further devices; a ConfigError if it is in use."""
-    if "LOCAL_RANK" in os.environ:
-        yield
-        return
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ConfigError(f"{folder} is in use by another run or job; wait for it or choose another folder") from error
-    except OSError as error:
-        raise ConfigError(f"cannot write to {folder}: {error}; choose another folder") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _finished(cfg: DictConfig, folder: Path) -> RunRecord | None:
@@ -154,12 +104,65 @@ def _resumed(cfg: DictConfig, folder: Path) -> DictConfig:
     # The last checkpoint first: without it, the next start ignores the other files.
     for leftover in (last, last.with_name("best.ckpt"), folder / "metrics.csv"):
         leftover.unlink(missing_ok=True)
-    # Hydra writes these files for a single run; in a sweep it would overwrite those of a finished job.
+    save_configuration(cfg, folder)
+    return cfg
+
+
+def save_configuration(cfg: DictConfig, folder: Path) -> None:
+    """Write the files that Hydra would write before the folder is claimed, and over those of a finished job."""
     parts = {"config": cfg, "hydra": HydraConfig.instance().cfg, "overrides": HydraConfig.get().overrides.task}
     for name, part in parts.items():
-        with atomic_write(files / f"{name}.yaml") as partial:
+        with atomic_write(folder / HYDRA_FOLDER / f"{name}.yaml") as partial:
             OmegaConf.save(part, partial)
-    return cfg
+
+
+def how_to_resume(config: HydraConf) -> str:
+    """Which jobs of a stopped sweep are done and which are left, and the command that goes on."""
+    folder = Path(config.sweep.dir).absolute()
+    files = [file.parent / HYDRA_FOLDER / "overrides.yaml" for file in folder.glob("*/scores.json")]
+    done, jobs, left = [OmegaConf.load(file) for file in files if file.is_file()], _jobs(config), ""
+    if jobs:
+        common = set.intersection(*map(set, jobs))
+        names = [" ".join(word for word in job if word not in common) for job in jobs if job not in done]
+        left = f" of {len(jobs)}, left: {', '.join(names[:10])}{', …' * (len(names) > 10)}" if any(names) else ""
+    return f"jobs done: {len(done)}{left}; resume with: {command_again({'hydra.sweep.dir': folder})}"
+
+
+def _jobs(config: HydraConf) -> list[list[str]]:
+    """The overrides of all jobs of a sweep; none of a search, which chooses jobs by the scores of those before."""
+    if config.sweeper["_target_"] != BasicSweeperConf._target_:
+        return []
+    words = [*(f"{name}={value}" for name, value in (config.sweeper.params or {}).items()), *config.overrides.task]
+    try:
+        batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+    except HydraException:  # of glob(…), which would need the configurations
+        return []
+    return [job for batch in batches for job in batch]
+
+
+@contextmanager
+def saving_jobs() -> Iterator[None]:
+    """On Ctrl-C and SIGTERM, let jobs in processes of a launcher save where they are, before it kills them."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if HydraConfig.initialized() and (processes := multiprocessing.active_children()):
+            until = time.monotonic() + LONGEST_BATCH_S
+            for process in processes:
+                process.terminate()
+            for claim in Path(HydraConfig.get().sweep.dir).glob("*/.lock"):
+                with suppress(OSError), FileLock(claim, timeout=max(0, until - time.monotonic())):
+                    pass  # the job has ended; Timeout is an OSError
+        before[number](number, frame)
+
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}  # else ignored
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def failures(folder: Path) -> dict[Path, int]:
@@ -167,10 +170,5 @@ def failures(folder: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in folder.glob(f"*/{FAILURE_FILE}")}
 
 
-# For conf/hydra/default.yaml. Processes of a launcher have them too, because their task imports this module.
+# For conf/hydra/default.yaml. Processes of a launcher have it too, because their task imports this module.
 OmegaConf.register_new_resolver("config_digest", lambda *, _root_: config_digest(_root_), replace=True)
-OmegaConf.register_new_resolver(
-    "hydra_folder",
-    lambda *, _root_: None if _root_.hydra.mode == RunMode.MULTIRUN else HYDRA_FOLDER,  # in a sweep see `_resumed`
-    replace=True,
-)

@@ -81,8 +81,8 @@ class Estimator(ABC):
     def fit(self, datamodule: BeatDataModule) -> Fit:
         """Learn from the training beats; the validation beats choose nothing but the checkpoint.
 
-        Raises `ConfigError` if it cannot learn from them, and `KeyboardInterrupt` on Ctrl-C: a network's
-        ``checkpoints/last.ckpt`` is where training stopped.
+        Raises `ConfigError` if it cannot learn from them, and `KeyboardInterrupt` on Ctrl-C, of which SIGTERM's
+        `Terminated` is one: a network's ``checkpoints/last.ckpt`` is where training stopped.
         """
 
     @abstractmethod
@@ -389,7 +389,7 @@ def _write(path: Path, state: Mapping[str, Tensor], stated: Mapping[str, Any], s
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C stays a KeyboardInterrupt for callers: the Trainer turns it into an exit and ignores further ones."""
+    """A stop stays a KeyboardInterrupt for callers: the Trainer turns it into an exit and ignores further Ctrl-C."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -397,4 +397,4 @@ def _interruptible() -> Iterator[None]:
         if not isinstance(leaving.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+        raise type(leaving.__context__) from None
