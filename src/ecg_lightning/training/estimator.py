@@ -134,6 +134,11 @@ class NetworkEstimator(Estimator):
         with _interruptible():
             self.trainer.fit(self.classifier, datamodule=datamodule, ckpt_path=self.resume, weights_only=True)
         epochs, steps = self.trainer.current_epoch, self.trainer.global_step
+        if not steps:  # whatever setting is the reason
+            raise ConfigError(
+                "training has taken no step, and what is tested would be random weights: leave trainer.max_time and "
+                "trainer.limit_train_batches, or give them more"
+            )
         # `debug=fast_dev_run`, for example, keeps none; the last weights are then tested.
         self._best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
         self._saved, best_epoch = {"scores": {}, "epoch": max(epochs, 1), "step": steps}, None

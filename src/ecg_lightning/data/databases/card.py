@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ecg_lightning.core.options import Amount, Natural, Positive
+from ecg_lightning.core.options import Hertz, Name, Natural, Positive, Seed, Strength, Task, Text
 from ecg_lightning.data.labels import AAMI_CLASSES, PHRASES, PTB_CLASSES, make_class_map
 
-Name = str | int  # of a lead, a record or a symbol; YAML reads 100 as a number
-Words = Annotated[list[Name], Field(min_length=1)]
+Word = str | int  # name of a lead, a record or a symbol; YAML reads 100 as a number
+Words = Annotated[list[Word], Field(min_length=1)]
 
 
 SHARED = ("class_map", "leads", "separate_leads")  # settings of several databases that replace those of each
@@ -81,7 +81,7 @@ class Table(Group):
 class Patients(Group):
     """How the people of a database are known, in one of these ways."""
 
-    same: dict[Name, Name] | None = None  # record → the record that names its patient; every other is a patient
+    same: dict[Word, Word] | None = None  # record → the record that names its patient; every other is a patient
     comment: str | None = None  # regular expression of a header comment, whose first group is the patient
     record: str | None = None  # regular expression of a record's name, whose first group is the patient
     table: Table | None = None
@@ -104,8 +104,8 @@ class Diagnoses(Group):
 class Csv(Group):
     """What a CSV file, or a MATLAB file, of one recording does not state."""
 
-    fs: Positive | None = None  # Hz; null computes it from the column of time
-    time: Name | None = None  # column of seconds, or of milliseconds if it is called so; null looks for one
+    fs: Hertz | None = None  # null computes it from the column of time
+    time: Word | None = None  # column of seconds, or of milliseconds if it is called so; null looks for one
     unit: str | None = None  # mV, uV, V, nV, or adu with `gain`; null: as stated, or mV if values are small
     gain: Positive | None = None  # analog-to-digital units a millivolt
     baseline: float = 0.0  # analog-to-digital units at 0 mV
@@ -124,26 +124,26 @@ class Rows(Group):
 class Simulation(Group):
     """Simulated patients."""
 
-    patients: Annotated[int, Field(ge=2)]
-    minutes: Positive  # of each patient
-    fs: Positive  # Hz
-    noise: Amount  # mV, standard deviation
-    seed: Natural
+    patients: Annotated[int, Field(ge=2, le=100_000)]
+    minutes: Annotated[float, Field(gt=0, le=1440)]  # of each patient
+    fs: Hertz
+    noise: Strength  # mV, standard deviation
+    seed: Seed
 
 
 class People(Group):
     """Simulated people without signals."""
 
-    people: Annotated[int, Field(ge=2)]
-    beats: Annotated[int, Field(ge=2)]  # of each
-    seed: Natural
+    people: Annotated[int, Field(ge=2, le=1_000_000)]
+    beats: Annotated[int, Field(ge=2, le=100_000)]  # of each
+    seed: Seed
 
 
 class CutSettings(Group):
     """How beats are cut, see `ecg_lightning.data.windows.Cut`."""
 
-    fs: Positive
-    length: Annotated[int, Field(ge=2)]
+    fs: Hertz
+    length: Annotated[int, Field(ge=2, le=10_000)]
     rr_factor: Positive
     margin: Natural
     scaling: Literal["beat", "record", "none"]
@@ -152,9 +152,9 @@ class CutSettings(Group):
 class Card(Group):
     """A database."""
 
-    name: str
-    title: str
-    task: str  # that its classes belong to
+    name: Name
+    title: Text
+    task: Task  # that its classes belong to
     about: About = About()
     download: Download | None = None
     reader: str  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation, people; or one of another package
@@ -166,9 +166,9 @@ class Card(Group):
     diagnoses: Diagnoses | None = None
     patients: Literal["record", "folder"] | Patients | None = None  # null: not known
     folds: Table | None = None  # division that the publisher recommends
-    leads: Annotated[list[Name | Words], Field(min_length=1)]
+    leads: Annotated[list[Word | Words], Field(min_length=1)]
     separate_leads: bool = False  # each lead is a recording of its own, of the same record and patient
-    recorded_fs: Positive | None = None
+    recorded_fs: Hertz | None = None
     gaps: Literal["leave_out", "refuse"] = "leave_out"  # beats that touch a gap, or recordings with one
     drop_duplicates: bool = False
     csv: Csv | None = None
@@ -187,12 +187,12 @@ class Card(Group):
 class Cards(Group):
     """Several databases as one."""
 
-    name: str
-    title: str
-    task: str
+    name: Name
+    title: Text
+    task: Task
     cards: Annotated[dict[str, Card], Field(min_length=2)]
     class_map: str | dict[str, str | Words] | None = None  # null: as each card states
-    leads: Annotated[list[Name | Words], Field(min_length=1)] | None = None  # null: as each card states
+    leads: Annotated[list[Word | Words], Field(min_length=1)] | None = None  # null: as each card states
     separate_leads: bool | None = None  # null: as each card states
     drop_duplicates: bool = False
     cut: CutSettings
