@@ -487,7 +487,7 @@ def deleted(folder: Path, random: Random) -> Case:
 def added(folder: Path, random: Random) -> Case:
     base = _base(random)
     word = f"++{random.choice(_settings(*base))}.nosuch={random.choice(ODD)}"
-    is_open = word.startswith(("++dataset.own.", "++dataset.about."))
+    is_open = word.startswith("++dataset.own.")
     return _train(folder, random, "added", base, [word], because="the group takes any setting" * is_open)
 
 
