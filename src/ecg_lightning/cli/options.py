@@ -27,7 +27,7 @@ def leads_of(text: str | None) -> list[Any] | None:
         leads = json.loads(text)
     except json.JSONDecodeError:
         leads = None
-    if not isinstance(leads, list):
+    if not isinstance(leads, list) or not leads:
         raise ConfigError(f"--leads {text}: expected a list of positions or names, such as '[1]' or '[\"V5\"]'")
     return leads
 

@@ -64,7 +64,7 @@ def train_detector(
     exclude: Exclude = "",
     leads: Annotated[str, Option(help="Leads, each of which is trained on.")] = "[0,1]",
     steps: Annotated[int, Option(min=10)] = 4000,
-    seed: int = 0,
+    seed: Annotated[int, Option(min=0, max=2**32 - 1)] = 0,
     data_dir: DataDir = Path("data"),
     config_dir: ConfigDir = None,
 ) -> None:

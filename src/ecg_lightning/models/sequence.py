@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecg_lightning.core.options import Count, options
+from ecg_lightning.core.options import Share, Units, options
 
 KERNEL = 3  # beats, of a convolution
 STATES = 16  # pairs of conjugate states of each channel of a state space
@@ -27,10 +27,10 @@ STEPS = (0.05, 1.0)  # that the beats of a state space begin with, in its own ti
 class SequenceSettings:
     """Settings of `BeatSequence`."""
 
-    width: Annotated[int, Field(ge=1, le=1024)] = 48  # channels
+    width: Units = 48  # channels
     layers: Literal["convolution", "s4d"] = "convolution"
-    dilations: Annotated[Sequence[Count], Field(min_length=1, max_length=16)] = (1, 2, 4, 8)  # reach of each, in beats
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    dilations: Annotated[Sequence[Units], Field(min_length=1, max_length=16)] = (1, 2, 4, 8)  # reach of each, in beats
+    dropout: Share = 0.2
 
     @property
     def reach(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.options import FASTEST
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
 from ecg_lightning.data.readers.annotations import OTHERS, TABLES, read_annotations
@@ -53,8 +54,12 @@ def compare_annotations(
 
     Raises:
         DataError: a file is absent, damaged or has an unknown symbol, no beat is left, or the rate is not known.
-        ConfigError: a folder has files of several kinds, or there is no such class map.
+        ConfigError: a folder has files of several kinds, there is no such class map, or a number is out of range.
     """
+    if not 0 <= window_s <= 1:
+        raise ConfigError(f"window {window_s}: expected seconds from 0 to 1")
+    if fs is not None and not 1 <= fs <= FASTEST:
+        raise ConfigError(f"fs {fs}: expected a sampling rate from 1 to {FASTEST} Hz")
     classes = make_class_map(class_map)
     ours = _reference_files(str(reference), data_dir, config_dir)
     theirs = _test_files(str(test), ours)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.options import FASTEST
 from ecg_lightning.core.weights import read_weights, weights_file, write_weights
 from ecg_lightning.data.beats import BoolArray
 from ecg_lightning.data.databases.recordings import Recordings
@@ -169,7 +170,7 @@ def changed(recording: Recording, change: str) -> Recording:
     if change in CHANGES:
         (factor, added, hz), time = CHANGES[change], np.arange(recording.signals.shape[1]) / recording.fs
         return replace(recording, signals=factor * recording.signals + added + 0.2 * np.sin(2 * np.pi * hz * time))
-    if unit == "Hz" and rate.isdecimal() and int(rate):
+    if unit == "Hz" and rate.isdecimal() and 1 <= int(rate) <= FASTEST:
         return replace(recording, signals=at_rate(recording, float(rate)), fs=float(rate))
     raise ConfigError(f"change={change}: expected {', '.join(CHANGES)}, or a rate such as '250 Hz'")
 

@@ -1,7 +1,8 @@
 """The Trainer of a configuration: its callbacks, loggers and epochs, and what several devices cannot do."""
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,33 +10,55 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
+from ecg_lightning.training.classifier import MONITORED
 from ecg_lightning.training.transfer import Transfer
 
+OWN = {"callbacks", "default_root_dir", "enable_model_summary", "logger", "plugins", "use_distributed_sampler"}
 VALIDATIONS = 50  # about how many there are, where validating after each short epoch would cost more than training
 
 
 def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     """The Trainer of the groups ``trainer``, ``callbacks``, ``logger``; `ConfigError` if one cannot be set up."""
     settings = config["trainer"]
+    if taken := sorted(OWN & settings.keys()):
+        raise ConfigError(f"trainer.{taken[0]} is no setting: it follows from callbacks, logger and output_dir")
     try:
+        callbacks, loggers = instantiate_all(config["callbacks"]), instantiate_all(config["logger"])
+        _check_parts(callbacks, loggers)
         trainer: pl.Trainer = instantiate(
             settings,
             max_epochs=-1 if settings["max_epochs"] is None else settings["max_epochs"],
             check_val_every_n_epoch=1 if _validation_is_free(settings) else settings["check_val_every_n_epoch"],
-            callbacks=instantiate_all(config["callbacks"]),
-            logger=instantiate_all(config["logger"]),
+            callbacks=callbacks,
+            logger=loggers,
             plugins=AtomicCheckpointIO(),
             default_root_dir=config["output_dir"],
             enable_model_summary=False,
             use_distributed_sampler=False,  # the datamodule divides its batches among the ranks
         )
     except InstantiationException as error:
-        raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ConfigError(f"trainer, callbacks or logger cannot be set up: {reason}") from error
+    if not isinstance(trainer, pl.Trainer):
+        raise ConfigError(f"trainer._target_={settings['_target_']}: expected a pytorch_lightning.Trainer")
     return trainer
+
+
+def _check_parts(callbacks: Sequence[Any], loggers: Sequence[Any]) -> None:
+    """Raise `ConfigError` for what the Trainer would find out in the middle of an epoch."""
+    for group, made, kind in (("callbacks", callbacks, pl.Callback), ("logger", loggers, Logger)):
+        if strange := [type(one).__name__ for one in made if not isinstance(one, kind)]:
+            raise ConfigError(f"{group}: a _target_ gives a {strange[0]}, expected a {kind.__name__}")
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and monitor not in (logged := ("train/loss", *MONITORED)):
+            raise ConfigError(f"callbacks: monitor={monitor} is not computed; choose one of {', '.join(logged)}")
 
 
 def instantiate_all(group: Mapping[str, Any] | None) -> list[Any]:
@@ -64,6 +87,8 @@ def check_devices(trainer: pl.Trainer, transfer: Transfer) -> None:
     """Raise `ConfigError` for what fails silently on several devices."""
     if trainer.world_size == 1:
         return
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > (cores := os.cpu_count() or 1):
+        raise ConfigError(f"trainer.devices={trainer.num_devices} on {cores} CPU cores: expected at most one each")
     if transfer.frozen_epochs:
         # DistributedDataParallel determines once, at the start, which weights have gradients to average.
         raise ConfigError("transfer.frozen_epochs needs a single device: trainer.devices=1, or frozen_epochs=0")

@@ -12,7 +12,7 @@ from ecg_lightning.core.options import first_error
 from ecg_lightning.core.plugins import added
 from ecg_lightning.data.context import Context
 from ecg_lightning.data.databases.base import CardSource, Source
-from ecg_lightning.data.databases.card import Card, cards_of
+from ecg_lightning.data.databases.card import Card, Patients, cards_of
 from ecg_lightning.data.databases.joined import Joined
 from ecg_lightning.data.databases.people import SimulatedPeople
 from ecg_lightning.data.databases.recordings import Recordings
@@ -45,6 +45,10 @@ def _source(settings: Mapping[str, Any], context: Mapping[str, Any], data_dir: P
         card = Card.model_validate(dict(settings))
     except ValidationError as error:
         raise ConfigError(f"dataset.{first_error(Card, dict(settings), error)}") from error
+    if isinstance(card.patients, Patients) and not card.patients.model_dump(exclude_none=True):
+        raise ConfigError(
+            f"dataset.patients of {card.name}: expected a way to know them: {', '.join(Patients.model_fields)}"
+        )
     kind = READERS.get(card.reader) or added("ecg_lightning.databases").get(card.reader)
     if kind is None:
         known = ", ".join([*READERS, *added("ecg_lightning.databases")])
