@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Positive, options
+from ecg_lightning.core.options import options
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.context import Context
 from ecg_lightning.data.windows import Cut
@@ -26,7 +26,7 @@ class InputSpec:
     """
 
     length: Annotated[int, Field(ge=0, le=1_000_000)]
-    fs: Positive | None = None
+    fs: Annotated[float, Field(ge=1, le=100_000)] | None = None
     leads: Annotated[tuple[Any, ...], Field(max_length=1000)] = (0,)
     context: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     cut: Mapping[str, Any] = field(default_factory=dict)

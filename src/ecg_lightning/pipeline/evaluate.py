@@ -212,6 +212,8 @@ def _test(
     tested, unknown = _in_classes_of(estimator, beats if len(rows) == len(beats) else beats.select(rows))
     estimator.input.check(tested, whose=str(checkpoint.path))
     probabilities = estimator.predict_proba(tested)
+    if not np.isfinite(probabilities).all():
+        raise CheckpointError(f"{checkpoint.path} predicts NaN: its weights are damaged, or its training has diverged")
     matched, applied = None, point if at_point else None
     if applied is not None:
         probabilities = applied.apply(probabilities, tested.classes)

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor
 
-from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
+from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.recording import lead_names, make_leads
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.models import BeatModel
 from ecg_lightning.runs.schema import RunRecord
-from ecg_lightning.training.checkpoint import Checkpoint, guess_network
+from ecg_lightning.training.checkpoint import Checkpoint, guess_network, malformed
 from ecg_lightning.training.estimator import estimator_type
 from ecg_lightning.training.tasks import task_of
 from ecg_lightning.training.transfer import Transfer
@@ -47,11 +47,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     - ``calibration``, ``operating_point``: as `Calibration.plain`, `OperatingPoint.plain`; None where not known;
     - ``versions``, ``git``.
     """
-    try:
+    with malformed(f"{checkpoint.path} contains what cannot be read"):
         description = _stated(checkpoint) | _weights(checkpoint)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ConfigError) as error:
-        why = f"protocol has {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else error
-        raise CheckpointError(f"{checkpoint.path} contains what cannot be read: {why}") from error
     return _finite(description)  # type: ignore[no-any-return]
 
 

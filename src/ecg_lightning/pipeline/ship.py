@@ -9,6 +9,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.provenance import WITHOUT_EFFECT, without
 from ecg_lightning.core.weights import FOLDER, shipped_weights, write_weights
 from ecg_lightning.data.databases.card import cards_of
+from ecg_lightning.pipeline.predictor import checkpoint_predictor
 from ecg_lightning.runs.aggregate import Result, Run, groups, results_of_folds
 from ecg_lightning.runs.discover import find_runs, read_run, tests_elsewhere
 from ecg_lightning.training.checkpoint import ENSEMBLE, read_checkpoint
@@ -42,6 +43,7 @@ def make_weights(
     if not name.isidentifier():
         raise ConfigError(f"--name {name}: expected letters, digits and underscores")
     trained, checkpoint = read_run(run), read_checkpoint(run)
+    checkpoint_predictor(checkpoint)  # refuses what cannot predict
     stated, record = checkpoint.require(), trained.record
     config = without(checkpoint.about["config"], PLACES)
     databases = {

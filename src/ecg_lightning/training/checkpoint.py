@@ -16,7 +16,8 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ MODEL_PREFIX = "model."  # the network's place in the LightningModule, and so in
 ENSEMBLE = "ensemble"  # name of what is made from several trained models
 
 LARGEST_SETTING = 4096  # of a network's own settings: widths, depths, kernels
+LARGEST_BEAT = 10_000_000  # samples in all leads
+WEIGHTS_ARE = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16,
+               torch.int32, torch.int64}  # fmt: skip
 MOST_VALUES, DEEPEST = 200_000, 40  # plain values in a checkpoint, and how deeply they are nested
 
 # Names in the CNet of the older script-based system → ours; ``fc1`` and ``fc2`` are the same.
@@ -117,7 +121,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         names = f", or one of the weights that ship: {', '.join(shipped)}" * bool(shipped)
         raise CheckpointError(f"{absent}; give the folder of a finished run, a checkpoint file{names}")
     content = _load(path)
-    try:
+    with malformed(f"{path} is no complete checkpoint of ecg_lightning; missing or malformed"):
         if content and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in content.items()):
             _check_tensors(content)
             for theirs, ours in OLDER_CNET:
@@ -129,11 +133,13 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
                 f"{', '.join(sorted(map(str, content))[:6]) or 'nothing'}"
             )
         marked, stated = content[CHECKPOINT_KEY], content["hyper_parameters"]
-        if marked["format"] > FORMAT:
+        _check_values([stated, marked, content["epoch"], content["global_step"]])
+        if type(marked["format"]) is int and marked["format"] > FORMAT:
             raise CheckpointError(
                 f"{path} has format {marked['format']}, this version reads up to {FORMAT}; install a newer version"
             )
-        _check_values([stated, marked])
+        if marked["format"] not in (1, FORMAT):
+            raise ValueError(f"format {str(marked['format'])[:40]}")
         stated = upgrade(stated) if marked["format"] == 1 else dict(stated)
         if (stated.get("about") or {}).get("config"):
             stated["about"] = {**stated["about"], "config": with_card(stated["about"]["config"])}
@@ -141,45 +147,53 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         state = content["state_dict"].items()
         weights = {name.removeprefix(MODEL_PREFIX): weight for name, weight in state if name.startswith(MODEL_PREFIX)}
         _check_tensors(weights)
-        epoch = content["epoch"]
-        if not isinstance(epoch, int) and (epoch is not None or stated["model"]["name"] in model_names()):
-            raise TypeError("epoch")
-        return Checkpoint(
-            path=path,
-            weights=weights,
-            hyperparameters=stated,
-            scores={str(name): float(value) for name, value in marked["scores"].items()},
-            epoch=None if epoch is None else epoch + 1,
-            step=content["global_step"],
-            calibration=marked.get("calibration"),
-            operating_point=marked.get("operating_point"),
+        epoch, step = content["epoch"], content["global_step"]
+        for name, value in {"epoch": epoch, "global_step": step}.items():
+            if type(value) is not int and (value is not None or stated["model"]["name"] in model_names()):
+                raise TypeError(name)
+        return _fitting(
+            Checkpoint(
+                path=path,
+                weights=weights,
+                hyperparameters=stated,
+                scores={str(name): float(value) for name, value in marked["scores"].items()},
+                epoch=None if epoch is None else epoch + 1,
+                step=step,
+                calibration=marked.get("calibration"),
+                operating_point=marked.get("operating_point"),
+            )
         )
-    except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
-        raise CheckpointError(
-            f"{path} is no complete checkpoint of ecg_lightning; missing or malformed: {error}"
-        ) from error
 
 
 def _of_weights(file: Path) -> Checkpoint:
     arrays, card = read_weights(file)
-    try:
+    with malformed(f"the card of {file} is no description of a beat classifier; missing or malformed"):
         stated = dict(card["hyperparameters"])
-        _check_values([stated])
+        _check_values([card])
         _check_hyperparameters(stated)
-        return Checkpoint(
-            path=file,
-            weights={name: torch.from_numpy(array.copy()) for name, array in arrays.items()},
-            hyperparameters=stated,
-            scores=card["scores"],
-            epoch=card["epoch"],
-            step=card["step"],
-            calibration=card["calibration"],
-            operating_point=card.get("operating_point"),
+        weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        _check_tensors(weights)
+        return _fitting(
+            Checkpoint(
+                path=file,
+                weights=weights,
+                hyperparameters=stated,
+                scores=card["scores"],
+                epoch=card["epoch"],
+                step=card["step"],
+                calibration=card["calibration"],
+                operating_point=card.get("operating_point"),
+            )
         )
-    except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
-        raise CheckpointError(
-            f"the card of {file} is no description of a beat classifier; missing or malformed: {error}"
-        ) from error
+
+
+@contextmanager
+def malformed(what: str) -> Iterator[None]:
+    """What goes wrong because a file states other values than expected becomes a `CheckpointError` that begins so."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, ConfigError) as error:
+        raise CheckpointError(f"{what}: {' '.join(str(error).split())[:300]}") from error
 
 
 def add_fitted(path: Path, **fitted: Mapping[str, Any]) -> None:
@@ -225,20 +239,30 @@ def network_of(stated: Mapping[str, Any]) -> BeatModel:
 
 
 def load_network(checkpoint: Checkpoint) -> BeatModel:
-    """The network of a checkpoint; raises `CheckpointError` if its weights do not fit its settings."""
-    stated = checkpoint.require()
-    try:
-        with torch.device("meta"):  # a file that asks for gigabytes must contain them
-            own = network_of(stated).state_dict()
-        here, there = ({n: tuple(w.shape) for n, w in side.items()} for side in (own, checkpoint.weights))
-        if differing := sorted({name for name, _ in here.items() ^ there.items()}):
-            shapes = (f"{side.get(differing[0], 'absent')}" for side in (there, here))
-            raise ConfigError("{} is {} in the file, {} by its settings".format(differing[0], *shapes))
-        network = network_of(stated)
-        network.load_state_dict(checkpoint.weights)
-    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint.path} contradicts itself: {' '.join(str(error).split())}") from error
+    """The network of a checkpoint, whose weights fit: `read_checkpoint` refuses others."""
+    network = network_of(checkpoint.require())
+    network.load_state_dict(checkpoint.weights)
     return network
+
+
+def _fitting(checkpoint: Checkpoint) -> Checkpoint:
+    """The same; a `CheckpointError` if the weights of a network, or of a member, do not fit its settings."""
+    if checkpoint.model == ENSEMBLE:
+        for member in members_of(checkpoint):
+            _fitting(member)
+    elif checkpoint.model in model_names():
+        with torch.device("meta"):  # a file that asks for gigabytes must contain them
+            own = network_of(checkpoint.require()).state_dict()
+        here, there = (
+            {n: ("" if w.is_floating_point() else "whole numbers ") + str(tuple(w.shape)) for n, w in side.items()}
+            for side in (own, checkpoint.weights)
+        )
+        if differing := sorted({name for name, _ in here.items() ^ there.items()}):
+            found, expected = (side.get(differing[0], "absent") for side in (there, here))
+            raise CheckpointError(
+                f"{checkpoint.path} contradicts itself: {differing[0]} is {found} there, {expected} by its settings"
+            )
+    return checkpoint
 
 
 def guess_network(weights: Mapping[str, Tensor]) -> str | None:
@@ -254,12 +278,15 @@ def guess_network(weights: Mapping[str, Tensor]) -> str | None:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        if zipfile.is_zipfile(path):  # as torch writes since 1.6; it does not look at the checksums
-            with zipfile.ZipFile(path) as archive:
-                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                    raise ValueError("it is compressed, which torch never does, and may be far larger than it looks")
-                if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} does not have its checksum")
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive as torch writes since 1.6; older files have no checksums")
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("it is compressed, which torch never does, and may be far larger than it looks")
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise ValueError("its parts are larger than the file")
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} does not have its checksum")
         with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # reading something else as a pickle can raise anything
@@ -281,7 +308,7 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 
 def _check_values(value: Any) -> None:
-    """Refuse what is nested without end, contains itself or repeats itself a million times, and tensors."""
+    """Refuse what is nested without end, contains itself or repeats itself a million times, or is no plain value."""
     waiting, seen = [(value, 0)], 0
     while waiting:
         one, depth = waiting.pop()
@@ -292,14 +319,18 @@ def _check_values(value: Any) -> None:
             waiting += [(child, depth + 1) for pair in one.items() for child in pair]
         elif isinstance(one, list | tuple | set):
             waiting += [(child, depth + 1) for child in one]
-        elif isinstance(one, Tensor):
-            raise ValueError("a tensor among the settings, expected plain values")
+        elif isinstance(one, int) and one.bit_length() > 64:
+            raise ValueError("a whole number of more than 64 bits")
+        elif not isinstance(one, str | int | float | None):
+            raise ValueError(f"a {type(one).__name__} among the settings, expected plain values")
 
 
 def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
     """A checkpoint names a task and a model of ours, and asks for sizes that can be built."""
     task_of(stated)
-    InputSpec.from_plain(stated["input"])
+    spec = InputSpec.from_plain(stated["input"])
+    if spec.length * len(spec.leads) > LARGEST_BEAT:
+        raise ValueError(f"beats of {len(spec.leads)} × {spec.length:,} samples")
     if (name := stated["model"]["name"]) == ENSEMBLE:
         for member in [one["hyperparameters"] for one in stated["members"]]:
             if member["model"]["name"] == ENSEMBLE or any(member[key] != stated[key] for key in ("task", "input")):
@@ -318,7 +349,11 @@ def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
 
 
 def _check_tensors(weights: Mapping[str, Tensor]) -> None:
-    """Refuse a tensor that is larger than the numbers that the file has for it."""
+    """Refuse what is no array of finite numbers, and what is larger than the numbers that the file has for it."""
     for name, weight in weights.items():
-        if weight.layout != torch.strided or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+        if weight.layout != torch.strided or weight.is_nested or weight.is_meta or weight.dtype not in WEIGHTS_ARE:
+            raise ValueError(f"{name} is no array of numbers ({weight.dtype}, {weight.layout}, {weight.device})")
+        if weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
             raise ValueError(f"{name} has a size that the content of the file does not have")
+        if not weight.isfinite().all():
+            raise ValueError(f"{name} has NaN or infinity among its weights: the training has diverged")
