@@ -53,7 +53,7 @@ def _home() -> Path:
 
 
 def _run(*command: str) -> None:
-    ended = run(command, cwd=Path(tempfile.gettempdir()))
+    ended = run(command, cwd=Path(tempfile.gettempdir()), timeout_s=600)
     if ended.status:
         raise RuntimeError(f"ecg-lightning {' '.join(command)}: {ended.err}")
 

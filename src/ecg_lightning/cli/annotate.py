@@ -136,6 +136,7 @@ def annotate_files(
             yield Outcome(name, path, content, was_done=True)
     if tasks:
         predictor = load(request.model)
+        _ = predictor.input.how, predictor.input.wanted_context  # whose errors are of the model, not of each recording
         if request.how.get("operating_point"):
             predictor.at_operating_point()
         check_detector(request.how.get("detector", "network"))

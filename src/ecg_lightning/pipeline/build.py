@@ -197,7 +197,7 @@ def _check_resumed(checkpoint: Checkpoint, stated: Mapping[str, Any], transfer: 
         "transfer": ((then.get("transfer") or {}).get("mode", "none"), transfer.mode),
     } | {key: (spec[key], stated["input"][key]) for key in ("length", "leads", "context")}
     # In another split, beats to test are among those that were trained on.
-    had_config, has_config = checkpoint.about.get("config", {}), stated["about"]["config"]
+    had_config, has_config = checkpoint.config, stated["about"]["config"]
     had_split, has_split = had_config.get("split", {}), has_config["split"]
     pairs |= {f"split.{key}": (had_split.get(key, value), value) for key, value in has_split.items()}
     pairs["seed"] = (had_config.get("seed", has_config["seed"]), has_config["seed"])

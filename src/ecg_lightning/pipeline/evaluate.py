@@ -11,8 +11,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -35,7 +35,7 @@ from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
-from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
+from ecg_lightning.training.checkpoint import Checkpoint, malformed, read_checkpoint
 from ecg_lightning.training.estimator import Estimator, load_estimator
 from ecg_lightning.training.tasks import Task, task_of
 
@@ -206,8 +206,9 @@ def _test(
             f"{checkpoint.path} has no operating point: train it with operating_point.folds=5, or leave it"
         )
     estimator = load_estimator(checkpoint, device=device)
-    read()
-    beats, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
+    with _malformed(checkpoint):
+        read()
+        beats, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
     # Selecting copies them.
     tested, unknown = _in_classes_of(estimator, beats if len(rows) == len(beats) else beats.select(rows))
     estimator.input.check(tested, whose=str(checkpoint.path))
@@ -324,18 +325,14 @@ def _card_of_rows(csv: Path, home: Mapping[str, Any], task: Task) -> dict[str, A
     }  # fmt: skip
 
 
-@contextmanager
-def _malformed(checkpoint: Checkpoint) -> Iterator[None]:
+def _malformed(checkpoint: Checkpoint) -> AbstractContextManager[None]:
     """Errors about the content of a configuration become a CheckpointError."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or has malformed {error}") from error
+    return malformed(f"{checkpoint.path} keeps a configuration that lacks or has malformed")
 
 
 def _config_of(checkpoint: Checkpoint) -> Mapping[str, Any]:
     checkpoint.require()
-    trained: Mapping[str, Any] | None = checkpoint.about.get("config")
+    trained = checkpoint.config
     if not trained:
         raise CheckpointError(f"{checkpoint.path} does not state the data it was trained with; predict with it instead")
     return trained
@@ -363,7 +360,7 @@ def _warning(
     checkpoint: Checkpoint, config: Mapping[str, Any], datamodule: BeatDataModule, tested: Beats
 ) -> str | None:
     """Why the model may have been trained on some of the tested beats, if it may."""
-    data, home = checkpoint.about.get("data", {}), checkpoint.about["config"]
+    data, home = checkpoint.about.get("data") or {}, checkpoint.config
     splits = [
         {key: value for key, value in one["split"].items() if key not in ("train_size", "train_unit")}
         for one in (home, config)

@@ -183,8 +183,7 @@ def _beats_of(
     checkpoint: Checkpoint, spec: InputSpec, data_dir: Path | None, cache_dir: Path | None
 ) -> tuple[Compared, str]:
     """Validation beats of the run, else random numbers, and which of the two."""
-    with_data = checkpoint.about.get("config")
-    if with_data:
+    if with_data := checkpoint.config:
         try:
             datamodule = make_datamodule(plain_config(with_data, data_dir=data_dir, cache_dir=cache_dir))
             datamodule.setup("test")
@@ -194,7 +193,7 @@ def _beats_of(
             if len(beats):
                 spec.check(beats, whose=str(checkpoint.path))
                 return Compared(beats.signals, beats.lengths, beats.context, beats.labels), "validation beats"
-        except (DataError, ConfigError, KeyError, TypeError, AttributeError) as error:
+        except (DataError, ConfigError, LookupError, TypeError, AttributeError, ValueError) as error:
             logging.getLogger(__name__).debug("no validation beats: %s", error)
     return _random(spec, 1000), "random beats"
 

@@ -17,6 +17,7 @@ from ecg_lightning.core.weights import LARGEST
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.data.inputs import InputSpec
+from ecg_lightning.data.labels import make_class_map
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.operating_point import OperatingPoint
 
@@ -145,11 +146,10 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
     import torch
 
     from ecg_lightning.models.baselines import REFERENCE_MODELS
-    from ecg_lightning.training.checkpoint import ENSEMBLE, load_network, malformed
+    from ecg_lightning.training.checkpoint import ENSEMBLE, load_network
     from ecg_lightning.training.tasks import Probabilities, task_of
 
-    with malformed(f"{checkpoint.path} has metadata that are incomplete or malformed"):
-        stated = metadata_of(checkpoint)
+    stated = metadata_of(checkpoint)
     calibration = fitted(Calibration, stated["calibration"], checkpoint.path)
     if stated["name"] in REFERENCE_MODELS:
         return _predictor(stated, checkpoint.path, calibration, _run_baseline(checkpoint, calibration), LARGE_BATCH)
@@ -188,12 +188,13 @@ def in_sequence(run: Run) -> Run:
 def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
     """What a predictor states, in plain values: the attributes of `Predictor` before ``run``."""
     from ecg_lightning.models import SequenceSettings
-    from ecg_lightning.training.checkpoint import ENSEMBLE, members_of
+    from ecg_lightning.training.checkpoint import ENSEMBLE, malformed, members_of
     from ecg_lightning.training.tasks import task_of
 
     stated = checkpoint.require()
-    dataset = checkpoint.about.get("config", {}).get("dataset")
-    maps = [card.get("class_map") for card in cards_of(dataset).values()] if dataset else [None]
+    with malformed(f"{checkpoint.path} states no class map that can be read", ConfigError):
+        dataset = checkpoint.config.get("dataset")
+        maps = [card.get("class_map") for card in cards_of(dataset).values()] if dataset else [None]
     task, sequence = task_of(stated), stated["model"].get("sequence")
     members = members_of(checkpoint) if checkpoint.model == ENSEMBLE else []
     around = max((metadata_of(member)["around"] for member in members), default=0)
@@ -212,12 +213,17 @@ def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
 def _predictor(
     stated: Mapping[str, Any], path: Path, calibration: Calibration | None, run: Run, batch: int
 ) -> Predictor:
+    if (class_map := stated["class_map"]) is not None:
+        try:
+            make_class_map(class_map)
+        except (ConfigError, TypeError, AttributeError, ValueError) as error:
+            raise CheckpointError(f"{path} has a class map that is malformed: {error}") from error
     predictor = Predictor(
         name=stated["name"],
         task=stated["task"],
         classes=tuple(stated["classes"]),
         input=InputSpec.from_plain(stated["input"]),
-        class_map=stated["class_map"],
+        class_map=class_map,
         calibration=calibration,
         around=stated.get("around", 0),  # which files of earlier versions lack
         run=run,

@@ -44,6 +44,9 @@ WEIGHTS_ARE = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torc
                torch.int32, torch.int64}  # fmt: skip
 MOST_VALUES, DEEPEST = 200_000, 40  # plain values in a checkpoint, and how deeply they are nested
 
+# What using a value of another kind than expected can raise; nesting without end is a RuntimeError.
+MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
+
 # Names in the CNet of the older script-based system → ours; ``fc1`` and ``fc2`` are the same.
 OLDER_CNET = ((r"^c1\.", "stem."), (r"^cresids\.(\d+)\.c([12])\.", r"blocks.\1.conv\2."))
 
@@ -65,6 +68,11 @@ class Checkpoint:
     def about(self) -> Mapping[str, Any]:
         """Data, configuration and versions of the run; empty of a plain state dict."""
         return (self.hyperparameters or {}).get("about") or {}
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the run in plain values; empty where it is not known."""
+        return self.about.get("config") or {}
 
     @property
     def model(self) -> str | None:
@@ -90,7 +98,7 @@ class Checkpoint:
         file: dict[str, Any] = {"file": self.path.name, "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest()}
         if self.hyperparameters is None:
             return file
-        data = self.about.get("data", {})
+        data = self.about.get("data") or {}
         return {
             **file,
             "task": self.hyperparameters["task"],
@@ -121,7 +129,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         names = f", or one of the weights that ship: {', '.join(shipped)}" * bool(shipped)
         raise CheckpointError(f"{absent}; give the folder of a finished run, a checkpoint file{names}")
     content = _load(path)
-    with malformed(f"{path} is no complete checkpoint of ecg_lightning; missing or malformed"):
+    with malformed(f"{path} is no complete checkpoint of ecg_lightning; missing or malformed", ConfigError):
         if content and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in content.items()):
             _check_tensors(content)
             for theirs, ours in OLDER_CNET:
@@ -145,7 +153,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             stated["about"] = {**stated["about"], "config": with_card(stated["about"]["config"])}
         _check_hyperparameters(stated)
         state = content["state_dict"].items()
-        weights = {name.removeprefix(MODEL_PREFIX): weight for name, weight in state if name.startswith(MODEL_PREFIX)}
+        weights = {name.removeprefix(MODEL_PREFIX): one for name, one in state if name.startswith(MODEL_PREFIX)}
         _check_tensors(weights)
         epoch, step = content["epoch"], content["global_step"]
         for name, value in {"epoch": epoch, "global_step": step}.items():
@@ -167,7 +175,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
 def _of_weights(file: Path) -> Checkpoint:
     arrays, card = read_weights(file)
-    with malformed(f"the card of {file} is no description of a beat classifier; missing or malformed"):
+    with malformed(f"the card of {file} is no description of a beat classifier; malformed", ConfigError):
         stated = dict(card["hyperparameters"])
         _check_values([card])
         _check_hyperparameters(stated)
@@ -188,11 +196,14 @@ def _of_weights(file: Path) -> Checkpoint:
 
 
 @contextmanager
-def malformed(what: str) -> Iterator[None]:
-    """What goes wrong because a file states other values than expected becomes a `CheckpointError` that begins so."""
+def malformed(what: str, *others: type[Exception]) -> Iterator[None]:
+    """What goes wrong because a file states other values than expected becomes a `CheckpointError` that begins so.
+
+    `others` are exceptions that do, too: ConfigError, where nobody but the file has chosen the settings.
+    """
     try:
         yield
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, ConfigError) as error:
+    except (*MALFORMED, *others) as error:
         raise CheckpointError(f"{what}: {' '.join(str(error).split())[:300]}") from error
 
 
@@ -329,6 +340,8 @@ def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
     """A checkpoint names a task and a model of ours, and asks for sizes that can be built."""
     task_of(stated)
     spec = InputSpec.from_plain(stated["input"])
+    if spec.fs and spec.cut:
+        _ = spec.how
     if spec.length * len(spec.leads) > LARGEST_BEAT:
         raise ValueError(f"beats of {len(spec.leads)} × {spec.length:,} samples")
     if (name := stated["model"]["name"]) == ENSEMBLE:
@@ -344,8 +357,10 @@ def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
             SequenceSettings(**value)
         elif name in model_names() and not number and not isinstance(value, str):
             raise ValueError(f"model.{key}={str(value)[:40]}, expected a number up to {LARGEST_SETTING:,}")
-    if not isinstance(stated["about"] or {}, Mapping):
-        raise TypeError("about")
+    about = stated.get("about") or {}
+    for key in ("data", "config", "protocol", "origin", "versions"):
+        if not isinstance(about.get(key, {}), Mapping | None):
+            raise TypeError(f"about.{key}")
 
 
 def _check_tensors(weights: Mapping[str, Tensor]) -> None:

@@ -75,6 +75,8 @@ def make_task(name: str, classes: Sequence[str]) -> Task:
     if name not in POSITIVE:
         raise ConfigError(f"there is no task {name!r}; choose one of {', '.join(POSITIVE)}")
     positive = POSITIVE[name]
+    if any(not isinstance(one, str) or not one.isprintable() for one in classes) or len(set(classes)) < len(classes):
+        raise ConfigError(f"classes {str(list(classes))[:60]}: expected different names in one line")
     if len(classes) < 2 or (positive is not None and (len(classes) != 2 or classes[1] != positive)):
         asked = "at least two classes" if positive is None else f"two classes, of which the second is {positive}"
         raise ConfigError(f"task {name} is for {asked}, but these beats have {', '.join(classes)}")
