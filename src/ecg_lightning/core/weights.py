@@ -26,6 +26,16 @@ class Weights(NamedTuple):
     card: Mapping[str, Any]
 
 
+def path_of(given: Path | str) -> Path:
+    """The path that somebody gives for a model; CheckpointError for what cannot be one, such as a name too long."""
+    try:
+        path = Path(given).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{str(given)[:200]} cannot be the path of a model: {str(error)[:100]}") from error
+    return path
+
+
 def shipped_weights(kind: str | None = None) -> dict[str, Mapping[str, Any]]:
     """The cards of all weights in the package by name, or of those of one ``kind``: ``beats`` or ``r_peaks``."""
     cards = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}

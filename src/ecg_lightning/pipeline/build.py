@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core import provenance
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.weights import path_of
 from ecg_lightning.data.databases.card import class_map_of, leads_of
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
@@ -180,7 +181,7 @@ def _model_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def _read_resumed(path: str | None) -> Checkpoint | None:
     if path is None:
         return None
-    if not Path(path).is_file():
+    if not path_of(path).is_file():
         raise ConfigError(f"ckpt_path={path} does not exist; give the checkpoints/last.ckpt of a run to resume")
     checkpoint = read_checkpoint(path)
     if checkpoint.hyperparameters is None:

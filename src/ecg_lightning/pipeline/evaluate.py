@@ -24,6 +24,7 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.splits import LISTED
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.metrics.scoring import score_beats
 from ecg_lightning.pipeline.build import check_task, make_datamodule
@@ -223,27 +224,29 @@ def _test(
             datamodule, tested, probabilities, estimator, detector, applied
         )
     home, here = (str(one["dataset"]["name"]) for one in (_config_of(checkpoint), config))
-    record = make_record(
-        config=config,
-        composed=config,
-        overrides=(),
-        datamodule=datamodule,
-        estimator=estimator,
-        beats=tested,
-        probabilities=probabilities,
-        fold=fold,
-        val=checkpoint.scores or {},
-        best_epoch=checkpoint.epoch,
-        wall_s=time.perf_counter() - clock,
-        kind="evaluation",
-        checkpoint=str(checkpoint.path),
-        trained_on=home if here != home else None,
-        detector=detector,
-        matched=matched,
-        operating_point=point and point.plain(),
-        is_at_operating_point=at_point,
-        warning=_warning(checkpoint, config, datamodule, tested),
-    )
+    fitted(Calibration, checkpoint.calibration, checkpoint.path)
+    with _malformed(checkpoint):
+        record = make_record(
+            config=config,
+            composed=config,
+            overrides=(),
+            datamodule=datamodule,
+            estimator=estimator,
+            beats=tested,
+            probabilities=probabilities,
+            fold=fold,
+            val=checkpoint.scores or {},
+            best_epoch=checkpoint.epoch,
+            wall_s=time.perf_counter() - clock,
+            kind="evaluation",
+            checkpoint=str(checkpoint.path),
+            trained_on=home if here != home else None,
+            detector=detector,
+            matched=matched,
+            operating_point=point and point.plain(),
+            is_at_operating_point=at_point,
+            warning=_warning(checkpoint, config, datamodule, tested),
+        )
     if point is not None and applied is None:
         at = score_beats(tested, point.apply(probabilities, tested.classes), estimator.task.positive)
         record = record.model_copy(update={"at_operating_point": at})

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.core.reading import read_whole
 from ecg_lightning.core.threads import available_threads
-from ecg_lightning.core.weights import LARGEST
+from ecg_lightning.core.weights import LARGEST, path_of
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.data.inputs import InputSpec
@@ -130,7 +130,7 @@ def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu")
         ConfigError: onnxruntime is not installed.
     """
     if Path(model).suffix == ".onnx":
-        path = Path(model).expanduser()
+        path = path_of(model)
         try:
             content = read_whole(path, LARGEST)
         except DataError as error:
@@ -258,7 +258,7 @@ def fitted(kind: type[T], plain: Mapping[str, Any] | None, path: Path) -> T | No
     """The calibration or the operating point of a checkpoint; CheckpointError if it is malformed."""
     try:
         return None if plain is None else kind.from_plain(plain)
-    except (ConfigError, TypeError, AttributeError) as error:
+    except (ConfigError, TypeError, AttributeError, ValueError) as error:
         what = "a calibration" if kind is Calibration else "an operating point"
         raise CheckpointError(f"{path} has {what} that is malformed: {error}") from error
 

@@ -20,17 +20,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.weights import FOLDER as WEIGHTS
-from ecg_lightning.core.weights import read_weights, shipped_weights
+from ecg_lightning.core.weights import path_of, read_weights, shipped_weights
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import BeatModel, SequenceSettings, create_model, list_models, model_names
+from ecg_lightning.models.baselines import REFERENCE_MODELS
 from ecg_lightning.training.checkpoint_v1 import upgrade, with_card
+from ecg_lightning.training.ensemble import Mean
 from ecg_lightning.training.tasks import task_of
 
 CHECKPOINT_KEY = "ecg_lightning"  # marks a file as a checkpoint of this project
@@ -119,7 +121,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     the file is absent, cut off, damaged, would run code, asks for absurd sizes, is of a later version, or is something
     else.
     """
-    source = Path(path).expanduser()
+    source = path_of(path)
     shipped = [] if source.exists() else sorted(shipped_weights("beats"))
     if str(path) in shipped or source.suffix == ".safetensors":
         return _of_weights(WEIGHTS / f"{path}.safetensors" if str(path) in shipped else source)
@@ -151,48 +153,52 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         stated = upgrade(stated) if marked["format"] == 1 else dict(stated)
         if (stated.get("about") or {}).get("config"):
             stated["about"] = {**stated["about"], "config": with_card(stated["about"]["config"])}
-        _check_hyperparameters(stated)
         state = content["state_dict"].items()
         weights = {name.removeprefix(MODEL_PREFIX): one for name, one in state if name.startswith(MODEL_PREFIX)}
-        _check_tensors(weights)
-        epoch, step = content["epoch"], content["global_step"]
-        for name, value in {"epoch": epoch, "global_step": step}.items():
-            if type(value) is not int and (value is not None or stated["model"]["name"] in model_names()):
-                raise TypeError(name)
-        return _fitting(
-            Checkpoint(
-                path=path,
-                weights=weights,
-                hyperparameters=stated,
-                scores={str(name): float(value) for name, value in marked["scores"].items()},
-                epoch=None if epoch is None else epoch + 1,
-                step=step,
-                calibration=marked.get("calibration"),
-                operating_point=marked.get("operating_point"),
-            )
-        )
+        epoch, saved = content["epoch"], {name: marked.get(name) for name in ("calibration", "operating_point")}
+        epoch = epoch + 1 if isinstance(epoch, int) else epoch
+        return _checked(path, weights, stated, marked["scores"], epoch, content["global_step"], **saved)
 
 
 def _of_weights(file: Path) -> Checkpoint:
     arrays, card = read_weights(file)
     with malformed(f"the card of {file} is no description of a beat classifier; malformed", ConfigError):
-        stated = dict(card["hyperparameters"])
         _check_values([card])
-        _check_hyperparameters(stated)
         weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        _check_tensors(weights)
-        return _fitting(
-            Checkpoint(
-                path=file,
-                weights=weights,
-                hyperparameters=stated,
-                scores=card["scores"],
-                epoch=card["epoch"],
-                step=card["step"],
-                calibration=card["calibration"],
-                operating_point=card.get("operating_point"),
-            )
+        stated, saved = dict(card["hyperparameters"]), {name: card[name] for name in ("scores", "epoch", "step")}
+        fitted = {name: card.get(name) for name in ("calibration", "operating_point")}
+        return _checked(file, weights, stated, **saved, **fitted)
+
+
+def _checked(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    stated: Mapping[str, Any],
+    scores: Mapping[str, float],
+    epoch: int | None,
+    step: int | None,
+    **fitted: Mapping[str, Any] | None,
+) -> Checkpoint:
+    """A checkpoint of the current format; raises one of `MALFORMED` or ConfigError."""
+    _check_hyperparameters(stated)
+    _check_tensors(weights)
+    for name, value in {"epoch": epoch, "step": step}.items():
+        if type(value) is not int and (value is not None or stated["model"]["name"] in model_names()):
+            raise TypeError(name)
+    for name, plain in fitted.items():
+        if not isinstance(plain, Mapping | None):
+            raise TypeError(name)
+    return _fitting(
+        Checkpoint(
+            path=path,
+            weights=weights,
+            hyperparameters=stated,
+            scores={str(name): float(value) for name, value in scores.items()},
+            epoch=epoch,
+            step=step,
+            **fitted,
         )
+    )
 
 
 @contextmanager
@@ -345,7 +351,12 @@ def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
     if spec.length * len(spec.leads) > LARGEST_BEAT:
         raise ValueError(f"beats of {len(spec.leads)} × {spec.length:,} samples")
     if (name := stated["model"]["name"]) == ENSEMBLE:
-        for member in [one["hyperparameters"] for one in stated["members"]]:
+        chosen, members = stated["model"]["weights"], stated["members"]
+        if len(members) < 2 or stated["model"]["mean"] not in get_args(Mean):
+            raise ValueError("an ensemble of fewer than two members, or of another mean")
+        if not isinstance(chosen, str) and [type(one) in (int, float) for one in chosen] != [True] * len(members):
+            raise ValueError("weights of an ensemble that are no number a member")
+        for member in [one["hyperparameters"] for one in members]:
             if member["model"]["name"] == ENSEMBLE or any(member[key] != stated[key] for key in ("task", "input")):
                 raise ValueError("a member of the ensemble that is one itself, or is of another task or input")
             _check_hyperparameters(member)
@@ -355,7 +366,10 @@ def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
         number = isinstance(value, int | float) and 0 <= value <= LARGEST_SETTING
         if key == "sequence":
             SequenceSettings(**value)
-        elif name in model_names() and not number and not isinstance(value, str):
+        elif name in REFERENCE_MODELS and key not in ("name", "inputs"):
+            if value is not None and not number:
+                raise ValueError(f"model.{key}={str(value)[:40]}, expected a number up to {LARGEST_SETTING:,}")
+        elif name != ENSEMBLE and not number and not isinstance(value, str):
             raise ValueError(f"model.{key}={str(value)[:40]}, expected a number up to {LARGEST_SETTING:,}")
     about = stated.get("about") or {}
     for key in ("data", "config", "protocol", "origin", "versions"):
