@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -197,7 +197,10 @@ def _command(file: Path, kind: str, folder: Path, random: Random, *names: str) -
     name = random.choice([one for one in possible if one in names] or possible)
     match name:
         case "inspect":
-            return ["inspect", *random.choice([[str(file)], [str(file), "--json"], [str(file), good], [good, str(file)]])]
+            return [
+                "inspect",
+                *random.choice([[str(file)], [str(file), "--json"], [str(file), good], [good, str(file)]]),
+            ]
         case "evaluate":
             on = random.choice([[], [] if kind == "sequence" else [f"--csv={_rows()}"]])
             return ["evaluate", str(file), f"--cache-dir={cache_dir}", *on]
@@ -457,7 +460,8 @@ PICKLES: dict[str, bytes] = {
     "BINPERSID of text": b"X\x01\x00\x00\x00aQ.",
     "BINPERSID of a short tuple": b"(X\x07\x00\x00\x00storagetQ.",
     "a storage alone": STORAGE.replace(b"%b", b"K\x0a") + b".",
-    "a storage that is not there": b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x02\x00\x00\x0099X\x03\x00\x00\x00cpuK\nttQ.",
+    "a storage that is not there": STORAGE.replace(b"\x01\x00\x00\x000", b"\x02\x00\x00\x0099").replace(b"%b", b"K\x0a")
+    + b".",
     "a list of itself": b"]q\x00h\x00a.",
     "a mapping of itself": b"}q\x00X\x01\x00\x00\x00ah\x00s.",
     "a key of itself": b"}q\x00h\x00h\x00s.",
@@ -529,7 +533,17 @@ def _circle() -> dict[str, Any]:
 
 ESCAPES = "\x1b]0;title\x07\x1b[2J\x1b[31m\x9b31m\r\b"
 NUMBERS: tuple[Any, ...] = (-1, -(2**70), 2**70, 10**12, 1e308, -0.5, float("nan"), float("inf"))
-TEXTS = ("", "abc", "x" * 100_000, ESCAPES, "[red]x[/b]", "a\nb\r\n\n", "../../../etc/passwd", "\u202e\u0000\ud83d\udca9", "\udcff")
+TEXTS = (
+    "",
+    "abc",
+    "x" * 100_000,
+    ESCAPES,
+    "[red]x[/b]",
+    "a\nb\r\n\n",
+    "../../../etc/passwd",
+    "\u202e\u0000\ud83d\udca9",
+    "\udcff",
+)
 LISTS: tuple[Any, ...] = ([], [None], [[1, 2], [3]], list(range(5000)), ["x"] * 3, _deep(300))
 MAPPINGS: tuple[Any, ...] = ({}, {"a": 1}, {"name": "os.system"}, {ESCAPES: ESCAPES}, {"": {"": {}}})
 FAMILIES: dict[type, tuple[Any, ...]] = {float: NUMBERS, str: TEXTS, list: LISTS, dict: MAPPINGS}
@@ -676,7 +690,16 @@ TENSORS: dict[str, tuple[Callable[[torch.Tensor], Any], str | None]] = {
 }
 
 
-SHAPES = {"one row more", "one dimension more", "no dimension", "nothing", "whole numbers", "missing", "extra", "renamed"}
+SHAPES = {
+    "one row more",
+    "one dimension more",
+    "no dimension",
+    "nothing",
+    "whole numbers",
+    "missing",
+    "extra",
+    "renamed",
+}
 
 
 def _with_first(one: torch.Tensor, value: float) -> torch.Tensor | None:
@@ -790,11 +813,19 @@ OTHERS: dict[str, Callable[[Path], None]] = {
     "a header of 2⁶⁰ bytes": _bytes(struct.pack("<Q", 2**60) + b"{}"),
     "a header of 99 MB": _bytes(struct.pack("<Q", 99 * 10**6) + b" " * 1000),
     "a legacy checkpoint": lambda path: torch.save(_content("network"), path, _use_new_zipfile_serialization=False),
-    "a legacy state dict": lambda path: torch.save(
-        _content("state dict"), path, _use_new_zipfile_serialization=False
-    ),
+    "a legacy state dict": lambda path: torch.save(_content("state dict"), path, _use_new_zipfile_serialization=False),
 }
-NAMES = ("damaged", ESCAPES.replace("\b", ""), "[red]x[/b]", "a\nb", "x" * 240, "\udcff\udcfe", "-", "ü 🫀", "'\"`$(id)")
+NAMES = (
+    "damaged",
+    ESCAPES.replace("\b", ""),
+    "[red]x[/b]",
+    "a\nb",
+    "x" * 240,
+    "\udcff\udcfe",
+    "-",
+    "ü 🫀",
+    "'\"`$(id)",
+)
 PATHS = ("x" * 5000, "~nobody_of_this_name/best.ckpt", "", ".", "/", "/dev", "/dev/zero", "/dev/tty", "/proc/self/mem",
          "http://example.org/model.ckpt", "\x1b[31mred", "a\0b", "\udcff", "[/b]", "none/" * 500)  # fmt: skip
 

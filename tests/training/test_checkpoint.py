@@ -300,6 +300,8 @@ def format_1(content: dict[str, Any], **config: Any) -> dict[str, Any]:
             "origin": {"file": "a.ckpt", "data": {"protocol": "a sentence", "dataset": "mitbih"}, "origin": None},
         },
     }
+    weights = create_model("cnet", n_outputs=5, length=221, n_context=1).state_dict()
+    content["state_dict"] = {f"model.{name}": weight for name, weight in weights.items()}
     content[CHECKPOINT_KEY]["format"] = 1
     return content
 
