@@ -81,7 +81,7 @@ def test_a_file_that_would_run_code_is_refused_and_runs_nothing(
         read_checkpoint(path)
     assert not witness.exists()
     assert "\n" not in str(refused.value)
-    if command != "bare pickle":
+    if command == "checkpoint":
         assert "nothing in it was run" in str(refused.value)
         assert "system" in str(refused.value)
     # The file does what it was built for where somebody trusts it.
@@ -224,10 +224,10 @@ def test_absurd_settings_are_one_error_at_once_and_take_no_memory(
     change(content["hyper_parameters"])
     content["hyper_parameters"]["optimizer"] = {"lr": 1.0, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0}
     torch.save(content, tmp_path / "hostile.ckpt")
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(CheckpointError, match=r"hostile.ckpt") as error:
         BeatClassifier.from_checkpoint(read_checkpoint(tmp_path / "hostile.ckpt"))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert "\n" not in str(error.value)
 
 
@@ -300,6 +300,8 @@ def format_1(content: dict[str, Any], **config: Any) -> dict[str, Any]:
             "origin": {"file": "a.ckpt", "data": {"protocol": "a sentence", "dataset": "mitbih"}, "origin": None},
         },
     }
+    weights = create_model("cnet", n_outputs=5, length=221, n_context=1).state_dict()
+    content["state_dict"] = {f"model.{name}": weight for name, weight in weights.items()}
     content[CHECKPOINT_KEY]["format"] = 1
     return content
 

@@ -25,7 +25,7 @@ from ecg_lightning.data.readers import FORMATS, open_recording
 from ecg_lightning.data.readers.base import MILLIVOLTS
 from ecg_lightning.data.readers.csv import SLOWEST
 from ecg_lightning.data.recording import make_leads
-from ecg_lightning.data.rpeaks import DETECTORS
+from ecg_lightning.data.rpeaks import DETECTORS, check_detector
 from ecg_lightning.data.writers import ANNOTATOR, WRITERS, write_csv, write_json
 from ecg_lightning.metrics.rhythm import summary_of
 from ecg_lightning.pipeline.annotate import Progress, annotate
@@ -136,8 +136,10 @@ def annotate_files(
             yield Outcome(name, path, content, was_done=True)
     if tasks:
         predictor = load(request.model)
+        _ = predictor.input.how, predictor.input.wanted_context  # whose errors are of the model, not of each recording
         if request.how.get("operating_point"):
             predictor.at_operating_point()
+        check_detector(request.how.get("detector", "network"))
     if dask is not None:
         yield from _on_dask(dask, tasks)
     elif jobs == 1 or len(tasks) == 1:

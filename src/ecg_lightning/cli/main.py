@@ -110,11 +110,12 @@ def inspect_checkpoint(
     """Print what a checkpoint contains: task, network, data, origin of its weights, scores, versions."""
     from ecg_lightning.pipeline.inspect import compare, describe
     from ecg_lightning.report.inspection import description_section, difference_section
-    from ecg_lightning.training.checkpoint import read_checkpoint
+    from ecg_lightning.training.checkpoint import malformed, read_checkpoint
 
     first = read_checkpoint(file)
     answer = describe(first) if other is None else compare(first, read_checkpoint(other))
-    print_answer(answer, description_section if other is None else difference_section, as_json)
+    with malformed(f"{file} contains what cannot be shown; --json shows it"):
+        print_answer(answer, description_section if other is None else difference_section, as_json)
 
 
 @app.command("evaluate")

@@ -75,7 +75,7 @@ def first_error(model: type[Any], plain: Any, error: ValidationError) -> str:
     `error` is that of validating nested dictionaries, `plain`, with a pydantic model or dataclass.
     """
     first = error.errors(include_url=False)[0]
-    schema = _schema(model)
+    schema = _schema(model)  # type: ignore[arg-type]  # a type is hashable
     keys: list[str] = []
     value, group = plain, plain
     for key in first["loc"]:  # which also contains names of alternatives

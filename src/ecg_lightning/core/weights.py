@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.atomic import atomic_write, sha256_of
-from ecg_lightning.core.errors import CheckpointError
+from ecg_lightning.core.errors import CheckpointError, DataError
+from ecg_lightning.core.reading import read_whole
 
 FOLDER = Path(__file__).parents[1] / "weights"
+LARGEST, LARGEST_CARD = 2**29, 2**24  # bytes of weights, and of a card
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -22,6 +24,16 @@ class Weights(NamedTuple):
 
     arrays: Arrays
     card: Mapping[str, Any]
+
+
+def path_of(given: Path | str) -> Path:
+    """The path that somebody gives for a model; CheckpointError for what cannot be one, such as a name too long."""
+    try:
+        path = Path(given).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{str(given)[:200]} cannot be the path of a model: {str(error)[:100]}") from error
+    return path
 
 
 def shipped_weights(kind: str | None = None) -> dict[str, Mapping[str, Any]]:
@@ -45,13 +57,14 @@ def read_weights(path: Path | str) -> Weights:
 
     file = weights_file(path)
     try:
-        content, card = file.read_bytes(), json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        content = read_whole(file, LARGEST)
+        card = json.loads(read_whole(file.with_suffix(".json"), LARGEST_CARD))
         if card["sha256"] != hashlib.sha256(content).hexdigest():
             raise ValueError("the arrays do not have the checksum of the card")
         return Weights(dict(sorted(load(content).items())), card)  # the file's order is arbitrary
-    except OSError as error:
-        raise CheckpointError(f"{error.filename} is not there; weights are a .safetensors and a .json") from error
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except DataError as error:
+        raise CheckpointError(f"{error}; weights are a .safetensors and a .json") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{file} or its card {file.stem}.json is damaged: {error}") from error
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Positive, options
+from ecg_lightning.core.options import options
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.context import Context
 from ecg_lightning.data.windows import Cut
@@ -26,8 +26,8 @@ class InputSpec:
     """
 
     length: Annotated[int, Field(ge=0, le=1_000_000)]
-    fs: Positive | None = None
-    leads: Annotated[tuple[Any, ...], Field(max_length=1000)] = (0,)
+    fs: Annotated[float, Field(ge=1, le=100_000)] | None = None
+    leads: Annotated[tuple[int | str | Sequence[int | str], ...], Field(min_length=1, max_length=1000)] = (0,)
     context: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     cut: Mapping[str, Any] = field(default_factory=dict)
 
@@ -46,7 +46,8 @@ class InputSpec:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `plain`."""
-        return cls(**{**plain, **{key: tuple(plain[key]) for key in ("leads", "context") if key in plain}})
+        fields: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in plain.items()}
+        return cls(**fields)
 
     def plain(self) -> dict[str, Any]:
         """As dicts, lists, text and numbers."""

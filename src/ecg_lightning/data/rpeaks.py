@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.weights import read_weights
 from ecg_lightning.data.beats import FloatArray, IntArray
-from ecg_lightning.data.rpeak_network import FS, OUT_FS, Network, condition
+from ecg_lightning.data.rpeak_network import FS, OUT_FS, STRIDE, Network, condition
 from ecg_lightning.data.windows import bridged, resample, resample_around_gaps
 
 DETECTORS = ("network", "sleepecg", "xqrs")
@@ -36,6 +36,15 @@ class RPeaks(NamedTuple):
     probability: FloatArray  # [b]; 1 where the detector states none
 
 
+def check_detector(detector: str) -> None:
+    """Raise what `detect_r_peaks` raises for a detector that does not exist, or whose weights are damaged."""
+    name, _, weights = detector.partition(":")
+    if name not in DETECTORS or (weights and name != "network"):
+        raise ConfigError(f"detector={detector}: expected {', '.join(DETECTORS)}, or network: with a file of weights")
+    if name == "network":
+        _network(weights or "rpeaks")
+
+
 def detect_r_peaks(signals: Signals, fs: float, *, detector: str = "network") -> RPeaks:
     """R peaks of one lead ``[t]`` or of several ``[leads, t]`` with the sampling rate `fs` in Hz; gaps are NaN.
 
@@ -47,10 +56,9 @@ def detect_r_peaks(signals: Signals, fs: float, *, detector: str = "network") ->
         ConfigError: there is no such detector, or its package is not installed.
         CheckpointError: the weights are absent or damaged.
     """
+    check_detector(detector)
     signals = np.atleast_2d(signals)
     name, _, weights = detector.partition(":")
-    if name not in DETECTORS or (weights and name != "network"):
-        raise ConfigError(f"detector={detector}: expected {', '.join(DETECTORS)}, or network: with a file of weights")
     if name == "network":
         streaming = StreamingDetector(len(signals), fs, weights=weights or "rpeaks")
         if signals.shape[1]:
@@ -164,7 +172,14 @@ def _network(weights: str) -> Network:
     arrays, card = read_weights(weights)
     if card.get("kind") != "r_peaks":
         raise CheckpointError(f"the weights {weights} are of kind {card.get('kind')}, expected r_peaks")
-    return Network(arrays)
+    try:
+        network = Network(arrays)
+        found = network(np.random.default_rng(0).random((1, FS * STRIDE), dtype=np.float32))
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"the weights {weights} are not those of the detector: {error}") from error
+    if not np.isfinite(found).all():
+        raise CheckpointError(f"the weights {weights} predict NaN: they are damaged, or their training has diverged")
+    return network
 
 
 def peaks_of(probability: FloatArray, least: float) -> IntArray:

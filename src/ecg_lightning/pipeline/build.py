@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core import provenance
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.weights import path_of
 from ecg_lightning.data.databases.card import class_map_of, leads_of
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
@@ -183,7 +184,7 @@ def _model_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def _read_resumed(path: str | None) -> Checkpoint | None:
     if path is None:
         return None
-    if not Path(path).is_file():
+    if not path_of(path).is_file():
         raise ConfigError(f"ckpt_path={path} does not exist; give the checkpoints/last.ckpt of a run to resume")
     checkpoint = read_checkpoint(path)
     if checkpoint.hyperparameters is None:
@@ -200,7 +201,7 @@ def _check_resumed(checkpoint: Checkpoint, stated: Mapping[str, Any], transfer: 
         "transfer": ((then.get("transfer") or {}).get("mode", "none"), transfer.mode),
     } | {key: (spec[key], stated["input"][key]) for key in ("length", "leads", "context")}
     # In another split, beats to test are among those that were trained on.
-    had_config, has_config = checkpoint.about.get("config", {}), stated["about"]["config"]
+    had_config, has_config = checkpoint.config, stated["about"]["config"]
     had_split, has_split = had_config.get("split", {}), has_config["split"]
     pairs |= {f"split.{key}": (had_split.get(key, value), value) for key, value in has_split.items()}
     pairs["seed"] = (had_config.get("seed", has_config["seed"]), has_config["seed"])

@@ -17,7 +17,7 @@ from ecg_lightning.pipeline.evaluate import plain_config
 from ecg_lightning.pipeline.train import fit_and_test
 from ecg_lightning.runs.discover import read_run
 from ecg_lightning.runs.schema import RunRecord
-from ecg_lightning.training.checkpoint import ENSEMBLE, Checkpoint, read_checkpoint
+from ecg_lightning.training.checkpoint import ENSEMBLE, Checkpoint, malformed, read_checkpoint
 from ecg_lightning.training.ensemble import Mean
 from ecg_lightning.training.estimator import EnsembleEstimator
 
@@ -60,7 +60,8 @@ def make_ensemble(
         **({"class_weights": {name: list(own) for name, own in class_weights.items()}} if class_weights else {}),
         "members": [dict(member.require()["model"]) for member in members],
     }
-    config = plain_config(about["config"], data_dir=data_dir, cache_dir=cache_dir)
+    with malformed(f"{runs[0]} keeps a configuration that lacks or has malformed"):
+        config = plain_config(about["config"], data_dir=data_dir, cache_dir=cache_dir)
     # An operating point is chosen by training anew, which is not done here.
     own = {"model": model, "operating_point": {"folds": None, "specificity": None}}
     config |= {**own, "output_dir": str(output_dir)}
@@ -73,7 +74,8 @@ def make_ensemble(
             "data of that run"
         )
     for run, member in zip(runs, members, strict=True):
-        other = split(beats, **member.about["config"]["split"])
+        with malformed(f"{run} keeps a configuration that lacks or has malformed"):
+            other = split(beats, **member.config["split"])
         if any(not np.array_equal(rows, other.named()[fold]) for fold, rows in folds.named().items()):
             raise ConfigError(
                 f"{run} and {runs[0]} divide people otherwise ({other.protocol.sentence()}; "

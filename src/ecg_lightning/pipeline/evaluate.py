@@ -11,8 +11,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,6 +24,7 @@ from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.splits import LISTED
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.metrics.scoring import score_beats
 from ecg_lightning.pipeline.build import check_task, make_datamodule
@@ -35,7 +36,7 @@ from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
-from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
+from ecg_lightning.training.checkpoint import Checkpoint, malformed, read_checkpoint
 from ecg_lightning.training.estimator import Estimator, load_estimator
 from ecg_lightning.training.tasks import Task, task_of
 
@@ -206,12 +207,15 @@ def _test(
             f"{checkpoint.path} has no operating point: train it with operating_point.folds=5, or leave it"
         )
     estimator = load_estimator(checkpoint, device=device)
-    read()
-    beats, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
+    with _malformed(checkpoint):
+        read()
+        beats, rows = datamodule.beats, np.sort(datamodule.folds.named()[fold])
     # Selecting copies them.
     tested, unknown = _in_classes_of(estimator, beats if len(rows) == len(beats) else beats.select(rows))
     estimator.input.check(tested, whose=str(checkpoint.path))
     probabilities = estimator.predict_proba(tested)
+    if not np.isfinite(probabilities).all():
+        raise CheckpointError(f"{checkpoint.path} predicts NaN: its weights are damaged, or its training has diverged")
     matched, applied = None, point if at_point else None
     if applied is not None:
         probabilities = applied.apply(probabilities, tested.classes)
@@ -220,27 +224,29 @@ def _test(
             datamodule, tested, probabilities, estimator, detector, applied
         )
     home, here = (str(one["dataset"]["name"]) for one in (_config_of(checkpoint), config))
-    record = make_record(
-        config=config,
-        composed=config,
-        overrides=(),
-        datamodule=datamodule,
-        estimator=estimator,
-        beats=tested,
-        probabilities=probabilities,
-        fold=fold,
-        val=checkpoint.scores or {},
-        best_epoch=checkpoint.epoch,
-        wall_s=time.perf_counter() - clock,
-        kind="evaluation",
-        checkpoint=str(checkpoint.path),
-        trained_on=home if here != home else None,
-        detector=detector,
-        matched=matched,
-        operating_point=point and point.plain(),
-        is_at_operating_point=at_point,
-        warning=_warning(checkpoint, config, datamodule, tested),
-    )
+    fitted(Calibration, checkpoint.calibration, checkpoint.path)
+    with _malformed(checkpoint):
+        record = make_record(
+            config=config,
+            composed=config,
+            overrides=(),
+            datamodule=datamodule,
+            estimator=estimator,
+            beats=tested,
+            probabilities=probabilities,
+            fold=fold,
+            val=checkpoint.scores or {},
+            best_epoch=checkpoint.epoch,
+            wall_s=time.perf_counter() - clock,
+            kind="evaluation",
+            checkpoint=str(checkpoint.path),
+            trained_on=home if here != home else None,
+            detector=detector,
+            matched=matched,
+            operating_point=point and point.plain(),
+            is_at_operating_point=at_point,
+            warning=_warning(checkpoint, config, datamodule, tested),
+        )
     if point is not None and applied is None:
         at = score_beats(tested, point.apply(probabilities, tested.classes), estimator.task.positive)
         record = record.model_copy(update={"at_operating_point": at})
@@ -322,18 +328,14 @@ def _card_of_rows(csv: Path, home: Mapping[str, Any], task: Task) -> dict[str, A
     }  # fmt: skip
 
 
-@contextmanager
-def _malformed(checkpoint: Checkpoint) -> Iterator[None]:
+def _malformed(checkpoint: Checkpoint) -> AbstractContextManager[None]:
     """Errors about the content of a configuration become a CheckpointError."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{checkpoint.path} keeps a configuration that lacks or has malformed {error}") from error
+    return malformed(f"{checkpoint.path} keeps a configuration that lacks or has malformed")
 
 
 def _config_of(checkpoint: Checkpoint) -> Mapping[str, Any]:
     checkpoint.require()
-    trained: Mapping[str, Any] | None = checkpoint.about.get("config")
+    trained = checkpoint.config
     if not trained:
         raise CheckpointError(f"{checkpoint.path} does not state the data it was trained with; predict with it instead")
     return trained
@@ -361,7 +363,7 @@ def _warning(
     checkpoint: Checkpoint, config: Mapping[str, Any], datamodule: BeatDataModule, tested: Beats
 ) -> str | None:
     """Why the model may have been trained on some of the tested beats, if it may."""
-    data, home = checkpoint.about.get("data", {}), checkpoint.about["config"]
+    data, home = checkpoint.about.get("data") or {}, checkpoint.config
     splits = [
         {key: value for key, value in one["split"].items() if key not in ("train_size", "train_unit")}
         for one in (home, config)

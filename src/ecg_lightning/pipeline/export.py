@@ -27,6 +27,7 @@ from ecg_lightning.pipeline.predictor import (
     ONNX_FORMAT,
     ONNX_INPUTS,
     ONNX_KEY,
+    UNSIGNED,
     Predictor,
     checkpoint_predictor,
     metadata_of,
@@ -99,9 +100,10 @@ def export(
         what = "a baseline of scikit-learn" if type_.baseline else "made of several models"
         raise ConfigError(f"{checkpoint.path} is {stated['name']}, {what}; networks are exported")
     stated = {"format": ONNX_FORMAT, **stated, "origin": checkpoint.origin(), "versions": versions()}
+    stated["sha256"] = UNSIGNED
     reference = checkpoint_predictor(checkpoint)
     model = _as_onnx(checkpoint, reference, stated)
-    content = model.SerializeToString()
+    content = _signed(model.SerializeToString())
     single = onnx_predictor(content, output)
     beats, kind = _beats_of(checkpoint, reference.input, data_dir, cache_dir)
     for size in BATCHES:
@@ -115,7 +117,8 @@ def export(
     }
     with atomic_write(output) as partial:
         if quantize:
-            content = _quantized(model, partial)
+            content = _signed(_quantized(model, partial))
+            partial.write_bytes(content)
             small = onnx_predictor(content, output)
             card["int8"] = {
                 "macro_f1": None if beats.labels is None else [_macro_f1(one, beats) for one in (single, small)],
@@ -163,6 +166,11 @@ def _as_onnx(checkpoint: Checkpoint, reference: Predictor, stated: Mapping[str, 
     return model
 
 
+def _signed(content: bytes) -> bytes:
+    """The file with its checksum in the place of `UNSIGNED`."""
+    return content.replace(UNSIGNED.encode(), sha256(content).hexdigest().encode())
+
+
 def _quantized(model: Any, path: Path) -> bytes:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -175,8 +183,7 @@ def _beats_of(
     checkpoint: Checkpoint, spec: InputSpec, data_dir: Path | None, cache_dir: Path | None
 ) -> tuple[Compared, str]:
     """Validation beats of the run, else random numbers, and which of the two."""
-    with_data = checkpoint.about.get("config")
-    if with_data:
+    if with_data := checkpoint.config:
         try:
             datamodule = make_datamodule(plain_config(with_data, data_dir=data_dir, cache_dir=cache_dir))
             datamodule.setup("test")
@@ -186,7 +193,7 @@ def _beats_of(
             if len(beats):
                 spec.check(beats, whose=str(checkpoint.path))
                 return Compared(beats.signals, beats.lengths, beats.context, beats.labels), "validation beats"
-        except (DataError, ConfigError, KeyError, TypeError, AttributeError) as error:
+        except (DataError, ConfigError, LookupError, TypeError, AttributeError, ValueError) as error:
             logging.getLogger(__name__).debug("no validation beats: %s", error)
     return _random(spec, 1000), "random beats"
 

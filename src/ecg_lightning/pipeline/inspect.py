@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor
 
-from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
+from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.recording import lead_names, make_leads
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.operating_point import OperatingPoint
 from ecg_lightning.models import BeatModel
 from ecg_lightning.runs.schema import RunRecord
-from ecg_lightning.training.checkpoint import Checkpoint, guess_network
+from ecg_lightning.training.checkpoint import Checkpoint, guess_network, malformed
 from ecg_lightning.training.estimator import estimator_type
 from ecg_lightning.training.tasks import task_of
 from ecg_lightning.training.transfer import Transfer
@@ -47,11 +47,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     - ``calibration``, ``operating_point``: as `Calibration.plain`, `OperatingPoint.plain`; None where not known;
     - ``versions``, ``git``.
     """
-    try:
+    with malformed(f"{checkpoint.path} contains what cannot be read", ConfigError):
         description = _stated(checkpoint) | _weights(checkpoint)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ConfigError) as error:
-        why = f"protocol has {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else error
-        raise CheckpointError(f"{checkpoint.path} contains what cannot be read: {why}") from error
     return _finite(description)  # type: ignore[no-any-return]
 
 
@@ -115,7 +112,7 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
     if stated is None:
         return dict.fromkeys((*COMPARED, "calibration", "operating_point")) | {"chain": []}
     task, spec = task_of(stated), checkpoint.input
-    data, config, protocol = about.get("data", {}), about.get("config", {}), about.get("protocol")
+    data, config, protocol = about.get("data") or {}, checkpoint.config, about.get("protocol")
     chain, origin = [], about.get("origin")
     while origin:
         chain.append({key: value for key, value in origin.items() if key != "origin"})
@@ -164,7 +161,7 @@ def _test_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
     n_parameters = sum(weight.numel() for weight in checkpoint.weights.values())
     of_record = (record.model, record.best_epoch, record.fingerprint, record.n_parameters)
-    own = (checkpoint.model, checkpoint.epoch, checkpoint.about.get("data", {}).get("fingerprint"), n_parameters)
+    own = (checkpoint.model, checkpoint.epoch, (checkpoint.about.get("data") or {}).get("fingerprint"), n_parameters)
     return {key: value for key, value in record.test.items() if key != "confusion"} if of_record == own else None
 
 

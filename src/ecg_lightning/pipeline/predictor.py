@@ -3,17 +3,21 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
+from ecg_lightning.core.reading import read_whole
 from ecg_lightning.core.threads import available_threads
+from ecg_lightning.core.weights import LARGEST, path_of
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
 from ecg_lightning.data.databases.card import cards_of
 from ecg_lightning.data.inputs import InputSpec
+from ecg_lightning.data.labels import make_class_map
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.operating_point import OperatingPoint
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:  # torch is imported only for what is no .onnx
 
 ONNX_KEY, ONNX_FORMAT = "ecg_lightning", 1  # of the metadata in an exported file; later formats are refused
 ONNX_INPUTS = ("signals", "lengths", "context")
+UNSIGNED = 64 * "0"  # in the metadata of an exported file, until its checksum is known
 
 LARGE_BATCH = 2048  # of baselines, and where the device is no CPU
 BATCH = 128  # on a CPU: larger ones leave its cache, smaller ones have more overhead
@@ -125,13 +130,12 @@ def load_predictor(model: str | Path, *, device: Literal["cpu", "auto"] = "cpu")
         ConfigError: onnxruntime is not installed.
     """
     if Path(model).suffix == ".onnx":
-        path = Path(model).expanduser()
+        path = path_of(model)
         try:
-            return onnx_predictor(path.read_bytes(), path)
-        except OSError as error:
-            raise CheckpointError(
-                f"{path} cannot be read: {error.strerror}; give a file of ecg-lightning export"
-            ) from error
+            content = read_whole(path, LARGEST)
+        except DataError as error:
+            raise CheckpointError(f"{error}; give a file of ecg-lightning export") from error
+        return onnx_predictor(content, path)
     from ecg_lightning.training.checkpoint import read_checkpoint
 
     return checkpoint_predictor(read_checkpoint(model), device=device)
@@ -184,12 +188,13 @@ def in_sequence(run: Run) -> Run:
 def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
     """What a predictor states, in plain values: the attributes of `Predictor` before ``run``."""
     from ecg_lightning.models import SequenceSettings
-    from ecg_lightning.training.checkpoint import ENSEMBLE, members_of
+    from ecg_lightning.training.checkpoint import ENSEMBLE, malformed, members_of
     from ecg_lightning.training.tasks import task_of
 
     stated = checkpoint.require()
-    dataset = checkpoint.about.get("config", {}).get("dataset")
-    maps = [card.get("class_map") for card in cards_of(dataset).values()] if dataset else [None]
+    with malformed(f"{checkpoint.path} states no class map that can be read", ConfigError):
+        dataset = checkpoint.config.get("dataset")
+        maps = [card.get("class_map") for card in cards_of(dataset).values()] if dataset else [None]
     task, sequence = task_of(stated), stated["model"].get("sequence")
     members = members_of(checkpoint) if checkpoint.model == ENSEMBLE else []
     around = max((metadata_of(member)["around"] for member in members), default=0)
@@ -208,25 +213,52 @@ def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
 def _predictor(
     stated: Mapping[str, Any], path: Path, calibration: Calibration | None, run: Run, batch: int
 ) -> Predictor:
-    return Predictor(
+    if (class_map := stated["class_map"]) is not None:
+        try:
+            make_class_map(class_map)
+        except (ConfigError, TypeError, AttributeError, ValueError) as error:
+            raise CheckpointError(f"{path} has a class map that is malformed: {error}") from error
+    predictor = Predictor(
         name=stated["name"],
         task=stated["task"],
         classes=tuple(stated["classes"]),
         input=InputSpec.from_plain(stated["input"]),
-        class_map=stated["class_map"],
+        class_map=class_map,
         calibration=calibration,
         around=stated.get("around", 0),  # which files of earlier versions lack
         run=run,
         batch=batch,
         operating_point=fitted(OperatingPoint, stated.get("operating_point"), path),
     )
+    _try(predictor, path)
+    return predictor
+
+
+def _try(predictor: Predictor, path: Path) -> None:
+    """Predict one beat; CheckpointError if that fails, or if what comes out are no probabilities of the classes."""
+    spec = predictor.input
+    signals = np.random.default_rng(0).random((1, len(spec.leads), spec.length), dtype=np.float32)
+    try:
+        found = predictor.run(
+            signals,
+            np.array([spec.length]),
+            np.zeros((1, len(spec.context)), dtype=np.float32) if spec.context else None,
+        )
+    except Exception as error:  # of onnxruntime, whose exceptions have no common class
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} contradicts itself: it cannot predict beats as it states them: {why}") from error
+    if found.shape != (1, len(predictor.classes)) or not np.isclose(found.sum(), 1, atol=1e-3):
+        raise CheckpointError(
+            f"{path} predicts {found[:1]}, expected a probability for each of {', '.join(predictor.classes)}: its "
+            "weights are damaged, or its training has diverged"
+        )
 
 
 def fitted(kind: type[T], plain: Mapping[str, Any] | None, path: Path) -> T | None:
     """The calibration or the operating point of a checkpoint; CheckpointError if it is malformed."""
     try:
         return None if plain is None else kind.from_plain(plain)
-    except (ConfigError, TypeError, AttributeError) as error:
+    except (ConfigError, TypeError, AttributeError, ValueError) as error:
         what = "a calibration" if kind is Calibration else "an operating point"
         raise CheckpointError(f"{path} has {what} that is malformed: {error}") from error
 
@@ -268,6 +300,12 @@ def _run_ensemble(checkpoint: "Checkpoint", calibration: Calibration | None, dev
     return run
 
 
+def unsigned_digest(content: bytes, digest: str) -> str:
+    """The SHA-256 of an exported file before its `digest` was put in the place of `UNSIGNED`."""
+    before = content.replace(digest.encode(), UNSIGNED.encode()) if len(digest) == len(UNSIGNED) else content
+    return sha256(before).hexdigest()
+
+
 def onnx_predictor(content: bytes, path: Path) -> Predictor:
     """The predictor of an exported file, of which `path` is named in errors: see `load_predictor`."""
     try:
@@ -283,8 +321,10 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
         stated = json.loads(session.get_modelmeta().custom_metadata_map.get(ONNX_KEY, "{}"))
     except Exception as error:  # onnxruntime's have no common class
         raise CheckpointError(f"{path} is cut off, damaged or no ONNX model: onnxruntime cannot read it") from error
-    if "format" not in stated:
+    if not isinstance(stated, dict) or type(stated.get("format")) is not int:
         raise CheckpointError(f"{path} does not state its input and classes; give a file of ecg-lightning export")
+    if "sha256" in stated and stated["sha256"] != unsigned_digest(content, str(stated["sha256"])):
+        raise CheckpointError(f"{path} is damaged: it does not have the checksum that it states; export it again")
     if stated["format"] > ONNX_FORMAT:
         raise CheckpointError(
             f"{path} has format {stated['format']}, this version reads up to {ONNX_FORMAT}; install a newer version"
@@ -300,5 +340,5 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
 
     try:
         return _predictor(stated, path, fitted(Calibration, stated["calibration"], path), run, BATCH)
-    except (KeyError, TypeError, ConfigError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"{path} has metadata that are incomplete or malformed: {error}") from error

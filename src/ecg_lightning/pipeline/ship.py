@@ -9,9 +9,10 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.provenance import WITHOUT_EFFECT, without
 from ecg_lightning.core.weights import FOLDER, shipped_weights, write_weights
 from ecg_lightning.data.databases.card import cards_of
+from ecg_lightning.pipeline.predictor import checkpoint_predictor
 from ecg_lightning.runs.aggregate import Result, Run, groups, results_of_folds
 from ecg_lightning.runs.discover import find_runs, read_run, tests_elsewhere
-from ecg_lightning.training.checkpoint import ENSEMBLE, read_checkpoint
+from ecg_lightning.training.checkpoint import ENSEMBLE, Checkpoint, malformed, read_checkpoint
 
 LICENCE = "MIT, as the package; the databases they were learnt from ask for the attribution"
 # Of the configuration, what names places on the machine of the training.
@@ -42,8 +43,20 @@ def make_weights(
     if not name.isidentifier():
         raise ConfigError(f"--name {name}: expected letters, digits and underscores")
     trained, checkpoint = read_run(run), read_checkpoint(run)
+    checkpoint_predictor(checkpoint)  # refuses what cannot predict
+    with malformed(f"{run} keeps a configuration that lacks or has malformed"):
+        card = _card(trained, checkpoint, title, description, expected)
+    path = folder / f"{name}.safetensors"
+    write_weights(path, {key: weight.numpy() for key, weight in checkpoint.weights.items()}, card)
+    return path
+
+
+def _card(
+    trained: Run, checkpoint: Checkpoint, title: str, description: str, expected: Sequence[Path]
+) -> dict[str, Any]:
+    """What is stated about the weights of a run, see `make_weights`."""
     stated, record = checkpoint.require(), trained.record
-    config = without(checkpoint.about["config"], PLACES)
+    config = without(checkpoint.config, PLACES)
     databases = {
         card["name"]: {"title": card["title"], **_attributed(card)} for card in cards_of(config["dataset"]).values()
     }
@@ -53,7 +66,7 @@ def make_weights(
     others = find_runs(expected)[0] if expected else []
     tests = [*tests_elsewhere(trained), *(test for one in others for test in (one, *tests_elsewhere(one)))]
     tests = [test for test in tests if test.record.fold == "test"]
-    card = {
+    return {
         "kind": "beats",
         "title": title,
         "description": description,
@@ -69,9 +82,6 @@ def make_weights(
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
     }
-    path = folder / f"{name}.safetensors"
-    write_weights(path, {key: weight.numpy() for key, weight in checkpoint.weights.items()}, card)
-    return path
 
 
 def _command(stated: Mapping[str, Any], overrides: Sequence[str]) -> str:

@@ -16,20 +16,23 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.core.weights import FOLDER as WEIGHTS
-from ecg_lightning.core.weights import read_weights, shipped_weights
+from ecg_lightning.core.weights import path_of, read_weights, shipped_weights
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import BeatModel, SequenceSettings, create_model, list_models, model_names
+from ecg_lightning.models.baselines import REFERENCE_MODELS
 from ecg_lightning.training.checkpoint_v1 import upgrade, with_card
+from ecg_lightning.training.ensemble import Mean
 from ecg_lightning.training.tasks import task_of
 
 CHECKPOINT_KEY = "ecg_lightning"  # marks a file as a checkpoint of this project
@@ -38,7 +41,13 @@ MODEL_PREFIX = "model."  # the network's place in the LightningModule, and so in
 ENSEMBLE = "ensemble"  # name of what is made from several trained models
 
 LARGEST_SETTING = 4096  # of a network's own settings: widths, depths, kernels
+LARGEST_BEAT = 10_000_000  # samples in all leads
+WEIGHTS_ARE = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16,
+               torch.int32, torch.int64}  # fmt: skip
 MOST_VALUES, DEEPEST = 200_000, 40  # plain values in a checkpoint, and how deeply they are nested
+
+# What using a value of another kind than expected can raise; nesting without end is a RuntimeError.
+MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
 
 # Names in the CNet of the older script-based system → ours; ``fc1`` and ``fc2`` are the same.
 OLDER_CNET = ((r"^c1\.", "stem."), (r"^cresids\.(\d+)\.c([12])\.", r"blocks.\1.conv\2."))
@@ -61,6 +70,11 @@ class Checkpoint:
     def about(self) -> Mapping[str, Any]:
         """Data, configuration and versions of the run; empty of a plain state dict."""
         return (self.hyperparameters or {}).get("about") or {}
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the run in plain values; empty where it is not known."""
+        return self.about.get("config") or {}
 
     @property
     def model(self) -> str | None:
@@ -86,7 +100,7 @@ class Checkpoint:
         file: dict[str, Any] = {"file": self.path.name, "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest()}
         if self.hyperparameters is None:
             return file
-        data = self.about.get("data", {})
+        data = self.about.get("data") or {}
         return {
             **file,
             "task": self.hyperparameters["task"],
@@ -107,7 +121,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     the file is absent, cut off, damaged, would run code, asks for absurd sizes, is of a later version, or is something
     else.
     """
-    source = Path(path).expanduser()
+    source = path_of(path)
     shipped = [] if source.exists() else sorted(shipped_weights("beats"))
     if str(path) in shipped or source.suffix == ".safetensors":
         return _of_weights(WEIGHTS / f"{path}.safetensors" if str(path) in shipped else source)
@@ -117,7 +131,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         names = f", or one of the weights that ship: {', '.join(shipped)}" * bool(shipped)
         raise CheckpointError(f"{absent}; give the folder of a finished run, a checkpoint file{names}")
     content = _load(path)
-    try:
+    with malformed(f"{path} is no complete checkpoint of ecg_lightning; missing or malformed", ConfigError):
         if content and all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in content.items()):
             _check_tensors(content)
             for theirs, ours in OLDER_CNET:
@@ -129,57 +143,73 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
                 f"{', '.join(sorted(map(str, content))[:6]) or 'nothing'}"
             )
         marked, stated = content[CHECKPOINT_KEY], content["hyper_parameters"]
-        if marked["format"] > FORMAT:
+        _check_values([stated, marked, content["epoch"], content["global_step"]])
+        if type(marked["format"]) is int and marked["format"] > FORMAT:
             raise CheckpointError(
                 f"{path} has format {marked['format']}, this version reads up to {FORMAT}; install a newer version"
             )
-        _check_values([stated, marked])
+        if marked["format"] not in (1, FORMAT):
+            raise ValueError(f"format {str(marked['format'])[:40]}")
         stated = upgrade(stated) if marked["format"] == 1 else dict(stated)
         if (stated.get("about") or {}).get("config"):
             stated["about"] = {**stated["about"], "config": with_card(stated["about"]["config"])}
-        _check_hyperparameters(stated)
         state = content["state_dict"].items()
-        weights = {name.removeprefix(MODEL_PREFIX): weight for name, weight in state if name.startswith(MODEL_PREFIX)}
-        _check_tensors(weights)
-        epoch = content["epoch"]
-        if not isinstance(epoch, int) and (epoch is not None or stated["model"]["name"] in model_names()):
-            raise TypeError("epoch")
-        return Checkpoint(
-            path=path,
-            weights=weights,
-            hyperparameters=stated,
-            scores={str(name): float(value) for name, value in marked["scores"].items()},
-            epoch=None if epoch is None else epoch + 1,
-            step=content["global_step"],
-            calibration=marked.get("calibration"),
-            operating_point=marked.get("operating_point"),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
-        raise CheckpointError(
-            f"{path} is no complete checkpoint of ecg_lightning; missing or malformed: {error}"
-        ) from error
+        weights = {name.removeprefix(MODEL_PREFIX): one for name, one in state if name.startswith(MODEL_PREFIX)}
+        epoch, saved = content["epoch"], {name: marked.get(name) for name in ("calibration", "operating_point")}
+        epoch = epoch + 1 if isinstance(epoch, int) else epoch
+        return _checked(path, weights, stated, marked["scores"], epoch, content["global_step"], **saved)
 
 
 def _of_weights(file: Path) -> Checkpoint:
     arrays, card = read_weights(file)
-    try:
-        stated = dict(card["hyperparameters"])
-        _check_values([stated])
-        _check_hyperparameters(stated)
-        return Checkpoint(
-            path=file,
-            weights={name: torch.from_numpy(array.copy()) for name, array in arrays.items()},
+    with malformed(f"the card of {file} is no description of a beat classifier; malformed", ConfigError):
+        _check_values([card])
+        weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        stated, fitted = dict(card["hyperparameters"]), {key: card.get(key) for key in ("calibration", "operating_point")}
+        return _checked(file, weights, stated, card["scores"], card["epoch"], card["step"], **fitted)
+
+
+def _checked(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    stated: Mapping[str, Any],
+    scores: Mapping[str, float],
+    epoch: int | None,
+    step: int | None,
+    **fitted: Mapping[str, Any] | None,
+) -> Checkpoint:
+    """A checkpoint of the current format; raises one of `MALFORMED` or ConfigError."""
+    _check_hyperparameters(stated)
+    _check_tensors(weights)
+    for name, value in {"epoch": epoch, "step": step}.items():
+        if type(value) is not int and (value is not None or stated["model"]["name"] in model_names()):
+            raise TypeError(name)
+    for name, plain in fitted.items():
+        if not isinstance(plain, Mapping | None):
+            raise TypeError(name)
+    return _fitting(
+        Checkpoint(
+            path=path,
+            weights=weights,
             hyperparameters=stated,
-            scores=card["scores"],
-            epoch=card["epoch"],
-            step=card["step"],
-            calibration=card["calibration"],
-            operating_point=card.get("operating_point"),
+            scores={str(name): float(value) for name, value in scores.items()},
+            epoch=epoch,
+            step=step,
+            **fitted,
         )
-    except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
-        raise CheckpointError(
-            f"the card of {file} is no description of a beat classifier; missing or malformed: {error}"
-        ) from error
+    )
+
+
+@contextmanager
+def malformed(what: str, *others: type[Exception]) -> Iterator[None]:
+    """What goes wrong because a file states other values than expected becomes a `CheckpointError` that begins so.
+
+    `others` are exceptions that do, too: ConfigError, where nobody but the file has chosen the settings.
+    """
+    try:
+        yield
+    except MALFORMED + others as error:
+        raise CheckpointError(f"{what}: {' '.join(str(error).split())[:300]}") from error
 
 
 def add_fitted(path: Path, **fitted: Mapping[str, Any]) -> None:
@@ -225,20 +255,30 @@ def network_of(stated: Mapping[str, Any]) -> BeatModel:
 
 
 def load_network(checkpoint: Checkpoint) -> BeatModel:
-    """The network of a checkpoint; raises `CheckpointError` if its weights do not fit its settings."""
-    stated = checkpoint.require()
-    try:
-        with torch.device("meta"):  # a file that asks for gigabytes must contain them
-            own = network_of(stated).state_dict()
-        here, there = ({n: tuple(w.shape) for n, w in side.items()} for side in (own, checkpoint.weights))
-        if differing := sorted({name for name, _ in here.items() ^ there.items()}):
-            shapes = (f"{side.get(differing[0], 'absent')}" for side in (there, here))
-            raise ConfigError("{} is {} in the file, {} by its settings".format(differing[0], *shapes))
-        network = network_of(stated)
-        network.load_state_dict(checkpoint.weights)
-    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint.path} contradicts itself: {' '.join(str(error).split())}") from error
+    """The network of a checkpoint, whose weights fit: `read_checkpoint` refuses others."""
+    network = network_of(checkpoint.require())
+    network.load_state_dict(checkpoint.weights)
     return network
+
+
+def _fitting(checkpoint: Checkpoint) -> Checkpoint:
+    """The same; a `CheckpointError` if the weights of a network, or of a member, do not fit its settings."""
+    if checkpoint.model == ENSEMBLE:
+        for member in members_of(checkpoint):
+            _fitting(member)
+    elif checkpoint.model in model_names():
+        with torch.device("meta"):  # a file that asks for gigabytes must contain them
+            own = network_of(checkpoint.require()).state_dict()
+        here, there = (
+            {n: ("" if w.is_floating_point() else "whole numbers ") + str(tuple(w.shape)) for n, w in side.items()}
+            for side in (own, checkpoint.weights)
+        )
+        if differing := sorted({name for name, _ in here.items() ^ there.items()}):
+            found, expected = (side.get(differing[0], "absent") for side in (there, here))
+            raise CheckpointError(
+                f"{checkpoint.path} contradicts itself: {differing[0]} is {found} there, {expected} by its settings"
+            )
+    return checkpoint
 
 
 def guess_network(weights: Mapping[str, Tensor]) -> str | None:
@@ -254,12 +294,15 @@ def guess_network(weights: Mapping[str, Tensor]) -> str | None:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        if zipfile.is_zipfile(path):  # as torch writes since 1.6; it does not look at the checksums
-            with zipfile.ZipFile(path) as archive:
-                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                    raise ValueError("it is compressed, which torch never does, and may be far larger than it looks")
-                if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} does not have its checksum")
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive as torch writes since 1.6; older files have no checksums")
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("it is compressed, which torch never does, and may be far larger than it looks")
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise ValueError("its parts are larger than the file")
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} does not have its checksum")
         with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # reading something else as a pickle can raise anything
@@ -281,7 +324,7 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 
 def _check_values(value: Any) -> None:
-    """Refuse what is nested without end, contains itself or repeats itself a million times, and tensors."""
+    """Refuse what is nested without end, contains itself or repeats itself a million times, or is no plain value."""
     waiting, seen = [(value, 0)], 0
     while waiting:
         one, depth = waiting.pop()
@@ -292,16 +335,29 @@ def _check_values(value: Any) -> None:
             waiting += [(child, depth + 1) for pair in one.items() for child in pair]
         elif isinstance(one, list | tuple | set):
             waiting += [(child, depth + 1) for child in one]
-        elif isinstance(one, Tensor):
-            raise ValueError("a tensor among the settings, expected plain values")
+        elif isinstance(one, int) and one.bit_length() > 64:
+            raise ValueError("a whole number of more than 64 bits")
+        elif not isinstance(one, str | int | float | None):
+            raise ValueError(f"a {type(one).__name__} among the settings, expected plain values")
 
 
 def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
     """A checkpoint names a task and a model of ours, and asks for sizes that can be built."""
     task_of(stated)
-    InputSpec.from_plain(stated["input"])
+    spec = InputSpec.from_plain(stated["input"])
+    if spec.fs and spec.cut:
+        _ = spec.how
+    if spec.length * len(spec.leads) > LARGEST_BEAT:
+        raise ValueError(f"beats of {len(spec.leads)} × {spec.length:,} samples")
     if (name := stated["model"]["name"]) == ENSEMBLE:
-        for member in [one["hyperparameters"] for one in stated["members"]]:
+        chosen, members = stated["model"]["weights"], stated["members"]
+        if len(members) < 2 or stated["model"]["mean"] not in get_args(Mean):
+            raise ValueError("an ensemble of fewer than two members, or of another mean")
+        given = [] if isinstance(chosen, str) else [chosen]
+        for own in [*given, *stated["model"].get("class_weights", {}).values()]:
+            if [type(one) in (int, float) for one in own] != [True] * len(members):
+                raise ValueError("weights of an ensemble that are no number a member")
+        for member in [one["hyperparameters"] for one in members]:
             if member["model"]["name"] == ENSEMBLE or any(member[key] != stated[key] for key in ("task", "input")):
                 raise ValueError("a member of the ensemble that is one itself, or is of another task or input")
             _check_hyperparameters(member)
@@ -311,14 +367,23 @@ def _check_hyperparameters(stated: Mapping[str, Any]) -> None:
         number = isinstance(value, int | float) and 0 <= value <= LARGEST_SETTING
         if key == "sequence":
             SequenceSettings(**value)
-        elif name in model_names() and not number and not isinstance(value, str):
+        elif name in REFERENCE_MODELS and key not in ("name", "inputs"):
+            if value is not None and not number:
+                raise ValueError(f"model.{key}={str(value)[:40]}, expected a number up to {LARGEST_SETTING:,}")
+        elif name != ENSEMBLE and not number and not isinstance(value, str):
             raise ValueError(f"model.{key}={str(value)[:40]}, expected a number up to {LARGEST_SETTING:,}")
-    if not isinstance(stated["about"] or {}, Mapping):
-        raise TypeError("about")
+    about = stated.get("about") or {}
+    for key in ("data", "config", "protocol", "origin", "versions"):
+        if not isinstance(about.get(key, {}), Mapping | None):
+            raise TypeError(f"about.{key}")
 
 
 def _check_tensors(weights: Mapping[str, Tensor]) -> None:
-    """Refuse a tensor that is larger than the numbers that the file has for it."""
+    """Refuse what is no array of finite numbers, and what is larger than the numbers that the file has for it."""
     for name, weight in weights.items():
-        if weight.layout != torch.strided or weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+        if weight.layout != torch.strided or weight.is_nested or weight.is_meta or weight.dtype not in WEIGHTS_ARE:
+            raise ValueError(f"{name} is no array of numbers ({weight.dtype}, {weight.layout}, {weight.device})")
+        if weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
             raise ValueError(f"{name} has a size that the content of the file does not have")
+        if not weight.isfinite().all():
+            raise ValueError(f"{name} has NaN or infinity among its weights: the training has diverged")

@@ -11,9 +11,9 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.utilities import dim_zero_cat
 
-from ecg_lightning.core.errors import CheckpointError, ConfigError
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.batches import Batch, MixedBatch
-from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint, load_network, network_of
+from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, FORMAT, Checkpoint, malformed, network_of
 from ecg_lightning.training.loss import BeatLoss, LossSettings
 from ecg_lightning.training.tasks import task_of
 from ecg_lightning.training.transfer import Transfer
@@ -94,16 +94,14 @@ class BeatClassifier(pl.LightningModule):
         self.model.freeze_backbone(self.transfer.is_frozen(0))
         self.val_scores = validation_metrics(len(self.task.classes))
         self.test_predictions = Predictions()
+        self.has_trained = False  # in this process, so that what a resumed run has restored has proved good
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
-        """The classifier of a run; raises `CheckpointError` if its weights do not fit its settings."""
-        network = load_network(checkpoint)
-        try:
+        """The classifier of a run; raises `CheckpointError` if its settings contradict each other."""
+        with malformed(f"{checkpoint.path} contradicts itself", ConfigError):
             classifier = cls(**checkpoint.require())
-        except (ConfigError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{checkpoint.path} contradicts itself: {' '.join(str(error).split())}") from error
-        classifier.model.load_state_dict(network.state_dict())
+            classifier.model.load_state_dict(checkpoint.weights)
         return classifier
 
     def forward(self, signals: Tensor, lengths: Tensor, context: Tensor | None = None) -> Tensor:
@@ -122,6 +120,9 @@ class BeatClassifier(pl.LightningModule):
         """Let the backbone learn once its frozen epochs are over."""
         if self.model.backbone_frozen != self.transfer.is_frozen(self.current_epoch):
             self.model.freeze_backbone(not self.model.backbone_frozen)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.has_trained = True
 
     def training_step(self, batch: Batch | MixedBatch, batch_idx: int) -> Tensor:
         assert batch.labels is not None

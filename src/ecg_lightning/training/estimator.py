@@ -24,7 +24,16 @@ from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import check_settings, list_models, model_names
 from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, fit_reference, predict_reference
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
-from ecg_lightning.training.checkpoint import CHECKPOINT_KEY, ENSEMBLE, FORMAT, MODEL_PREFIX, Checkpoint, members_of
+from ecg_lightning.training.checkpoint import (
+    CHECKPOINT_KEY,
+    ENSEMBLE,
+    FORMAT,
+    MALFORMED,
+    MODEL_PREFIX,
+    Checkpoint,
+    malformed,
+    members_of,
+)
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier, validation_metrics
 from ecg_lightning.training.ensemble import best_weights, combine
 from ecg_lightning.training.tasks import Task, task_of
@@ -116,8 +125,8 @@ class NetworkEstimator(Estimator):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
-        """The network of a checkpoint in the precision of its training; `CheckpointError` if its weights do not fit."""
-        precision = checkpoint.about.get("config", {}).get("trainer", {}).get("precision", "32-true")
+        """The network of a checkpoint in the precision of its training."""
+        precision = checkpoint.config.get("trainer", {}).get("precision", "32-true")
         trainer = pl.Trainer(accelerator=device, devices=1, precision=precision, **QUIET)
         estimator = cls(BeatClassifier.from_checkpoint(checkpoint), trainer)
         estimator._saved = {name: getattr(checkpoint, name) for name in ("scores", "epoch", "step", *FITTED)}
@@ -133,7 +142,7 @@ class NetworkEstimator(Estimator):
 
     def fit(self, datamodule: BeatDataModule) -> Fit:
         try:
-            with _interruptible():
+            with _interruptible(), self._resumed():
                 self.trainer.fit(self.classifier, datamodule=datamodule, ckpt_path=self.resume, weights_only=True)
         except MisconfigurationException as error:  # what the Trainer can check only once it has the batches
             raise ConfigError(f"the Trainer refuses its settings: {' '.join(str(error).split())}") from error
@@ -152,6 +161,19 @@ class NetworkEstimator(Estimator):
             best_epoch = best["epoch"] + 1
             self._saved = {"scores": best[CHECKPOINT_KEY]["scores"], "epoch": best_epoch, "step": best["global_step"]}
         return Fit(epochs=epochs, steps=steps, best_epoch=best_epoch, val=validation_scores(self._saved["scores"]))
+
+    @contextmanager
+    def _resumed(self) -> Iterator[None]:
+        """What fails before the first step of a resumed run has ended is the state in its checkpoint."""
+        try:
+            yield
+        except MALFORMED as error:
+            if self.resume is None or self.classifier.has_trained or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise CheckpointError(
+                f"{self.resume} cannot be resumed, its state of the training is malformed: {error}; start "
+                "anew, or from its weights with transfer.checkpoint"
+            ) from error
 
     def predict_proba(self, beats: Beats) -> FloatArray:
         self.classifier.test_predictions.reset()
@@ -206,15 +228,12 @@ class SklearnEstimator(Estimator):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
-        """The model of a checkpoint, on the CPU; `CheckpointError` if its arrays do not fit each other."""
-        try:
-            estimator = cls(checkpoint.require())
-            estimator.scores = dict(checkpoint.scores or {})
-            estimator.fitted = {name: getattr(checkpoint, name) for name in FITTED}
-            estimator.arrays = {name: tensor.numpy() for name, tensor in checkpoint.weights.items()}
-            estimator._predict(np.zeros((1, estimator._n_inputs), dtype=np.float32))
-        except ConfigError as error:
-            raise CheckpointError(f"{checkpoint.path} contradicts itself: {error}") from error
+        """The model of a checkpoint, on the CPU; `ConfigError` if its arrays do not fit each other."""
+        estimator = cls(checkpoint.require())
+        estimator.scores = dict(checkpoint.scores or {})
+        estimator.fitted = {name: getattr(checkpoint, name) for name in FITTED}
+        estimator.arrays = {name: tensor.numpy() for name, tensor in checkpoint.weights.items()}
+        estimator._predict(np.zeros((1, estimator._n_inputs), dtype=np.float32))
         return estimator
 
     @property
@@ -302,7 +321,7 @@ class EnsembleEstimator(Estimator):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
-        """The ensemble of a checkpoint; `CheckpointError` as for its members, or if its weights do not fit them."""
+        """The ensemble of a checkpoint; `CheckpointError` if its weights are none."""
         estimator = cls(checkpoint.require(), members_of(checkpoint), device=device)
         estimator.scores = dict(checkpoint.scores or {})
         estimator.calibration = checkpoint.calibration
@@ -365,7 +384,9 @@ def estimator_type(name: str) -> type[AnyEstimator]:
 
 def load_estimator(checkpoint: Checkpoint, *, device: Device = "auto") -> AnyEstimator:
     """The estimator of a checkpoint; raises `CheckpointError` for a plain state dict or contradictory content."""
-    return estimator_type(str(checkpoint.require()["model"]["name"])).load(checkpoint, device=device)
+    kind = estimator_type(str(checkpoint.require()["model"]["name"]))
+    with malformed(f"{checkpoint.path} contradicts itself", ConfigError):
+        return kind.load(checkpoint, device=device)
 
 
 def validation_scores(scores: Mapping[str, float]) -> dict[str, float | None]:
