@@ -36,7 +36,7 @@ def main() -> None:
             if chosen.only is not None:
                 preload()
                 case = campaign(Path(folder), Random(f"{chosen.seed}:{chosen.only}"))
-                ended = run(case.command, cwd=Path(folder))
+                ended = run(case.command, cwd=Path(folder), setup=case.setup)
                 print(case, ended.out, ended.err, f"exit status {ended.status}, {ended.seconds:.1f} s", sep="\n")
                 continue
             tally = Tally()

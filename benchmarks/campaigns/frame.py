@@ -32,6 +32,7 @@ class Case:
     command: Sequence[str]
     accepted_because: str | None = None  # why working is right, too; None: must be refused
     check: "Callable[[Ended], str | None]" = lambda ended: None  # what is wrong with what it has written, if anything
+    setup: Callable[[], None] = lambda: None  # what its process does first, such as to limit the size of files
 
 
 class Ended(NamedTuple):
@@ -88,14 +89,20 @@ def preload() -> None:
     del pytorch_lightning
 
 
-def run(command: Sequence[str], *, cwd: Path | None = None, timeout_s: float = TIMEOUT_S) -> Ended:
-    """Run ``ecg-lightning`` in a copy of this process, which is killed when its time is over."""
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+    setup: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Run ``ecg-lightning`` in a copy of this process, after `setup`; it is killed when its time is over."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         sys.stdout.flush()
         sys.stderr.flush()
         own, start = _memory(), time.monotonic()
         if (child := os.fork()) == 0:
-            _become(command, out.fileno(), err.fileno(), cwd)
+            _become(command, out.fileno(), err.fileno(), cwd, setup)
         while True:
             done, code, usage = os.wait4(child, os.WNOHANG)
             if done:
@@ -115,7 +122,7 @@ def _memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _become(command: Sequence[str], out: int, err: int, cwd: Path | None) -> NoReturn:
+def _become(command: Sequence[str], out: int, err: int, cwd: Path | None, setup: Callable[[], None]) -> NoReturn:
     """Turn this process into the command."""
     status = 1
     try:
@@ -127,6 +134,7 @@ def _become(command: Sequence[str], out: int, err: int, cwd: Path | None) -> NoR
         resource.setrlimit(resource.RLIMIT_DATA, (8 * MEMORY, 8 * MEMORY))  # so that no case takes the machine down
         if cwd is not None:
             os.chdir(cwd)
+        setup()
         sys.argv = ["ecg-lightning", *command]
         from ecg_lightning.cli.main import main
 
@@ -173,4 +181,4 @@ def repeat(campaign: Campaign, n: int, seed: int, folder: Path) -> Iterator[tupl
     for i in range(n):
         with tempfile.TemporaryDirectory(dir=folder) as own:
             case = campaign(Path(own), Random(f"{seed}:{i}"))
-            yield case, run(case.command, cwd=Path(own))
+            yield case, run(case.command, cwd=Path(own), setup=case.setup)
