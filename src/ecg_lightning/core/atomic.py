@@ -1,12 +1,35 @@
 """Files: written completely or not at all, in folders of one process at a time, and the checksum of their content."""
 
+import errno
 import hashlib
+import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ecg_lightning.core.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+ABANDONED_S = 24 * 3600  # after so long without a change, a partial file is of a process that was killed
+
+# What helps, by what the file system answers; elsewhere another folder does.
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space there"),
+    errno.EFBIG: "raise the limit on the size of files, see ulimit -f",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit on open files, see ulimit -n"),
+    errno.ENAMETOOLONG: "shorten the name",
+    errno.ENOENT: "start again if its folder was removed meanwhile",
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk or the connection to it"),
+}
+
+
+def cannot_write(path: Path, error: OSError, otherwise: str = "choose another folder") -> DataError:
+    """The error for a file or folder that the file system refuses, with what helps against that."""
+    remedies = [REMEDIES[error.errno]] if error.errno in REMEDIES else []
+    return DataError(f"cannot write {path}: {error.strerror or error}; {', or '.join([*remedies, otherwise])}")
 
 
 @contextmanager
@@ -24,11 +47,37 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         partial.replace(path)
     except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"cannot write {path}: {reason}; free some space there or choose another folder") from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the partial files in a folder and below that nobody has changed for a day."""
+    for leftover in folder.rglob("*.partial*"):
+        with suppress(OSError):  # gone, or no file
+            if leftover.stat().st_mtime < time.time() - ABANDONED_S:
+                leftover.unlink()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Held by one process at a time, also of other machines where the file system supports it; others wait."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("waiting for another process, which has locked %s", path)
+            lock.acquire()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with lock:
+        yield
 
 
 @contextmanager

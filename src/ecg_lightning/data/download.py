@@ -5,45 +5,55 @@ checksums, does not retry, shows no progress and can use no mirror. This one str
 there, verifies the SHA-256 that PhysioNet publishes and only then moves the file into place.
 """
 
+import hashlib
 import logging
 import re
 import shutil
 import sys
-import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from ecg_lightning.core.atomic import sha256_of
+from ecg_lightning.core.atomic import atomic_write, cannot_write, locked, remove_leftovers, sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.databases.card import Card, Download, folder_of
+from ecg_lightning.data.readers.delimited import look_at
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 4  # failures in a row, without a byte received in between, after which a download fails
+ATTEMPTS = 4  # failures in a row, without progress in between, after which a download fails
 BACKOFF_S = 0.5  # before the first retry; doubled before each further one
+LONGEST_WAIT_S = 60  # that a busy server may ask for
 TIMEOUT_S = (10.0, 20.0)  # to connect, and between two pieces of an answer; Ctrl-C waits no longer for a silent server
+PATIENCE_S, SLOWEST_BYTES = 60, 1 << 16  # a server that sends less in this time is too slow
+LARGEST_LIST, LARGEST_FILE = 1 << 28, 1 << 36  # bytes, after which a server seems to send without end
 CHUNK_BYTES = 1 << 14  # small, because Ctrl-C takes effect between two
+MOST_REDIRECTS = 10
+REDIRECTS = (301, 302, 303, 307, 308)
 RETRIED_STATUSES = (429, 500, 502, 503, 504)
 
-FAILURES = {
-    requests.Timeout: "the server does not answer in time",
-    requests.exceptions.SSLError: "the server's certificate is not accepted",
-    requests.ConnectionError: "no connection to the server",
-    requests.RequestException: "the connection broke off",
-}
+FAILURES = (  # what an exception means, by the first kinds that fit, and whether to try again
+    ((requests.Timeout, urllib3.exceptions.TimeoutError), "the server does not answer in time", True),
+    ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), "the server's certificate is not accepted", False),
+    ((ValueError, OverflowError), "the address, or what the server answers, is malformed", False),
+    (requests.ConnectionError, "no connection to the server", True),
+    (Exception, "the connection broke off", True),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,26 +87,26 @@ def fetch(
     folder, download = folder_of(card, data_dir), card.download
     if download is None or not (url or download.url or download.kaggle):
         raise ConfigError(f"the card of {card.name} names no download; put its files into {folder}")
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise ConfigError(f"url {url!r} is no address; expected http://… or https://…")
-    if download.extensions:
-        return _fetch_records(card, download, folder, url or download.url or "", records, connections)
-    if records is not None:
+    address = download.url if url is None else url
+    if address is not None and not _is_address(address):
+        raise ConfigError(f"{address!r} is no address of a server; expected http://… or https://…")
+    if records is not None and not download.extensions:
         raise ConfigError(f"{card.name} has no records to choose from, its files hold single beats; leave out records")
-    if url is None and download.kaggle is not None:
-        return _fetch_kaggle(download.kaggle, download.files, folder)
-    return _fetch_files(download.files, folder, url or download.url or "", connections)
+    if address is None and download.kaggle is not None:
+        return _fetch_kaggle(card, download, folder)
+    downloader = Downloader(connections=connections)
+    how = _fetch_records if download.extensions else _fetch_files
+    return how(card, download, folder, address or "", downloader, records)
 
 
 def _fetch_records(
-    card: Card, download: Download, folder: Path, url: str, records: Collection[str] | None, connections: int
+    card: Card, download: Download, folder: Path, url: str, downloader: "Downloader", records: Collection[str] | None
 ) -> Fetched:
-    downloader = Downloader(connections=connections)
     sums_url, listing_url = _join(url, "SHA256SUMS.txt"), _join(url, "RECORDS")
     sums = _parse_sums(downloader.read_text(sums_url))
-    listing = downloader.read_text(listing_url, sha256=sums.get("RECORDS")).split()
+    listing = [*dict.fromkeys(downloader.read_text(listing_url, sha256=sums.get("RECORDS")).split())]
     if odd := [record for record in listing if not re.fullmatch(r"\w[\w-]*(/\w[\w-]*)*", record)]:
-        raise DataError(f"{listing_url} lists {odd[0]!r}, which is no name of a record; is the address right?")
+        raise DataError(f"{listing_url} lists {odd[0][:60]!r}, which is no name of a record; is the address right?")
     listing = chosen = card.chosen(listing)
     if not listing:
         raise DataError(f"{listing_url} lists no record that the card of {card.name} asks for; is the address right?")
@@ -106,34 +116,42 @@ def _fetch_records(
         if unknown := sorted(set(records) - set(listing)):
             some = f"{', '.join(listing[:3])} … {listing[-1]}"
             raise ConfigError(f"{card.name} has no record {', '.join(unknown)}; its {len(listing)} records are {some}")
-        extensions = download.extensions
-        fetched = {r for r in listing if all((folder / f"{r}{extension}").is_file() for extension in extensions)}
-        chosen = [record for record in listing if record in fetched.union(records)]
+    with _locked(folder):
+        if records is not None:
+            fetched = {r for r in listing if all((folder / f"{r}{end}").is_file() for end in download.extensions)}
+            chosen = [record for record in listing if record in fetched.union(records)]
+        names = download.files + [f"{record}{extension}" for record in chosen for extension in download.extensions]
+        if unlisted := [name for name in names if name not in sums]:
+            raise DataError(
+                f"{sums_url} has no checksum of {unlisted[0]} ({len(unlisted)} of {len(names)} files are not in it); "
+                "is this address the database that was asked for?"
+            )
+        # RECORDS first: readers and `data check` read it, so that an interrupted fetch never looks complete.
+        with atomic_write(folder / "RECORDS") as partial:
+            partial.write_text("".join(f"{record}\n" for record in chosen), encoding="utf-8")
+        files = [RemoteFile(_join(url, name), folder / name, sums[name]) for name in names]
+        downloaded = downloader.download(folder.name, files)
+        remove_leftovers(folder)
+        return _fetched(folder, names, downloaded)
 
-    names = download.files + [f"{record}{extension}" for record in chosen for extension in download.extensions]
-    if unlisted := [name for name in names if name not in sums]:
-        raise DataError(
-            f"{sums_url} has no checksum of {unlisted[0]} ({len(unlisted)} of {len(names)} files are not in it); "
-            "is this address the database that was asked for?"
-        )
-    # RECORDS first: readers and `data check` read it, so that an interrupted fetch never looks complete.
-    with _writing(folder / "RECORDS") as partial:
-        partial.write_text("".join(f"{record}\n" for record in chosen), encoding="utf-8")
-        partial.replace(folder / "RECORDS")
-    return downloader.download(folder, [RemoteFile(_join(url, name), folder / name, sums[name]) for name in names])
 
-
-def _fetch_files(names: list[str], folder: Path, url: str, connections: int) -> Fetched:
-    downloader = Downloader(connections=connections)
+def _fetch_files(
+    card: Card, download: Download, folder: Path, url: str, downloader: "Downloader", records: None
+) -> Fetched:
     try:
         sums = _parse_sums(downloader.read_text(_join(url, "SHA256SUMS.txt")))
     except _NotOnServerError:
-        log.info("%s publishes no checksums; only sizes are compared", url)
         sums = {}
-    return downloader.download(folder, [RemoteFile(_join(url, name), folder / name, sums.get(name)) for name in names])
+    with _locked(folder):
+        files = [RemoteFile(_join(url, name), folder / name, sums.get(name)) for name in download.files]
+        downloaded = downloader.download(folder.name, files)
+        _take(card, [file.path for file in files if file.sha256 is None])
+        remove_leftovers(folder)
+        return _fetched(folder, download.files, downloaded)
 
 
-def _fetch_kaggle(handle: str, names: list[str], folder: Path) -> Fetched:
+def _fetch_kaggle(card: Card, download: Download, folder: Path) -> Fetched:
+    handle, names = download.kaggle, download.files
     by_hand = f"or put {', '.join(names)} of kaggle.com/datasets/{handle} into {folder} by hand"
     try:
         import kagglehub
@@ -141,24 +159,55 @@ def _fetch_kaggle(handle: str, names: list[str], folder: Path) -> Fetched:
         needed = "Kaggle's files need kagglehub, which is not installed: pip install 'ecg-lightning[kaggle]'"
         raise DataError(f"{needed}, {by_hand}") from error
     try:
-        downloaded = Path(kagglehub.dataset_download(handle))
+        there = Path(kagglehub.dataset_download(handle))
     except Exception as error:  # kagglehub raises its own kinds, requests' and the system's
         raise DataError(
             f"kagglehub could not get {handle}: {error}; try again later, name a mirror with --url, {by_hand}"
         ) from error
+    if absent := [name for name in names if not (there / name).is_file()]:
+        raise DataError(f"Kaggle's {handle} has no {absent[0]} any more (looked in {there}); {by_hand}")
+    with _locked(folder):
+        new = [name for name in names if _size(folder / name) != _size(there / name)]
+        for name in new:
+            with _writing(folder / name) as partial:
+                shutil.copyfile(there / name, partial)
+        _take(card, [folder / name for name in names])
+    log.info("kagglehub keeps a copy of its own in %s, which may be deleted", there)
+    return _fetched(folder, names, len(new))
 
-    copied = size = 0
-    for name in names:
-        source, path = downloaded / name, folder / name
-        if not source.is_file():
-            raise DataError(f"Kaggle's {handle} has no {name} any more (looked in {downloaded}); {by_hand}")
-        size += _size(source)
-        if not path.is_file() or _size(path) != _size(source):
-            with _writing(path) as partial:
-                shutil.copyfile(source, partial).replace(path)
-            copied += 1
-    log.info("kagglehub keeps a copy of its own in %s, which may be deleted", downloaded)
-    return Fetched(folder=folder, downloaded=copied, kept=len(names) - copied, size=size)
+
+def _take(card: Card, paths: list[Path]) -> None:
+    """Move files without checksums into place, if they have as many rows as beats are published."""
+    if not paths:
+        return
+    partials = [path.with_name(f"{path.name}.partial") for path in paths]
+    sources = [partial if partial.is_file() else path for partial, path in zip(partials, paths, strict=True)]
+    published = [one.beats for one in card.about.published.classes.values() if one.beats is not None]
+    if card.rows is None or {path.name for path in paths} != {*card.rows.files} or not published:
+        names = ", ".join(path.name for path in paths)
+        log.warning("%s: not checked, for neither checksums nor numbers of beats are published", names)
+    elif sum(n_rows := [_n_rows(source) for source in sources]) != sum(published):
+        found = ", ".join(f"{path.name} has {n:,} rows" for path, n in zip(paths, n_rows, strict=True))
+        raise DataError(
+            f"{found}, and {sum(published):,} beats are published: they are cut off or other files, and not used. Try "
+            "again later, or name another server with --url"
+        )
+    for source, path in zip(sources, paths, strict=True):
+        if source != path:
+            with _writing(path):
+                source.replace(path)
+
+
+def _n_rows(path: Path) -> int:
+    """Rows of numbers in a CSV file."""
+    skipped = look_at(path).skip
+    with path.open("rb") as file:
+        return sum(bool(line.strip()) for line in iter(lambda: file.readline(1 << 20), b"")) - skipped
+
+
+def _fetched(folder: Path, names: list[str], downloaded: int) -> Fetched:
+    size = sum(_size(folder / name) for name in names)
+    return Fetched(folder=folder, downloaded=downloaded, kept=len(names) - downloaded, size=size)
 
 
 class RemoteFile(NamedTuple):
@@ -169,23 +218,33 @@ class RemoteFile(NamedTuple):
     sha256: str | None  # as published
 
 
+class _Session(requests.Session):
+    """Follows no redirection: requests would read the body of one, which may be without end."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class Downloader:
     """Downloads files over HTTP, several at once: resumed, verified, retried, and moved into place when whole."""
 
     def __init__(self, *, connections: int) -> None:
         self._connections = connections
         self._stop = threading.Event()
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers["User-Agent"] = "ecg-lightning"
         # Range and Content-Length count bytes of the file only where nothing is compressed on the way.
         self._session.headers["Accept-Encoding"] = "identity"
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
 
-    def download(self, folder: Path, files: list[RemoteFile]) -> Fetched:
-        """Get all files; the first that cannot be got or written stops the others with a `DataError`."""
+    def download(self, name: str, files: list[RemoteFile]) -> int:
+        """Get all files, and return how many were not there; those without checksum are then ``NAME.partial``.
+
+        The first that cannot be got or written stops the others with a `DataError`.
+        """
         downloaded = 0
-        progress = _Progress(folder.name, len(files))
+        progress = _Progress(name, len(files))
         with progress.bar, ThreadPoolExecutor(max_workers=self._connections) as pool:
             futures = [pool.submit(self._get, file, progress.update) for file in files]
             try:
@@ -198,87 +257,107 @@ class Downloader:
                 if isinstance(error, KeyboardInterrupt):
                     log.warning("what has been downloaded is kept; run the same command again to resume")
                 raise
-        size = sum(file.path.stat().st_size for file in files)
-        return Fetched(folder=folder, downloaded=downloaded, kept=len(files) - downloaded, size=size)
+        return downloaded
 
     def read_text(self, url: str, *, sha256: str | None = None) -> str:
         """The text of a small file; a `DataError` if it cannot be got, or is no text."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "text"
-            self._get(RemoteFile(url, path, sha256), lambda *_: None)
-            try:
-                return path.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{url} is no text file; is the address right?") from error
+
+        def read() -> bytes:
+            with self._answer(url) as response:
+                return b"".join(self._chunks(response, LARGEST_LIST))
+
+        content = self._with_retries(url, None, read)
+        if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
+            raise _damaged(url, found, sha256)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{url} is no text file; is the address right?") from error
 
     def _get(self, file: RemoteFile, update: Callable[[Path, int, int], None]) -> bool:
         """Whether the file had to be downloaded."""
         with _writing(file.path) as partial:
-            if right := self._is_right(file):
+            right = False
+            if file.sha256 and file.path.is_file() and not (right := sha256_of(file.path) == file.sha256):
+                log.warning("%s is not what is published; downloading it again", file.path)
+            new = not right and self._fill(file, partial, update)
+            if not new:
                 partial.unlink(missing_ok=True)
-            else:
-                self._get_verified(file, partial, update)
+            elif file.sha256:
                 partial.replace(file.path)
-        size = _size(file.path)
+            size = _size(partial) or _size(file.path)
         update(file.path, size, size)
-        return not right
+        return new
 
-    def _is_right(self, file: RemoteFile) -> bool:
-        if not file.path.is_file():
-            return False
-        if file.sha256:
-            right = sha256_of(file.path) == file.sha256
-        else:
-            right = _size(file.path) == self._size_on_server(file.url)
-        if not right:
-            log.warning("%s is not what is published; downloading it again", file.path)
-        return right
+    def _fill(self, file: RemoteFile, partial: Path, update: Callable[[Path, int, int], None]) -> bool:
+        """Fill ``NAME.partial`` with the whole file; False if the one in place has the size of that on the server."""
+        for attempt in range(2):
+            new = self._with_retries(file.url, partial, lambda: self._transfer(file, partial, update))
+            if file.sha256 is None:
+                return new
+            if (found := sha256_of(partial)) == file.sha256:
+                return True
+            # What was left of an earlier fetch may be of another file, or a connection without length ended early.
+            partial.unlink()
+            if not attempt:
+                log.warning("what came of %s is not what is published; downloading all of it", file.url)
+        raise _damaged(file.url, found, file.sha256)
 
-    def _get_verified(self, file: RemoteFile, partial: Path, update: Callable[[Path, int, int], None]) -> None:
-        """Fill ``NAME.partial``, from where it ends, with the whole file."""
-        from_before = _size(partial) > 0
-        self._with_retries(file.url, partial, lambda: self._transfer(file, partial, update))
-        if file.sha256 is None or (found := sha256_of(partial)) == file.sha256:
-            return
-        partial.unlink()
-        if not from_before:
-            raise DataError(
-                f"{file.url} has SHA-256 {found[:12]}…, published is {file.sha256[:12]}…: the server's copy is damaged "
-                "or something on the way changed it; it is not kept. Try again later, or name another server with --url"
-            )
-        log.warning("what was left in %s does not fit the rest; downloading all of it", partial)
-        self._get_verified(file, partial, update)
-
-    def _transfer(self, file: RemoteFile, partial: Path, update: Callable[[Path, int, int], None]) -> None:
-        start = _size(partial)
-        headers = {"Range": f"bytes={start}-"} if start else {}
-        with self._session.get(file.url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-            if response.status_code == requests.codes.requested_range_not_satisfiable and start:
-                # Nothing follows what is here: it is the whole file, or none of it, which the checksum decides.
-                if file.sha256 is None:
-                    partial.unlink()
-                    self._transfer(file, partial, update)
-                return
-            _raise_for_status(response)
-            resumed = response.status_code == requests.codes.partial_content
-            done = start if resumed else 0
-            size = done + int(response.headers.get("Content-Length", 0))
+    def _transfer(self, file: RemoteFile, partial: Path, update: Callable[[Path, int, int], None]) -> bool:
+        start = _size(partial) if file.sha256 else 0  # only a checksum tells whether two parts are of one file
+        with self._answer(file.url, start) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                return True  # nothing follows what is here: it is the whole file, or none of it
+            length = response.raw.length_remaining  # None where the server does not state it
+            if file.sha256 is None and file.path.is_file() and length == _size(file.path):
+                return False
+            done = start if response.status_code == requests.codes.partial_content else 0
+            size = done + (length or 0)
             update(file.path, done, size)
-            with partial.open("ab" if resumed else "wb") as out:
-                for chunk in response.iter_content(CHUNK_BYTES):
-                    if self._stop.is_set():
-                        raise DataError("another download failed")
+            with partial.open("ab" if done else "wb") as out:
+                for chunk in self._chunks(response, LARGEST_FILE):
                     out.write(chunk)
                     done += len(chunk)
-                    update(file.path, done, size)
+                    update(file.path, done, max(done, size))
+        return True
 
-    def _size_on_server(self, url: str) -> int:
-        def ask() -> int:
-            with self._session.head(url, allow_redirects=True, timeout=TIMEOUT_S) as response:
-                _raise_for_status(response)
-                return int(response.headers.get("Content-Length", -1))
+    @contextmanager
+    def _answer(self, url: str, start: int = 0) -> Iterator[requests.Response]:
+        """The answer of a server, or of one that it redirects to, which is the file or its part from `start` on."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        for _ in range(MOST_REDIRECTS):
+            with self._session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+                to = response.headers.get("Location")
+                if response.status_code not in REDIRECTS or to is None:
+                    _check_status(response, (200, 206, 416) if start else (200,))
+                    yield response
+                    return
+            target = urljoin(url, to)
+            if not _is_address(target) or (url.startswith("https:") and not target.startswith("https:")):
+                raise DataError(f"{url} redirects to {target[:200]}, which is not followed; name another with --url")
+            url = target
+        raise DataError(f"{url} redirects again and again; is the address right? Name another with --url")
 
-        return self._with_retries(url, None, ask)
+    def _chunks(self, response: requests.Response, limit: int) -> Iterator[bytes]:
+        """The body as it is sent, also if the server says that it is compressed; a `DataError` if it does not end."""
+        n, noted, since = 0, 0, time.monotonic()
+        # Not `iter_content`, which returns when a chunk is complete, be that after hours.
+        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
+            if self._stop.is_set():
+                raise DataError("another download failed")
+            if not n and "text/html" in response.headers.get("Content-Type", "") and chunk.lstrip().startswith(b"<"):
+                raise DataError(f"{response.url} is a web page: is the address right, or does one have to log in?")
+            n += len(chunk)
+            if n > limit:
+                raise DataError(f"{response.url} does not end after {decimal(limit)}; name another server with --url")
+            if (now := time.monotonic()) > since + PATIENCE_S:
+                if n < noted + SLOWEST_BYTES:
+                    raise DataError(
+                        f"{response.url} comes too slowly ({decimal(n - noted)} in {now - since:.0f} s); run the same "
+                        "command again later, which resumes, or name another server with --url"
+                    )
+                noted, since = n, now
+            yield chunk
 
     def _with_retries(self, url: str, partial: Path | None, request: Callable[[], T]) -> T:
         failures = 0
@@ -286,18 +365,23 @@ class Downloader:
             before = _size(partial)
             try:
                 return request()
-            except requests.RequestException as error:
-                failures = 1 if _size(partial) > before else failures + 1
-                reason = next(words for kind, words in FAILURES.items() if isinstance(error, kind))
-                if error.response is not None:
+            except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OverflowError) as error:
+                failures = 1 if _size(partial) >= before + SLOWEST_BYTES else failures + 1
+                reason, again = next(rest for kinds, *rest in FAILURES if isinstance(error, kinds))
+                wait = BACKOFF_S * 2 ** (failures - 1)
+                if isinstance(error, requests.HTTPError):
+                    asked = error.response.headers.get("Retry-After", "")
+                    wait = max(wait, int(asked) if asked.isdecimal() else 0)
                     reason = f"the server answers HTTP {error.response.status_code}"
-                if failures >= ATTEMPTS or self._stop.is_set():
+                    reason += f" and asks to wait {asked} s" * (wait > LONGEST_WAIT_S)
+                if not again or failures >= ATTEMPTS or wait > LONGEST_WAIT_S or self._stop.is_set():
                     raise DataError(
-                        f"{url} cannot be downloaded: {reason} ({failures} attempts); check the network and the "
-                        "address and run the same command again, which resumes, or name another server with --url"
+                        f"{url} cannot be downloaded: {reason} ({failures} attempt{'s' * (failures > 1)}); check the "
+                        "network and the address and run the same command again, which resumes, or name another server "
+                        "with --url"
                     ) from error
                 log.info("%s: %s; trying again", url, reason)
-                self._stop.wait(BACKOFF_S * 2 ** (failures - 1))
+                self._stop.wait(wait)
 
 
 class _NotOnServerError(DataError):
@@ -340,16 +424,32 @@ class _Progress:
             print(line, file=sys.stderr, flush=True)
 
 
-def _raise_for_status(response: requests.Response) -> None:
+def _check_status(response: requests.Response, right: tuple[int, ...]) -> None:
     if response.status_code in RETRIED_STATUSES:
         response.raise_for_status()
     if response.status_code == requests.codes.not_found:
         raise _NotOnServerError(f"{response.url} is not there (HTTP 404); is the address right? Name one with --url")
-    if not response.ok:
+    if response.status_code not in right:
         raise DataError(
             f"{response.url} was refused (HTTP {response.status_code} {response.reason}); open it in a browser to see "
             "why, or name another server with --url"
         )
+
+
+def _damaged(url: str, found: str, published: str) -> DataError:
+    return DataError(
+        f"{url} has SHA-256 {found[:12]}…, published is {published[:12]}…: the server's copy is damaged or something "
+        "on the way changed it; it is not kept. Try again later, or name another server with --url"
+    )
+
+
+def _is_address(url: str) -> bool:
+    """Of a web server."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or a malformed IPv6 address
+        return False
 
 
 def _parse_sums(text: str) -> dict[str, str]:
@@ -366,6 +466,11 @@ def _size(path: Path | None) -> int:
     return path.stat().st_size if path is not None and path.is_file() else 0
 
 
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """For one fetch at a time; another waits, and then finds the files."""
+    return locked(folder.with_name(f".{folder.name}.lock"))
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[Path]:
     """``NAME.partial`` of `path`, in a folder that is there; a refusal of the file system is a `DataError`."""
@@ -373,7 +478,4 @@ def _writing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield path.with_name(f"{path.name}.partial")
     except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}; free some space, or choose another folder with "
-            "--data-dir (what has been downloaded is kept)"
-        ) from error
+        raise cannot_write(path, error, "choose another folder with --data-dir; what was downloaded is kept") from error
