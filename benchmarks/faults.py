@@ -19,7 +19,7 @@ from random import Random
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from campaigns import CAMPAIGNS
-from campaigns.frame import Tally, preload, repeat, run
+from campaigns.frame import Tally, one_command, preload, repeat
 
 
 def main() -> None:
@@ -31,20 +31,21 @@ def main() -> None:
     chosen = parser.parse_args()
     failed = False
     for name in chosen.campaigns or CAMPAIGNS:
-        campaign = importlib.import_module(f"campaigns.{name}").campaign
+        module = importlib.import_module(f"campaigns.{name}")
+        trial = module.trial if hasattr(module, "trial") else one_command(module.campaign)
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
             if chosen.only is not None:
                 preload()
-                case = campaign(Path(folder), Random(f"{chosen.seed}:{chosen.only}"))
-                ended = run(case.command, cwd=Path(folder), setup=case.setup)
+                case, ended, why = trial(Path(folder), Random(f"{chosen.seed}:{chosen.only}"))
                 print(case, ended.out, ended.err, f"exit status {ended.status}, {ended.seconds:.1f} s", sep="\n")
+                print(f"failed: {why}" if why else "survived")
                 continue
             tally = Tally()
-            for i, (case, ended) in enumerate(repeat(campaign, chosen.n or CAMPAIGNS[name], chosen.seed, Path(folder))):
-                before = len(tally.failures)
-                tally.add(case, ended)
-                if len(tally.failures) > before:
-                    print(f"failed: {name} --seed {chosen.seed} --only {i}: {case.what}: {tally.failures[-1][1]}")
+            trials = repeat(trial, chosen.n or CAMPAIGNS[name], chosen.seed, Path(folder))
+            for i, (case, ended, why) in enumerate(trials):
+                tally.add(case, ended, why)
+                if why is not None:
+                    print(f"failed: {name} --seed {chosen.seed} --only {i}: {case.what}: {why}", flush=True)
         if chosen.only is None:
             print(summary(name, tally))
             failed |= bool(tally.failures)

@@ -47,6 +47,8 @@ class Ended(NamedTuple):
 
 # Cases without end: a folder that is the case's own, and all that is random.
 Campaign = Callable[[Path, Random], Case]
+# The same for cases of several commands: also how the last of them ended, and why a user may not expect that.
+Trial = Callable[[Path, Random], tuple[Case, Ended, str | None]]
 
 
 def failure(case: Case, ended: Ended) -> str | None:
@@ -97,25 +99,41 @@ def run(
     setup: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Run ``ecg-lightning`` in a copy of this process, after `setup`; it is killed when its time is over."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    return Running(command, cwd=cwd, setup=setup).end(timeout_s=timeout_s)
+
+
+class Running:
+    """``ecg-lightning`` in a copy of this process."""
+
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path | None = None, setup: Callable[[], None] = lambda: None
+    ) -> None:
+        self._texts = [tempfile.TemporaryFile() for _ in range(2)]
         sys.stdout.flush()
         sys.stderr.flush()
-        own, start = _memory(), time.monotonic()
+        self._memory, self._start = _memory(), time.monotonic()
         if (child := os.fork()) == 0:
-            _become(command, out.fileno(), err.fileno(), cwd, setup)
+            _become(command, *(file.fileno() for file in self._texts), cwd, setup)
+        self._child = child
+
+    def end(self, *, timeout_s: float = TIMEOUT_S, stop: signal.Signals = signal.SIGKILL) -> Ended:
+        """Wait for its end; when its time is over, kill it and what it has started, or send it another signal."""
+        until = self._start + timeout_s
         while True:
-            done, code, usage = os.wait4(child, os.WNOHANG)
+            done, code, usage = os.wait4(self._child, os.WNOHANG)
             if done:
                 break
-            if time.monotonic() > start + timeout_s:
-                os.killpg(child, signal.SIGKILL)
+            if time.monotonic() > until:
+                (os.killpg if stop == signal.SIGKILL else os.kill)(self._child, stop)
+                stop, until = signal.SIGKILL, until + TIMEOUT_S
             time.sleep(0.005)
+        seconds, memory = time.monotonic() - self._start, max(0, usage.ru_maxrss * 1024 - self._memory)
         texts = []
-        for file in (out, err):
+        for file in self._texts:
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
-        memory = max(0, usage.ru_maxrss * 1024 - own)
-        return Ended(os.waitstatus_to_exitcode(code), *texts, time.monotonic() - start, memory)
+            file.close()
+        return Ended(os.waitstatus_to_exitcode(code), *texts, seconds, memory)
 
 
 def _memory() -> int:
@@ -163,11 +181,11 @@ class Tally:
     slowest_s: float = 0
     memory: int = 0
 
-    def add(self, case: Case, ended: Ended) -> None:
-        """Count a case."""
+    def add(self, case: Case, ended: Ended, why: str | None) -> None:
+        """Count a case, which failed if there is a reason why."""
         self.tried[case.kind] += 1
         self.slowest_s, self.memory = max(self.slowest_s, ended.seconds), max(self.memory, ended.memory)
-        if why := failure(case, ended):
+        if why is not None:
             self.failures.append((case, why))
         elif ended.status == 0:
             self.accepted[str(case.accepted_because)] += 1
@@ -175,10 +193,20 @@ class Tally:
             self.refused[case.kind] += 1
 
 
-def repeat(campaign: Campaign, n: int, seed: int, folder: Path) -> Iterator[tuple[Case, Ended]]:
-    """`n` cases of a campaign and how they ended; each has a seed of its own, ``seed:i``, and an empty folder."""
+def one_command(campaign: Campaign) -> Trial:
+    """Trials of the cases of a campaign."""
+
+    def trial(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
+        case = campaign(folder, random)
+        ended = run(case.command, cwd=folder, setup=case.setup)
+        return case, ended, failure(case, ended)
+
+    return trial
+
+
+def repeat(trial: Trial, n: int, seed: int, folder: Path) -> Iterator[tuple[Case, Ended, str | None]]:
+    """`n` trials; each has a seed of its own, ``seed:i``, and an empty folder."""
     preload()
     for i in range(n):
         with tempfile.TemporaryDirectory(dir=folder) as own:
-            case = campaign(Path(own), Random(f"{seed}:{i}"))
-            yield case, run(case.command, cwd=Path(own), setup=case.setup)
+            yield trial(Path(own), Random(f"{seed}:{i}"))

@@ -256,6 +256,7 @@ def test_the_command_printed_on_ctrl_c_of_two_processes_resumes_the_run(
 ) -> None:
     folder = tmp_path / "a=b, ü"
     settings = [*SMALL, *DDP, "optimizer.batch_size=8", "callbacks.early_stopping=null", "trainer.max_epochs=5000"]
+    settings += ["optimizer.schedule=constant"]  # to be resumed for fewer steps
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *settings, override("hydra.run.dir", folder)],
         cwd=ROOT,

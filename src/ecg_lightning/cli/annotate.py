@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import typer
 
-from ecg_lightning.core.atomic import sha256_of
+from ecg_lightning.core.atomic import claimed, sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError, sentence_of
 from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
@@ -153,8 +153,11 @@ def annotate_files(
 
 def annotate_file(name: str, path: Path, request: Request, progress: Progress | None = None) -> Outcome:
     """Annotate one recording and write its files; whatever goes wrong is in the outcome."""
+    stated = request.stated(name)
     try:
-        return Outcome(name, path, _annotate_file(name, path, request, progress))
+        with claimed(stated.parent, stated.name):
+            done = _done(name, path, request)  # by another command, in the meantime
+            return Outcome(name, path, done or _annotate_file(name, path, request, progress))
     except Exception as error:  # one recording must not end the work on all others
         where = "" if isinstance(error, EcgLightningError) else f" ({path})"
         return Outcome(name, path, error=sentence_of(error) + where)

@@ -31,10 +31,10 @@ def door() -> Iterator[None]:
             fail(error)
 
 
-def leave(stop: KeyboardInterrupt, how: str = "") -> NoReturn:
+def leave(stop: KeyboardInterrupt, how: str = "start the same command again") -> NoReturn:
     """End the process after Ctrl-C or SIGTERM with a line that says `how` to go on."""
     word, status = how_stopped(stop)
-    print(word + how, file=sys.stderr)
+    print(f"{word}; {how}", file=sys.stderr)
     sys.exit(status)
 
 

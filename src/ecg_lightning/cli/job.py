@@ -52,10 +52,10 @@ def run_job(cfg: DictConfig) -> float | None:
         if not is_main:
             sys.exit(how_stopped(stop)[1])
         # In the same folder, so that the best checkpoint so far takes part in the selection.
-        again: dict[str, object] = {"ckpt_path": folder / "checkpoints" / "last.ckpt", "hydra.run.dir": folder}
-        if (folder / "checkpoints" / "last.ckpt").exists():
-            leave(stop, f"; resume with: {command_again(again)}")
-        leave(stop, " before the first checkpoint; start the same command again")
+        again = {"ckpt_path": folder / "checkpoints" / "last.ckpt", "hydra.run.dir": folder}
+        if again["ckpt_path"].exists():
+            leave(stop, f"resume with: {command_again(again)}")
+        leave(stop)
 
 
 def _run(cfg: DictConfig) -> RunRecord:

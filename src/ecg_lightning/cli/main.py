@@ -7,7 +7,7 @@ import importlib.metadata
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from ecg_lightning.cli.data import data
 from ecg_lightning.cli.door import DEBUG, door
 from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, print_answer
 from ecg_lightning.cli.trained import detector, weights
+from ecg_lightning.core.atomic import claimed
 from ecg_lightning.core.errors import ConfigError
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses, which may be its own
@@ -157,17 +158,18 @@ def evaluate_checkpoint(
     how |= {"leads": leads_of(leads), "config_dir": config_dir, "split": split, "seed": seed, "fold": fold}
     how |= {"detector": detector if peaks == "detect" else None, "operating_point": operating_point}
     databases = [name for one in on or () for name in ([one] if Path(one).is_dir() else one.split(","))]
-    if databases and csv is None:
-        records = evaluate_on(file, databases, **how)
-        run = run_of(file)
-        home = None if run is None else run.record
-        terminal.print_elsewhere(home, records)
-    else:
-        records = {"": evaluate(file, csv=csv, on=",".join(databases) or None, **how)}
-        terminal.print_run(records[""])
-    if output is not None:
-        page = write_elsewhere(home, records, output) if databases else write_report([output])
-        typer.echo(f"Results in {output}; {page}")
+    with claimed(output) if output is not None else nullcontext():
+        if databases and csv is None:
+            records = evaluate_on(file, databases, **how)
+            run = run_of(file)
+            home = None if run is None else run.record
+            terminal.print_elsewhere(home, records)
+        else:
+            records = {"": evaluate(file, csv=csv, on=",".join(databases) or None, **how)}
+            terminal.print_run(records[""])
+        if output is not None:
+            page = write_elsewhere(home, records, output) if databases else write_report([output])
+            typer.echo(f"Results in {output}; {page}")
     for name, record in records.items():
         if record.warning:
             typer.secho(f"warning: {f'{name}: ' * bool(name)}{record.warning}", fg="yellow", err=True)
@@ -197,9 +199,10 @@ def make_ensemble(
         how: Any = weights if weights in ("equal", "validation") else list(map(float, weights.split(",")))
     except ValueError as error:
         raise ConfigError(f"--weights {weights}: expected equal, validation, or a number a run, as 1,1,2") from error
-    record = ensemble.make_ensemble(runs, output, mean=mean, weights=how, data_dir=data_dir, cache_dir=cache_dir)
-    terminal.print_run(record)
-    typer.echo(f"Results in {output}; {write_report([output])}")
+    with claimed(output):
+        record = ensemble.make_ensemble(runs, output, mean=mean, weights=how, data_dir=data_dir, cache_dir=cache_dir)
+        terminal.print_run(record)
+        typer.echo(f"Results in {output}; {write_report([output])}")
 
 
 @app.command("annotate")

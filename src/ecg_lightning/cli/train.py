@@ -72,7 +72,7 @@ def _start_hydra(arguments: Sequence[str]) -> None:
     from hydra.core.plugins import Plugins
 
     from ecg_lightning.cli.job import AddedConf, run_job
-    from ecg_lightning.pipeline.jobs import how_to_resume
+    from ecg_lightning.pipeline.jobs import how_to_resume, saving_jobs
 
     Plugins.instance().register(AddedConf)
     version.setbase("1.3")
@@ -84,10 +84,12 @@ def _start_hydra(arguments: Sequence[str]) -> None:
         # Not hydra.main, which reads sys.argv: there it includes "train", which Lightning needs for further processes.
         own = _config_dirs(arguments)
         words = expanded(arguments, config_dir=own[-1] if own else None)
-        with composing():
+        with composing(), saving_jobs():
             _run_hydra(parser.parse_args(words), parser, run_job, str(conf_dir()), "train")
     except KeyboardInterrupt as stop:
-        leave(stop, f": {how_to_resume(HydraConfig.get())}" if HydraConfig.initialized() else "")
+        if not HydraConfig.initialized():
+            raise
+        leave(stop, how_to_resume(HydraConfig.get()))
     except BrokenProcessPool as error:
         raise ConfigError(
             "a process of hydra/launcher=local was killed, perhaps for want of memory, which fewer hydra.launcher.n_jobs "

@@ -81,27 +81,30 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process and the ones it starts for further devices; a ConfigError if it is in use.
+def claimed(folder: Path, name: str = "") -> Iterator[None]:
+    """Lock a folder, or what is called `name` in it, for this process and those it starts for further devices.
 
-    The lock is the operating system's, so that it ends with the process, however that ends.
+    A ConfigError if another process has it. The lock is the operating system's and ends with the process.
     """
     from filelock import FileLock, Timeout
 
     if "LOCAL_RANK" in os.environ:
         yield
         return
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / f".{name}.lock" if name else folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise ConfigError(f"{folder} is in use by another run or job; wait for it or choose another folder") from error
+        used = f"{folder / name} is in use by another run or job"
+        raise ConfigError(f"{used}; wait for it or choose another folder") from error
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error}; choose another folder") from error
     try:
         yield
     finally:
+        if name:  # one of perhaps thousands; that of a folder stays
+            Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
 

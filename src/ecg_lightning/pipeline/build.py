@@ -196,6 +196,11 @@ def _check_resumed(checkpoint: Checkpoint, stated: Mapping[str, Any], transfer: 
         "model": (then["model"], stated["model"]),
         "transfer": ((then.get("transfer") or {}).get("mode", "none"), transfer.mode),
     } | {key: (spec[key], stated["input"][key]) for key in ("length", "leads", "context")}
+    # In another split, beats to test are among those that were trained on.
+    had_config, has_config = checkpoint.about.get("config", {}), stated["about"]["config"]
+    had_split, has_split = had_config.get("split", {}), has_config["split"]
+    pairs |= {f"split.{key}": (had_split.get(key, value), value) for key, value in has_split.items()}
+    pairs["seed"] = (had_config.get("seed", has_config["seed"]), has_config["seed"])
     for key, (had, has) in pairs.items():
         if had != has:
             raise ConfigError(

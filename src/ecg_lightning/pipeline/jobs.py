@@ -7,9 +7,16 @@ its ``checkpoints/last.ckpt`` and ends with the same scores as without the inter
 
 import json
 import logging
-from collections.abc import Callable
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+from filelock import FileLock
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -27,6 +34,7 @@ log = logging.getLogger(__name__)
 
 FAILURE_FILE = "failure.json"
 HYDRA_FOLDER = ".hydra"
+LONGEST_BATCH_S = 20.0  # in which a job that is asked to stop saves; Slurm and Docker kill a little later
 
 
 def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], RunRecord]) -> float | None:
@@ -113,13 +121,39 @@ def how_to_resume(config: HydraConf) -> str:
     files = [file.parent / HYDRA_FOLDER / "overrides.yaml" for file in folder.glob("*/scores.json")]
     done = [OmegaConf.to_container(OmegaConf.load(file)) for file in files]
     left = ""
-    if config.sweeper["_target_"] == BasicSweeperConf._target_:  # others choose the next jobs by the scores of those before
+    if (
+        config.sweeper["_target_"] == BasicSweeperConf._target_
+    ):  # others choose the next jobs by the scores of those before
         overrides = OverridesParser.create().parse_overrides([*config.overrides.task])
         jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
         common = set.intersection(*map(set, jobs))
         names = [" ".join(word for word in job if word not in common) for job in jobs if job not in done]
         left = f" of {len(jobs)}, left: {', '.join(names[:10])}{', …' * (len(names) > 10)}" if any(names) else ""
     return f"jobs done: {len(done)}{left}; resume with: {command_again({'hydra.sweep.dir': folder})}"
+
+
+@contextmanager
+def saving_jobs() -> Iterator[None]:
+    """On Ctrl-C and SIGTERM, let jobs in processes of a launcher save where they are, before it kills them."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if HydraConfig.initialized() and (processes := multiprocessing.active_children()):
+            until = time.monotonic() + LONGEST_BATCH_S
+            for process in processes:
+                process.terminate()
+            for claim in Path(HydraConfig.get().sweep.dir).glob("*/.lock"):
+                with suppress(OSError), FileLock(claim, timeout=max(0, until - time.monotonic())):
+                    pass  # the job has ended; Timeout is an OSError
+        before[number](number, frame)
+
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in filter(lambda number: callable(before[number]), before):
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def failures(folder: Path) -> dict[Path, int]:

@@ -5,6 +5,7 @@ from typing import Any, Self
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
@@ -174,6 +175,33 @@ class BeatClassifier(pl.LightningModule):
             pct_start=0.0 if settings["warmup"] * steps == 1 else settings["warmup"],
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to resume a run for longer or shorter than its one-cycle rate, or with another optimizer.
+
+        Lightning restores optimizer and schedule as they were, without a word about the settings of this run.
+        """
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        path, steps, done = self.trainer.ckpt_path, self.trainer.estimated_stepping_batches, checkpoint["global_step"]
+        then = checkpoint["hyper_parameters"]["optimizer"]
+        for key, value in self.optimizer_settings.items():
+            if key != "steps" and then.get(key, value) != value:
+                raise ConfigError(
+                    f"ckpt_path={path} cannot be resumed with optimizer.{key}={value}: its run had {then[key]}; give "
+                    "the settings of that run"
+                )
+        for schedule in checkpoint["lr_schedulers"]:
+            if (total := schedule["total_steps"]) != steps:
+                raise ConfigError(
+                    f"ckpt_path={path} cannot be resumed for {steps:,} steps: the one-cycle learning rate of its run "
+                    f"is for {total:,}; give the epochs, steps and devices of that run, or begin a new run, which "
+                    "optimizer.schedule=constant lets you prolong"
+                )
+        if done > steps:
+            raise ConfigError(
+                f"ckpt_path={path} has taken {done:,} steps and cannot be resumed for {steps:,}; give more"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}

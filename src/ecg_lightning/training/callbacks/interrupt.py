@@ -35,16 +35,17 @@ class Interrupt(Callback):
             trainer.save_checkpoint(self.path)
             raise self.asked or KeyboardInterrupt
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore the handlers; a stop after the last batch takes effect now."""
-        self.on_exception()
-        if self.asked:
-            raise self.asked
-
-    def on_exception(self, *_: Any) -> None:
-        """Restore the handlers."""
+    def on_train_end(self, *_: Any) -> None:
+        """Restore the handlers, before Lightning restores those that were there before its own."""
         while self._handlers:
             signal.signal(*self._handlers.popitem())
+
+    on_exception = on_train_end
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A stop after the last batch takes effect now."""
+        if self.asked:
+            raise self.asked
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGTERM:
@@ -53,4 +54,6 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
         else:
             self.asked = KeyboardInterrupt
-            print("interrupted: finishing the batch; again to stop at once, without saving", file=sys.stderr, flush=True)
+            print(
+                "interrupted: finishing the batch; again to stop at once, without saving", file=sys.stderr, flush=True
+            )
