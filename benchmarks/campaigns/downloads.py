@@ -103,7 +103,7 @@ class Ask(socketserver.StreamRequestHandler):
 
     def stall(self) -> None:
         """Say nothing for longer than a client waits."""
-        time.sleep(2)
+        time.sleep(3)
 
 
 Fault = Callable[[Ask], None]
@@ -437,8 +437,8 @@ ANSWERS: dict[str, list[Fault]] = {
 
 LISTINGS: list[tuple[str, bytes]] = [
     ("a path upwards", b"../../escaped\n"), ("a path from the root", b"/etc/passwd\n"), ("a NUL", b"100\x00\n"),
-    ("a record twice", b"100\n100\n101\n"), ("300 letters", b"x" * 300), ("nothing", b""), ("blank lines", b"\n\n  \n"),
-    ("bytes that are no text", b"\xff\xfe\x00"), ("an escape sequence", b"\x1b[31m100\n"),
+    ("a record twice", b"100\n100\n101\n"), ("300 letters", b"x" * 300), ("nothing", b""),
+    ("blank lines", b"\n\n  \n"), ("bytes that are no text", b"\xff\xfe\x00"), ("an escape sequence", b"\x1b[31m100\n"),
     ("markup", b"[bold]100[/bold]\n"),
     ("a web page", b"<html><body>100</body></html>"), ("a record that is not there", b"100\n999\n"),
     ("a hidden file", b".netrc\n"), ("a folder of folders", b"a/" * 100 + b"100\n"), ("Windows", b"..\\..\\100\n"),
@@ -470,7 +470,7 @@ def impatient() -> None:
     from ecg_lightning.data import download
 
     quick: dict[str, Any] = {
-        "BACKOFF_S": 0.01, "TIMEOUT_S": (2.0, 0.5), "PATIENCE_S": 0.5, "SLOWEST_BYTES": 1000, "LONGEST_WAIT_S": 0.5,
+        "ATTEMPTS": 3, "BACKOFF_S": 0.01, "TIMEOUT_S": (5.0, 1.0), "PATIENCE_S": 0.5, "SLOWEST_BYTES": 1000, "LONGEST_WAIT_S": 0.5,
         "LARGEST_FILE": 1 << 20, "LARGEST_LIST": 1 << 23,
     }  # fmt: skip
     for name, value in quick.items():

@@ -44,7 +44,7 @@ def load_or_build(path: Path, build: Callable[[], Beats], *, doing: str) -> Beat
     """
     if (beats := _load(path)) is not None:
         return beats
-    with locked(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock"), "choose another cache with cache_dir=…"):
         remove_leftovers(path.parent)
         if (beats := _load(path, warn=True)) is None:
             log.info("%s; the next start takes it from the cache", doing)

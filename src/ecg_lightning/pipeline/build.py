@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core import provenance
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.data.databases.card import class_map_of, leads_of
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
@@ -131,8 +132,8 @@ def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
     sequence = dict(config.get("sequence") or {"beats": None})  # which configurations of earlier versions lack
     window = sequence.pop("beats")
     return BeatDataModule(
-        make_source(dataset, config["context"], Path(config["data_dir"]).expanduser()),
-        cache_dir=Path(config["cache_dir"]).expanduser(),
+        make_source(dataset, config["context"], home_expanded(config["data_dir"])),
+        cache_dir=home_expanded(config["cache_dir"]),
         split=config["split"],
         drop_duplicates=dataset["drop_duplicates"],
         batch_size=config["optimizer"]["batch_size"],

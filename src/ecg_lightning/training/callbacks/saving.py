@@ -1,6 +1,7 @@
 """What a run writes while it trains: checkpoints and metrics.csv, each complete at every moment, even when killed."""
 
 import csv
+import io
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,11 +26,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        path = Path(path)
+        path, content = Path(path), io.BytesIO()
+        torch.save(checkpoint, content)  # which, writing a file itself, hides why the file system refuses
         with atomic_write(path) as partial:
             for leftover in path.parent.glob(f".partial-*-{path.name}"):
                 leftover.unlink()  # of a run that was killed here
-            torch.save(checkpoint, partial)
+            partial.write_bytes(content.getbuffer())
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
