@@ -467,14 +467,14 @@ ADDRESSES = [
 
 def impatient() -> None:
     """Patience of tenths of a second, and limits of a megabyte, in the process of a command."""
-    from ecg_lightning.data import download
+    from ecg_lightning.data import http
 
     quick: dict[str, Any] = {
-        "ATTEMPTS": 3, "BACKOFF_S": 0.01, "TIMEOUT_S": (5.0, 1.0), "PATIENCE_S": 0.5, "SLOWEST_BYTES": 1000, "LONGEST_WAIT_S": 0.5,
-        "LARGEST_FILE": 1 << 20, "LARGEST_LIST": 1 << 23,
+        "ATTEMPTS": 3, "BACKOFF_S": 0.01, "TIMEOUT_S": (5.0, 1.0), "PATIENCE_S": 0.5, "SLOWEST_BYTES": 1000,
+        "LONGEST_WAIT_S": 0.5, "LARGEST_FILE": 1 << 20, "LARGEST_LIST": 1 << 23,
     }  # fmt: skip
     for name, value in quick.items():
-        setattr(download, name, value)
+        setattr(http, name, value)
     os.environ |= {"NO_PROXY": "*", "no_proxy": "*"}
     logging_to_stderr()
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from ecg_lightning.cli.main import app
 from ecg_lightning.core.errors import ConfigError, DataError
-from ecg_lightning.data import download as fetch_module
+from ecg_lightning.data import http as fetch_module
 from ecg_lightning.data.databases.card import About, Published, PublishedClass
 from ecg_lightning.data.download import fetch
 from ecg_lightning.data.verify import check
