@@ -318,6 +318,11 @@ def intact(folder: Path, name: str, seen: Path, ended: Ended, *, room: bool | No
     return None
 
 
+def limit(what: int, most: int) -> None:
+    """Lower a limit of this process."""
+    resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
+
+
 def full(folder: Path, random: Random, name: str) -> Case:
     """Room for some kilobytes; with more, the same command succeeds."""
     if not has_disks():
@@ -351,7 +356,7 @@ def too_large(folder: Path, random: Random, name: str) -> Case:
 
     def setup() -> None:
         downloads.impatient()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * kilobytes, resource.RLIM_INFINITY))
+        limit(resource.RLIMIT_FSIZE, 1024 * kilobytes)
 
     check = functools.partial(intact, folder, name, folder / "out", room=False)
     return Case("size of files", f"{name}: at most {kilobytes} kB", words_of(folder, name), FITS, check, setup)
@@ -470,7 +475,7 @@ def open_files(folder: Path, random: Random, name: str) -> Case:
     def setup() -> None:
         downloads.impatient()
         there = len([*Path("/proc/self/fd").iterdir()])
-        resource.setrlimit(resource.RLIMIT_NOFILE, (there + more, resource.RLIM_INFINITY))
+        limit(resource.RLIMIT_NOFILE, there + more)
 
     check = functools.partial(intact, folder, name, folder / "out", room=False)
     return Case("open files", f"{name}: {more} more", words_of(folder, name), FITS, check, setup)

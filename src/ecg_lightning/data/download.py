@@ -61,8 +61,9 @@ def fetch(
     if address is None and download.kaggle is not None:
         return _fetch_kaggle(card, download, folder)
     downloader = Downloader(connections=connections)
-    how = _fetch_records if download.extensions else _fetch_files
-    return how(card, download, folder, address or "", downloader, records)
+    if download.extensions:
+        return _fetch_records(card, download, folder, address or "", downloader, records)
+    return _fetch_files(card, download, folder, address or "", downloader)
 
 
 def _fetch_records(
@@ -101,9 +102,7 @@ def _fetch_records(
         return _fetched(folder, names, downloaded)
 
 
-def _fetch_files(
-    card: Card, download: Download, folder: Path, url: str, downloader: Downloader, records: None
-) -> Fetched:
+def _fetch_files(card: Card, download: Download, folder: Path, url: str, downloader: Downloader) -> Fetched:
     try:
         sums = _parse_sums(downloader.read_text(_join(url, "SHA256SUMS.txt")))
     except NotOnServerError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -37,9 +37,9 @@ MOST_REDIRECTS = 10
 REDIRECTS = (301, 302, 303, 307, 308)
 RETRIED_STATUSES = (429, 500, 502, 503, 504)
 
-FAILURES = (  # what an exception means, by the first kinds that fit, and whether to try again
+FAILURES: tuple[tuple[Any, str, bool], ...] = (  # what an exception means, by the first kinds that fit, and whether to try again
     ((requests.Timeout, urllib3.exceptions.TimeoutError), "the server does not answer in time", True),
-    ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), "the server's certificate is not accepted", False),
+    ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), "the server's certificate is not accepted, or it has none", False),
     ((ValueError, OverflowError), "the address, or what the server answers, is malformed", False),
     (requests.ConnectionError, "no connection to the server", True),
     (Exception, "the connection broke off", True),
@@ -203,7 +203,7 @@ class Downloader:
                 return request()
             except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OverflowError) as error:
                 failures = 1 if size_of(partial) >= before + SLOWEST_BYTES else failures + 1
-                reason, again = next(rest for kinds, *rest in FAILURES if isinstance(error, kinds))
+                reason, again = next((words, again) for kinds, words, again in FAILURES if isinstance(error, kinds))
                 wait = BACKOFF_S * 2 ** (failures - 1)
                 if isinstance(error, requests.HTTPError):
                     asked = error.response.headers.get("Retry-After", "")
