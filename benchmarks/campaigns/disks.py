@@ -46,7 +46,7 @@ def cached() -> str:
 @cache
 def trained(*words: str, stops: bool = False) -> Path:
     """A small run, or one that is interrupted in its second epoch."""
-    folder = place() / "_".join(["run", *words, *["stopped"] * stops])
+    folder = place() / f"run{'_of_other_settings' * bool(words)}{'_stopped' * stops}"
 
     def stopping() -> None:
         from ecg_lightning.training.classifier import BeatClassifier
@@ -105,7 +105,7 @@ def _resume(out: Path, other: Path) -> list[str]:
 
 
 def _sweep(out: Path, other: Path) -> list[str]:
-    return [*TINY, "-m", "seed=1,2", cached(), f"hydra.sweep.dir={out / 'sweep'}"]
+    return [*TINY, "seed=1,2", cached(), f"hydra.sweep.dir={out / 'sweep'}", "-m"]
 
 
 def _cache(out: Path, other: Path) -> list[str]:
@@ -122,7 +122,7 @@ def _evaluate(out: Path, other: Path) -> list[str]:
 
 
 def _ensemble(out: Path, other: Path) -> list[str]:
-    return ["ensemble", f"{trained()}", f"{trained('model.dropout=0.4')}", "-o", f"{out / 'both'}", *_cached()]
+    return ["ensemble", f"{trained()}", f"{trained('optimizer.lr=2e-3')}", "-o", f"{out / 'both'}", *_cached()]
 
 
 def _export(out: Path, other: Path) -> list[str]:
@@ -138,7 +138,7 @@ def _weights(out: Path, other: Path) -> list[str]:
 
 
 def _table(out: Path, other: Path) -> list[str]:
-    return ["table", f"{trained()}", "-o", f"{out / 't.md'}"]
+    return ["table", f"{trained()}", "--output", f"{out / 't.md'}"]
 
 
 def _report(out: Path, other: Path) -> list[str]:

@@ -37,9 +37,10 @@ MOST_REDIRECTS = 10
 REDIRECTS = (301, 302, 303, 307, 308)
 RETRIED_STATUSES = (429, 500, 502, 503, 504)
 
-FAILURES: tuple[tuple[Any, str, bool], ...] = (  # what an exception means, by the first kinds that fit, and whether to try again
+NO_TLS = "the server's certificate is not accepted, or it has none"
+FAILURES: tuple[tuple[Any, str, bool], ...] = (  # what the first kinds that fit mean, and whether to try again
     ((requests.Timeout, urllib3.exceptions.TimeoutError), "the server does not answer in time", True),
-    ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), "the server's certificate is not accepted, or it has none", False),
+    ((requests.exceptions.SSLError, urllib3.exceptions.SSLError), NO_TLS, False),
     ((ValueError, OverflowError), "the address, or what the server answers, is malformed", False),
     (requests.ConnectionError, "no connection to the server", True),
     (Exception, "the connection broke off", True),

@@ -184,10 +184,10 @@ def _of_weights(file: Path) -> Checkpoint:
 
 def add_fitted(path: Path, **fitted: Mapping[str, Any]) -> None:
     """Add ``calibration`` or ``operating_point`` to a run's checkpoint; DataError if it cannot be written."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    content[CHECKPOINT_KEY].update({name: dict(one) for name, one in fitted.items()})
     from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO  # needs Lightning
 
+    content = AtomicCheckpointIO().load_checkpoint(path)
+    content[CHECKPOINT_KEY].update({name: dict(one) for name, one in fitted.items()})
     AtomicCheckpointIO().save_checkpoint(content, path)
 
 

@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import DataError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -36,7 +37,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        try:
+            content = io.BytesIO(Path(path).read_bytes())
+        except OSError as error:
+            raise DataError(f"cannot read {path}, which this run has written: {error.strerror}; start it again") from error
+        checkpoint: dict[str, Any] = torch.load(content, map_location=map_location, weights_only=True)
         return checkpoint
 
 
