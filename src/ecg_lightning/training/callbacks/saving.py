@@ -40,7 +40,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             content = io.BytesIO(Path(path).read_bytes())
         except OSError as error:
-            raise DataError(f"cannot read {path}, which this run has written: {error.strerror}; start it again") from error
+            raise DataError(
+                f"cannot read {path}, which this run has written: {error.strerror}; start it again"
+            ) from error
         checkpoint: dict[str, Any] = torch.load(content, map_location=map_location, weights_only=True)
         return checkpoint
 
