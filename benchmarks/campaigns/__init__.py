@@ -7,5 +7,5 @@ CAMPAIGNS = {  # the modules of this folder, and how many cases of each docs/fau
     "recordings": 500,
     "downloads": 100,
     "disks": 40,
-    "stops": 60,
+    "stops": 80,
 }

@@ -108,25 +108,30 @@ class Running:
     def __init__(
         self, command: Sequence[str], *, cwd: Path | None = None, setup: Callable[[], None] = lambda: None
     ) -> None:
-        self._texts = [tempfile.TemporaryFile() for _ in range(2)]
+        self._texts = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115  # closed by `end`
         sys.stdout.flush()
         sys.stderr.flush()
         self._memory, self._start = _memory(), time.monotonic()
         if (child := os.fork()) == 0:
             _become(command, *(file.fileno() for file in self._texts), cwd, setup)
-        self._child = child
+        self._child, self.used_s = child, 0.0
 
-    def end(self, *, timeout_s: float = TIMEOUT_S, stop: signal.Signals = signal.SIGKILL) -> Ended:
-        """Wait for its end; when its time is over, kill it and what it has started, or send it another signal."""
-        until = self._start + timeout_s
+    def end(self, *, timeout_s: float = TIMEOUT_S, stop: tuple[signal.Signals, float] | None = None) -> Ended:
+        """Wait for its end; when its time is over, kill it and what it has started.
+
+        `stop` is a signal to send to it once it has used these seconds of processor time, however busy the machine is.
+        """
         while True:
             done, code, usage = os.wait4(self._child, os.WNOHANG)
             if done:
                 break
-            if time.monotonic() > until:
-                (os.killpg if stop == signal.SIGKILL else os.kill)(self._child, stop)
-                stop, until = signal.SIGKILL, until + TIMEOUT_S
+            if time.monotonic() > self._start + timeout_s:
+                os.killpg(self._child, signal.SIGKILL)
+            elif stop is not None and self._used_s() >= stop[1]:
+                (os.killpg if stop[0] == signal.SIGKILL else os.kill)(self._child, stop[0])
+                stop = None
             time.sleep(0.005)
+        self.used_s = usage.ru_utime + usage.ru_stime
         seconds, memory = time.monotonic() - self._start, max(0, usage.ru_maxrss * 1024 - self._memory)
         texts = []
         for file in self._texts:
@@ -134,6 +139,10 @@ class Running:
             texts.append(file.read().decode(errors="replace"))
             file.close()
         return Ended(os.waitstatus_to_exitcode(code), *texts, seconds, memory)
+
+    def _used_s(self) -> float:
+        fields = Path(f"/proc/{self._child}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory() -> int:

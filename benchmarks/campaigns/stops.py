@@ -18,44 +18,41 @@ from random import Random
 from typing import Any
 
 import numpy as np
+
 from campaigns.frame import Case, Ended, Running, failure, run
 
-TRAIN = [
-    "train", "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "trainer=cpu",
-    "trainer.max_epochs=4", "optimizer.batch_size=16", "model=bigru", "model.width=8", "report=brief",
+DATA = [
+    "train", "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "report=none",
+    "trainer=cpu",
 ]  # fmt: skip
-SWEEP = [*TRAIN, "-m", "seed=0,1"]
+TRAIN = [*DATA, "trainer.max_epochs=3", "optimizer.batch_size=16", "model=bigru", "model.width=8"]
 FS = 250
-OWN = (
-    "wall_s",
-    "started",
-    "config",
-    "config_digest",
-    "overrides",
-    "predictions_sha256",
-)  # of a run, not of its results
+TIMEOUT_S = 600.0  # the machine may be busy, and nothing here is about speed
+# Of a run, and not of its results.
+OWN = ("wall_s", "started", "config", "config_digest", "overrides", "predictions_sha256")
 SAME = "it ends with the results of the undisturbed command"
 
 
 def trial(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
     """A stop, or two commands at once."""
-    return random.choices((_stopped, _twice), (5, 1))[0](folder, random)
+    return random.choices((stopped, twice), (5, 1))[0](folder, random)
 
 
-def _stopped(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
+def stopped(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
+    """A command that gets SIGTERM, or is killed with what it has started, and is started again."""
     stop = random.choices((signal.SIGTERM, signal.SIGKILL), (1, 3))[0]
     name = random.choice([*STOPPED])
-    expected, seconds = _undisturbed(name)
-    after = random.uniform(0.05, 1) * seconds
+    expected, used_s = _undisturbed(name)
+    after = random.uniform(0.05, 1) * used_s
     command, results = STOPPED[name](folder)
-    case = Case(f"{stop.name}, {name}", f"{stop.name} after {after:.2f} s", command, SAME)
-    ended = Running(command, cwd=folder).end(timeout_s=after, stop=stop)
+    case = Case(f"{stop.name}, {name}", f"{stop.name} after {after:.2f} s of work", command, SAME)
+    ended = Running(command, cwd=folder).end(timeout_s=TIMEOUT_S, stop=(stop, after))
     if why := _of_stop(ended, stop):
         return case, ended, why
     again = command
     if ended.status != 0 and stop == signal.SIGTERM and "resume with: " in ended.err:
         again = shlex.split(ended.err.strip().splitlines()[-1].partition("resume with: ")[2])[1:]
-    ended = run(again, cwd=folder)
+    ended = run(again, cwd=folder, timeout_s=TIMEOUT_S)
     if why := failure(case, ended):
         return case, ended, f"started again: {why}: {ended.err[-300:]}"
     if results(folder) != expected:
@@ -74,7 +71,7 @@ def _of_stop(ended: Ended, stop: signal.Signals) -> str | None:
     return f"exit status {ended.status} on {stop.name}: {ended.err[-300:]!r}"
 
 
-def _twice(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
+def twice(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
     """Two commands that write into one folder: one is refused, and the results are those of the other alone."""
     name = random.choice([*TWICE])
     commands, results = TWICE[name](folder)
@@ -83,7 +80,7 @@ def _twice(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
     first = Running(commands[0], cwd=folder)
     threading.Event().wait(lag)
     both = [first, Running(commands[1], cwd=folder)]
-    ended = [one.end() for one in both]
+    ended = [one.end(timeout_s=TIMEOUT_S) for one in both]
     winners = [command for command, one in zip(commands, ended, strict=True) if one.status == 0]
     refused = next((one for one in ended if one.status), ended[0])
     if len(winners) != 1 or "in use" not in refused.err + refused.out:
@@ -91,19 +88,19 @@ def _twice(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
     if why := failure(case, refused):
         return case, refused, why
     (alone := folder / "alone").mkdir()
-    if (why := failure(case, one := run(winners[0], cwd=alone))) != "accepted":
+    if (why := failure(case, one := run(winners[0], cwd=alone, timeout_s=TIMEOUT_S))) != "accepted":
         return case, one, f"alone: {why}: {one.err[-300:]}"
     return case, refused, None if results(folder) == results(alone) else "the results are not those of one alone"
 
 
 @cache
 def _undisturbed(name: str) -> tuple[Any, float]:
-    """Results of a command, and the seconds that it takes."""
+    """Results of a command, and the seconds of processor time that it takes."""
     with tempfile.TemporaryDirectory() as folder:
         command, results = STOPPED[name](Path(folder))
-        ended = run(command, cwd=Path(folder))
-        assert ended.status == 0, ended.err
-        return results(Path(folder)), ended.seconds
+        ended = (running := Running(command, cwd=Path(folder))).end(timeout_s=TIMEOUT_S)
+        assert ended.status == 0, ended
+        return results(Path(folder)), running.used_s
 
 
 Command = tuple[Sequence[str], Callable[[Path], Any]]
@@ -116,11 +113,11 @@ def _train(folder: Path) -> Command:
 
 
 def _sweep(folder: Path) -> Command:
-    return [*SWEEP, "cache_dir=cache", "hydra.sweep.dir=out"], _scores
+    return ["train", "-m", *TRAIN[1:], "seed=0,1", "cache_dir=cache", "hydra.sweep.dir=out"], _scores
 
 
 def _baseline(folder: Path) -> Command:
-    return [*TRAIN, "model=gradient_boosting", "~model.width", "cache_dir=cache", "hydra.run.dir=out"], _scores
+    return [*DATA, "model=gradient_boosting", "cache_dir=cache", "hydra.run.dir=out"], _scores
 
 
 def _evaluate(folder: Path) -> Command:
@@ -155,8 +152,8 @@ def _runs_twice(folder: Path) -> Pair:
 
 
 def _jobs_twice(folder: Path) -> Pair:
-    where = [f"cache_dir={_cache()}", "hydra.sweep.dir=out", "hydra.sweep.subdir=job", "-m"]
-    return [[*TRAIN, *where, f"seed={seed}"] for seed in (0, 1)], _scores
+    where = [f"cache_dir={_cache()}", "hydra.sweep.dir=out", "hydra.sweep.subdir=job"]
+    return [["train", "-m", *TRAIN[1:], *where, f"seed={seed}"] for seed in (0, 1)], _scores
 
 
 def _evaluations_twice(folder: Path) -> Pair:
@@ -218,8 +215,8 @@ def _run(seed: int) -> Path:
     """A finished run; those of different seeds have the same split."""
     folder = _home() / f"run{seed}"
     where = [f"cache_dir={_cache()}", f"hydra.run.dir={folder}", "split.seed=0", f"seed={seed}"]
-    ended = run([*TRAIN, *where])
-    assert ended.status == 0, ended.err
+    ended = run([*TRAIN, *where], timeout_s=TIMEOUT_S)
+    assert ended.status == 0, ended
     return folder
 
 

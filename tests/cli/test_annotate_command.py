@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from ecg_lightning.cli.annotate import Request, annotate_files, find, part_of
 from ecg_lightning.cli.main import app
+from ecg_lightning.core.atomic import claimed
 from ecg_lightning.core.errors import ConfigError, DataError
 
 FS = 250
@@ -154,6 +155,14 @@ def test_a_killed_run_goes_on_to_the_same_files(tmp_path: Path) -> None:
     for name in recordings:
         for kind, file in whole.files(name).items():
             assert file.read_bytes() == killed.files(name)[kind].read_bytes()
+
+
+def test_a_recording_that_another_process_annotates_is_left_to_it(folder: Path, tmp_path: Path) -> None:
+    with claimed(tmp_path, "a.json"):
+        run = annotate(folder / "a.hea", "-o", tmp_path)
+    assert run.exit_code == 1 and "in use" in run.stderr
+    assert not [*tmp_path.iterdir()]
+    assert annotate(folder / "a.hea", "-o", tmp_path).exit_code == 0
 
 
 def test_an_array_job_does_its_part() -> None:

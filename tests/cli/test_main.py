@@ -1,13 +1,16 @@
 """The command line as a whole: quick help, errors in one sentence."""
 
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from ecg_lightning.cli.main import app
+from ecg_lightning.cli.main import app, main
 from ecg_lightning.data import download as fetch_module
 
 HELP = {
@@ -60,6 +63,50 @@ def test_ctrl_c_prints_a_line_and_has_exit_code_130(tmp_path: Path, monkeypatch:
     run = CliRunner().invoke(app, ["data", "fetch", "mitbih", "--data-dir", str(tmp_path)])
     assert run.exit_code == 130
     assert "interrupted" in run.stderr and len(run.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_nobody_thought_of_is_one_line_and_a_file_with_the_traceback(
+    debug: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("\x1b[31mred\nand more")
+
+    monkeypatch.setattr(fetch_module, "fetch", broken)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["ecg-lightning", "data", "fetch", "mitbih", *["--debug"] * debug])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 1
+    *shown, line = capsys.readouterr().err.splitlines()
+    (file,) = tmp_path.iterdir()
+    assert line.startswith("error: unexpected RuntimeError: ?[31mred and more; ") and str(file) in line
+    assert "in broken" in file.read_text()
+    assert any("in broken" in text for text in shown) == debug
+
+
+def test_wrong_words_on_the_command_line_are_one_line() -> None:
+    for words in (["table"], ["--unknown"], ["unknown"], ["evaluate", "run", "--fold", "train"]):
+        run = CliRunner().invoke(app, words)
+        assert run.exit_code == 2
+        assert run.stderr.startswith("error: ") and len(run.stderr.splitlines()) == 1
+
+
+def test_sigterm_prints_a_line_and_has_exit_code_143(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch_module, "fetch", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    run = CliRunner().invoke(app, ["data", "fetch", "mitbih", "--data-dir", str(tmp_path)])
+    assert run.exit_code == 143
+    assert run.stderr.startswith("terminated; ") and len(run.stderr.splitlines()) == 1
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_reader_of_the_output_that_has_gone_ends_it_quietly() -> None:
+    command = [sys.executable, "-m", "ecg_lightning", "weights", "list", "--json"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (141, "")
 
 
 def test_the_data_folder_comes_from_the_environment_unless_given(tmp_path: Path) -> None:

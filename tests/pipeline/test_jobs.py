@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import shlex
+import signal
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,17 @@ def test_the_command_printed_on_ctrl_c_resumes_to_the_scores_of_an_uninterrupted
     assert 2 <= len(steps) < n / 2
     assert scores_of(tmp_path / "sweep") == scores_of(uninterrupted)
     assert predictions_of(tmp_path / "sweep").equals(predictions_of(uninterrupted))
+
+
+def test_a_terminated_sweep_says_which_jobs_are_left(
+    sweep: Sweep, steps: list[int], whole: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    n = whole[1]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(n + 2, steps, patch, lambda: signal.raise_signal(signal.SIGTERM))
+        assert sweep("seed=0,1,2") == 143
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("terminated; jobs done: 1 of 3, left: seed=1, seed=2; resume with: ")
 
 
 @pytest.mark.parametrize("fault", ["damaged", "of other settings"])
@@ -296,14 +308,21 @@ def test_failures_in_processes_of_a_launcher_are_reported(
     assert "1 of 2 jobs failed:" in summary and failure.parent.name in summary
 
 
-def interrupt_after(n: int, steps: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C that no callback handles, in training step `n`."""
+def ctrl_c() -> None:
+    """As no callback handles it."""
+    raise KeyboardInterrupt
+
+
+def interrupt_after(
+    n: int, steps: list[int], monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], None] = ctrl_c
+) -> None:
+    """Interrupt in training step `n`."""
     step = BeatClassifier.training_step
     at = len(steps) + n
 
     def interrupted(self: BeatClassifier, batch: Any, batch_idx: int) -> Any:
         if len(steps) == at:
-            raise KeyboardInterrupt
+            interrupt()
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(BeatClassifier, "training_step", interrupted)

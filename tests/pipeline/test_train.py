@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.stops import Terminated
 from ecg_lightning.data.context import MORPHOLOGY, RHYTHM
 from ecg_lightning.models import list_models, model_names, settings_of
 from ecg_lightning.pipeline.build import build
@@ -330,16 +331,21 @@ def test_settings_that_do_not_fit_are_one_sentence_before_any_training(
     assert not list(Path(cfg.output_dir).iterdir())
 
 
-class CtrlC(pl.Callback):
-    """Strikes in the middle of the third epoch."""
+class Strike(pl.Callback):
+    """Sends a signal in the middle of the third epoch, SIGTERM twice, as ``timeout`` does."""
+
+    def __init__(self, number: int) -> None:
+        self.numbers = [number] * (2 if number == signal.SIGTERM else 1)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step == 25:
-            signal.raise_signal(signal.SIGINT)
+            for number in self.numbers:
+                signal.raise_signal(number)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_resumes_to_the_same_weights(
-    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = ["model=bigru", "model.width=16", "model.dropout=0.2", "augmentation=light"]
     overrides = [*random, "trainer.max_epochs=4", "optimizer.batch_size=32"]
@@ -347,15 +353,18 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     uninterrupted = train(whole)
 
     folder = Path(cfg.output_dir)
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
         everything = trainer_module.instantiate_all
         patch.setattr(
-            trainer_module, "instantiate_all", lambda group: everything(group) + ([CtrlC()] if "last" in group else [])
+            trainer_module,
+            "instantiate_all",
+            lambda group: everything(group) + ([Strike(number)] if "last" in group else []),
         )
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as stop:
             train(cfg)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert isinstance(stop.value, Terminated) == (number == signal.SIGTERM)
+    assert signal.getsignal(number) is handler
     last = folder / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(last, weights_only=True)
     assert checkpoint["epoch"] == 2
@@ -381,6 +390,36 @@ def test_a_finished_run_resumed_elsewhere_is_tested_again(
     again = train(make_config(f"dataset={cfg.dataset.name}", f"ckpt_path={last}"))
     assert again.test == scores.test
     assert again.val == scores.val
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_constant_rate_can_be_resumed_for_longer_but_not_for_less(make_config: MakeConfig) -> None:
+    constant = "optimizer.schedule=constant"
+    cfg = make_config(constant)
+    assert train(cfg).epochs == 2
+    last = f"ckpt_path={Path(cfg.output_dir) / 'checkpoints' / 'last.ckpt'}"
+    assert train(make_config(constant, last, "trainer.max_epochs=3")).epochs == 3
+    with pytest.raises(ConfigError, match="has taken"):
+        train(make_config(constant, last, "trainer.max_epochs=1"))
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("trainer.max_epochs=3", "one-cycle"),
+        ("trainer.max_epochs=1", "one-cycle"),
+        ("optimizer.lr=0.1", "optimizer.lr=0.1"),
+        ("split.test_fraction=0.5", "split.test_fraction"),
+        ("seed=1", "seed"),
+    ],
+)
+def test_a_run_is_resumed_with_its_own_schedule_and_split_alone(
+    other: str, said: str, finished: tuple[Any, RunRecord], make_config: MakeConfig
+) -> None:
+    cfg, _ = finished
+    last = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
+    with pytest.raises(ConfigError, match=said):
+        train(make_config(f"dataset={cfg.dataset.name}", f"ckpt_path={last}", other))
 
 
 @pytest.mark.parametrize("name", model_names())

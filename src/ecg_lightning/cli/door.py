@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import NoReturn
 
 from ecg_lightning.core.errors import EcgLightningError, sentence_of
 from ecg_lightning.core.stops import how_stopped, terminable
-
-DEBUG = "--debug"  # accepted anywhere on the command line
 
 
 @contextmanager
@@ -25,8 +22,10 @@ def door() -> Iterator[None]:
     logging.raiseExceptions = False  # a full disk, or a reader that is gone, is no traceback for each line of a log
     with terminable():
         try:
-            yield
-            sys.stdout.flush()
+            try:
+                yield
+            finally:
+                sys.stdout.flush()  # here, where it may fail, and not at the end of the process
         except KeyboardInterrupt as stop:
             leave(stop)
         except Exception as error:
@@ -41,11 +40,9 @@ def leave(stop: KeyboardInterrupt, how: str = "start the same command again") ->
 
 
 def fail(error: Exception, folder: Path | None = None) -> NoReturn:
-    """End the process with `sentence_of` an error, and with its traceback if ``--debug`` asks for it."""
+    """End the process with `sentence_of` an error."""
     if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of the process
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the end of the process fails, too
         sys.exit(141)
-    if DEBUG in sys.argv:
-        traceback.print_exception(error)
     print(f"error: {sentence_of(error, folder)}", file=sys.stderr)
     sys.exit(2 if isinstance(error, EcgLightningError) else 1)

@@ -51,11 +51,11 @@ def run_job(cfg: DictConfig) -> float | None:
     except KeyboardInterrupt as stop:
         if not is_main:
             sys.exit(how_stopped(stop)[1])
-        # In the same folder, so that the best checkpoint so far takes part in the selection.
-        again = {"ckpt_path": folder / "checkpoints" / "last.ckpt", "hydra.run.dir": folder}
-        if again["ckpt_path"].exists():
-            leave(stop, f"resume with: {command_again(again)}")
-        leave(stop)
+        # In the same folder, so that the best checkpoint so far takes part in the selection, and finished folds count.
+        again, last = {"hydra.run.dir": folder}, folder / "checkpoints" / "last.ckpt"
+        if last.exists():
+            again = {"ckpt_path": last, **again}
+        leave(stop, f"resume with: {command_again(again)}")
 
 
 def _run(cfg: DictConfig) -> RunRecord:
@@ -122,9 +122,9 @@ class Preflight(Callback):
 
 
 def _check_writable(setting: str, folder: Path) -> None:
-    # The folder itself is made by Hydra, which recomputes the time in its name.
-    # Not Path.exists, which raises where a folder above may not be entered.
-    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    # The folder itself is made by Hydra, which recomputes the time in its name. Path.exists raises within a folder that
+    # may not be entered.
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         why = "no folder" if not existing.is_dir() else "not writable"
         _refuse(f"cannot write to {folder}: {existing} is {why}; choose another {setting}")

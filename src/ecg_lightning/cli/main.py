@@ -16,11 +16,11 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from ecg_lightning.cli.data import data
-from ecg_lightning.cli.door import DEBUG, door
+from ecg_lightning.cli.door import door
 from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, print_answer
 from ecg_lightning.cli.trained import detector, weights
 from ecg_lightning.core.atomic import claimed
-from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.errors import DEBUG, ConfigError
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses, which may be its own
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from ecg_lightning.cli.door import DEBUG, door, leave
+from ecg_lightning.cli.door import door, leave
 from ecg_lightning.core.atomic import cannot_write
-from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.errors import DEBUG, ConfigError
 from ecg_lightning.pipeline.config import choices, composing, conf_dir, conf_dirs, expanded
 
 EXAMPLES = {
@@ -93,8 +93,8 @@ def _start_hydra(arguments: Sequence[str]) -> None:
         leave(stop, how_to_resume(HydraConfig.get()))
     except BrokenProcessPool as error:
         raise ConfigError(
-            "a process of hydra/launcher=local was killed, perhaps for want of memory, which fewer hydra.launcher.n_jobs "
-            f"need: {how_to_resume(HydraConfig.get())}"
+            "a process of hydra/launcher=local was killed, perhaps for want of memory: lower hydra.launcher.n_jobs; "
+            f"{how_to_resume(HydraConfig.get())}"
         ) from error
     except OSError as error:  # of Hydra's folder and log; what a job raises does not come here
         if error.filename is None:

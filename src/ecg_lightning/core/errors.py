@@ -1,9 +1,12 @@
 """Errors that a user can act on: one sentence that says what is wrong, where, and what to do; and all others."""
 
 import errno
+import sys
 import tempfile
 import traceback
 from pathlib import Path
+
+DEBUG = "--debug"  # accepted anywhere on the command line
 
 
 class EcgLightningError(Exception):
@@ -35,8 +38,10 @@ def sentence_of(error: Exception, folder: Path | None = None) -> str:
     """What a user reads about an error, on one line and without control characters.
 
     The traceback of one that is none of the package's is written to ``traceback.txt`` in `folder`, if that exists, else
-    to a temporary file, whose name is in the sentence.
+    to a temporary file, whose name is in the sentence; with `DEBUG`, that of any error is printed.
     """
+    if DEBUG in sys.argv:
+        traceback.print_exception(error)
     if isinstance(error, EcgLightningError):
         return _line(str(error))
     reason = f"{type(error).__name__}: {_line(str(error))[:500]}"

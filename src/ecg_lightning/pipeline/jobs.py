@@ -21,6 +21,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweepe
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core.atomic import atomic_write, claimed
@@ -119,17 +120,24 @@ def how_to_resume(config: HydraConf) -> str:
     """Which jobs of a stopped sweep are done and which are left, and the command that goes on."""
     folder = Path(config.sweep.dir).absolute()
     files = [file.parent / HYDRA_FOLDER / "overrides.yaml" for file in folder.glob("*/scores.json")]
-    done = [OmegaConf.to_container(OmegaConf.load(file)) for file in files]
-    left = ""
-    if (
-        config.sweeper["_target_"] == BasicSweeperConf._target_
-    ):  # others choose the next jobs by the scores of those before
-        overrides = OverridesParser.create().parse_overrides([*config.overrides.task])
-        jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+    done, jobs, left = [OmegaConf.load(file) for file in files if file.is_file()], _jobs(config), ""
+    if jobs:
         common = set.intersection(*map(set, jobs))
         names = [" ".join(word for word in job if word not in common) for job in jobs if job not in done]
         left = f" of {len(jobs)}, left: {', '.join(names[:10])}{', …' * (len(names) > 10)}" if any(names) else ""
     return f"jobs done: {len(done)}{left}; resume with: {command_again({'hydra.sweep.dir': folder})}"
+
+
+def _jobs(config: HydraConf) -> list[list[str]]:
+    """The overrides of all jobs of a sweep; none of a search, which chooses jobs by the scores of those before."""
+    if config.sweeper["_target_"] != BasicSweeperConf._target_:
+        return []
+    words = [*(f"{name}={value}" for name, value in (config.sweeper.params or {}).items()), *config.overrides.task]
+    try:
+        batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+    except HydraException:  # of glob(…), which would need the configurations
+        return []
+    return [job for batch in batches for job in batch]
 
 
 @contextmanager
@@ -146,8 +154,9 @@ def saving_jobs() -> Iterator[None]:
                     pass  # the job has ended; Timeout is an OSError
         before[number](number, frame)
 
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in filter(lambda number: callable(before[number]), before):
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}  # else ignored
+    for number in before:
         signal.signal(number, stop)
     try:
         yield

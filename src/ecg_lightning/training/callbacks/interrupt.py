@@ -40,7 +40,9 @@ class Interrupt(Callback):
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 
-    on_exception = on_train_end
+    def on_exception(self, *_: Any) -> None:
+        """Restore the handlers."""
+        self.on_train_end()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A stop after the last batch takes effect now."""
