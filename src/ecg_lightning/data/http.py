@@ -128,10 +128,14 @@ class Downloader:
 
     def _fill(self, file: RemoteFile, partial: Path, update: Callable[[Path, int, int], None]) -> bool:
         """Fill ``NAME.partial`` with the whole file; False if the one in place has the size of that on the server."""
+
+        def transfer() -> bool:
+            return self._with_retries(file.url, partial, lambda: self._transfer(file, partial, update))
+
+        if file.sha256 is None:
+            return transfer()
         for attempt in range(2):
-            new = self._with_retries(file.url, partial, lambda: self._transfer(file, partial, update))
-            if file.sha256 is None:
-                return new
+            transfer()
             if (found := sha256_of(partial)) == file.sha256:
                 return True
             # What was left of an earlier fetch may be of another file, or a connection without length ended early.
@@ -206,7 +210,7 @@ class Downloader:
                 failures = 1 if size_of(partial) >= before + SLOWEST_BYTES else failures + 1
                 reason, again = next((words, again) for kinds, words, again in FAILURES if isinstance(error, kinds))
                 wait = BACKOFF_S * 2 ** (failures - 1)
-                if isinstance(error, requests.HTTPError):
+                if isinstance(error, requests.HTTPError) and error.response is not None:
                     asked = error.response.headers.get("Retry-After", "")
                     wait = max(wait, int(asked) if asked.isdecimal() else 0)
                     reason = f"the server answers HTTP {error.response.status_code}"
