@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple, NoReturn
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0  # of a clock on the wall: generous, because machines are busy
 MEMORY = 2**30  # bytes beyond those of the process that starts the command
 
 
@@ -36,6 +36,7 @@ class Case:
     command: Command
     accepted_because: str | None = None  # why working is right, too; None: must be refused
     check: "Callable[[Ended], str | None]" = lambda ended: None  # what is wrong with what it has written, if anything
+    setup: Callable[[], None] = lambda: None  # what its process does first, such as to limit the size of files
 
 
 class Ended(NamedTuple):
@@ -94,21 +95,27 @@ def preload() -> None:
     del pytorch_lightning
 
 
-def run(command: Command, *, cwd: Path | None = None, timeout_s: float = TIMEOUT_S) -> Ended:
-    """Run ``ecg-lightning`` in a copy of this process, which is killed when its time is over."""
-    return Running(command, cwd=cwd).end(timeout_s=timeout_s)
+def run(
+    command: Command,
+    *,
+    cwd: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+    setup: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Run ``ecg-lightning`` in a copy of this process, after `setup`; it is killed when its time is over."""
+    return Running(command, cwd=cwd, setup=setup).end(timeout_s=timeout_s)
 
 
 class Running:
     """``ecg-lightning`` in a copy of this process."""
 
-    def __init__(self, command: Command, *, cwd: Path | None = None) -> None:
+    def __init__(self, command: Command, *, cwd: Path | None = None, setup: Callable[[], None] = lambda: None) -> None:
         self._texts = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115  # closed by `end`
         sys.stdout.flush()
         sys.stderr.flush()
         self._memory, self._start = _memory(), time.monotonic()
         if (child := os.fork()) == 0:
-            _become(command, *(file.fileno() for file in self._texts), cwd)
+            _become(command, *(file.fileno() for file in self._texts), cwd, setup)
         self._child, self.used_s = child, 0.0
 
     def end(self, *, timeout_s: float = TIMEOUT_S, stop: tuple[signal.Signals, float] | None = None) -> Ended:
@@ -144,7 +151,7 @@ def _memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _become(command: Command, out: int, err: int, cwd: Path | None) -> NoReturn:
+def _become(command: Command, out: int, err: int, cwd: Path | None, setup: Callable[[], None]) -> NoReturn:
     """Turn this process into the command."""
     status = 1
     try:
@@ -156,6 +163,7 @@ def _become(command: Command, out: int, err: int, cwd: Path | None) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_DATA, (8 * MEMORY, 8 * MEMORY))  # so that no case takes the machine down
         if cwd is not None:
             os.chdir(cwd)
+        setup()
         if callable(command):
             command()
         else:
@@ -210,7 +218,7 @@ def one_command(campaign: Campaign) -> Trial:
 
     def trial(folder: Path, random: Random) -> tuple[Case, Ended, str | None]:
         case = campaign(folder, random)
-        ended = run(case.command, cwd=folder)
+        ended = run(case.command, cwd=folder, setup=case.setup)
         return case, ended, failure(case, ended)
 
     return trial

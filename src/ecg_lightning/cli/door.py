@@ -1,5 +1,6 @@
 """How every command ends if it fails or is stopped: with one line on stderr and an exit status, never a traceback."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ def door() -> Iterator[None]:
     The exit status is 2 for an error that a user can act on, 1 for any other, 130 for Ctrl-C, 143 for SIGTERM, and 141
     if the reader of the output has gone, as ``| head`` does.
     """
+    logging.raiseExceptions = False  # a full disk, or a reader that is gone, is no traceback for each line of a log
     with terminable():
         try:
             try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ecg_lightning.cli.door import door, leave
+from ecg_lightning.core.atomic import cannot_write
 from ecg_lightning.core.errors import DEBUG, ConfigError
 from ecg_lightning.pipeline.config import choices, composing, conf_dir, conf_dirs, expanded
 
@@ -95,6 +96,10 @@ def _start_hydra(arguments: Sequence[str]) -> None:
             "a process of hydra/launcher=local was killed, perhaps for want of memory: lower hydra.launcher.n_jobs; "
             f"{how_to_resume(HydraConfig.get())}"
         ) from error
+    except OSError as error:  # of Hydra's folder and log; what a job raises does not come here
+        if error.filename is None:
+            raise
+        raise cannot_write(Path(error.filename), error, "choose another hydra.run.dir or hydra.sweep.dir") from error
     except ValueError as error:  # of Hydra's options, and of sweepers: what a job raises does not come here
         raise ConfigError(str(error)) from error
 

@@ -1,5 +1,6 @@
 """Errors that a user can act on: one sentence that says what is wrong, where, and what to do; and all others."""
 
+import errno
 import sys
 import tempfile
 import traceback
@@ -24,6 +25,15 @@ class CheckpointError(EcgLightningError):
     """A file is not a checkpoint of this project, or does not fit."""
 
 
+REMEDIES = {  # against what the system refuses, by its number
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space there"),
+    errno.EFBIG: "raise the limit on the size of files, see ulimit -f",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit on open files, see ulimit -n"),
+    errno.ENAMETOOLONG: "shorten the name",
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk or the connection to it"),
+}
+
+
 def sentence_of(error: Exception, folder: Path | None = None) -> str:
     """What a user reads about an error, on one line and without control characters.
 
@@ -37,6 +47,8 @@ def sentence_of(error: Exception, folder: Path | None = None) -> str:
     reason = f"{type(error).__name__}: {_line(str(error))[:500]}"
     if isinstance(error, MemoryError) or any(word in reason for word in ("OutOfMemoryError", "DefaultCPUAllocator")):
         return f"not enough memory ({reason}); use smaller batches, fewer recordings or a machine with more"
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        return _line(f"{error.filename or 'a file'}: {error.strerror}; {REMEDIES[error.errno]}")
     try:
         if folder is not None and folder.is_dir():
             file = folder / "traceback.txt"

@@ -5,12 +5,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-from ecg_lightning.core.atomic import sha256_of
+from ecg_lightning.core.atomic import locked, remove_leftovers, sha256_of
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import Source
@@ -45,7 +44,8 @@ def load_or_build(path: Path, build: Callable[[], Beats], *, doing: str) -> Beat
     """
     if (beats := _load(path)) is not None:
         return beats
-    with _lock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock"), "choose another cache with cache_dir=…"):
+        remove_leftovers(path.parent)
         if (beats := _load(path, warn=True)) is None:
             log.info("%s; the next start takes it from the cache", doing)
             build().save(path)
@@ -62,20 +62,6 @@ def cache_key(source: Source) -> str:
             # The name of the folder counts, which in PTB is the patient; where the data are does not.
             digest.update(os.fsencode(f"{path.parent.name}/{path.name}") + bytes.fromhex(content))
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Held by one process at a time, also of other machines where the file system supports it."""
-    from filelock import FileLock
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path).acquire()
-    except OSError as error:
-        raise DataError(f"cannot write the cache in {path.parent}: {error}; choose another with cache_dir=…") from error
-    with lock:
-        yield
 
 
 def _load(path: Path, *, warn: bool = False) -> Beats | None:

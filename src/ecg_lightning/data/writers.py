@@ -1,7 +1,6 @@
 """Writing annotated beats: WFDB annotation files, EDF+, CSV and JSON, each completely or not at all."""
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, time
@@ -10,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.atomic import atomic_write, temporary_folder
 from ecg_lightning.core.errors import ConfigError
 
 ANNOTATOR = "ecgl"  # extension of WFDB annotation files, which no database on PhysioNet has
@@ -33,7 +32,7 @@ def write_wfdb(beats: pd.DataFrame, path: Path, *, probabilities: bool = False) 
     texts = _probabilities(beats) if probabilities else [""] * len(beats)
     finder, version = about["annotator"] or about["detector"], about["versions"]["ecg_lightning"]
     made = f"ecg_lightning {version}: model {about['model']}, R peaks {finder}"
-    with tempfile.TemporaryDirectory() as folder, atomic_write(path) as partial:
+    with temporary_folder() as folder:
         wfdb.wrann(
             "beats",
             annotator,
@@ -41,9 +40,11 @@ def write_wfdb(beats: pd.DataFrame, path: Path, *, probabilities: bool = False) 
             symbol=['"', *beats["symbol"]],
             aux_note=["".join(char for char in made if char.isascii())[:254], *texts],
             fs=about["fs"],
-            write_dir=folder,
+            write_dir=str(folder),
         )
-        partial.write_bytes(Path(folder, f"beats.{annotator}").read_bytes())
+        content = (folder / f"beats.{annotator}").read_bytes()
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
 
 
 def write_edf(beats: pd.DataFrame, path: Path, *, probabilities: bool = False) -> None:

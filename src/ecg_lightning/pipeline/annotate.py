@@ -6,7 +6,6 @@ does.
 """
 
 import importlib.metadata
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import ThreadpoolController
 
+from ecg_lightning.core.atomic import cannot_write_temporary, temporary_file
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.threads import available_threads
 from ecg_lightning.data.beats import BoolArray, FloatArray, IntArray
@@ -98,7 +98,7 @@ def annotate(
         raise ConfigError(f"the model takes {len(predictor.input.leads)} leads, leads={leads} chooses {len(positions)}")
     # Work is divided among threads of our own; those of numpy's products would be in their way.
     products = ThreadpoolController().select(internal_api="openblas").limit(limits=1)
-    with tempfile.TemporaryFile() as store, ThreadPoolExecutor(available_threads()) as threads, products:
+    with temporary_file() as store, ThreadPoolExecutor(available_threads()) as threads, products:
         how = _How(predictor, positions, peaks, detector, chunk_s, progress or (lambda part: None), threads)
         try:
             signals = _Signals(file, how, store)
@@ -243,10 +243,7 @@ def _write(store: Any, signals: FloatArray) -> None:
         store.write(np.ascontiguousarray(signals.T))
         store.flush()
     except OSError as error:
-        raise DataError(
-            f"cannot write to the folder of temporary files {tempfile.gettempdir()}: {error}; free some space there, "
-            "or choose another one with TMPDIR"
-        ) from error
+        raise cannot_write_temporary(error) from error
 
 
 def _classified(found: RPeaks, signals: _Signals, how: _How, abstain: float | None) -> pd.DataFrame:

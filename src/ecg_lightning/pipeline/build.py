@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core import provenance
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.core.weights import path_of
 from ecg_lightning.data.databases.card import class_map_of, leads_of
 from ecg_lightning.data.databases.registry import make_source
@@ -134,8 +135,8 @@ def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
     window = sequence.pop("beats")
     make_transforms(augmentation["transforms"], fs=dataset["cut"]["fs"])  # fails before beats are read
     return BeatDataModule(
-        make_source(dataset, config["context"], Path(config["data_dir"]).expanduser()),
-        cache_dir=Path(config["cache_dir"]).expanduser(),
+        make_source(dataset, config["context"], home_expanded(config["data_dir"])),
+        cache_dir=home_expanded(config["cache_dir"]),
         split=config["split"],
         drop_duplicates=dataset["drop_duplicates"],
         batch_size=config["optimizer"]["batch_size"],

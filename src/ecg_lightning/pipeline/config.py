@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.core.plugins import added
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def added_conf_dirs() -> list[Path]:
 
 def conf_dirs(config_dir: Path | str | None = None) -> list[Path]:
     """All folders of configurations, that of ``--config-dir`` first."""
-    own = [] if config_dir is None else [Path(config_dir).expanduser()]
+    own = [] if config_dir is None else [home_expanded(config_dir)]
     return [*own, conf_dir(), *added_conf_dirs()]
 
 
@@ -113,7 +114,7 @@ def compose(
     with composing():
         cfg = loader.load_configuration("train", words, run_mode=RunMode.RUN, from_shell=False)
         folder = Path(cfg.hydra.run.dir if output_dir is None else output_dir)
-    cfg.output_dir = str(folder.expanduser().absolute()).replace("${", "\\${")
+    cfg.output_dir = str(home_expanded(folder).absolute()).replace("${", "\\${")
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg
@@ -150,7 +151,7 @@ def config_loader(config_dir: Path | str | None = None) -> "ConfigLoaderImpl":
     for folder in added_conf_dirs():
         search_path.prepend("ecg_lightning.conf", f"file://{folder}", SearchPathQuery(provider="schema"))
     if config_dir is not None:
-        own = Path(config_dir).expanduser().absolute()
+        own = home_expanded(config_dir).absolute()
         if not own.is_dir():
             raise ConfigError(f"config_dir={config_dir} is no folder; give one that holds folders such as model/")
         search_path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
@@ -102,8 +103,8 @@ def data_report(overrides: Iterable[str] = (), *, config_dir: Path | None = None
     """
     config = validated(compose(overrides, output_dir=".", config_dir=config_dir))
     dataset = config["dataset"]
-    source = make_source(dataset, config["context"], Path(config["data_dir"]).expanduser())
-    beats = cached_beats(source, Path(config["cache_dir"]).expanduser())
+    source = make_source(dataset, config["context"], home_expanded(config["data_dir"]))
+    beats = cached_beats(source, home_expanded(config["cache_dir"]))
     joined = isinstance(source, Joined)
     windows: dict[str, list[FloatArray]] = defaultdict(list)
     rows_of = dict(_groups(beats.records)) if beats.records is not None else {}

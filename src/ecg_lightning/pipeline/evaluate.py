@@ -9,7 +9,6 @@ import dataclasses
 import logging
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,7 +18,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ecg_lightning.core.atomic import temporary_folder
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
+from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
@@ -189,7 +190,7 @@ def _choose(
 
 def _parts(on: str) -> tuple[str, str | None]:
     """Database and split of ``svdb:svdb_halves``; a folder has no split. ConfigError for nothing."""
-    name, _, split = (on, "", "") if Path(on).expanduser().is_dir() else on.partition(":")
+    name, _, split = (on, "", "") if home_expanded(on).is_dir() else on.partition(":")
     if not name:
         raise ConfigError(f"test on '{on}': expected the name of a database, such as svdb, or a folder")
     return name, split or None
@@ -283,9 +284,9 @@ def plain_config(
         config["split"]["seed"] = seed
     if data_dir is None:
         own = trained.get("data_dir")  # weights that ship state none
-        if own is None or not Path(own).expanduser().exists():
+        if own is None or not home_expanded(own).exists():
             own = os.environ.get("ECG_DATA_DIR", "data")
-        data_dir = Path(own).expanduser()
+        data_dir = home_expanded(own)
     # The cache is written to: a checkpoint from elsewhere must not decide where it is.
     cache_dir = cache_dir or Path(os.environ.get("ECG_CACHE_DIR", "~/.cache/ecg_lightning"))
     return {**config, "data_dir": str(data_dir), "cache_dir": str(cache_dir)}
@@ -295,13 +296,13 @@ def _other_card(
     name: str, home: Mapping[str, Any], leads: Sequence[Any] | None, config_dir: Path | str | None
 ) -> dict[str, Any]:
     """The card of another database, cut, and with leads and standard symbols in classes, as in the training."""
-    names, folder = choices(conf_dirs(config_dir))["dataset"], Path(name).expanduser()
+    names, folder = choices(conf_dirs(config_dir))["dataset"], home_expanded(name)
     is_draft = name not in names and folder.is_dir()
-    with tempfile.TemporaryDirectory() as drafts:
+    with temporary_folder() as drafts:
         if is_draft:
             name = re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_") or "folder"
             name += "_folder" * (name in names)
-            new_card(folder, name, Path(drafts))
+            new_card(folder, name, drafts)
             config_dir = drafts
         card: dict[str, Any] = validated(compose([f"dataset={name}"], output_dir=".", config_dir=config_dir))["dataset"]
         if is_draft:

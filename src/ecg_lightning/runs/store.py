@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.atomic import cannot_write
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, write_predictions
@@ -19,7 +19,7 @@ def save_run(folder: Path, record: RunRecord, beats: Beats, probabilities: Proba
         # The record of an earlier run in this folder is not of these predictions.
         (folder / RECORD).unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"cannot replace {folder / RECORD}: {error}; choose another folder") from error
+        raise cannot_write(folder / RECORD, error) from error
     names = ("model", "seed", "dataset", "synthetic", "fingerprint", "protocol", "fold")
     about = {name: getattr(record, name) for name in names} | {"protocol": record.protocol.sentence()}
     digest = write_predictions(folder / PREDICTIONS, beats, probabilities, positive=record.positive, about=about)

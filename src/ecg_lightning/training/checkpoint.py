@@ -165,7 +165,8 @@ def _of_weights(file: Path) -> Checkpoint:
     with malformed(f"the card of {file} is no description of a beat classifier; malformed", ConfigError):
         _check_values([card])
         weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        stated, fitted = dict(card["hyperparameters"]), {key: card.get(key) for key in ("calibration", "operating_point")}
+        stated = dict(card["hyperparameters"])
+        fitted = {key: card.get(key) for key in ("calibration", "operating_point")}
         return _checked(file, weights, stated, card["scores"], card["epoch"], card["step"], **fitted)
 
 
@@ -214,10 +215,10 @@ def malformed(what: str, *others: type[Exception]) -> Iterator[None]:
 
 def add_fitted(path: Path, **fitted: Mapping[str, Any]) -> None:
     """Add ``calibration`` or ``operating_point`` to a run's checkpoint; DataError if it cannot be written."""
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    content[CHECKPOINT_KEY].update({name: dict(one) for name, one in fitted.items()})
     from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO  # needs Lightning
 
+    content = AtomicCheckpointIO().load_checkpoint(path)
+    content[CHECKPOINT_KEY].update({name: dict(one) for name, one in fitted.items()})
     AtomicCheckpointIO().save_checkpoint(content, path)
 
 

@@ -157,7 +157,7 @@ class NetworkEstimator(Estimator):
         self._saved, best_epoch = {"scores": {}, "epoch": max(epochs, 1), "step": steps}, None
         if self._best:
             # The callback forgets its score when a run is resumed in another folder; the checkpoint does not.
-            best = torch.load(self._best, map_location="cpu", weights_only=True, mmap=True)
+            best = AtomicCheckpointIO().load_checkpoint(self._best)
             best_epoch = best["epoch"] + 1
             self._saved = {"scores": best[CHECKPOINT_KEY]["scores"], "epoch": best_epoch, "step": best["global_step"]}
         return Fit(epochs=epochs, steps=steps, best_epoch=best_epoch, val=validation_scores(self._saved["scores"]))
@@ -195,7 +195,7 @@ class NetworkEstimator(Estimator):
     def save(self, path: Path) -> None:
         state = self.classifier.state_dict()
         if self._best:
-            state = torch.load(self._best, map_location="cpu", weights_only=True)["state_dict"]
+            state = AtomicCheckpointIO().load_checkpoint(self._best)["state_dict"]
         _write(path, state, self.classifier.hparams, self._saved)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ecg_lightning.core.options import Hertz, Name, Natural, Positive, Seed, Strength, Task, Text
+from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.data.labels import AAMI_CLASSES, PHRASES, PTB_CLASSES, make_class_map
 
 Word = Text | Natural  # name of a lead, a record or a symbol; YAML reads 100 as a number
@@ -237,4 +238,4 @@ def title_of(dataset: Mapping[str, Any]) -> str:
 
 def folder_of(card: Card, data_dir: Path) -> Path:
     """Where the files of a card are."""
-    return data_dir / Path(card.folder or "").expanduser()
+    return data_dir / home_expanded(card.folder or "")

@@ -1,6 +1,7 @@
 """What a run writes while it trains: checkpoints and metrics.csv, each complete at every moment, even when killed."""
 
 import csv
+import io
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from ecg_lightning.core.atomic import atomic_write
+from ecg_lightning.core.errors import DataError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -25,16 +27,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        path = Path(path)
+        path, content = Path(path), io.BytesIO()
+        torch.save(checkpoint, content)  # which, writing a file itself, hides why the file system refuses
         with atomic_write(path) as partial:
             for leftover in path.parent.glob(f".partial-*-{path.name}"):
                 leftover.unlink()  # of a run that was killed here
-            torch.save(checkpoint, partial)
+            partial.write_bytes(content.getbuffer())
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        try:
+            content = io.BytesIO(Path(path).read_bytes())
+        except OSError as error:
+            raise DataError(
+                f"cannot read {path}, which this run has written: {error.strerror}; start it again"
+            ) from error
+        checkpoint: dict[str, Any] = torch.load(content, map_location=map_location, weights_only=True)
         return checkpoint
 
 
