@@ -11,7 +11,7 @@ import numpy as np
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
-from ecg_lightning.data.readers.annotations import OTHERS, TABLES, read_annotations
+from ecg_lightning.data.readers.annotations import OTHERS, TABLES, read_annotations, refuse_disorder
 from ecg_lightning.data.readers.wfdb import rate_and_length, read_annotation_file
 from ecg_lightning.data.recording import Annotations
 from ecg_lightning.metrics.matching import LEARNING_S, WINDOW_S, Comparison, annotated, compare, summary
@@ -154,11 +154,14 @@ def _in_folder(folder: Path, annotator: str) -> dict[str, Path]:
 
 def _clock(reference: Path, test: Path, fs: float | None) -> tuple[float, int | None]:
     """The sampling rate in Hz of a recording, and its samples where they are known."""
-    if fs is not None:
-        return fs, None
     for file in (reference, test):
         if file.with_suffix(".hea").is_file():
-            return rate_and_length(file.with_suffix(""))
+            rate, length = rate_and_length(file.with_suffix(""))
+            if fs not in (None, rate):
+                raise DataError(f"{file.with_suffix('.hea')} states {rate:g} Hz, not {fs:g} Hz; leave out --fs")
+            return rate, length
+    if fs is not None:
+        return fs, None
     for file in (reference, test):
         if file.suffix.lower() not in TABLES and (clock := read_annotation_file(file)[1]):
             return clock, None
@@ -176,6 +179,7 @@ def _read(file: Path, fs: float, class_map: ClassMap) -> Annotations:
                 f"{file} has the unknown symbol {symbol!r} at sample {sample:,}; expected the symbols of the WFDB "
                 "annotation standard, such as N, S, V, F and Q"
             )
+    refuse_disorder(class_map.beats(found)[0].samples, f"the annotations in {file}")
     if clock is None or clock == fs:
         return found
     return dataclasses.replace(found, samples=np.round(found.samples * (fs / clock)).astype(np.int64))

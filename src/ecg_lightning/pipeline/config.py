@@ -133,6 +133,12 @@ def composing() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         message = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
         raise ConfigError(message + known_settings(error)) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"a configuration is no text in UTF-8, or nested too deeply: {error}; correct it") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ConfigError(f"a configuration is no mapping of settings to values: {error}; correct it") from error
 
 
 def config_loader(config_dir: Path | str | None = None) -> "ConfigLoaderImpl":

@@ -226,7 +226,7 @@ def test_annotations_cut_off_in_a_copy_are_refused(tmp_path: Path) -> None:
     [
         (".", "there is no"), ("absent", r"absent is no recording: there is no absent\.hea"),
         ("absent.hea", r"there is no absent\.hea"), ("absent.edf", r"absent\.edf is not there"),
-        ("folder.csv", r"folder\.csv is a folder"),
+        ("folder.csv", r"folder\.csv is not there, or is a folder"),
     ],
 )  # fmt: skip
 def test_a_path_that_is_no_recording_is_refused_by_name(tmp_path: Path, name: str, said: str) -> None:

@@ -160,7 +160,7 @@ class Card(Group):
     reader: str  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation, people; or one of another package
     folder: str | None  # in data_dir, or an absolute path
     records: str | list[str] | None = None  # patterns of the records that are used; null uses all
-    annotator: str | None = None
+    annotator: Annotated[str, Field(pattern=r"^[^/\s]*\w$")] | None = None  # the end of a file's name
     detector: Literal["network", "sleepecg", "xqrs"] = "xqrs"  # of R peaks, where they are not annotated
     class_map: str | dict[str, str | Words] | None = None
     diagnoses: Diagnoses | None = None

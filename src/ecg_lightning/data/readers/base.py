@@ -1,7 +1,8 @@
 """What a reader of a file format offers: a recording that is opened by its header and read in pieces."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ Signal = npt.NDArray[np.float64]
 CHUNK_S = 600.0  # seconds that are read at once
 LONGEST_S = 60 * 86_400.0  # seconds beyond which a stated length is an error rather than a recording
 
+SLOWEST, FASTEST = 20.0, 100_000.0  # Hz, of an electrocardiogram; outside, a stated sampling rate is an error
+
 LARGEST = 50.0  # mV; more, without a unit, is something else
 COUNTS = ("adu", "raw", "counts", "lsb")  # units of a converter
 
@@ -26,6 +29,13 @@ MILLIVOLTS = {
     "mv": 1.0, "millivolt": 1.0, "millivolts": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3,
     "microvolts": 1e-3, "v": 1e3, "volt": 1e3, "volts": 1e3, "nv": 1e-6,
 }  # fmt: skip
+
+
+def is_there(path: Path, kind: Callable[[Path], bool] = Path.is_file) -> bool:
+    """Whether there is a file, or another `kind`, of a name that may be too long for the disk or have a NUL."""
+    with suppress(OSError, ValueError):
+        return kind(path)
+    return False
 
 
 class RecordingFile(ABC):
@@ -39,6 +49,8 @@ class RecordingFile(ABC):
         frame_rate: frames a second, Hz.
         samples_per_frame: of each lead.
         n_frames: length of the recording.
+        stated_fs: sampling rate in Hz of the finest lead, as the file states it; None where it does not.
+        stated_units: of each lead, as the file states them; None where it does not.
         comments: lines of text of its header.
         start: date and time of its beginning, as ISO 8601; None where the file does not say.
         files: all files that it consists of, without annotations.
@@ -50,6 +62,8 @@ class RecordingFile(ABC):
     frame_rate: float
     samples_per_frame: tuple[int, ...]
     n_frames: int
+    stated_fs: float | None = None
+    stated_units: Sequence[str | None] = ()
     comments: tuple[str, ...] = ()
     start: str | None = None
     files: tuple[Path, ...] = ()

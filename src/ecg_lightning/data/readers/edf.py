@@ -71,6 +71,7 @@ class EdfFile(RecordingFile):
         per_frame = gcd(*self._samples)
         self.samples_per_frame = tuple(n // per_frame for n in self._samples)
         self.frame_rate = per_frame / self._duration
+        self.stated_fs, self.stated_units = max(self._samples) / self._duration, self._units
         self.comments = tuple(
             f"{key}: {value}"
             for key, value in zip(("patient", "recording"), people, strict=True)
@@ -90,7 +91,8 @@ class EdfFile(RecordingFile):
         scales = [to_millivolts(self._units[at], lead=self.lead_names[at], where=str(self.path)) for at in positions]
         try:
             edf = self._parse(self._records(first, last), last - first)
-            loaded = [np.asarray(edf.signals[at].data).reshape(last - first, -1) for at in positions]
+            with warnings.catch_warnings(action="error"):  # of edfio, where a range is empty
+                loaded = [np.asarray(edf.signals[at].data).reshape(last - first, -1) for at in positions]
         except Exception as error:  # edfio raises whatever its parsing stumbles over
             raise DataError(f"{self.path} cannot be read: {error}") from error
         for at, signal, values, scale in zip(positions, signals, loaded, scales, strict=True):
