@@ -9,7 +9,7 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
-from ecg_lightning.data.readers.annotations import refuse_disorder
+from ecg_lightning.data.readers.annotations import check_beats
 from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, Calibration, RecordingFile, is_there
 from ecg_lightning.data.readers.csv import CsvFile
 from ecg_lightning.data.readers.edf import EdfFile
@@ -155,9 +155,7 @@ def read_recording(
         if not len(peaks):
             others_named = ", ".join(f"{symbol} ({n:,})" for symbol, n in others.most_common(5)) or "none at all"
             raise DataError(f"{where} have no beat, but {others_named}; dataset.class_map names the symbols of beats")
-        refuse_disorder(peaks, where)
-        if peaks[-1] > n_samples + LATEST_S * rate:
-            raise DataError(f"{where} have a beat at sample {peaks[-1]:,} of a record of {n_samples:,} samples")
+        check_beats(peaks, where, n_samples, late=LATEST_S * rate)
     elif n_samples >= 2 * rate:
         peaks = detect_r_peaks(signals, rate, detector=detector).samples if detector else np.empty(0, dtype=np.int64)
     else:

@@ -77,10 +77,15 @@ def _read_table(file: Path, fs: float) -> Annotations:
     return from_text(np.round(samples).astype(np.int64), symbols)
 
 
-def refuse_disorder(samples: IntArray, where: str) -> None:
-    """DataError for beats ``[b]`` that are not in ascending order, or before the beginning."""
+def check_beats(samples: IntArray, where: str, n_samples: int | None, *, late: float = 0) -> None:
+    """DataError for beats ``[b]`` out of order, before the beginning or `late` samples after the end of `n_samples`."""
     if len(samples) and (samples[0] < 0 or (np.diff(samples) < 0).any()):
         raise DataError(f"{where} have beats out of order: the file is damaged")
+    if len(samples) and n_samples is not None and samples[-1] > n_samples + late:
+        raise DataError(
+            f"{where} have a beat at sample {samples[-1]:,} of a record of {n_samples:,} samples; expected annotations "
+            "of this recording"
+        )
 
 
 def from_text(samples: IntArray, texts: list[str]) -> Annotations:

@@ -22,6 +22,7 @@ LONGEST_S = 60 * 86_400.0  # seconds beyond which a stated length is an error ra
 SLOWEST, FASTEST = 20.0, 100_000.0  # Hz, of an electrocardiogram; outside, a stated sampling rate is an error
 
 LARGEST = 50.0  # mV; more, without a unit, is something else
+IMPOSSIBLE = 10_000.0  # mV, with any offset of electrodes; single precision would lose more
 COUNTS = ("adu", "raw", "counts", "lsb")  # units of a converter
 
 # Factor from a unit to millivolts, by its name in lower case; µ has two code points.
@@ -75,6 +76,19 @@ class RecordingFile(ABC):
         DataError if the file is cut off or damaged, or a unit is none of voltage.
         """
 
+    def frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
+        """The same, all there and of the size that a recording can have."""
+        parts = self.read_frames(positions, start, stop)
+        for at, part in zip(positions, parts, strict=True):
+            if len(part) != (stop - start) * self.samples_per_frame[at]:
+                raise DataError(f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states")
+            if (largest := np.abs(part).max(initial=0, where=np.isfinite(part))) > IMPOSSIBLE:
+                raise DataError(
+                    f"{self.path}: lead {self.lead_names[at]} reaches {largest:.3g} mV, which no electrocardiogram does; "
+                    "correct the gain, baseline or unit that it states"
+                )
+        return parts
+
     @abstractmethod
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
         """All annotations of an annotator, and the rate in Hz of the clock of their samples; DataError without them."""
@@ -94,11 +108,7 @@ class RecordingFile(ABC):
         step = max(1, round(CHUNK_S * self.frame_rate))
         for start in range(0, self.n_frames, step):
             stop = min(start + step, self.n_frames)
-            for at, part in enumerate(self.read_frames(positions, start, stop)):
-                if len(part) != (stop - start) * rates[at]:
-                    raise DataError(
-                        f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states"
-                    )
+            for at, part in enumerate(self.frames(positions, start, stop)):
                 coarser.get(at, signals[at])[start * rates[at] : stop * rates[at]] = part
         for at, signal in coarser.items():
             signals[at] = resample_around_gaps(signal, rates[at], finest)

@@ -91,8 +91,12 @@ class EdfFile(RecordingFile):
         scales = [to_millivolts(self._units[at], lead=self.lead_names[at], where=str(self.path)) for at in positions]
         try:
             edf = self._parse(self._records(first, last), last - first)
-            with warnings.catch_warnings(action="error"):  # of edfio, where a range is empty
-                loaded = [np.asarray(edf.signals[at].data).reshape(last - first, -1) for at in positions]
+            limit = 2 ** (8 * self._n_bytes - 1)
+            for signal in (edf.signals[at] for at in positions):
+                low, high = signal.digital_range
+                if not (-limit <= low < high < limit and 0 < abs(np.subtract(*signal.physical_range)) < np.inf):
+                    raise ValueError(f"{signal.label} ranges from {signal.physical_range} at {signal.digital_range}")
+            loaded = [np.asarray(edf.signals[at].data).reshape(last - first, -1) for at in positions]
         except Exception as error:  # edfio raises whatever its parsing stumbles over
             raise DataError(f"{self.path} cannot be read: {error}") from error
         for at, signal, values, scale in zip(positions, signals, loaded, scales, strict=True):

@@ -17,6 +17,13 @@ from ecg_lightning.data.recording import Annotations
 
 # Notes of an annotation file on itself; wfdb never returns from any other that begins with ##.
 OWN_NOTES = re.compile(rb"## (?!time resolution: \d|annotation type definitions|end of definitions)")
+# Lines of a header as header(5) has them. wfdb takes a field that it does not know for one that is left out.
+RECORD = re.compile(r"([^\s/]+)(/(\d+))?\s+(\d+)(\s+(\d+\.?\d*|\.\d+)(/\S+)?(\s+\d+(\s.*)?)?)?")
+GAIN = r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(\(-?\d+\))?(/[\w^?%/-]*)?"
+SIGNAL = re.compile(
+    rf"\S+\s+\d+(x\d+)?(:\d+)?(\+\d+)?(\s+{GAIN}(\s+\d+(\s+-?\d+(\s+-?\d+(\s+-?\d+(\s+\d+(\s.*)?)?)?)?)?)?)?"
+)
+SEGMENT = re.compile(r"\S+\s+\d+")
 NO_FILE = "~"  # name of a segment that is a gap, and of the signal file of a layout
 
 
@@ -35,9 +42,16 @@ def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = F
     if not is_there(header):
         raise DataError(f"{header} is not there")
     lines = header_lines(header)
-    first = re.fullmatch(r"([^\s/]+)(/\d+)?(\s.*)?", lines[0]) if lines else None
+    first = RECORD.fullmatch(lines[0]) if lines else None
     if first is None or first[1] != record.name:
-        raise DataError(f"{header} is no readable WFDB header: it does not begin with {record.name}")
+        raise DataError(
+            f"{header} is no readable WFDB header: it does not begin with {record.name}, number of signals, sampling rate"
+        )
+    kind, n = (SEGMENT, int(first[3])) if first[2] else (SIGNAL, int(first[4]))
+    if (malformed := next((line for line in lines[1:] if not kind.fullmatch(line)), None)) is not None:
+        raise DataError(f"{header} is no readable WFDB header: no such line is known: {malformed[:80]}")
+    if len(lines) - 1 != n:
+        raise DataError(f"{header} states {n} signals or segments, and describes {len(lines) - 1}; is it damaged?")
     names = sorted({line.split()[0] for line in lines[1:]} - {NO_FILE})
     if outside := next((name for name in names if name.startswith("/") or ".." in name.split("/")), None):
         raise DataError(f"{header} names {outside}, which is outside its folder; expected files beside the header")
@@ -85,6 +99,8 @@ class WfdbFile(RecordingFile):
             raise DataError(f"{path}.hea states no signal: it is no recording")
         self.stated_fs, self.stated_units = self.fs(range(len(self.lead_names))), tuple(header.units)
         self.n_frames = int(header.sig_len) if header.sig_len else self._length_of_files()
+        if (late := max(skew or 0 for skew in header.skew)) >= self.n_frames:
+            raise DataError(f"{path}.hea states a delay of {late} frames, and {self.n_frames} frames; is it damaged?")
 
     def read_frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
         if self._segments:
@@ -182,7 +198,9 @@ class WfdbFile(RecordingFile):
             raise DataError(f"the signal of {self.path} cannot be read ({error})") from error
 
     def _open_segments(self, header: Any) -> None:
-        start, layout = 0, None
+        start, layout, total = 0, None, sum(header.seg_len)
+        if header.sig_len not in (None, 0, total):
+            raise DataError(f"{self.path}.hea states {header.sig_len} samples, and segments of {total} in all")
         for name, length in zip(header.seg_name, header.seg_len, strict=True):
             path = self.path.parent / name
             if name != NO_FILE and not length:
