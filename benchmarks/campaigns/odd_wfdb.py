@@ -38,7 +38,7 @@ SIGNAL: dict[int, list[tuple[str, str | None]]] = {
        + [("16:5", "a skew of some frames is a delay that is undone"), ("16x1", "one sample a frame is the default")],
     2: [("0", "a gain of 0 is not calibrated: 200 units a millivolt by the standard"),
         ("-200", "a negative gain is a lead the other way round"),
-        ("1e-300", None), ("1e300", "the signal is flat at such a gain, and has no beats"), ("nan", None), ("inf", None),
+        ("1e-300", None), ("1e300", "a signal that is flat at such a gain has no beats"), ("nan", None), ("inf", None),
         ("abc", None), ("200(nan)/mV", None), ("200(abc)/mV", None), ("200(/mV", None), ("/mV", None), ("()/mV", None),
         ("200(1000000000)/mV", None),
         ("200(1.5)/mV", ALLOWED), ("200/furlong", None), ("200/mmHg", None), ("200/mV/uV", None), ("200/NU", None),

@@ -237,7 +237,7 @@ def lists(folder: Path, random: Random) -> Case:
             ("names that are not there", ["own/r1", "own/r9"], None), ("comments and blank lines", ["# two", "",
              "own/r1", "own/r2"], "comments and blank lines are none"),
             ("a name twice", ["own/r1", "own/r1"], "a recording twice is one"),
-            ("a name in two notations", ["own/r1", "own/r1.hea"], None),
+            ("a name in two notations", ["own/r1", "own/r1.hea"], "a recording twice is one"),
             ("itself", ["some.list"], None), ("no name", [], None), ("a folder", ["own"], None),
             ("out of the folder", ["own/r1", "../../../etc/passwd"], None),
             ("binary", ["\x00\x01\x02"], None), ("long", ["x" * 5000], None),

@@ -22,7 +22,7 @@ from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError,
 from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
-from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, is_there
+from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, is_present
 from ecg_lightning.data.recording import make_leads
 from ecg_lightning.data.rpeaks import DETECTORS
 from ecg_lightning.data.writers import ANNOTATOR, WRITERS, write_csv, write_json
@@ -174,7 +174,7 @@ def _done(name: str, path: Path, request: Request) -> dict[str, Any] | None:
 
 def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> dict[str, Any]:
     stated, files, key = request.stated(name), request.files(name), _key(path, request)
-    given = [one.resolve() for one in _inputs(path, request)]
+    given = [one.resolve() for one in _inputs(path, request) if is_present(one)]
     if own := [file for file in (*files.values(), stated) if file.resolve() in given]:
         raise DataError(f"{own[0]} would be replaced by what is made of it; choose another --output")
     # Without a .json what is there is left of a run that was stopped, or somebody else's.
@@ -292,17 +292,17 @@ def find(paths: Sequence[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for given in paths:
-        if is_there(given, Path.is_dir):
+        if is_present(given, Path.is_dir):
             listing = given / "RECORDS"
             named = _listed(listing) if listing.is_file() else _in_folder(given)
-        elif is_there(given) and (given.name == "RECORDS" or given.suffix in LISTS):
+        elif is_present(given) and (given.name == "RECORDS" or given.suffix in LISTS):
             named = _listed(given)
         else:
             named = [(_without_suffix(given.name), given)]
         if not named:
             raise DataError(f"{given} holds no recording; expected WFDB, EDF, CSV or MATLAB files, or a list of them")
         for name, path in named:
-            if path.suffix in FORMATS["wfdb"] and is_there(path.with_suffix(".hea")):
+            if path.suffix in FORMATS["wfdb"] and is_present(path.with_suffix(".hea")):
                 path = path.with_suffix("")  # r.hea and r.dat are one
             if found.setdefault(name, path) != path:
                 raise ConfigError(
@@ -313,6 +313,8 @@ def find(paths: Sequence[Path]) -> dict[str, Path]:
 
 def _listed(listing: Path) -> list[tuple[str, Path]]:
     lines = [line.strip() for line in listing.read_text(encoding="utf-8", errors="replace").splitlines()]
+    if any("\0" in line for line in lines):
+        raise DataError(f"{listing} is no list of recordings, but holds zero bytes; expected a path on each line")
     return [(_without_suffix(line), listing.parent / line) for line in lines if line and not line.startswith("#")]
 
 

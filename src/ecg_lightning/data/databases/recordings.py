@@ -21,7 +21,7 @@ from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.databases.metadata import Metadata
 from ecg_lightning.data.labels import ClassMap, make_class_map
 from ecg_lightning.data.readers import FORMATS, open_recording, read_recording
-from ecg_lightning.data.readers.base import RecordingFile, is_there
+from ecg_lightning.data.readers.base import RecordingFile, is_present
 from ecg_lightning.data.readers.wfdb import files_of, header_lines
 from ecg_lightning.data.recording import Recording, lead_names
 
@@ -114,10 +114,10 @@ class Recordings(CardSource):
         """All files of one record."""
         if self.card.reader == "wfdb":
             return files_of(record, self.card.annotator)
-        if not record.is_file():
+        if not is_present(record):
             raise DataError(f"{record} is not there")
         annotations = record.with_name(f"{record.stem}{self.card.annotator}")
-        return [record, annotations] if self.card.annotator and annotations.is_file() else [record]
+        return [record, annotations] if self.card.annotator and is_present(annotations) else [record]
 
     def settings(self) -> dict[str, Any]:
         """Also rate, classes, patients and what else the card says of the content of its files."""
@@ -232,7 +232,7 @@ def find_recordings(folder: Path, reader: str) -> list[str]:
         return [name.as_posix() for name in names if name not in headers]
     segments, joined = set[Path](), set[Path]()
     for name in names:
-        lines = header_lines(folder / name) if is_there(folder / name) else []  # else opening it says that it is none
+        lines = header_lines(folder / name) if is_present(folder / name) else []  # else opening it says that it is none
         if lines and "/" in lines[0].split()[0]:
             joined.add(name.with_suffix(""))
             segments.update(name.parent / line.split()[0] for line in lines[1:])

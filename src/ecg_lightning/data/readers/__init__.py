@@ -10,7 +10,7 @@ import numpy as np
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
 from ecg_lightning.data.readers.annotations import check_beats
-from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, Calibration, RecordingFile, is_there
+from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, Calibration, RecordingFile, is_present
 from ecg_lightning.data.readers.csv import CsvFile
 from ecg_lightning.data.readers.edf import EdfFile
 from ecg_lightning.data.readers.mat import MatFile
@@ -54,7 +54,7 @@ def open_recording(
     path = Path(path)
     if reader is None:
         reader = next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), "wfdb")
-        if reader == "mat" and is_there(path.with_suffix(".hea")):
+        if reader == "mat" and is_present(path.with_suffix(".hea")):
             reader = "wfdb"
     if reader not in FORMATS:
         raise DataError(f"{path}: there is no reader {reader!r}; choose one of {', '.join(FORMATS)}")
@@ -62,10 +62,10 @@ def open_recording(
     file: RecordingFile
     if reader == "wfdb":
         path = path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path
-        if not path.name or not is_there(path.with_name(f"{path.name}.hea")):
+        if not path.name or not is_present(path.with_name(f"{path.name}.hea")):
             raise DataError(f"{path} is no recording: there is no {path.name}.hea, nor another format that is read")
         file = WfdbFile(path)
-    elif not is_there(path):
+    elif not is_present(path):
         raise DataError(f"{path} is not there, or is a folder; expected the file of a recording")
     elif reader == "edf":
         file = EdfFile(path)

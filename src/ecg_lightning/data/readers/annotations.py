@@ -7,7 +7,7 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import IntArray
-from ecg_lightning.data.readers.base import is_there
+from ecg_lightning.data.readers.base import is_present
 from ecg_lightning.data.recording import Annotations
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -27,7 +27,7 @@ def annotations_beside(path: Path, annotator: str, fs: float) -> tuple[Annotatio
         The annotations, and the rate in Hz of the clock of their samples: `fs`, unless the file states another.
     """
     file = path.with_name(f"{path.stem}{'.' * annotator.isalnum()}{annotator}")
-    if not is_there(file):
+    if not is_present(file):
         raise DataError(f"{file} is not there: record {path.stem} has no annotations by {annotator}")
     annotations, clock = read_annotations(file, fs)
     return annotations, clock or fs

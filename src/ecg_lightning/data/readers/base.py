@@ -32,7 +32,7 @@ MILLIVOLTS = {
 }  # fmt: skip
 
 
-def is_there(path: Path, kind: Callable[[Path], bool] = Path.is_file) -> bool:
+def is_present(path: Path, kind: Callable[[Path], bool] = Path.is_file) -> bool:
     """Whether there is a file, or another `kind`, of a name that may be too long for the disk or have a NUL."""
     with suppress(OSError, ValueError):
         return kind(path)
@@ -77,14 +77,14 @@ class RecordingFile(ABC):
         """
 
     def frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
-        """The same, all there and of the size that a recording can have."""
+        """The same, after checks that all is there and of a size that a recording can have."""
         parts = self.read_frames(positions, start, stop)
         for at, part in zip(positions, parts, strict=True):
             if len(part) != (stop - start) * self.samples_per_frame[at]:
                 raise DataError(f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states")
             if (largest := np.abs(part).max(initial=0, where=np.isfinite(part))) > IMPOSSIBLE:
                 raise DataError(
-                    f"{self.path}: lead {self.lead_names[at]} reaches {largest:.3g} mV, which no electrocardiogram does; "
+                    f"{self.path}: lead {self.lead_names[at]} reaches {largest:.3g} mV, which no ECG does; "
                     "correct the gain, baseline or unit that it states"
                 )
         return parts

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.readers.base import RecordingFile, Signal, is_there, to_millivolts
+from ecg_lightning.data.readers.base import RecordingFile, Signal, is_present, to_millivolts
 from ecg_lightning.data.recording import Annotations
 
 # Notes of an annotation file on itself; wfdb never returns from any other that begins with ##.
@@ -39,13 +39,13 @@ def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = F
     Headers are read as plain text: every start does this for every record, and calling wfdb takes longer than the rest.
     """
     header = record.with_name(f"{record.name}.hea")
-    if not is_there(header):
+    if not is_present(header):
         raise DataError(f"{header} is not there")
     lines = header_lines(header)
     first = RECORD.fullmatch(lines[0]) if lines else None
     if first is None or first[1] != record.name:
         raise DataError(
-            f"{header} is no readable WFDB header: it does not begin with {record.name}, number of signals, sampling rate"
+            f"{header} is no readable WFDB header: it does not begin with {record.name}, a number of signals and a rate"
         )
     kind, n = (SEGMENT, int(first[3])) if first[2] else (SIGNAL, int(first[4]))
     if (malformed := next((line for line in lines[1:] if not kind.fullmatch(line)), None)) is not None:
@@ -65,7 +65,7 @@ def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = F
     if annotator is not None:
         paths.append(header.with_suffix(f".{annotator}"))
     for path in paths:
-        if not is_there(path):
+        if not is_present(path):
             raise DataError(f"record {record.name}: {path} is not there")
     return paths
 
@@ -165,7 +165,7 @@ class WfdbFile(RecordingFile):
 
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
         path = self.path.with_name(f"{self.name}.{annotator}")
-        if not is_there(path):
+        if not is_present(path):
             raise DataError(f"{path} is not there: record {self.name} has no annotations by {annotator}")
         annotations, clock = read_annotation_file(path)
         return annotations, clock or self.frame_rate
