@@ -24,8 +24,9 @@ SOUND = {
 CARD: dict[str, list[tuple[str, str | None]]] = {
     "reader": [(one, None) for one in ("wav", "edf", "csv", "mat", "rows", "[wfdb]", "1", "null", "''", "simulation",
         "people", "../wfdb")],
-    "folder": [(one, None) for one in ("absent", "[own]", "5", "null", "own/r1.hea", "'own\\0'", "''", '"\\e[31m"',
+    "folder": [(one, None) for one in ("absent", "[own]", "5", "own/r1.hea", "'own\\0'", '"\\e[31m"',
         "/proc/self/fd")]
+              + [(one, "without a folder it is that of all databases") for one in ("null", "''")]
               + [("own/../own", "a path may be written in many ways"), ("./own", "a path may be written in many ways")],
     "annotator": [(one, None) for one in ("qrs", "''", "null", "5", "[atr]", "../r2.atr", "hea", "dat", "'a b'",
         "/etc/passwd")],
@@ -57,7 +58,8 @@ CARD: dict[str, list[tuple[str, str | None]]] = {
     "gaps": [(one, None) for one in ("fill", "5", "null", "true")],
     "csv": [(one, None) for one in ("5", "{fs: -1}", "{fs: .nan}", "{fs: 360}", "{unit: furlong}", "{unit: uV}",
         "{gain: 0}", "{x: 1}", "[]",
-                                    "{gain: 100}", "{time: 7}", "{baseline: .inf}")],
+                                    "{gain: 100}", "{baseline: .inf}")]
+           + [("{time: 7}", "a column of time is only looked for in text files")],
     "detector": [(one, None) for one in ("eye", "5", "null", "[xqrs]")],
     "diagnoses": [(one, None) for one in ("{folder: true, classes: {N: [own], V: [x]}}", "5", "{}", "{classes: {}}")],
     "cut": [(one, None) for one in ("{fs: 0}", "{fs: 1.0e+9}", "{length: 1}", "{length: 10000000000}",
@@ -69,8 +71,8 @@ CARD: dict[str, list[tuple[str, str | None]]] = {
     "title": [(one, None) for one in ("5", "null", "[a]")] + [(one, ESCAPED) for one in ("'[b]own[/b]'", '"\\e[31m"',
         "'<script>'", "''")],
     "task": [(one, None) for one in ("mii", "5", "null")],
-    "task: mi\nannotator": [("atr", None)],
-    "about": [(one, None) for one in ("5", "{x: 1}", "{published: {records: -1}}", "{published: {records: 99}}")],
+    "about": [(one, None) for one in ("5", "{x: 1}", "{published: {records: -1}}")]
+             + [("{published: {records: 99}}", "a part of what is published may be there, and is said to be one")],
     "own": [(one, None) for one in ("5", "[a]")],
     "wrong": [("1", None)],
     "defaults": [("[absent]", None), ("5", None)],

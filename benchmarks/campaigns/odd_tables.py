@@ -106,7 +106,7 @@ def times(folder: Path, random: Random) -> Odd:
             ("NaN", np.where(np.arange(N) == at, np.nan, seconds), None),
         ]
     )  # fmt: skip
-    lines[1:] = [f"{time:.10g},{line.split(',', 1)[1]}" for time, line in zip(values, lines[1:], strict=True)]
+    lines[1:] = [f"{float(time)!r},{line.split(',', 1)[1]}" for time, line in zip(values, lines[1:], strict=True)]
     _put(folder, lines)
     return Odd(f"CSV: time is {what}", because)
 

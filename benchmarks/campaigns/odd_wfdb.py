@@ -324,7 +324,7 @@ def segments(folder: Path, random: Random) -> Odd:
 
 def nested_segments(folder: Path, random: Random) -> Odd:
     (folder / "r1.dat").unlink()
-    names = ["r1", "r2", "r3"]
+    names = ["r1", "q2", "q3"]
     for name, other in zip(names, [*names[1:], names[0]], strict=True):
         (folder / f"{name}.hea").write_text(f"{name}/1 2 {FS} {N}\n{other} {N}\n")
     return Odd("records that are segments of each other")

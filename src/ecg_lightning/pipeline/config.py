@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
 
+MOST_ALIASES = 20  # of a card; each may double what there is
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -85,12 +86,23 @@ def _task_of(name: str, config_dir: Path | str | None) -> str | None:
     for folder in conf_dirs(config_dir):
         file = folder / "dataset" / f"{name}.yaml"
         if file.is_file():
+            check_aliases(file)
             card: Any = OmegaConf.load(file)
             if "task" in card:
                 return str(card.task)
             bases = [base for base in card.get("defaults", []) if isinstance(base, str) and base != "_self_"]
             return _task_of(bases[0], config_dir) if bases else None
     return None
+
+
+def check_aliases(file: Path) -> None:
+    """ConfigError for a file of YAML with so many aliases that what they stand for may fill the memory."""
+    import yaml
+
+    with composing():
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text(encoding="utf-8")))
+    if aliases > MOST_ALIASES:
+        raise ConfigError(f"{file} has {aliases} aliases, expected {MOST_ALIASES} at most; write out what they stand for")
 
 
 def compose(
