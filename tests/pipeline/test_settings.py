@@ -79,6 +79,21 @@ WRONG = {
     "dataset.about.tried=never": "real recordings",
     "dataset.gaps=fill": "leave_out",
     "+typo=1": "seed",
+    "optimizer.lr=11": "at most 10",
+    "loss.focal=11": "from 0 to 10",
+    "optimizer.steps=1099511627776": "from 1 to 1000000000",
+    "trainer.devices=1000000000": "1024",
+    "+trainer.limit_train_batches=0": "above 0",
+    "+trainer.max_time=long": "DD:HH:MM:SS",
+    "model.channels=1000000": "from 1 to 1024",
+    "dataset.name=../mitbih": "without slashes",
+    "output_dir=''": "text of 1 to 1000 characters",
+    "callbacks.best.filename=mine": "best",
+    "callbacks.best.dirpath=mine": "run/checkpoints",
+    "callbacks.early_stopping.monitor=val/f1": "val/macro_f1",
+    "monitor=val/loss": "a loss is min",
+    "tested=cross_validation": "operating_point.folds",
+    "operating_point.folds=5": "split=patient",
 }
 
 

@@ -27,11 +27,11 @@ Seconds = Annotated[float, Field(ge=0, le=60)]  # within or around a beat
 Units = Annotated[int, Field(ge=1, le=1024)]  # of a layer
 Part = Annotated[float, Field(gt=0, le=1)] | Count | None
 Task = Literal["arrhythmia", "mi"]
-Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Text = Annotated[str, Field(pattern=r"^\P{Cc}{1,1000}$", description="text of 1 to 1000 characters")]
 Name = Annotated[
     str,
     Field(
-        pattern=r"^[^./\\\p{C}][^/\\\p{C}]{0,99}$",  # a part of the names of files
+        pattern=r"^[^./\\\p{Cc}][^/\\\p{Cc}]{0,99}$",  # a part of the names of files
         description="a name without slashes and of at most 100 characters",
     ),
 ]
@@ -126,7 +126,7 @@ def _expected(node: dict[str, Any], schema: dict[str, Any]) -> str:
         bounds = re.sub("of at least (.+) and of at most", r"from \1 to", bounds)
         kind = KINDS.get(one.get("type", ""), "")
         if one.get("type") == "string":
-            kind = one.get("description", "text of 1 to 1000 characters" if "minLength" in one else kind)
+            kind = one.get("description", kind)
         if items := one.get("items"):
             kind += f" of at least {one['minItems']}: " if "minItems" in one else " of "
             kind += _expected(items, schema)

@@ -4,6 +4,7 @@ What depends on the beats (classes, patients, lengths) or on two settings at onc
 """
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -68,7 +69,7 @@ class Sequence(Group):
 class OwnModel(OpenGroup):
     """A model of another package, which checks its own settings."""
 
-    name: str
+    name: Name
 
 
 class Augmentation(Group):
@@ -132,9 +133,9 @@ class Trainer(Target):
     """Settings in ``conf/trainer`` and others of ``pytorch_lightning.Trainer``, which refuses those that it lacks."""
 
     accelerator: Text
-    devices: Count | Literal[-1] | Text | Annotated[list[Natural], Field(min_length=1)]
+    devices: Annotated[int, Field(ge=1, le=1024)] | Literal[-1] | Text | Annotated[list[Natural], Field(min_length=1)]
     strategy: Text = "auto"
-    num_nodes: Count = 1
+    num_nodes: Annotated[int, Field(ge=1, le=1024)] = 1
     precision: Text | Literal[16, 32, 64]
     max_epochs: Count | None
     min_epochs: Natural | None = None
@@ -276,9 +277,25 @@ def validated(cfg: DictConfig) -> dict[str, Any]:
         Settings.model_validate_json(json.dumps(plain, default=str))  # from Python, no dictionary is a dataclass
     except ValidationError as error:
         raise ConfigError(first_error(Settings, plain, error)) from error
+    _check_together(plain)
+    return dict(plain)
+
+
+def _check_together(plain: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for settings that contradict each other, whatever the beats are."""
     callbacks = plain["callbacks"] or {}
     for group in (plain, *(callbacks.get(name) or {} for name in ("best", "early_stopping"))):
         monitor, mode = group.get("monitor"), group.get("mode")
         if monitor and mode and monitor.endswith("/loss") != (mode == "min"):
             raise ConfigError(f"monitor={monitor} with mode={mode} selects the worst: a loss is min, a score is max")
-    return dict(plain)
+    where = f"{plain['output_dir']}/checkpoints"
+    for name in ("best", "last"):
+        if (folder := (callbacks.get(name) or {}).get("dirpath", where)) != where:
+            raise ConfigError(f"callbacks.{name}.dirpath={folder}: expected {where}, where all commands look; leave it")
+    n_folds = plain["operating_point"]["folds"]
+    if n_folds is None and plain["tested"] == "cross_validation":
+        raise ConfigError("tested=cross_validation needs a number of folds: add operating_point.folds=5")
+    if n_folds is not None and plain["split"]["protocol"] == "random":
+        raise ConfigError(
+            f"operating_point.folds={n_folds} are of people, and split=random has the same in all: choose split=patient"
+        )

@@ -39,9 +39,7 @@ def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
         reason = " ".join(str(error.__cause__ or error).split())
         raise ConfigError(f"trainer, callbacks or logger cannot be set up: {reason}") from error
     if not isinstance(trainer, pl.Trainer):
-        raise ConfigError(
-            f"trainer._target_={settings['_target_']}: expected a pytorch_lightning.Trainer"
-        )
+        raise ConfigError(f"trainer._target_={settings['_target_']}: expected a pytorch_lightning.Trainer")
     return trainer
 
 
@@ -72,9 +70,7 @@ def check_devices(trainer: pl.Trainer, transfer: Transfer) -> None:
     if trainer.world_size == 1:
         return
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > (cores := os.cpu_count() or 1):
-        raise ConfigError(
-            f"trainer.devices={trainer.num_devices}: processes, and this machine has {cores} cores"
-        )
+        raise ConfigError(f"trainer.devices={trainer.num_devices} on {cores} CPU cores: expected at most one each")
     if transfer.frozen_epochs:
         # DistributedDataParallel determines once, at the start, which weights have gradients to average.
         raise ConfigError("transfer.frozen_epochs needs a single device: trainer.devices=1, or frozen_epochs=0")

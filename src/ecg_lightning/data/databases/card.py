@@ -46,16 +46,16 @@ class Published(Group):
 
     records: Natural | None = None
     patients: Natural | None = None
-    classes: dict[str, PublishedClass] = {}
+    classes: dict[Name, PublishedClass] = {}
     left_out: Natural | None = None  # records of none of the classes
 
 
 class About(Group):
     """What ``data list`` shows; nothing here changes what is read."""
 
-    licence: str | None = None
-    citation: str | None = None
-    homepage: str | None = None
+    licence: Text | None = None
+    citation: Text | None = None
+    homepage: Text | None = None
     tried: Literal["real recordings", "simulated recordings"] | None = None  # on which the card was tried
     published: Published = Published()
 
@@ -63,29 +63,29 @@ class About(Group):
 class Download(Group):
     """Where ``data fetch`` gets the files."""
 
-    url: str | None = None  # folder with SHA256SUMS.txt and RECORDS
-    kaggle: str | None = None  # or the handle of a Kaggle dataset
-    extensions: list[str] = []  # of the files of each record
-    files: list[str] = []  # further files
-    size: str | None = None  # in words
+    url: Text | None = None  # folder with SHA256SUMS.txt and RECORDS
+    kaggle: Text | None = None  # or the handle of a Kaggle dataset
+    extensions: list[Text] = []  # of the files of each record
+    files: list[Text] = []  # further files
+    size: Text | None = None  # in words
 
 
 class Table(Group):
     """A column of a CSV file in the database's folder, of the row that names the record."""
 
-    table: str
-    record: str  # column with the record's name or path
-    column: str
+    table: Text
+    record: Text  # column with the record's name or path
+    column: Text
 
 
 class Patients(Group):
     """How the people of a database are known, in one of these ways."""
 
     same: dict[Word, Word] | None = None  # record → the record that names its patient; every other is a patient
-    comment: str | None = None  # regular expression of a header comment, whose first group is the patient
-    record: str | None = None  # regular expression of a record's name, whose first group is the patient
+    comment: Text | None = None  # regular expression of a header comment, whose first group is the patient
+    record: Text | None = None  # regular expression of a record's name, whose first group is the patient
     table: Table | None = None
-    database: str | None = None  # whose people these are, if it is another
+    database: Text | None = None  # whose people these are, if it is another
 
 
 class Diagnoses(Group):
@@ -95,10 +95,10 @@ class Diagnoses(Group):
     the last counts; records that fit none are left out.
     """
 
-    comment: str | None = None  # key of a header comment: ``Reason for admission``
+    comment: Text | None = None  # key of a header comment: ``Reason for admission``
     table: Table | None = None
     folder: bool = False  # the name of the record's folder
-    classes: dict[str, Words]  # class → codes
+    classes: dict[Name, Words]  # class → codes
 
 
 class Csv(Group):
@@ -106,7 +106,7 @@ class Csv(Group):
 
     fs: Hertz | None = None  # null computes it from the column of time
     time: Word | None = None  # column of seconds, or of milliseconds if it is called so; null looks for one
-    unit: str | None = None  # mV, uV, V, nV, or adu with `gain`; null: as stated, or mV if values are small
+    unit: Text | None = None  # mV, uV, V, nV, or adu with `gain`; null: as stated, or mV if values are small
     gain: Positive | None = None  # analog-to-digital units a millivolt
     baseline: float = 0.0  # analog-to-digital units at 0 mV
 
@@ -114,10 +114,10 @@ class Csv(Group):
 class Rows(Group):
     """CSV files whose rows are beats, already cut, of `cut.length` samples."""
 
-    files: Annotated[list[str], Field(min_length=1)]
-    test_file: str | None = None  # of the publisher
+    files: Annotated[list[Text], Field(min_length=1)]
+    test_file: Text | None = None  # of the publisher
     labels: Literal["last", "none"] = "last"  # the last column is the class, or there is none
-    classes: Annotated[list[str], Field(min_length=2)]  # by number from 0, name, or symbol of the class_map
+    classes: Annotated[list[Text], Field(min_length=2)]  # by number from 0, name, or symbol of the class_map
     outside: Literal["refuse", "rescale"] = "refuse"  # values outside [0, 1]: an error, or each beat is scaled
 
 
@@ -157,12 +157,12 @@ class Card(Group):
     task: Task  # that its classes belong to
     about: About = About()
     download: Download | None = None
-    reader: str  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation, people; or one of another package
-    folder: str | None  # in data_dir, or an absolute path
-    records: str | list[str] | None = None  # patterns of the records that are used; null uses all
-    annotator: str | None = None
+    reader: Name  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation, people; or one of another package
+    folder: Text | None  # in data_dir, or an absolute path
+    records: Text | list[Text] | None = None  # patterns of the records that are used; null uses all
+    annotator: Name | None = None
     detector: Literal["network", "sleepecg", "xqrs"] = "xqrs"  # of R peaks, where they are not annotated
-    class_map: str | dict[str, str | Words] | None = None
+    class_map: Text | dict[Name, Text | Words] | None = None
     diagnoses: Diagnoses | None = None
     patients: Literal["record", "folder"] | Patients | None = None  # null: not known
     folds: Table | None = None  # division that the publisher recommends
@@ -178,7 +178,7 @@ class Card(Group):
     own: dict[str, Any] = {}  # settings of a reader of another package
     cut: CutSettings
 
-    def chosen(self, names: Sequence[str]) -> list[str]:
+    def chosen(self, names: Sequence[str]) -> list[Text]:
         """The names of records that fit a pattern of ``records``."""
         patterns = [self.records] if isinstance(self.records, str) else self.records
         return [name for name in names if patterns is None or any(fnmatch(name, pattern) for pattern in patterns)]
@@ -190,8 +190,8 @@ class Cards(Group):
     name: Name
     title: Text
     task: Task
-    cards: Annotated[dict[str, Card], Field(min_length=2)]
-    class_map: str | dict[str, str | Words] | None = None  # null: as each card states
+    cards: Annotated[dict[Name, Card], Field(min_length=2)]
+    class_map: Text | dict[Name, Text | Words] | None = None  # null: as each card states
     leads: Annotated[list[Word | Words], Field(min_length=1)] | None = None  # null: as each card states
     separate_leads: bool | None = None  # null: as each card states
     drop_duplicates: bool = False
