@@ -23,13 +23,17 @@ TIMEOUT_S = 60.0
 MEMORY = 2**30  # bytes beyond those of the process that starts the command
 
 
+# Words of ``ecg-lightning``, or what a notebook calls.
+Command = Sequence[str] | Callable[[], object]
+
+
 @dataclass(frozen=True)
 class Case:
     """A command of ``ecg-lightning`` on something wrong."""
 
     kind: str  # in one or two words, for the table
     what: str  # what exactly is wrong, so that a failure can be repeated
-    command: Sequence[str]
+    command: Command
     accepted_because: str | None = None  # why working is right, too; None: must be refused
     check: "Callable[[Ended], str | None]" = lambda ended: None  # what is wrong with what it has written, if anything
 
@@ -90,7 +94,7 @@ def preload() -> None:
     del pytorch_lightning
 
 
-def run(command: Sequence[str], *, cwd: Path | None = None, timeout_s: float = TIMEOUT_S) -> Ended:
+def run(command: Command, *, cwd: Path | None = None, timeout_s: float = TIMEOUT_S) -> Ended:
     """Run ``ecg-lightning`` in a copy of this process, which is killed when its time is over."""
     return Running(command, cwd=cwd).end(timeout_s=timeout_s)
 
@@ -131,7 +135,7 @@ def _memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _become(command: Sequence[str], out: int, err: int, cwd: Path | None) -> NoReturn:
+def _become(command: Command, out: int, err: int, cwd: Path | None) -> NoReturn:
     """Turn this process into the command."""
     status = 1
     try:
@@ -143,17 +147,26 @@ def _become(command: Sequence[str], out: int, err: int, cwd: Path | None) -> NoR
         resource.setrlimit(resource.RLIMIT_DATA, (8 * MEMORY, 8 * MEMORY))  # so that no case takes the machine down
         if cwd is not None:
             os.chdir(cwd)
-        sys.argv = ["ecg-lightning", *command]
-        from ecg_lightning.cli.main import main
+        if callable(command):
+            command()
+        else:
+            sys.argv = ["ecg-lightning", *command]
+            from ecg_lightning.cli.main import main
 
-        main()
+            main()
         status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except BaseException:
+    except BaseException as error:
         import traceback
 
-        traceback.print_exc()
+        from ecg_lightning.core.errors import EcgLightningError
+
+        if callable(command) and isinstance(error, EcgLightningError):
+            print(f"error: {error}", file=sys.stderr)  # as the command line does
+            status = 2
+        else:
+            traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -60,14 +60,13 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def _run(cfg: DictConfig) -> RunRecord:
     """Check, build, train, test and report one experiment."""
-    validated(cfg)  # as `build` does, but before anything heavy is imported
+    validated(cfg)  # as `prepare` does, but before anything heavy is imported
     with quick_imports():
-        from ecg_lightning.pipeline.build import build
-        from ecg_lightning.pipeline.train import fit_and_test
+        from ecg_lightning.pipeline.train import fit_and_test, prepare
         from ecg_lightning.report import terminal
 
     quiet()
-    experiment = build(cfg)
+    experiment = prepare(cfg)
     is_main = experiment.estimator.is_main_process
     if is_main:
         terminal.announce(experiment)

@@ -1,19 +1,40 @@
 """Settings as frozen dataclasses: types and ranges are declared once, pydantic checks them, users read the errors."""
 
+import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ecg_lightning.core.errors import ConfigError
 
-Positive = Annotated[float, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0)]
+MOST = 10**9  # of anything that has no narrower range: more is a slip, and overflows somewhere
+
+Positive = Annotated[float, Field(gt=0, le=MOST)]
+Amount = Annotated[float, Field(ge=0, le=MOST)]
+Strength = Annotated[float, Field(ge=0, le=10)]  # of a regularisation: exponents, weights, deviations of signals
+Rate = Annotated[float, Field(gt=0, le=10)]  # of learning
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Natural = Annotated[int, Field(ge=0, le=MOST)]
+NumberOfFolds = Annotated[int, Field(ge=2, le=1000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Hertz = Annotated[float, Field(ge=1, le=100_000)]
+Seconds = Annotated[float, Field(ge=0, le=60)]  # within or around a beat
+Units = Annotated[int, Field(ge=1, le=1024)]  # of a layer
 Part = Annotated[float, Field(gt=0, le=1)] | Count | None
+Task = Literal["arrhythmia", "mi"]
+Text = Annotated[str, Field(pattern=r"^\P{Cc}{1,1000}$", description="text of 1 to 1000 characters")]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[^./\\\p{Cc}][^/\\\p{Cc}]{0,99}$",  # a part of the names of files
+        description="a name without slashes and of at most 100 characters",
+    ),
+]
 
 T = TypeVar("T")
 
@@ -53,7 +74,7 @@ def first_error(model: type[Any], plain: Any, error: ValidationError) -> str:
     `error` is that of validating nested dictionaries, `plain`, with a pydantic model or dataclass.
     """
     first = error.errors(include_url=False)[0]
-    schema = TypeAdapter(model).json_schema()
+    schema = _schema(model)
     keys: list[str] = []
     value, group = plain, plain
     for key in first["loc"]:  # which also contains names of alternatives
@@ -69,6 +90,11 @@ def first_error(model: type[Any], plain: Any, error: ValidationError) -> str:
         known = max(kinds, key=lambda properties: len(group.keys() & properties.keys()))  # the one that was meant
         return f"{setting}: there is no such setting; {'.'.join(keys[:-1]) or 'its group'} has {', '.join(known)}"
     return f"{setting}: expected {_expected(_find(schema, keys), schema)}"
+
+
+@cache
+def _schema(model: type[Any]) -> dict[str, Any]:
+    return TypeAdapter(model).json_schema()
 
 
 def _alternatives(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,8 +122,11 @@ def _expected(node: dict[str, Any], schema: dict[str, Any]) -> str:
     phrases = []
     for one in _alternatives(node, schema):
         values = one.get("enum", [one["const"]] if "const" in one else None)
-        bounds = " and ".join(f"{word} {one[bound]}" for bound, word in BOUNDS.items() if bound in one)
+        bounds = " and ".join(f"{word} {one[bound]:.10g}" for bound, word in BOUNDS.items() if bound in one)
+        bounds = re.sub("of at least (.+) and of at most", r"from \1 to", bounds)
         kind = KINDS.get(one.get("type", ""), "")
+        if one.get("type") == "string":
+            kind = one.get("description", kind)
         if items := one.get("items"):
             kind += f" of at least {one['minItems']}: " if "minItems" in one else " of "
             kind += _expected(items, schema)

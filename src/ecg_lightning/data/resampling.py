@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Amount, Count, Part, options
+from ecg_lightning.core.options import Count, Part, Strength, options
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.cache import load_or_build
 
@@ -63,7 +63,7 @@ class Resampling:
     method: Literal["none", "smote", "smote_tomek", "borderline_smote", "adasyn", "random_over", "random_under"]
     counts: Part | Mapping[str, Count] = None
     neighbours: Count = 5  # nearest of its class, of which one is mixed with a beat; fewer in a class of as few
-    length_weight: Amount = 0.5
+    length_weight: Strength = 0.5
 
     @property
     def grows(self) -> bool:

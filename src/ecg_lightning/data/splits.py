@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError, DataError
-from ecg_lightning.core.options import Fraction, Natural, Part, options
+from ecg_lightning.core.options import Fraction, Name, Natural, NumberOfFolds, Part, Seed, Share, options
 from ecg_lightning.data.beats import Beats, IntArray, TextArray
 from ecg_lightning.data.protocol import LeftOut, Protocol, SharedPatients
 
@@ -74,12 +73,12 @@ class Split:
     """
 
     protocol: Literal["random", "patient", "records", "folds", "databases"]
-    name: str | None = None  # of the lists, such as ``ds1_ds2``
-    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    name: Name | None = None  # of the lists, such as ``ds1_ds2``
+    test_fraction: Share = 0.2
     validation_fraction: Fraction = 0.1
-    seed: Natural = 0  # the same seed divides the same beats in the same way
+    seed: Seed = 0  # the same seed divides the same beats in the same way
     fold: Natural | None = None
-    n_folds: Annotated[int, Field(ge=2)] = 5
+    n_folds: NumberOfFolds = 5
     train: Records | None = None  # to train and to validate on
     test: Records | None = None
     left_out: Mapping[str, Records] | None = None  # reason → what is not used
@@ -87,7 +86,7 @@ class Split:
     train_size: Part = None
     train_unit: Literal["beats", "patients"] = "beats"  # beats in the shares of their classes, or whole patients
     inner_fold: Natural | None = None
-    inner_folds: Annotated[int, Field(ge=2)] = 5
+    inner_folds: NumberOfFolds = 5
 
     def __post_init__(self) -> None:
         if self.fold is not None and self.fold >= self.n_folds:

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Amount, Positive, options
+from ecg_lightning.core.options import Amount, Hertz, Positive, Seconds, Share, Strength, options
 
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -49,7 +49,7 @@ def inside(lengths: Tensor, n_times: int) -> Tensor:
 class TimeStretch:
     """Play each beat faster or slower by a factor uniform in 1 ± `spread`, by linear interpolation."""
 
-    spread: Annotated[float, Field(ge=0, lt=1)]
+    spread: Share
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         n_times = signals.shape[-1]
@@ -68,7 +68,7 @@ class TimeStretch:
 class AmplitudeScale:
     """Multiply each beat by a factor from a normal distribution around 1."""
 
-    sigma: Amount
+    sigma: Strength
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return signals * (1 + self.sigma * torch.randn(len(signals), 1, 1, device=signals.device)), lengths
@@ -91,7 +91,7 @@ class Invert:
 class Noise:
     """Add white Gaussian noise to the samples before the padding."""
 
-    sigma: Amount
+    sigma: Strength
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         noise = self.sigma * torch.randn_like(signals)
@@ -105,10 +105,10 @@ class BaselineWander:
     A recording has its wander before its beats are cut and scaled, so the beat keeps its range.
     """
 
-    sigma: Amount  # standard deviation of the amplitude, in the unit of the signals
+    sigma: Strength  # standard deviation of the amplitude, in the unit of the signals
     low: Amount = 0.05
     high: Amount = 0.5
-    fs: Positive  # sampling rate in Hz
+    fs: Hertz  # sampling rate in Hz
 
     def __post_init__(self) -> None:
         if not self.low <= self.high <= self.fs / 2:
@@ -124,9 +124,9 @@ class BaselineWander:
 class Powerline:
     """Add the hum of the mains, of random phase; the beat keeps its range."""
 
-    sigma: Amount  # standard deviation of the amplitude, in the unit of the signals
+    sigma: Strength  # standard deviation of the amplitude, in the unit of the signals
     frequency: Positive = 60.0  # Hz: 60 in America, where MIT-BIH was recorded, 50 in Europe, where PTB was
-    fs: Positive  # sampling rate in Hz
+    fs: Hertz  # sampling rate in Hz
 
     def __post_init__(self) -> None:
         if self.frequency > self.fs / 2:
@@ -145,8 +145,8 @@ class Shift:
     along, and what leaves the window is lost.
     """
 
-    seconds: Amount
-    fs: Positive
+    seconds: Seconds
+    fs: Hertz
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         n_times = signals.shape[-1]
@@ -182,8 +182,8 @@ class Cutout:
     beats all between them is replaced.
     """
 
-    seconds: Amount
-    fs: Positive
+    seconds: Seconds
+    fs: Hertz
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         width = (lengths - 2).clamp(min=0, max=round(self.seconds * self.fs))
@@ -205,7 +205,7 @@ class Mixup:
     long as the longer of the two, unless the partner's share rounds to 0.
     """
 
-    alpha: Amount  # 0 mixes nothing, 1 samples the share uniformly; usual are 0.1 to 0.4
+    alpha: Strength  # 0 mixes nothing, 1 samples the share uniformly; usual are 0.1 to 0.4
 
     def __call__(self, signals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mix signals ``[b, leads, length]`` of lengths ``[b]``.

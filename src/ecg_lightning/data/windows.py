@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.core.options import Amount, Natural, Positive, options
+from ecg_lightning.core.options import Hertz, Natural, Positive, Seconds, options
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.quality import quality_of_beats
@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 class Cut:
     """How beats are cut out of a recording."""
 
-    fs: Positive = 125.0  # sampling rate of the beats in Hz
-    length: Annotated[int, Field(ge=2)] = 187  # samples a beat, padding and what is before the R peak included
+    fs: Hertz = 125.0  # sampling rate of the beats in Hz
+    length: Annotated[int, Field(ge=2, le=10_000)] = 187  # samples a beat, with padding and what is before the R peak
     rr_factor: Positive = 1.2  # a beat ends this multiple of its RR interval (to the next R peak) after its R peak …
     margin: Natural = 3  # … less this many samples
-    before: Amount = 0.0  # seconds before the R peak at which a beat starts
+    before: Seconds = 0.0  # seconds before the R peak at which a beat starts
     scaling: Literal["beat", "record", "none"] = "beat"  # to [0, 1] by minimum and maximum of either, or none (mV)
 
 

@@ -9,12 +9,13 @@ the best, over resampled people, the one nearest to 1 is taken (Breiman et al., 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from ecg_lightning.core.options import Count, Positive, options
+from ecg_lightning.core.options import Count, options
 from ecg_lightning.data.beats import FloatArray, IntArray, TextArray
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import interval
@@ -34,7 +35,7 @@ class OperatingPoint:
     `between` has the middle 95 % of the best factors of resampled people, `people_with` who has a beat of the class.
     """
 
-    factors: dict[str, Positive]  # of other classes 1
+    factors: dict[str, Annotated[float, Field(gt=0)]]  # of other classes 1
     between: dict[str, list[float]]
     objective: str
     beats: Count

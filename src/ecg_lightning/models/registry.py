@@ -7,17 +7,21 @@ entry point of the group ``ecg_lightning.models``, and a YAML in a folder for ``
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.options import first_error
 from ecg_lightning.core.plugins import added
 from ecg_lightning.models.baselines import REFERENCE_MODELS
 from ecg_lightning.models.contract import BeatModel
 from ecg_lightning.models.pretrained import read_pretrained
 from ecg_lightning.models.sequence import SequenceSettings
+from ecg_lightning.models.settings import SHIPPED, ShippedModel
 
 Network = TypeVar("Network", bound=type[BeatModel])
 _registered: dict[str, Callable[..., BeatModel]] = {}
@@ -64,11 +68,17 @@ def settings_of(name: str) -> list[str]:
     return sorted(set(inspect.signature(_registered[name]).parameters) - {"n_outputs", "length", "leads"})
 
 
-def check_settings(name: str, settings: Iterable[str]) -> None:
-    """Raise `ConfigError` for settings that a model does not have."""
+def check_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for settings that a model does not have, and for values out of type and range."""
     own = settings_of(name)
     if unknown := sorted(set(settings) - set(own)):
         raise ConfigError(f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(own) or 'none'}")
+    if name in SHIPPED:
+        plain = {"name": name, **settings}
+        try:
+            ShippedModel.model_validate(plain)
+        except ValidationError as error:
+            raise ConfigError(f"model.{first_error(ShippedModel, plain, error)}") from error
 
 
 def create_model(

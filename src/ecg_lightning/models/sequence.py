@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from ecg_lightning.core.options import Count, options
+from ecg_lightning.core.options import Share, Units, options
 
 KERNEL = 3  # beats
 
@@ -20,9 +20,9 @@ KERNEL = 3  # beats
 class SequenceSettings:
     """Settings of `BeatSequence`."""
 
-    width: Annotated[int, Field(ge=1, le=1024)] = 48  # channels
-    dilations: Annotated[Sequence[Count], Field(min_length=1, max_length=16)] = (1, 2, 4, 8)  # of each layer, in beats
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    width: Units = 48  # channels
+    dilations: Annotated[Sequence[Units], Field(min_length=1, max_length=16)] = (1, 2, 4, 8)  # of each layer, in beats
+    dropout: Share = 0.2
 
     @property
     def reach(self) -> int:

@@ -17,7 +17,8 @@ from ecg_lightning.data.databases.card import class_map_of, leads_of
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.inputs import InputSpec
-from ecg_lightning.models import SequenceSettings, settings_of
+from ecg_lightning.data.transforms import make_transforms
+from ecg_lightning.models import SequenceSettings, check_settings, settings_of
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
@@ -130,6 +131,7 @@ def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
     dataset, augmentation = config["dataset"], config["augmentation"]
     sequence = dict(config.get("sequence") or {"beats": None})  # which configurations of earlier versions lack
     window = sequence.pop("beats")
+    make_transforms(augmentation["transforms"], fs=dataset["cut"]["fs"])  # fails before beats are read
     return BeatDataModule(
         make_source(dataset, config["context"], Path(config["data_dir"]).expanduser()),
         cache_dir=Path(config["cache_dir"]).expanduser(),
@@ -172,6 +174,7 @@ def _model_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         model["dropout"] = dropout
     elif dropout is not None:
         log.info("model=%s has no dropout: dropout=%s has no effect", model["name"], dropout)
+    check_settings(model["name"], {key: value for key, value in model.items() if key != "name"})
     if config["sequence"]["beats"] is not None:
         model["sequence"] = {name: value for name, value in config["sequence"].items() if name != "beats"}
     return model

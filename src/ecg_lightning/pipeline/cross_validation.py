@@ -44,15 +44,13 @@ def cross_validate(experiment: Experiment, run: Callable[[Experiment], RunRecord
     """Train and test each fold by `run`, unless it is finished; None if the experiment asks for no folds.
 
     Raises:
-        ConfigError: the people are not known, are on both sides of the split, or are fewer than folds; no folds for
-            ``tested=cross_validation``; several devices, which would each train all folds.
+        ConfigError: the people are not known, are on both sides of the split, or are fewer than folds; several devices,
+            which would each train all folds.
         Others as `run`.
     """
     config, datamodule = experiment.config, experiment.datamodule
     n_folds, specificity = config["operating_point"]["folds"], config["operating_point"]["specificity"]
     if n_folds is None:
-        if config["tested"] == "cross_validation":
-            raise ConfigError("tested=cross_validation needs a number of folds: add operating_point.folds=5")
         return None
     beats, parts = datamodule.beats, []
     if getattr(getattr(experiment.estimator, "trainer", None), "world_size", 1) > 1:

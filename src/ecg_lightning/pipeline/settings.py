@@ -4,6 +4,7 @@ What depends on the beats (classes, patients, lengths) or on two settings at onc
 """
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,14 +12,31 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Amount, Count, Fraction, Natural, Part, Positive, first_error
+from ecg_lightning.core.options import (
+    Amount,
+    Count,
+    Fraction,
+    Name,
+    Natural,
+    NumberOfFolds,
+    Part,
+    Rate,
+    Seconds,
+    Seed,
+    Share,
+    Strength,
+    Task,
+    Text,
+    Units,
+    first_error,
+)  # fmt: skip
 from ecg_lightning.data.databases.card import Card, Cards, Group
 from ecg_lightning.data.resampling import Resampling
 from ecg_lightning.data.splits import Split
-from ecg_lightning.models.baselines import Inputs
+from ecg_lightning.models.settings import SHIPPED, ShippedModel
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Score = Literal["val/macro_f1", "val/accuracy", "val/loss"]
+Direction = Literal["max", "min"]
 
 
 class OpenGroup(Group):
@@ -28,7 +46,7 @@ class OpenGroup(Group):
 
 
 class TaskSettings(Group):
-    name: str
+    name: Task
     fill_up_to: Part
 
 
@@ -38,71 +56,47 @@ class Context(Group):
     waves: bool = False
     morphology: bool
     causal: bool = False
-    before: Amount
+    before: Seconds
 
 
 class Sequence(Group):
-    beats: Annotated[int, Field(ge=2)] | None
-    width: Count
-    dilations: Annotated[list[Count], Field(min_length=1)]
+    beats: Annotated[int, Field(ge=2, le=100_000)] | None
+    width: Units
+    dilations: Annotated[list[Units], Field(min_length=1, max_length=16)]
     dropout: Share
 
 
 class OwnModel(OpenGroup):
     """A model of another package, which checks its own settings."""
 
-    name: str
-
-
-class ShippedModel(OwnModel):
-    """Settings of all models of this package; the registry refuses those that the chosen one lacks."""
-
-    channels: Count = 1
-    kernel: Count = 1
-    blocks: Count = 1
-    width: Count = 1
-    depth: Count = 1
-    hidden: Count = 1
-    frame_length: Count = 1
-    embedding: Natural = 0
-    dropout: Share = 0
-    max_iter: Count = 1
-    learning_rate: Positive = 1
-    max_leaf_nodes: Annotated[int, Field(ge=2)] | None = None
-    max_features: Annotated[float, Field(gt=0, le=1)] = 1
-    l2_regularization: Amount = 0
-    C: Positive = 1
-    inputs: Inputs = "beat"
-
-
-SHIPPED = ("cnet", "seq", "bilstm", "bigru", "majority", "beat_length", "logistic_regression", "gradient_boosting")
+    name: Name
 
 
 class Augmentation(Group):
-    name: str
+    name: Name
     resampling: Resampling
-    balance: Amount
+    balance: Strength
     balance_classes: list[str] | None
-    balance_patients: Amount
-    balance_databases: Amount
+    balance_patients: Strength
+    balance_databases: Strength
     transforms: dict[str, dict[str, Amount] | None]
-    mixup: Amount
+    mixup: Strength
 
 
 class Loss(Group):
-    name: str
+    name: Name
     label_smoothing: Share
-    class_weights: Amount
-    focal: Amount
-    logit_adjustment: Amount
-    prior_correction: Amount
+    class_weights: Strength
+    focal: Strength
+    logit_adjustment: Strength
+    prior_correction: Strength
 
 
 class Transfer(Group):
     mode: Literal["none", "head_only", "last_layer", "finetune", "rhythm"]
-    checkpoint: str | None
-    backbone_lr: Positive
-    head_lr: Positive
+    checkpoint: Text | None
+    backbone_lr: Rate
+    head_lr: Rate
     frozen_epochs: Natural
     leads: Literal["same", "repeated"]
 
@@ -110,62 +104,125 @@ class Transfer(Group):
 class Recipe(Group):
     """Optimizer settings for one model on one task."""
 
-    lr: Positive = 1
+    lr: Rate = 1
     batch_size: Count = 1
     steps: Count = 1
 
 
 class Optimizer(Group):
-    lr: Positive
-    weight_decay: Amount
+    lr: Rate
+    weight_decay: Strength
     schedule: Literal["one_cycle", "constant"]
     warmup: Share
     batch_size: Count
     steps: Count
 
 
-class Trainer(OpenGroup):
-    """Settings in ``conf/trainer``; all others of ``pytorch_lightning.Trainer`` are allowed."""
+class Target(OpenGroup):
+    """A class by its import path, and its arguments."""
 
-    accelerator: str
-    devices: Count | Literal[-1] | str | list[Natural]
-    precision: str | Literal[16, 32, 64]
+    target: Annotated[
+        str, Field(alias="_target_", pattern=r"^\w+(\.\w+)+$", description="text that is an import path: package.Class")
+    ]
+
+
+Batches = Count | Annotated[float, Field(gt=0, le=1)] | None
+
+
+class Trainer(Target):
+    """Settings in ``conf/trainer`` and others of ``pytorch_lightning.Trainer``, which refuses those that it lacks."""
+
+    accelerator: Text
+    devices: Annotated[int, Field(ge=1, le=1024)] | Literal[-1] | Text | Annotated[list[Natural], Field(min_length=1)]
+    strategy: Text = "auto"
+    num_nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    precision: Text | Literal[16, 32, 64]
     max_epochs: Count | None
+    min_epochs: Natural | None = None
     max_steps: Count | Literal[-1]
-    val_check_interval: Count | Annotated[float, Field(gt=0, le=1)] | None
+    min_steps: Natural | None = None
+    max_time: Annotated[str, Field(pattern=r"^\d\d:\d\d:\d\d:\d\d$", description="text DD:HH:MM:SS")] | None = None
+    limit_train_batches: Batches = None
+    limit_val_batches: Batches = None
+    limit_test_batches: Batches = None
+    overfit_batches: Natural | Share = 0
+    fast_dev_run: bool | Natural = False
+    val_check_interval: Batches
     enable_progress_bar: bool
+    accumulate_grad_batches: Count = 1
     gradient_clip_val: Amount | None
+    gradient_clip_algorithm: Literal["norm", "value"] | None = None
     log_every_n_steps: Natural
     check_val_every_n_epoch: Count | None
     deterministic: bool | Literal["warn"]
     num_sanity_val_steps: Natural | Literal[-1]
 
 
-class Target(OpenGroup):
-    """A class by its import path, and its arguments."""
+class Watching(Target):
+    """A callback that watches a metric."""
 
-    target: Annotated[str, Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")]
+    monitor: Score | Literal["train/loss"] | None = None
+    mode: Direction = "min"  # as in pytorch_lightning
+
+
+class Saving(Watching):
+    dirpath: Text | None = None
+    enable_version_counter: bool = True
+    save_on_train_epoch_end: bool | None = None
+
+
+class Best(Saving):
+    filename: Literal["best"] | None = None  # by which all commands find it
+
+
+class Last(Saving):
+    filename: Literal["last"] | None = None
+
+
+class EarlyStopping(Watching):
+    patience: Natural = 0
 
 
 class Averaging(Target):
     decay: Share = 0
 
 
-class EarlyStopping(Target):
-    patience: Natural = 0
+class Interrupt(Target):
+    path: Text = "last.ckpt"
+
+
+class Progress(Target):
+    monitor: Score = "val/macro_f1"
 
 
 class Callbacks(BaseModel):
     """By name; null removes one."""
 
-    averaging: Averaging | None = None
+    best: Best | None = None
+    last: Last | None = None
     early_stopping: EarlyStopping | None = None
+    averaging: Averaging | None = None
+    interrupt: Interrupt | None = None
+    progress: Progress | None = None
+    __pydantic_extra__: dict[str, Target | None]
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class MetricsFile(Target):
+    path: Text = "metrics.csv"
+    resumed_from: Text | None = None
+
+
+class Loggers(BaseModel):
+    """By name; null removes one."""
+
+    csv: MetricsFile | None = None
     __pydantic_extra__: dict[str, Target | None]
     model_config = ConfigDict(extra="allow", strict=True)
 
 
 class OperatingPoint(Group):
-    folds: Annotated[int, Field(ge=2)] | None
+    folds: NumberOfFolds | None
     specificity: Fraction | None
 
 
@@ -173,18 +230,18 @@ class Settings(Group):
     """All settings of an experiment."""
 
     seed: Seed
-    data_dir: str
-    cache_dir: str
-    output_dir: str
+    data_dir: Text
+    cache_dir: Text
+    output_dir: Text
     dropout: Share | None
-    monitor: Literal["val/macro_f1", "val/accuracy", "val/loss"]
-    mode: Literal["max", "min"]
+    monitor: Score
+    mode: Direction
     tested: Literal["test", "validation", "cross_validation"]
     operating_point: OperatingPoint
     report: Literal["full", "brief", "none"]
     compile: bool
-    test_on: list[str]
-    ckpt_path: str | None
+    test_on: list[Text]
+    ckpt_path: Text | None
     task: TaskSettings
     dataset: Annotated[
         Annotated[Card, Tag("one")] | Annotated[Cards, Tag("several")],
@@ -204,7 +261,7 @@ class Settings(Group):
     optimizer: Optimizer
     trainer: Trainer
     callbacks: Callbacks | None
-    logger: dict[str, Target | None] | None
+    logger: Loggers | None
 
 
 def validated(cfg: DictConfig) -> dict[str, Any]:
@@ -220,4 +277,25 @@ def validated(cfg: DictConfig) -> dict[str, Any]:
         Settings.model_validate_json(json.dumps(plain, default=str))  # from Python, no dictionary is a dataclass
     except ValidationError as error:
         raise ConfigError(first_error(Settings, plain, error)) from error
+    _check_together(plain)
     return dict(plain)
+
+
+def _check_together(plain: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for settings that contradict each other, whatever the beats are."""
+    callbacks = plain["callbacks"] or {}
+    for group in (plain, *(callbacks.get(name) or {} for name in ("best", "early_stopping"))):
+        monitor, mode = group.get("monitor"), group.get("mode")
+        if monitor and mode and monitor.endswith("/loss") != (mode == "min"):
+            raise ConfigError(f"monitor={monitor} with mode={mode} selects the worst: a loss is min, a score is max")
+    where = f"{plain['output_dir']}/checkpoints"
+    for name in ("best", "last"):
+        if (folder := (callbacks.get(name) or {}).get("dirpath", where)) != where:
+            raise ConfigError(f"callbacks.{name}.dirpath={folder}: expected {where}, where all commands look; leave it")
+    n_folds = plain["operating_point"]["folds"]
+    if n_folds is None and plain["tested"] == "cross_validation":
+        raise ConfigError("tested=cross_validation needs a number of folds: add operating_point.folds=5")
+    if n_folds is not None and plain["split"]["protocol"] == "random":
+        raise ConfigError(
+            f"operating_point.folds={n_folds} are of people, and split=random has the same in all: choose split=patient"
+        )

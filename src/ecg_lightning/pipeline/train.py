@@ -4,6 +4,7 @@
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from ecg_lightning.pipeline.cross_validation import CrossValidation, cross_valid
 from ecg_lightning.pipeline.evaluate import check_databases, evaluate_on
 from ecg_lightning.pipeline.predictor import checkpoint_predictor
 from ecg_lightning.pipeline.record import make_record
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.discover import ON
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
@@ -40,15 +42,21 @@ def train(cfg: DictConfig) -> RunRecord:
         KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` of a network is where training stopped.
     """
     quiet()
-    return fit_and_test(build(cfg))
+    return fit_and_test(prepare(cfg))
+
+
+def prepare(cfg: DictConfig) -> Experiment:
+    """What `build` returns, once the databases of ``test_on`` are known to be there; raises as both."""
+    config = validated(cfg)
+    check_databases(config, **_elsewhere(config))
+    return build(cfg)
 
 
 def fit_and_test(experiment: Experiment) -> RunRecord:
     """Fit, test once and save what `build` returned, see `train`; the record is that of ``scores.json``."""
     began, clock = datetime.now(UTC), time.perf_counter()
     datamodule, estimator, fold = experiment.datamodule, experiment.estimator, experiment.config["tested"]
-    elsewhere = _elsewhere(experiment)
-    check_databases(experiment.config, **elsewhere)
+    elsewhere = _elsewhere(experiment.config)
     crossed = cross_validate(experiment, fit_and_test)
     if fold == "cross_validation":
         assert crossed is not None
@@ -121,12 +129,12 @@ def _with_operating_point(
     return record.model_copy(update=update | {"cross_validation": score_beats(beats, crossed.probabilities, positive)})
 
 
-def _elsewhere(experiment: Experiment) -> dict[str, Any]:
+def _elsewhere(config: Mapping[str, Any]) -> dict[str, Any]:
     """The databases of ``test_on``, on which the best checkpoint is tested, and where they are."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return {
-        "databases": list(experiment.config["test_on"]),
-        "data_dir": Path(experiment.config["data_dir"]),
-        "cache_dir": Path(experiment.config["cache_dir"]),
+        "databases": list(config["test_on"]),
+        "data_dir": Path(config["data_dir"]),
+        "cache_dir": Path(config["cache_dir"]),
         "config_dir": next((one.path for one in sources if one.provider == "command-line"), None),
     }

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
@@ -131,9 +132,17 @@ class NetworkEstimator(Estimator):
         return self.trainer.is_global_zero
 
     def fit(self, datamodule: BeatDataModule) -> Fit:
-        with _interruptible():
-            self.trainer.fit(self.classifier, datamodule=datamodule, ckpt_path=self.resume, weights_only=True)
+        try:
+            with _interruptible():
+                self.trainer.fit(self.classifier, datamodule=datamodule, ckpt_path=self.resume, weights_only=True)
+        except MisconfigurationException as error:  # what the Trainer can check only once it has the batches
+            raise ConfigError(f"the Trainer refuses its settings: {' '.join(str(error).split())}") from error
         epochs, steps = self.trainer.current_epoch, self.trainer.global_step
+        if not steps:  # whatever setting is the reason
+            raise ConfigError(
+                "training has taken no step, and what is tested would be random weights: leave trainer.max_time and "
+                "trainer.limit_train_batches, or give them more"
+            )
         # `debug=fast_dev_run`, for example, keeps none; the last weights are then tested.
         self._best = getattr(self.trainer.checkpoint_callback, "best_model_path", "") or None
         self._saved, best_epoch = {"scores": {}, "epoch": max(epochs, 1), "step": steps}, None

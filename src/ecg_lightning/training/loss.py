@@ -1,14 +1,12 @@
 """The loss: cross-entropy, and ways to weight rare classes without new beats."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from ecg_lightning.core.options import Amount, options
+from ecg_lightning.core.options import Share, Strength, options
 
 
 @options("loss")
@@ -29,11 +27,11 @@ class LossSettings:
             Computation 2002, equation 2.4, inverted).
     """
 
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    class_weights: Amount = 0.0
-    focal: Amount = 0.0
-    logit_adjustment: Amount = 0.0
-    prior_correction: Amount = 0.0
+    label_smoothing: Share = 0.0
+    class_weights: Strength = 0.0
+    focal: Strength = 0.0
+    logit_adjustment: Strength = 0.0
+    prior_correction: Strength = 0.0
 
 
 class BeatLoss(nn.Module):

@@ -1,6 +1,7 @@
 """The Trainer of a configuration: its callbacks, loggers and epochs, and what several devices cannot do."""
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from ecg_lightning.core.errors import ConfigError
@@ -34,7 +36,10 @@ def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
             use_distributed_sampler=False,  # the datamodule divides its batches among the ranks
         )
     except InstantiationException as error:
-        raise ConfigError(f"trainer, callbacks or logger cannot be set up: {error.__cause__ or error}") from error
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ConfigError(f"trainer, callbacks or logger cannot be set up: {reason}") from error
+    if not isinstance(trainer, pl.Trainer):
+        raise ConfigError(f"trainer._target_={settings['_target_']}: expected a pytorch_lightning.Trainer")
     return trainer
 
 
@@ -64,6 +69,8 @@ def check_devices(trainer: pl.Trainer, transfer: Transfer) -> None:
     """Raise `ConfigError` for what fails silently on several devices."""
     if trainer.world_size == 1:
         return
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > (cores := os.cpu_count() or 1):
+        raise ConfigError(f"trainer.devices={trainer.num_devices} on {cores} CPU cores: expected at most one each")
     if transfer.frozen_epochs:
         # DistributedDataParallel determines once, at the start, which weights have gradients to average.
         raise ConfigError("transfer.frozen_epochs needs a single device: trainer.devices=1, or frozen_epochs=0")

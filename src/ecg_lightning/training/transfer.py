@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
-from ecg_lightning.core.options import Natural, Positive, options
+from ecg_lightning.core.options import Natural, Rate, options
 from ecg_lightning.models import BeatModel, model_names
 from ecg_lightning.training.checkpoint import Checkpoint, guess_network
 
@@ -39,8 +39,8 @@ class Transfer:
 
     mode: Mode = "none"
     checkpoint: str | None = None
-    backbone_lr: Positive = 1.0
-    head_lr: Positive = 1.0
+    backbone_lr: Rate = 1.0
+    head_lr: Rate = 1.0
     frozen_epochs: Natural = 0
     leads: Literal["same", "repeated"] = "same"
 

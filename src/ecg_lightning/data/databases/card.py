@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ecg_lightning.core.options import Amount, Natural, Positive
+from ecg_lightning.core.options import Hertz, Name, Natural, Positive, Seed, Strength, Task, Text
 from ecg_lightning.data.labels import AAMI_CLASSES, PHRASES, PTB_CLASSES, make_class_map
 
-Name = str | int  # of a lead, a record or a symbol; YAML reads 100 as a number
-Words = Annotated[list[Name], Field(min_length=1)]
+Word = str | int  # name of a lead, a record or a symbol; YAML reads 100 as a number
+Words = Annotated[list[Word], Field(min_length=1)]
 
 
 SHARED = ("class_map", "leads", "separate_leads")  # settings of several databases that replace those of each
@@ -46,16 +46,16 @@ class Published(Group):
 
     records: Natural | None = None
     patients: Natural | None = None
-    classes: dict[str, PublishedClass] = {}
+    classes: dict[Name, PublishedClass] = {}
     left_out: Natural | None = None  # records of none of the classes
 
 
 class About(Group):
     """What ``data list`` shows; nothing here changes what is read."""
 
-    licence: str | None = None
-    citation: str | None = None
-    homepage: str | None = None
+    licence: Text | None = None
+    citation: Text | None = None
+    homepage: Text | None = None
     tried: Literal["real recordings", "simulated recordings"] | None = None  # on which the card was tried
     published: Published = Published()
 
@@ -63,29 +63,29 @@ class About(Group):
 class Download(Group):
     """Where ``data fetch`` gets the files."""
 
-    url: str | None = None  # folder with SHA256SUMS.txt and RECORDS
-    kaggle: str | None = None  # or the handle of a Kaggle dataset
-    extensions: list[str] = []  # of the files of each record
-    files: list[str] = []  # further files
-    size: str | None = None  # in words
+    url: Text | None = None  # folder with SHA256SUMS.txt and RECORDS
+    kaggle: Text | None = None  # or the handle of a Kaggle dataset
+    extensions: list[Text] = []  # of the files of each record
+    files: list[Text] = []  # further files
+    size: Text | None = None  # in words
 
 
 class Table(Group):
     """A column of a CSV file in the database's folder, of the row that names the record."""
 
-    table: str
-    record: str  # column with the record's name or path
-    column: str
+    table: Text
+    record: Text  # column with the record's name or path
+    column: Text
 
 
 class Patients(Group):
     """How the people of a database are known, in one of these ways."""
 
-    same: dict[Name, Name] | None = None  # record → the record that names its patient; every other is a patient
-    comment: str | None = None  # regular expression of a header comment, whose first group is the patient
-    record: str | None = None  # regular expression of a record's name, whose first group is the patient
+    same: dict[Word, Word] | None = None  # record → the record that names its patient; every other is a patient
+    comment: Text | None = None  # regular expression of a header comment, whose first group is the patient
+    record: Text | None = None  # regular expression of a record's name, whose first group is the patient
     table: Table | None = None
-    database: str | None = None  # whose people these are, if it is another
+    database: Text | None = None  # whose people these are, if it is another
 
 
 class Diagnoses(Group):
@@ -95,18 +95,18 @@ class Diagnoses(Group):
     the last counts; records that fit none are left out.
     """
 
-    comment: str | None = None  # key of a header comment: ``Reason for admission``
+    comment: Text | None = None  # key of a header comment: ``Reason for admission``
     table: Table | None = None
     folder: bool = False  # the name of the record's folder
-    classes: dict[str, Words]  # class → codes
+    classes: dict[Name, Words]  # class → codes
 
 
 class Csv(Group):
     """What a CSV file, or a MATLAB file, of one recording does not state."""
 
-    fs: Positive | None = None  # Hz; null computes it from the column of time
-    time: Name | None = None  # column of seconds, or of milliseconds if it is called so; null looks for one
-    unit: str | None = None  # mV, uV, V, nV, or adu with `gain`; null: as stated, or mV if values are small
+    fs: Hertz | None = None  # null computes it from the column of time
+    time: Word | None = None  # column of seconds, or of milliseconds if it is called so; null looks for one
+    unit: Text | None = None  # mV, uV, V, nV, or adu with `gain`; null: as stated, or mV if values are small
     gain: Positive | None = None  # analog-to-digital units a millivolt
     baseline: float = 0.0  # analog-to-digital units at 0 mV
 
@@ -114,36 +114,36 @@ class Csv(Group):
 class Rows(Group):
     """CSV files whose rows are beats, already cut, of `cut.length` samples."""
 
-    files: Annotated[list[str], Field(min_length=1)]
-    test_file: str | None = None  # of the publisher
+    files: Annotated[list[Text], Field(min_length=1)]
+    test_file: Text | None = None  # of the publisher
     labels: Literal["last", "none"] = "last"  # the last column is the class, or there is none
-    classes: Annotated[list[str], Field(min_length=2)]  # by number from 0, name, or symbol of the class_map
+    classes: Annotated[list[Text], Field(min_length=2)]  # by number from 0, name, or symbol of the class_map
     outside: Literal["refuse", "rescale"] = "refuse"  # values outside [0, 1]: an error, or each beat is scaled
 
 
 class Simulation(Group):
     """Simulated patients."""
 
-    patients: Annotated[int, Field(ge=2)]
-    minutes: Positive  # of each patient
-    fs: Positive  # Hz
-    noise: Amount  # mV, standard deviation
-    seed: Natural
+    patients: Annotated[int, Field(ge=2, le=100_000)]
+    minutes: Annotated[float, Field(gt=0, le=1440)]  # of each patient
+    fs: Hertz
+    noise: Strength  # mV, standard deviation
+    seed: Seed
 
 
 class People(Group):
     """Simulated people without signals."""
 
-    people: Annotated[int, Field(ge=2)]
-    beats: Annotated[int, Field(ge=2)]  # of each
-    seed: Natural
+    people: Annotated[int, Field(ge=2, le=1_000_000)]
+    beats: Annotated[int, Field(ge=2, le=100_000)]  # of each
+    seed: Seed
 
 
 class CutSettings(Group):
     """How beats are cut, see `ecg_lightning.data.windows.Cut`."""
 
-    fs: Positive
-    length: Annotated[int, Field(ge=2)]
+    fs: Hertz
+    length: Annotated[int, Field(ge=2, le=10_000)]
     rr_factor: Positive
     margin: Natural
     scaling: Literal["beat", "record", "none"]
@@ -152,23 +152,20 @@ class CutSettings(Group):
 class Card(Group):
     """A database."""
 
-    name: str
-    title: str
-    task: str  # that its classes belong to
+    name: Name
+    title: Text
+    task: Task  # that its classes belong to
     about: About = About()
     download: Download | None = None
-    reader: str  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation, people; or one of another package
-    folder: str | None  # in data_dir, or an absolute path
-    records: str | list[str] | None = None  # patterns of the records that are used; null uses all
-    annotator: Annotated[str, Field(pattern=r"^[^/\s]*\w$")] | None = None  # the end of a file's name
+    annotator: Annotated[str, Field(pattern=r"^[\w.-]*\w$", description="the end of a file's name")] | None = None
     detector: Literal["network", "sleepecg", "xqrs"] = "xqrs"  # of R peaks, where they are not annotated
-    class_map: str | dict[str, str | Words] | None = None
+    class_map: Text | dict[Name, Text | Words] | None = None
     diagnoses: Diagnoses | None = None
     patients: Literal["record", "folder"] | Patients | None = None  # null: not known
     folds: Table | None = None  # division that the publisher recommends
-    leads: Annotated[list[Name | Words], Field(min_length=1)]
+    leads: Annotated[list[Word | Words], Field(min_length=1)]
     separate_leads: bool = False  # each lead is a recording of its own, of the same record and patient
-    recorded_fs: Positive | None = None
+    recorded_fs: Hertz | None = None
     gaps: Literal["leave_out", "refuse"] = "leave_out"  # beats that touch a gap, or recordings with one
     drop_duplicates: bool = False
     csv: Csv | None = None
@@ -178,7 +175,7 @@ class Card(Group):
     own: dict[str, Any] = {}  # settings of a reader of another package
     cut: CutSettings
 
-    def chosen(self, names: Sequence[str]) -> list[str]:
+    def chosen(self, names: Sequence[str]) -> list[Text]:
         """The names of records that fit a pattern of ``records``."""
         patterns = [self.records] if isinstance(self.records, str) else self.records
         return [name for name in names if patterns is None or any(fnmatch(name, pattern) for pattern in patterns)]
@@ -187,12 +184,12 @@ class Card(Group):
 class Cards(Group):
     """Several databases as one."""
 
-    name: str
-    title: str
-    task: str
-    cards: Annotated[dict[str, Card], Field(min_length=2)]
-    class_map: str | dict[str, str | Words] | None = None  # null: as each card states
-    leads: Annotated[list[Name | Words], Field(min_length=1)] | None = None  # null: as each card states
+    name: Name
+    title: Text
+    task: Task
+    cards: Annotated[dict[Name, Card], Field(min_length=2)]
+    class_map: Text | dict[Name, Text | Words] | None = None  # null: as each card states
+    leads: Annotated[list[Word | Words], Field(min_length=1)] | None = None  # null: as each card states
     separate_leads: bool | None = None  # null: as each card states
     drop_duplicates: bool = False
     cut: CutSettings
