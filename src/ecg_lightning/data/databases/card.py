@@ -157,6 +157,9 @@ class Card(Group):
     task: Task  # that its classes belong to
     about: About = About()
     download: Download | None = None
+    reader: Name  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation, people; or one of another package
+    folder: Text | None  # in data_dir, or an absolute path
+    records: Text | list[Text] | None = None  # patterns of the records that are used; null uses all
     annotator: Annotated[str, Field(pattern=r"^[\w.-]*\w$", description="the end of a file's name")] | None = None
     detector: Literal["network", "sleepecg", "xqrs"] = "xqrs"  # of R peaks, where they are not annotated
     class_map: Text | dict[Name, Text | Words] | None = None
