@@ -52,6 +52,8 @@ def open_recording(
         DataError: the file is absent, cut off or damaged, or states another rate or unit, or a rate that no ECG has.
     """
     path = Path(path)
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise DataError(f"{path} is no name in UTF-8, so nothing can be written about it; rename it")
     if reader is None:
         reader = next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), "wfdb")
         if reader == "mat" and is_present(path.with_suffix(".hea")):
