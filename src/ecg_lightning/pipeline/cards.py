@@ -42,9 +42,10 @@ def load_cards(config_dir: Path | str | None = None, names: Iterable[str] | None
     wanted = known if names is None else list(names)
     if unknown := [name for name in wanted if name not in known]:
         raise ConfigError(f"there is no database {unknown[0]!r}; choose one of {', '.join(known)}")
-    for name in wanted if config_dir is not None else ():
-        if (own := Path(config_dir).expanduser() / "dataset" / f"{name}.yaml").is_file():
-            check_aliases(own)
+    if config_dir is not None:
+        own = [Path(config_dir).expanduser() / "dataset" / f"{name}.yaml" for name in wanted]
+        for file in filter(Path.is_file, own):
+            check_aliases(file)
     words = [f"+dataset@cards.{name}={name}" for name in wanted]
     with composing():  # all at once, which takes a fifth of the time
         cfg = loader.load_configuration(None, words, run_mode=RunMode.RUN, from_shell=False)
