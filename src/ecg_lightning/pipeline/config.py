@@ -102,7 +102,7 @@ def check_aliases(file: Path) -> None:
     with composing():
         aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text(encoding="utf-8")))
     if aliases > MOST_ALIASES:
-        raise ConfigError(f"{file} has {aliases} aliases, expected {MOST_ALIASES} at most; write out what they stand for")
+        raise ConfigError(f"{file} has {aliases} aliases, expected at most {MOST_ALIASES}; write out what they mean")
 
 
 def compose(
