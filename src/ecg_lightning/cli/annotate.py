@@ -22,8 +22,7 @@ from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError,
 from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
 from ecg_lightning.data.readers import FORMATS, open_recording
-from ecg_lightning.data.readers.base import MILLIVOLTS
-from ecg_lightning.data.readers.csv import SLOWEST
+from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, is_present
 from ecg_lightning.data.recording import make_leads
 from ecg_lightning.data.rpeaks import DETECTORS, check_detector
 from ecg_lightning.data.writers import ANNOTATOR, WRITERS, write_csv, write_json
@@ -39,7 +38,6 @@ OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
 CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
 # What is near the beginning of files by their suffix; of annotation files it is the note that `write_wfdb` puts there.
 BEGINS = {".csv": b'"sample","time_s","symbol"', ".html": b'content="ecg-lightning', ".edf": b"EDF+"}
-FASTEST = 100_000.0  # Hz of --fs; no electrocardiograph samples faster
 LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
 
 
@@ -178,7 +176,7 @@ def _done(name: str, path: Path, request: Request) -> dict[str, Any] | None:
 
 def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> dict[str, Any]:
     stated, files, key = request.stated(name), request.files(name), _key(path, request)
-    given = [one.resolve() for one in _inputs(path, request)]
+    given = [one.resolve() for one in _inputs(path, request) if is_present(one)]
     if own := [file for file in (*files.values(), stated) if file.resolve() in given]:
         raise DataError(f"{own[0]} would be replaced by what is made of it; choose another --output")
     # Without a .json what is there is left of a run that was stopped, or somebody else's.
@@ -296,18 +294,18 @@ def find(paths: Sequence[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for given in paths:
-        if given.is_dir():
+        if is_present(given, Path.is_dir):
             listing = given / "RECORDS"
             named = _listed(listing) if listing.is_file() else _in_folder(given)
-        elif given.is_file() and (given.name == "RECORDS" or given.suffix in LISTS):
+        elif is_present(given) and (given.name == "RECORDS" or given.suffix in LISTS):
             named = _listed(given)
         else:
-            known = given.suffix.lower() in {suffix for own in FORMATS.values() for suffix in own}
-            of_wfdb = given.suffix in FORMATS["wfdb"] and given.with_suffix(".hea").is_file()  # r.hea and r.dat are one
-            named = {given.stem if known else given.name: given.with_suffix("") if of_wfdb else given}
+            named = [(_without_suffix(given.name), given)]
         if not named:
             raise DataError(f"{given} holds no recording; expected WFDB, EDF, CSV or MATLAB files, or a list of them")
-        for name, path in named.items():
+        for name, path in named:
+            if path.suffix in FORMATS["wfdb"] and is_present(path.with_suffix(".hea")):
+                path = path.with_suffix("")  # r.hea and r.dat are one
             if found.setdefault(name, path) != path:
                 raise ConfigError(
                     f"{found[name]} and {path} would both become {name}.json; annotate them into different folders"
@@ -315,17 +313,19 @@ def find(paths: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _listed(listing: Path) -> dict[str, Path]:
+def _listed(listing: Path) -> list[tuple[str, Path]]:
     lines = [line.strip() for line in listing.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return {_without_suffix(line): listing.parent / line for line in lines if line and not line.startswith("#")}
+    if any("\0" in line for line in lines):
+        raise DataError(f"{listing} is no list of recordings, but holds zero bytes; expected a path on each line")
+    return [(_without_suffix(line), listing.parent / line) for line in lines if line and not line.startswith("#")]
 
 
-def _in_folder(folder: Path) -> dict[str, Path]:
+def _in_folder(folder: Path) -> list[tuple[str, Path]]:
     """Of WFDB, if there are any: then files of other formats are not recordings but belong to them."""
     for reader in FORMATS:
         if names := find_recordings(folder, reader):
-            return {name if reader == "wfdb" else _without_suffix(name): folder / name for name in names}
-    return {}
+            return [(name if reader == "wfdb" else _without_suffix(name), folder / name) for name in names]
+    return []
 
 
 def _without_suffix(name: str) -> str:

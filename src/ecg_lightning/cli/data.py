@@ -75,6 +75,8 @@ def check_data(
     elif not checks:
         typer.echo(f"{data_dir} holds no database; ecg-lightning data list shows which can be fetched")
     if not right:
+        wrong = [one.source.name for one in checks if not one.present or one.problems]
+        typer.echo(f"error: {', '.join(wrong) or 'no database'}: not there, or something is wrong with it", err=True)
         raise typer.Exit(1)
 
 

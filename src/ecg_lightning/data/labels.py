@@ -108,7 +108,7 @@ def make_class_map(setting: Any) -> ClassMap:
                 raise ConfigError(
                     f"dataset.class_map: the symbol {symbol} is in {owner[symbol]} and {name}; expected one"
                 )
-    if len(symbols) < 2 or not all(symbols.values()):
+    if len(symbols) < 2 or not all(symbols) or not all(own and all(own) for own in symbols.values()):
         raise ConfigError(f"dataset.class_map={dict(setting)}: expected at least two classes with symbols")
     described = "; ".join(f"{name}: {' '.join(own)}" for name, own in symbols.items())
     return ClassMap(symbols, described)

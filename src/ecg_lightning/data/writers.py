@@ -14,6 +14,7 @@ from ecg_lightning.core.errors import ConfigError
 
 ANNOTATOR = "ecgl"  # extension of WFDB annotation files, which no database on PhysioNet has
 JSON_FORMAT = "ecg_lightning.annotations/1"
+NO_BEAT = "no beat"  # what an EDF+ file states that has none
 DIGITS = 4  # after the point, of probabilities and seconds
 
 
@@ -57,6 +58,8 @@ def write_edf(beats: pd.DataFrame, path: Path, *, probabilities: bool = False) -
     if probabilities:
         texts = [f"{name} {text}" for name, text in zip(texts, _probabilities(beats), strict=True)]
     marks = [EdfAnnotation(onset, None, text) for onset, text in zip(beats["time_s"].round(6), texts, strict=True)]
+    if not marks:  # the format knows no file without content
+        marks = [EdfAnnotation(0, None, NO_BEAT)]
     with atomic_write(path) as partial:
         Edf([], annotations=marks, starttime=start).write(partial)
 

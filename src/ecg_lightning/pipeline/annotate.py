@@ -19,7 +19,7 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from ecg_lightning.core.atomic import cannot_write_temporary, temporary_file
-from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.threads import available_threads
 from ecg_lightning.data.beats import BoolArray, FloatArray, IntArray
 from ecg_lightning.data.context import LOCAL_BEATS, STRIDE, rhythm
@@ -27,6 +27,7 @@ from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.data.labels import BEAT_SYMBOLS, ClassMap, make_class_map
 from ecg_lightning.data.quality import POOR, Stretches, merged, purity, signal_held
 from ecg_lightning.data.readers import open_recording
+from ecg_lightning.data.readers.annotations import check_beats
 from ecg_lightning.data.readers.base import CHUNK_S, RecordingFile, Signal
 from ecg_lightning.data.recording import Annotations, Recording, make_leads
 from ecg_lightning.data.rpeaks import DETECTORS, RPeaks, StreamingDetector, detect_r_peaks
@@ -150,14 +151,8 @@ class _How:
         annotations, clock = file.annotations(self.peaks)
         beats, _ = make_class_map(self.predictor.class_map or "aami").beats(annotations)
         samples = np.round(beats.samples * (file.fs(self.positions) / clock)).astype(np.int64)
-        if (np.diff(samples) < 0).any():
-            raise DataError(f"the annotations of {file.path} by {self.peaks} have beats out of order; is it damaged?")
-        end = file.n_frames / file.frame_rate * file.fs(self.positions)
-        if len(samples) and (samples[0] < 0 or samples[-1] > end):
-            raise DataError(
-                f"{file.path} has {end:,.0f} samples, the beats by {self.peaks} are at {samples[0]:,} to "
-                f"{samples[-1]:,}; expected annotations of this recording"
-            )
+        end = round(file.n_frames / file.frame_rate * file.fs(self.positions))
+        check_beats(samples, f"the annotations of {file.path} by {self.peaks}", end)
         return RPeaks(samples, np.full(len(samples), np.nan, dtype=np.float32))
 
 

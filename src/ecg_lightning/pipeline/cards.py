@@ -18,7 +18,7 @@ from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.describe import FolderContents, look_into
 from ecg_lightning.data.labels import BEAT_SYMBOLS
 from ecg_lightning.data.verify import counted, is_there
-from ecg_lightning.pipeline.config import choices, composing, conf_dirs, config_loader
+from ecg_lightning.pipeline.config import check_aliases, choices, composing, conf_dirs, config_loader
 
 MOST_CLASSES = 10  # folders that may be classes
 NO_CONTEXT = {"rhythm": False, "morphology": False, "before": 0.0}
@@ -42,6 +42,10 @@ def load_cards(config_dir: Path | str | None = None, names: Iterable[str] | None
     wanted = known if names is None else list(names)
     if unknown := [name for name in wanted if name not in known]:
         raise ConfigError(f"there is no database {unknown[0]!r}; choose one of {', '.join(known)}")
+    if config_dir is not None:
+        own = [Path(config_dir).expanduser() / "dataset" / f"{name}.yaml" for name in wanted]
+        for file in filter(Path.is_file, own):
+            check_aliases(file)
     words = [f"+dataset@cards.{name}={name}" for name in wanted]
     with composing():  # all at once, which takes a fifth of the time
         cfg = loader.load_configuration(None, words, run_mode=RunMode.RUN, from_shell=False)

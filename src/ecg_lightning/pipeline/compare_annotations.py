@@ -12,7 +12,8 @@ from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.options import FASTEST
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
-from ecg_lightning.data.readers.annotations import OTHERS, TABLES, read_annotations
+from ecg_lightning.data.readers import LATEST_S
+from ecg_lightning.data.readers.annotations import OTHERS, TABLES, check_beats, read_annotations
 from ecg_lightning.data.readers.wfdb import rate_and_length, read_annotation_file
 from ecg_lightning.data.recording import Annotations
 from ecg_lightning.metrics.matching import LEARNING_S, WINDOW_S, Comparison, annotated, compare, summary
@@ -66,7 +67,9 @@ def compare_annotations(
     comparisons: dict[str, Comparison] = {}
     for name in (name for name in ours if name in theirs):
         rate, end = _clock(ours[name], theirs[name], fs)
-        one, other = (annotated(_read(file[name], rate, classes), classes, window_s * rate) for file in (ours, theirs))
+        one, other = (
+            annotated(_read(file[name], rate, end, classes), classes, window_s * rate) for file in (ours, theirs)
+        )
         comparisons[name] = compare(one, other, rate, window_s=window_s, start_s=start_s, end=end)
     if not any(one.matrix.any() for one in comparisons.values()):
         raise DataError(
@@ -159,19 +162,22 @@ def _in_folder(folder: Path, annotator: str) -> dict[str, Path]:
 
 def _clock(reference: Path, test: Path, fs: float | None) -> tuple[float, int | None]:
     """The sampling rate in Hz of a recording, and its samples where they are known."""
-    if fs is not None:
-        return fs, None
     for file in (reference, test):
         if file.with_suffix(".hea").is_file():
-            return rate_and_length(file.with_suffix(""))
+            rate, length = rate_and_length(file.with_suffix(""))
+            if fs not in (None, rate):
+                raise DataError(f"{file.with_suffix('.hea')} states {rate:g} Hz, not {fs:g} Hz; leave out --fs")
+            return rate, length
+    if fs is not None:
+        return fs, None
     for file in (reference, test):
         if file.suffix.lower() not in TABLES and (clock := read_annotation_file(file)[1]):
             return clock, None
     raise DataError(f"nothing states the sampling rate of {reference}: add --fs, or put the record's header beside it")
 
 
-def _read(file: Path, fs: float, class_map: ClassMap) -> Annotations:
-    """All annotations of a file on a clock of `fs` Hz."""
+def _read(file: Path, fs: float, end: int | None, class_map: ClassMap) -> Annotations:
+    """All annotations of a file on a clock of `fs` Hz, of a recording of `end` samples."""
     if not file.is_file():
         raise DataError(f"{file} is not there")
     found, clock = read_annotations(file, fs)
@@ -181,6 +187,7 @@ def _read(file: Path, fs: float, class_map: ClassMap) -> Annotations:
                 f"{file} has the unknown symbol {symbol!r} at sample {sample:,}; expected the symbols of the WFDB "
                 "annotation standard, such as N, S, V, F and Q"
             )
-    if clock is None or clock == fs:
-        return found
-    return dataclasses.replace(found, samples=np.round(found.samples * (fs / clock)).astype(np.int64))
+    if clock not in (None, fs):
+        found = dataclasses.replace(found, samples=np.round(found.samples * (fs / clock)).astype(np.int64))
+    check_beats(class_map.beats(found)[0].samples, f"the annotations in {file}", end, late=LATEST_S * fs)
+    return found

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
 
+MOST_ALIASES = 20  # of a card; each may double what there is
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -86,12 +87,23 @@ def _task_of(name: str, config_dir: Path | str | None) -> str | None:
     for folder in conf_dirs(config_dir):
         file = folder / "dataset" / f"{name}.yaml"
         if file.is_file():
+            check_aliases(file)
             card: Any = OmegaConf.load(file)
             if "task" in card:
                 return str(card.task)
             bases = [base for base in card.get("defaults", []) if isinstance(base, str) and base != "_self_"]
             return _task_of(bases[0], config_dir) if bases else None
     return None
+
+
+def check_aliases(file: Path) -> None:
+    """ConfigError for a file of YAML with so many aliases that what they stand for may fill the memory."""
+    import yaml
+
+    with composing():
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text(encoding="utf-8")))
+    if aliases > MOST_ALIASES:
+        raise ConfigError(f"{file} has {aliases} aliases, expected at most {MOST_ALIASES}; write out what they mean")
 
 
 def compose(
@@ -134,6 +146,12 @@ def composing() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         message = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
         raise ConfigError(message + known_settings(error)) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"a configuration is no text in UTF-8, or nested too deeply: {error}; correct it") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ConfigError(f"a configuration is no mapping of settings to values: {error}; correct it") from error
 
 
 def config_loader(config_dir: Path | str | None = None) -> "ConfigLoaderImpl":

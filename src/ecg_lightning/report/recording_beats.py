@@ -52,7 +52,7 @@ def _found_events(view: View) -> list[tuple[str, Mapping[str, Any]]]:
     events += [(f"{key.capitalize()} heart rate: {over}", found["rate"][key]) for key in ("highest", "lowest")]
     shown: dict[tuple[float, float], tuple[str, Mapping[str, Any]]] = {}
     for title, event in events:
-        if event:
+        if event and event.get("rate", 0) is not None:  # beats at one time have none
             words = title.format(**event, length=event["stop_s"] - event["start_s"])
             shown.setdefault((event["start_s"], event["stop_s"]), (f"{words}, {view.clock(event['start_s'])}", event))
     return [*shown.values()]

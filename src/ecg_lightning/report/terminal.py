@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ecg_lightning.report import render
-from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table
+from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table, clean
 from ecg_lightning.report.elsewhere import elsewhere_section
 from ecg_lightning.report.matching import detected_section
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
@@ -119,7 +119,8 @@ def print_weights(cards: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _line(text: str, style: str = "") -> None:
-    Console().print(Text(text, style), soft_wrap=True)  # paths and commands are copied: they are never broken
+    cleaned = "\n".join(map(clean, text.split("\n")))
+    Console().print(Text(cleaned, style), soft_wrap=True)  # paths and commands are copied: they are never broken
 
 
 def print_check(one: "DatabaseCheck", *, most_problems: int = 10) -> None:

@@ -196,7 +196,9 @@ def test_a_recorder_that_was_stopped_left_the_number_of_records_open(tmp_path: P
 
 
 @given(
-    digital=st.lists(st.integers(-(2**15), 2**15 - 1), min_size=2, max_size=40).filter(lambda one: min(one) < max(one)),
+    digital=st.lists(st.integers(-(2**15), 2**15 - 1), min_size=20, max_size=60).filter(
+        lambda one: min(one) < max(one)
+    ),
     high=st.floats(0.1, 400),
     bdf=st.booleans(),
 )

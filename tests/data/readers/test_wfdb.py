@@ -191,7 +191,7 @@ REFUSED = {
     "a wrong checksum": (f"r1 2 {FS} {N}\nr1.dat 16 200 16 0 0 7 0 I\nr1.dat 16 200\n", "lead I do not add up"),
     "an unknown format": (f"r1 2 {FS} {N}\nr1.dat 17 200\nr1.dat 17 200\n", "cannot be read"),
     "no signal": (f"r1 0 {FS} {N}\n", "r1.hea states no signal"),
-    "no rate": (f"r1 2 0 {N}\n{LEADS}", "a sampling rate of 0 Hz, expected one above 0"),
+    "no rate": (f"r1 2 0 {N}\n{LEADS}", "a sampling rate of 0 Hz; expected one from 20"),
     "another name inside": (f"r2 2 {FS} {N}\n{LEADS}", "does not begin with r1"),
     "itself as a segment": (f"r1/1 2 {FS} {N}\nr1 {N}\n", "has segments itself"),
     "an absent segment": (f"r1/1 2 {FS} {N}\nr9 {N}\n", "r9.hea is not there"),
@@ -226,7 +226,7 @@ def test_annotations_cut_off_in_a_copy_are_refused(tmp_path: Path) -> None:
     [
         (".", "there is no"), ("absent", r"absent is no recording: there is no absent\.hea"),
         ("absent.hea", r"there is no absent\.hea"), ("absent.edf", r"absent\.edf is not there"),
-        ("folder.csv", r"folder\.csv is a folder"),
+        ("folder.csv", r"folder\.csv is not there, or is a folder"),
     ],
 )  # fmt: skip
 def test_a_path_that_is_no_recording_is_refused_by_name(tmp_path: Path, name: str, said: str) -> None:

@@ -55,9 +55,9 @@ class Published(Group):
 class About(Group):
     """What ``data list`` shows; nothing here changes what is read."""
 
-    licence: str | None = None
-    citation: str | None = None
-    homepage: str | None = None
+    licence: Text | None = None
+    citation: Text | None = None
+    homepage: Text | None = None
     tried: Literal["real recordings", "simulated recordings"] | None = None  # on which the card was tried
     published: Published = Published()
 
@@ -162,7 +162,7 @@ class Card(Group):
     reader: Name  # wfdb, edf, csv, mat; rows (CSV files of beats), simulation, people; or one of another package
     folder: Text | None  # in data_dir, or an absolute path
     records: Text | Annotated[list[Text], Field(min_length=1)] | None = None  # patterns of those used; null: all
-    annotator: Name | None = None
+    annotator: Annotated[str, Field(pattern=r"^[\w.-]*\w$", description="the end of a file's name")] | None = None
     detector: Literal["network", "sleepecg", "xqrs"] = "xqrs"  # of R peaks, where they are not annotated
     class_map: Text | ClassMap | None = None
     diagnoses: Diagnoses | None = None
@@ -180,7 +180,7 @@ class Card(Group):
     own: dict[str, Any] = {}  # settings of a reader of another package
     cut: CutSettings
 
-    def chosen(self, names: Sequence[str]) -> list[str]:
+    def chosen(self, names: Sequence[str]) -> list[Text]:
         """The names of records that fit a pattern of ``records``."""
         patterns = [self.records] if isinstance(self.records, str) else self.records
         return [name for name in names if patterns is None or any(fnmatch(name, pattern) for pattern in patterns)]

@@ -5,6 +5,7 @@ What is special about a database is in its card, ``conf/dataset/NAME.yaml``.
 
 import dataclasses
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -20,7 +21,7 @@ from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.databases.metadata import Metadata
 from ecg_lightning.data.labels import ClassMap, make_class_map
 from ecg_lightning.data.readers import FORMATS, open_recording, read_recording
-from ecg_lightning.data.readers.base import RecordingFile
+from ecg_lightning.data.readers.base import RecordingFile, is_present
 from ecg_lightning.data.readers.wfdb import files_of, header_lines
 from ecg_lightning.data.recording import Recording, lead_names
 
@@ -69,13 +70,15 @@ class Recordings(CardSource):
         """Paths of all records that the card asks for, without extension if they are WFDB's.
 
         Of those that ``RECORDS`` lists, or else of every one in the folder or below. DataError for a record that is
-        listed twice, or if there is none.
+        listed twice or outside the folder, or if there is none.
         """
         folder = self.folder
         listing = folder / "RECORDS"
         if listing.is_file():
             lines = listing.read_text(encoding="utf-8", errors="replace").splitlines()
-            names = [line.strip() for line in lines if line.strip()]
+            names = [os.path.normpath(line.strip()) for line in lines if line.strip()]
+            if outside := next((name for name in names if name.startswith(("/", ".."))), None):
+                raise DataError(f"{listing} lists {outside}, which is outside its folder; expected paths below it")
         else:
             names = self.found()
         if twice := [name for name, count in Counter(names).items() if count > 1]:
@@ -111,10 +114,10 @@ class Recordings(CardSource):
         """All files of one record."""
         if self.card.reader == "wfdb":
             return files_of(record, self.card.annotator)
-        if not record.is_file():
+        if not is_present(record):
             raise DataError(f"{record} is not there")
         annotations = record.with_name(f"{record.stem}{self.card.annotator}")
-        return [record, annotations] if self.card.annotator and annotations.is_file() else [record]
+        return [record, annotations] if self.card.annotator and is_present(annotations) else [record]
 
     def settings(self) -> dict[str, Any]:
         """Also rate, classes, patients and what else the card says of the content of its files."""
@@ -227,9 +230,10 @@ def find_recordings(folder: Path, reader: str) -> list[str]:
         names = [name for name in names if name.suffix.lower() in FORMATS.get(reader, ())]
         headers = {name for name in names if (folder / name).with_suffix(".hea").is_file()} if reader == "mat" else ()
         return [name.as_posix() for name in names if name not in headers]
-    segments = set[Path]()
+    segments, joined = set[Path](), set[Path]()
     for name in names:
-        lines = header_lines(folder / name)
+        lines = header_lines(folder / name) if is_present(folder / name) else []  # else opening it says that it is none
         if lines and "/" in lines[0].split()[0]:
+            joined.add(name.with_suffix(""))
             segments.update(name.parent / line.split()[0] for line in lines[1:])
-    return [name.as_posix() for name in (name.with_suffix("") for name in names) if name not in segments]
+    return [one.as_posix() for one in (name.with_suffix("") for name in names) if one in joined or one not in segments]

@@ -9,7 +9,8 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
-from ecg_lightning.data.readers.base import Calibration, RecordingFile
+from ecg_lightning.data.readers.annotations import check_beats
+from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, Calibration, RecordingFile, is_present
 from ecg_lightning.data.readers.csv import CsvFile
 from ecg_lightning.data.readers.edf import EdfFile
 from ecg_lightning.data.readers.mat import MatFile
@@ -48,29 +49,55 @@ def open_recording(
         fs, time, unit, gain, baseline: what CSV and MATLAB files do not state, see `Csv` of a card.
 
     Raises:
-        DataError: the file is absent, cut off or damaged.
+        DataError: the file is absent, cut off or damaged, or states another rate or unit, or a rate that no ECG has.
     """
     path = Path(path)
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise DataError(f"{path} is no name in UTF-8, so nothing can be written about it; rename it")
     if reader is None:
         reader = next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), "wfdb")
-        if reader == "mat" and path.with_suffix(".hea").is_file():
+        if reader == "mat" and is_present(path.with_suffix(".hea")):
             reader = "wfdb"
+    if reader not in FORMATS:
+        raise DataError(f"{path}: there is no reader {reader!r}; choose one of {', '.join(FORMATS)}")
     calibration = Calibration(unit=unit, gain=gain, baseline=baseline)
-    match reader:
-        case "wfdb":
-            path = path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path
-            if not path.with_name(f"{path.name}.hea").is_file():
-                raise DataError(f"{path} is no recording: there is no {path.name}.hea, nor another format that is read")
-            return WfdbFile(path)
-        case "edf" | "csv" | "mat" if not path.is_file():
-            raise DataError(f"{path} is {'a folder, not the file of a recording' if path.is_dir() else 'not there'}")
-        case "edf":
-            return EdfFile(path)
-        case "csv":
-            return CsvFile(path, fs=fs, time=time, calibration=calibration)
-        case "mat":
-            return MatFile(path, fs=fs, calibration=calibration)
-    raise DataError(f"{path}: there is no reader {reader!r}; choose one of {', '.join(FORMATS)}")
+    file: RecordingFile
+    if reader == "wfdb":
+        path = path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path
+        if not path.name or not is_present(path.with_name(f"{path.name}.hea")):
+            raise DataError(f"{path} is no recording: there is no {path.name}.hea, nor another format that is read")
+        file = WfdbFile(path)
+    elif not is_present(path):
+        raise DataError(f"{path} is not there, or is a folder; expected the file of a recording")
+    elif reader == "edf":
+        file = EdfFile(path)
+    elif reader == "csv":
+        file = CsvFile(path, fs=fs, time=time, calibration=calibration)
+    else:
+        file = MatFile(path, fs=fs, calibration=calibration)
+    _check_statements(file, fs, unit, gain)
+    return file
+
+
+def _check_statements(file: RecordingFile, fs: float | None, unit: str | None, gain: float | None) -> None:
+    """DataError for a rate that is none of an ECG, or if rate, unit or gain are given and the file states others."""
+    rate = file.fs(range(len(file.lead_names)))
+    if not SLOWEST <= rate <= FASTEST:
+        raise DataError(
+            f"{file.path} states a sampling rate of {rate:g} Hz; expected one from {SLOWEST:g} to {FASTEST:g} Hz"
+        )
+    units = [one for one in file.stated_units if one and one.lower() in MILLIVOLTS]
+    factor = MILLIVOLTS.get((unit or "").lower())
+    other = next((one for one in units if factor and MILLIVOLTS[one.lower()] != factor), None)
+    stated = ""
+    if fs is not None and file.stated_fs is not None and abs(file.stated_fs - fs) * file.n_frames >= file.frame_rate:
+        stated = f"{file.stated_fs:g} Hz, and fs={fs:g}"
+    elif other is not None:
+        stated = f"{other}, and unit={unit}"
+    elif gain is not None and units:
+        stated = f"{units[0]}, and gain={gain:g}"
+    if stated:
+        raise DataError(f"{file.path} states {stated} was given; leave that out, in dataset.csv or as an option")
 
 
 def read_recording(
@@ -130,10 +157,7 @@ def read_recording(
         if not len(peaks):
             others_named = ", ".join(f"{symbol} ({n:,})" for symbol, n in others.most_common(5)) or "none at all"
             raise DataError(f"{where} have no beat, but {others_named}; dataset.class_map names the symbols of beats")
-        if peaks[0] < 0 or (np.diff(peaks) < 0).any():
-            raise DataError(f"{where} have beats out of order: the file is damaged")
-        if peaks[-1] > n_samples + LATEST_S * rate:
-            raise DataError(f"{where} have a beat at sample {peaks[-1]:,} of a record of {n_samples:,} samples")
+        check_beats(peaks, where, n_samples, late=LATEST_S * rate)
     elif n_samples >= 2 * rate:
         peaks = detect_r_peaks(signals, rate, detector=detector).samples if detector else np.empty(0, dtype=np.int64)
     else:

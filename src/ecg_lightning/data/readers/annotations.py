@@ -7,6 +7,7 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import IntArray
+from ecg_lightning.data.readers.base import is_present
 from ecg_lightning.data.recording import Annotations
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -26,7 +27,7 @@ def annotations_beside(path: Path, annotator: str, fs: float) -> tuple[Annotatio
         The annotations, and the rate in Hz of the clock of their samples: `fs`, unless the file states another.
     """
     file = path.with_name(f"{path.stem}{'.' * annotator.isalnum()}{annotator}")
-    if not file.is_file():
+    if not is_present(file):
         raise DataError(f"{file} is not there: record {path.stem} has no annotations by {annotator}")
     annotations, clock = read_annotations(file, fs)
     return annotations, clock or fs
@@ -74,6 +75,17 @@ def _read_table(file: Path, fs: float) -> Annotations:
     if not np.isfinite(samples).all():
         raise DataError(f"{file} has a row without a number in column {header[column]}")
     return from_text(np.round(samples).astype(np.int64), symbols)
+
+
+def check_beats(samples: IntArray, where: str, n_samples: int | None, *, late: float = 0) -> None:
+    """DataError for beats ``[b]`` out of order, before the beginning or `late` samples after the end of `n_samples`."""
+    if len(samples) and (samples[0] < 0 or (np.diff(samples) < 0).any()):
+        raise DataError(f"{where} have beats out of order: the file is damaged")
+    if len(samples) and n_samples is not None and samples[-1] > n_samples + late:
+        raise DataError(
+            f"{where} have a beat at sample {samples[-1]:,} of a record of {n_samples:,} samples; expected annotations "
+            "of this recording"
+        )
 
 
 def from_text(samples: IntArray, texts: list[str]) -> Annotations:

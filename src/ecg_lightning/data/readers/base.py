@@ -1,7 +1,8 @@
 """What a reader of a file format offers: a recording that is opened by its header and read in pieces."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ Signal = npt.NDArray[np.float64]
 CHUNK_S = 600.0  # seconds that are read at once
 LONGEST_S = 60 * 86_400.0  # seconds beyond which a stated length is an error rather than a recording
 
+SLOWEST, FASTEST = 20.0, 100_000.0  # Hz, of an electrocardiogram; outside, a stated sampling rate is an error
+
 LARGEST = 50.0  # mV; more, without a unit, is something else
+IMPOSSIBLE = 10_000.0  # mV, with any offset of electrodes; single precision would lose more
 COUNTS = ("adu", "raw", "counts", "lsb")  # units of a converter
 
 # Factor from a unit to millivolts, by its name in lower case; µ has two code points.
@@ -26,6 +30,13 @@ MILLIVOLTS = {
     "mv": 1.0, "millivolt": 1.0, "millivolts": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "microvolt": 1e-3,
     "microvolts": 1e-3, "v": 1e3, "volt": 1e3, "volts": 1e3, "nv": 1e-6,
 }  # fmt: skip
+
+
+def is_present(path: Path, kind: Callable[[Path], bool] = Path.is_file) -> bool:
+    """Whether there is a file, or another `kind`, of a name that may be too long for the disk or have a NUL."""
+    with suppress(OSError, ValueError):
+        return kind(path)
+    return False
 
 
 class RecordingFile(ABC):
@@ -39,6 +50,8 @@ class RecordingFile(ABC):
         frame_rate: frames a second, Hz.
         samples_per_frame: of each lead.
         n_frames: length of the recording.
+        stated_fs: sampling rate in Hz of the finest lead, as the file states it; None where it does not.
+        stated_units: of each lead, as the file states them; None where it does not.
         comments: lines of text of its header.
         start: date and time of its beginning, as ISO 8601; None where the file does not say.
         files: all files that it consists of, without annotations.
@@ -50,6 +63,8 @@ class RecordingFile(ABC):
     frame_rate: float
     samples_per_frame: tuple[int, ...]
     n_frames: int
+    stated_fs: float | None = None
+    stated_units: Sequence[str | None] = ()
     comments: tuple[str, ...] = ()
     start: str | None = None
     files: tuple[Path, ...] = ()
@@ -60,6 +75,19 @@ class RecordingFile(ABC):
 
         DataError if the file is cut off or damaged, or a unit is none of voltage.
         """
+
+    def frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
+        """The same, after checks that all is there and of a size that a recording can have."""
+        parts = self.read_frames(positions, start, stop)
+        for at, part in zip(positions, parts, strict=True):
+            if len(part) != (stop - start) * self.samples_per_frame[at]:
+                raise DataError(f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states")
+            if (largest := np.abs(part).max(initial=0, where=np.isfinite(part))) > IMPOSSIBLE:
+                raise DataError(
+                    f"{self.path}: lead {self.lead_names[at]} reaches {largest:.3g} mV, which no ECG does; "
+                    "correct the gain, baseline or unit that it states"
+                )
+        return parts
 
     @abstractmethod
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
@@ -80,11 +108,7 @@ class RecordingFile(ABC):
         step = max(1, round(CHUNK_S * self.frame_rate))
         for start in range(0, self.n_frames, step):
             stop = min(start + step, self.n_frames)
-            for at, part in enumerate(self.read_frames(positions, start, stop)):
-                if len(part) != (stop - start) * rates[at]:
-                    raise DataError(
-                        f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states"
-                    )
+            for at, part in enumerate(self.frames(positions, start, stop)):
                 coarser.get(at, signals[at])[start * rates[at] : stop * rates[at]] = part
         for at, signal in coarser.items():
             signals[at] = resample_around_gaps(signal, rates[at], finest)

@@ -6,13 +6,14 @@ that write the integers of their converter.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.readers.annotations import annotations_beside
-from ecg_lightning.data.readers.base import COUNTS, MILLIVOLTS, Calibration, RecordingFile, Signal
+from ecg_lightning.data.readers.base import COUNTS, MILLIVOLTS, SLOWEST, Calibration, RecordingFile, Signal
 from ecg_lightning.data.readers.delimited import Delimited, look_at
 from ecg_lightning.data.recording import Annotations
 
@@ -23,7 +24,6 @@ WITH_UNIT = re.compile(r"(.+?)\s*(?:[(\[]\s*(\S+)\s*[)\]]|[\s_]+((?!v\b)[a-zµμ
 TIME = re.compile(r"(elapsed[ _]?)?time([ _]?stamp)?|timestamp|t|" + "|".join(SECONDS), re.IGNORECASE)
 RATE = re.compile(r"sampl.*(rate|freq).*|frequency|fs", re.IGNORECASE)
 INDEX = re.compile(r"|sample([ _]?(#|number|index))?|index|no\.?|#", re.IGNORECASE)  # columns that count the rows
-SLOWEST = 20.0  # Hz, below which no heartbeat can be recognised
 
 
 class CsvFile(RecordingFile):
@@ -31,7 +31,8 @@ class CsvFile(RecordingFile):
 
     Args:
         path: of the file.
-        fs: sampling rate in Hz; None computes it from the column of time, or takes it from a line before the header.
+        fs: sampling rate in Hz, where the file states none; None computes it from the column of time, or takes it from
+            a line before the header.
         time: name or position of the column of seconds, or of what its name says (``time (ms)``); None looks for one.
         calibration: of all leads; a unit of None is the one that the file states.
     """
@@ -53,15 +54,19 @@ class CsvFile(RecordingFile):
         lead = stated.get("lead") if len(self._columns) == 1 else None
         self.lead_names = tuple(names[column] or lead or f"lead {at}" for at, column in enumerate(self._columns))
         self._calibrations = [calibration] * len(self._columns)
+        self.stated_units = [units[at] or stated.get("unit") for at in self._columns]
         if not (calibration.unit or calibration.gain):
-            self._calibrations = [Calibration(unit=units[at] or stated.get("unit")) for at in self._columns]
+            self._calibrations = [Calibration(unit=unit) for unit in self.stated_units]
         self.samples_per_frame = (1,) * len(self._columns)
-        if fs is None and timer is not None:
-            step = SECONDS.get((units[timer] or names[timer] or "s").lower(), 1.0)
-            self.frame_rate, self.n_frames = self._rate_of(timer, step)
-        else:
-            self.frame_rate = float(fs or self._rate_in(stated))
-            self.n_frames = sum(batch.shape[1] for batch in self._layout.batches(self._columns[:1]))
+        n_rows = 0
+        with suppress(DataError) if fs is not None else nullcontext():  # then the user knows better than a bad clock
+            if timer is not None:
+                step = SECONDS.get((units[timer] or names[timer] or "s").lower(), 1.0)
+                self.stated_fs, n_rows = self._rate_of(timer, step)
+            else:
+                self.stated_fs = self._rate_in(stated)
+        self.frame_rate = float(fs or self.stated_fs or np.nan)
+        self.n_frames = n_rows or sum(batch.shape[1] for batch in self._layout.batches(self._columns[:1]))
         self._open: tuple[list[int], Iterator[Signal]] | None = None  # columns, and what is left of them from …
         self._at, self._rest = 0, np.empty((0, 0))  # … this row on, of which these are read but not used
 

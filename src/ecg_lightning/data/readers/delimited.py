@@ -163,6 +163,8 @@ def look_at(path: Path) -> Delimited:
     skip = next((at for at, fields in enumerate(table) if is_data(fields)), None)
     if skip is None:
         start = next((line for line in lines if line.strip()), "")
+        if len(head) == HEAD and not lines:
+            raise DataError(f"{path} has a first line of over {HEAD:,} bytes; expected rows of a few columns")
         raise DataError(
             f"{path} {f'begins with {start[:30]!r} and has no row of numbers' if start else 'is empty'}; "
             "expected columns of numbers that comma, semicolon or tab separate"

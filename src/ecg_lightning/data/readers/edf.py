@@ -71,6 +71,7 @@ class EdfFile(RecordingFile):
         per_frame = gcd(*self._samples)
         self.samples_per_frame = tuple(n // per_frame for n in self._samples)
         self.frame_rate = per_frame / self._duration
+        self.stated_fs, self.stated_units = max(self._samples) / self._duration, self._units
         self.comments = tuple(
             f"{key}: {value}"
             for key, value in zip(("patient", "recording"), people, strict=True)
@@ -90,6 +91,11 @@ class EdfFile(RecordingFile):
         scales = [to_millivolts(self._units[at], lead=self.lead_names[at], where=str(self.path)) for at in positions]
         try:
             edf = self._parse(self._records(first, last), last - first)
+            limit = 2 ** (8 * self._n_bytes - 1)
+            for signal in (edf.signals[at] for at in positions):
+                low, high = signal.digital_range
+                if not (-limit <= low < high < limit and 0 < abs(np.subtract(*signal.physical_range)) < np.inf):
+                    raise ValueError(f"{signal.label} ranges from {signal.physical_range} at {signal.digital_range}")
             loaded = [np.asarray(edf.signals[at].data).reshape(last - first, -1) for at in positions]
         except Exception as error:  # edfio raises whatever its parsing stumbles over
             raise DataError(f"{self.path} cannot be read: {error}") from error

@@ -12,9 +12,18 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.readers.base import RecordingFile, Signal, to_millivolts
+from ecg_lightning.data.readers.base import RecordingFile, Signal, is_present, to_millivolts
 from ecg_lightning.data.recording import Annotations
 
+# Notes of an annotation file on itself; wfdb never returns from any other that begins with ##.
+OWN_NOTES = re.compile(rb"## (?!time resolution: \d|annotation type definitions|end of definitions)")
+# Lines of a header as header(5) has them. wfdb takes a field that it does not know for one that is left out.
+RECORD = re.compile(r"([^\s/]+)(/(\d+))?\s+(\d+)(\s+(\d+\.?\d*|\.\d+)(/\S+)?(\s+\d+(\s.*)?)?)?")
+GAIN = r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(\(-?\d+\))?(/[\w^?%/-]*)?"
+SIGNAL = re.compile(
+    rf"\S+\s+\d+(x\d+)?(:\d+)?(\+\d+)?(\s+{GAIN}(\s+\d+(\s+-?\d+(\s+-?\d+(\s+-?\d+(\s+\d+(\s.*)?)?)?)?)?)?)?"
+)
+SEGMENT = re.compile(r"\S+\s+\d+")
 NO_FILE = "~"  # name of a segment that is a gap, and of the signal file of a layout
 
 
@@ -30,13 +39,22 @@ def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = F
     Headers are read as plain text: every start does this for every record, and calling wfdb takes longer than the rest.
     """
     header = record.with_name(f"{record.name}.hea")
-    if not header.is_file():
+    if not is_present(header):
         raise DataError(f"{header} is not there")
     lines = header_lines(header)
-    first = re.fullmatch(r"([^\s/]+)(/\d+)?(\s.*)?", lines[0]) if lines else None
+    first = RECORD.fullmatch(lines[0]) if lines else None
     if first is None or first[1] != record.name:
-        raise DataError(f"{header} is no readable WFDB header: it does not begin with {record.name}")
+        raise DataError(
+            f"{header} is no readable WFDB header: it does not begin with {record.name}, a number of signals and a rate"
+        )
+    kind, n = (SEGMENT, int(first[3])) if first[2] else (SIGNAL, int(first[4]))
+    if (malformed := next((line for line in lines[1:] if not kind.fullmatch(line)), None)) is not None:
+        raise DataError(f"{header} is no readable WFDB header: no such line is known: {malformed[:80]}")
+    if len(lines) - 1 != n:
+        raise DataError(f"{header} states {n} signals or segments, and describes {len(lines) - 1}; is it damaged?")
     names = sorted({line.split()[0] for line in lines[1:]} - {NO_FILE})
+    if outside := next((name for name in names if name.startswith("/") or ".." in name.split("/")), None):
+        raise DataError(f"{header} names {outside}, which is outside its folder; expected files beside the header")
     if first[2] and is_segment:
         raise DataError(f"{header} is a segment of another record, and has segments itself: WFDB knows no such records")
     if first[2]:
@@ -47,7 +65,7 @@ def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = F
     if annotator is not None:
         paths.append(header.with_suffix(f".{annotator}"))
     for path in paths:
-        if not path.is_file():
+        if not is_present(path):
             raise DataError(f"record {record.name}: {path} is not there")
     return paths
 
@@ -62,8 +80,6 @@ class WfdbFile(RecordingFile):
         self.path, self.name = path, path.name
         self.files = tuple(files_of(path, is_segment=is_segment))
         header = _header(path)
-        if not header.fs > 0:
-            raise DataError(f"{path}.hea states a sampling rate of {header.fs:g} Hz, expected one above 0")
         self.frame_rate = float(header.fs)
         self.comments = tuple(header.comments)
         begin = header.base_datetime or header.base_time  # without a date, or neither
@@ -75,12 +91,16 @@ class WfdbFile(RecordingFile):
         self._whole: tuple[list[int], Any] | None = None  # channels, and the record of wfdb
         if hasattr(header, "seg_name"):
             self._open_segments(header)
+            self.stated_fs = self.fs(range(len(self.lead_names)))
             return
         self.lead_names = tuple(name or f"lead {at}" for at, name in enumerate(header.sig_name or ()))
         self.samples_per_frame = tuple(header.samps_per_frame or ())
         if not self.lead_names:
             raise DataError(f"{path}.hea states no signal: it is no recording")
+        self.stated_fs, self.stated_units = self.fs(range(len(self.lead_names))), tuple(header.units)
         self.n_frames = int(header.sig_len) if header.sig_len else self._length_of_files()
+        if (late := max(skew or 0 for skew in header.skew)) >= self.n_frames:
+            raise DataError(f"{path}.hea states a delay of {late} frames, and {self.n_frames} frames; is it damaged?")
 
     def read_frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
         if self._segments:
@@ -145,7 +165,7 @@ class WfdbFile(RecordingFile):
 
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
         path = self.path.with_name(f"{self.name}.{annotator}")
-        if not path.is_file():
+        if not is_present(path):
             raise DataError(f"{path} is not there: record {self.name} has no annotations by {annotator}")
         annotations, clock = read_annotation_file(path)
         return annotations, clock or self.frame_rate
@@ -178,7 +198,9 @@ class WfdbFile(RecordingFile):
             raise DataError(f"the signal of {self.path} cannot be read ({error})") from error
 
     def _open_segments(self, header: Any) -> None:
-        start, layout = 0, None
+        start, layout, total = 0, None, sum(header.seg_len)
+        if header.sig_len not in (None, 0, total):
+            raise DataError(f"{self.path}.hea states {header.sig_len} samples, and segments of {total} in all")
         for name, length in zip(header.seg_name, header.seg_len, strict=True):
             path = self.path.parent / name
             if name != NO_FILE and not length:
@@ -194,7 +216,7 @@ class WfdbFile(RecordingFile):
         first = next((segment for _, _, segment in self._segments if segment is not None), None)
         if first is None:
             raise DataError(f"{self.path}.hea lists no segment with signals")
-        self._by_name, self.n_frames = layout is not None, start
+        self._by_name, self.n_frames, self.stated_units = layout is not None, start, first.stated_units
         self.lead_names = first.lead_names if layout is None else tuple(layout.sig_name)
         self.samples_per_frame = first.samples_per_frame if layout is None else tuple(layout.samps_per_frame)
 
@@ -225,8 +247,11 @@ def read_annotation_file(path: Path) -> tuple[Annotations, float | None]:
     import wfdb
 
     # Annotation files end with a zero word; wfdb reads one that was cut off without an error.
-    if not path.read_bytes().endswith(b"\0\0"):
+    content = path.read_bytes()
+    if not content.endswith(b"\0\0"):
         raise DataError(f"{path} is cut off: it does not end with the end mark of an annotation file")
+    if OWN_NOTES.search(content):
+        raise DataError(f"{path} is no readable annotation file: a note that begins with ## states no known fact")
     try:
         found = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
     except Exception as error:  # wfdb raises whatever its parsing stumbles over
