@@ -31,6 +31,7 @@ class Case:
     what: str  # what exactly is wrong, so that a failure can be repeated
     command: Sequence[str]
     accepted_because: str | None = None  # why working is right, too; None: must be refused
+    check: "Callable[[Ended], str | None]" = lambda ended: None  # what is wrong with what it has written, if anything
 
 
 class Ended(NamedTuple):
@@ -59,6 +60,8 @@ def failure(case: Case, ended: Ended) -> str | None:
         return f"{ended.memory / 2**20:.0f} MiB"
     if "\x1b" in ended.out + ended.err:
         return "an escape sequence reached the terminal"
+    if wrong := case.check(ended):
+        return wrong
     if ended.status == 0:
         return None if case.accepted_because else "accepted"
     if ended.status not in (1, 2):
