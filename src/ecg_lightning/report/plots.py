@@ -127,7 +127,7 @@ def per_class_picture(record: RunRecord, path: Path) -> None:
 
 def learning_curves_picture(record: RunRecord, metrics: Path, path: Path) -> None:
     """Draw loss and macro-F1 by epoch from ``metrics.csv``, and mark the best epoch; DataError without any epoch."""
-    panels = learning_curves(metrics)
+    panels = learning_curves(metrics, record)
     if not panels:
         raise DataError(f"{metrics} has no epoch with loss or macro_f1: the run ended before its first epoch")
     figure, best = _figure(4.3 * len(panels), 3.5), record.best_epoch
@@ -291,14 +291,16 @@ def _write(
     figure: "Figure", title: str, about: Sequence[str], synthetic: bool, path: Path, *, left: bool = False
 ) -> None:
     """Set the title and what the picture depends on, in lines that fit, and write the file."""
+    from matplotlib.text import Text
     from PIL import Image
 
     lines = [line for text in about for line in textwrap.wrap(clean(text), int(14 * figure.get_figwidth()))]
     figure.set_figheight(figure.get_figheight() + 0.16 * max(0, len(lines) - 2))
     mark, color = (": SYNTHETIC BEATS", VERMILION) if synthetic else ("", "black")
     where: Any = {"x": 0.01, "ha": "left"} if left else {}
-    # Names are data: a dollar would start mathematics.
-    figure.suptitle("\n".join([f"{title}{mark}", *lines]).replace("$", r"\$"), fontsize=9.5, color=color, **where)
+    figure.suptitle("\n".join([f"{title}{mark}", *lines]), fontsize=9.5, color=color, **where)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names are data: a dollar would start mathematics
     picture = BytesIO()
     figure.savefig(picture, format="png")
     # With a palette of 128 colours the file looks the same here and is a third as large.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.reading import read_whole
 from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
 from ecg_lightning.runs.schema import LARGEST, RECORD_KEYS, RunRecord, keys_of
@@ -95,7 +96,7 @@ def _kind(file: Path) -> Literal["record", "pooled"] | None:
     if file.name == RECORD:
         return "record"
     try:
-        keys = keys_of(file.read_bytes()) if file.stat().st_size <= LARGEST else set()
-    except OSError:
+        keys = keys_of(read_whole(file, LARGEST))
+    except DataError:
         return None
     return "record" if keys >= RECORD_KEYS else "pooled" if keys >= {"pooled", "repeated"} else None

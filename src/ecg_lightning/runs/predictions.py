@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ecg_lightning.core.atomic import atomic_write, sha256_of
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.reading import read_whole
 from ecg_lightning.data.beats import Beats, IntArray, TextArray
 from ecg_lightning.metrics.bootstrap import RESAMPLES, intervals
 from ecg_lightning.metrics.confusion import Probabilities
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "predictions.parquet"
 RECORD = "scores.json"
+METRICS = "metrics.csv"
+LARGEST = 2**30  # bytes of a file that is still read
+MOST_BEATS = 10**7
 
 
 class PredictionsInfo(BaseModel):
@@ -65,7 +69,7 @@ def write_predictions(
     info = PredictionsInfo(classes=beats.classes, positive=positive, about=dict(about or {}))
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": info.model_dump_json()})
     with atomic_write(path) as partial:
-        pq.write_table(table, partial)
+        pq.write_table(table, partial, write_page_checksum=True)  # for a file without its record
         return sha256_of(partial)
 
 
@@ -74,10 +78,7 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}; a finished run leaves it in its folder") from error
+    content = read_whole(path, LARGEST)
     record = path.with_name(RECORD)
     if path.name == PREDICTIONS and record.is_file():
         expected = RunRecord.read(record).predictions_sha256
@@ -86,7 +87,10 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
             hint = "so it is damaged or of another run; restore it, or run again"
             raise DataError(f"{path} {what}: its SHA-256 differs, {hint}")
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        if file.metadata.num_rows > MOST_BEATS:
+            raise DataError(f"{path} has {file.metadata.num_rows:,} beats, expected at most {MOST_BEATS:,}")
+        table = file.read()
         frame: pd.DataFrame = table.to_pandas()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable Parquet file: {error}") from error

@@ -1,5 +1,6 @@
 """`RunRecord`: the content of a run's ``scores.json``, format 2, checked whenever it is read."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing_extensions import TypedDict
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.reading import read_whole
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS
@@ -18,7 +20,7 @@ from ecg_lightning.metrics.catalogue import OVERALL, PARTS
 from ecg_lightning.metrics.matching import AVERAGED, QRS_METRICS
 
 FORMAT: Literal[2] = 2
-LARGEST = 64 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
+LARGEST = 16 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
 RECORD_KEYS = {"task", "model", "test"}  # that tell a record of any format from other JSON
 ALONE = "none"  # phrase of a context without anything but the beat
 
@@ -267,6 +269,8 @@ class RunRecord(Strict):
     overrides: tuple[str, ...] = ()
     config_digest: str | None = None  # equal for runs that ask for the same result
     predictions_sha256: str | None = None
+    metrics_sha256: str | None = None  # of metrics.csv, the learning curves
+    sha256: Annotated[str | None, Field(exclude=True)] = None  # of all else in the file; None in older ones
     calibration: dict[str, JsonValue] | None = None  # of the checkpoint, as `metrics.calibration.Calibration.plain`
     operating_point: dict[str, JsonValue] | None = None  # as `metrics.operating_point.OperatingPoint.plain`
     is_at_operating_point: bool = False  # whether `test` are the scores at it, not those of the most probable class
@@ -328,17 +332,15 @@ class RunRecord(Strict):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read and check a file; DataError if it is absent, too large, damaged or of another format."""
+        content = read_whole(path, LARGEST)
         try:
-            with path.open("rb") as file:
-                content = file.read(LARGEST + 1)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error}; give the folder of a finished run") from error
-        if len(content) > LARGEST:
-            raise DataError(f"{path} is too large for a run record, expected at most {LARGEST:,} bytes; remove it")
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            fault = f"is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
+            record = cls.model_validate_json(content)
+            if record.sha256 not in (None, _sha256(json.loads(content))):
+                raise DataError(f"{path} was changed after it was written: its checksum differs; restore it or run again")
+            return record
+        except ValueError as error:  # also of a number with thousands of digits
+            found = first_fault(error) if isinstance(error, ValidationError) else error
+            fault = f"is not a run record of format {FORMAT}: {found}; remove it or run again"
             if "format" not in (keys := keys_of(content)) and keys >= RECORD_KEYS:
                 folder = shlex.quote(str(path.parent))
                 command = f"ecg-lightning evaluate {folder} --output {folder}-format2"
@@ -347,8 +349,10 @@ class RunRecord(Strict):
 
     def write(self, path: Path) -> None:
         """Write the file atomically; DataError if it cannot be written."""
+        plain = self.plain()
+        text = json.dumps(plain | {"sha256": _sha256(plain)}, indent=2, allow_nan=False)
         with atomic_write(path) as partial:
-            partial.write_text(json.dumps(self.plain(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            partial.write_text(text + "\n", encoding="utf-8")
 
     def plain(self) -> dict[str, Any]:
         """The record in plain values, ready for JSON."""
@@ -381,6 +385,12 @@ class RunRecord(Strict):
         if divided and protocol.test_fraction is None:
             raise ValueError("protocol has no test_fraction")
         return self
+
+
+def _sha256(plain: Mapping[str, Any]) -> str:
+    """Of the values of a record, however they are formatted."""
+    values = {key: value for key, value in plain.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def keys_of(content: bytes) -> set[str]:
