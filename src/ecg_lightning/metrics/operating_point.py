@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Count, Positive, options
 from ecg_lightning.data.beats import FloatArray, IntArray, TextArray
 from ecg_lightning.metrics import ec57
@@ -41,6 +42,10 @@ class OperatingPoint:
     people: Count
     people_with: dict[str, int]
     folds: Count
+
+    def __post_init__(self) -> None:
+        if self.factors.keys() != self.between.keys():
+            raise ConfigError("operating_point: factors and between are of different classes")
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:

@@ -4,7 +4,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Curve = list[tuple[float, float]]
+
+CURVES = {"epoch": ("", "")} | {  # columns of metrics.csv: metric, and fold in words
+    f"{fold}/{name}": (name, words)
+    for name in ("loss", "macro_f1")
+    for fold, words in (("train", "training"), ("val", "validation"))
+}
+HIGHEST = 1e15  # that can be drawn
 
 
 class Origin(NamedTuple):
@@ -109,13 +115,14 @@ def learning_curves(metrics: Path, record: RunRecord) -> Mapping[str, Mapping[st
     if record.metrics_sha256 not in (None, hashlib.sha256(content).hexdigest()):
         raise DataError(f"{metrics} was changed after the run: its SHA-256 differs from that in its record; restore it")
     try:
-        table = pd.read_csv(BytesIO(content))
+        table = pd.read_csv(BytesIO(content), usecols=lambda name: name in CURVES, dtype=float)
+        if table.abs().max(axis=None) > HIGHEST:
+            raise ValueError("a value is not finite")
     except ValueError as error:
         raise DataError(f"{metrics} is no readable table of metrics: {error}") from error
     curves: dict[str, dict[str, Curve]] = defaultdict(dict)
-    for name, (fold, words) in product(("loss", "macro_f1"), (("train", "training"), ("val", "validation"))):
-        column = f"{fold}/{name}"
-        if {"epoch", column} <= set(table) and table[column].notna().any():
+    for column, (name, words) in CURVES.items():
+        if words and {"epoch", column} <= set(table) and table[column].notna().any():
             values = table.groupby("epoch")[column].last().dropna()
             epochs = values.index + (values.index.min() == 0)  # Lightning's own tables count from 0
             curves[name][words] = list(zip(map(float, epochs), values.tolist(), strict=True))

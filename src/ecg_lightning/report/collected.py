@@ -339,7 +339,7 @@ def show(collection: Collection, format_name: str, output: Path | None) -> None:
         with atomic_write(output) as partial:
             partial.write_text(FORMATS[format_name](collection), encoding="utf-8")
         for remark in collection.remarks:
-            print(remark, file=sys.stderr)
+            print(clean(remark), file=sys.stderr)
     elif format_name == "terminal":
         Console().print(_terminal(collection))
     else:

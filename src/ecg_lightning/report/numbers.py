@@ -34,8 +34,12 @@ class Numbers:
     def value(self, place: str) -> Any:
         """The value at a place; None where there is none, and for a metric whose denominator is 0."""
         value: Any = self.content
-        for key in place.split("."):
+        keys = place.split(".")
+        while keys:
+            key = keys.pop(0)
             if isinstance(value, Mapping):
+                while key not in value and keys:  # names of classes may have points
+                    key += f".{keys.pop(0)}"
                 value = value.get(key)
             elif isinstance(value, Sequence) and key.isdecimal() and int(key) < len(value):
                 value = value[int(key)]

@@ -85,7 +85,7 @@ def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:
         raise DataError(f"{path} does not exist; give folders of runs or sweeps")
     for folder, folders, names in os.walk(path):
         folders[:] = sorted((one for one in folders if one != FOLDS and not one.startswith(".")), key=natural_order)
-        for name in sorted(names, key=natural_order):
+        for name in sorted([*names, *(one for one in folders if one == RECORD)], key=natural_order):
             file = Path(folder, name)
             if name.endswith(".json") and not name.startswith(".") and (kind := _kind(file)):
                 yield file, kind

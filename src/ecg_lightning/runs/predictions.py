@@ -1,7 +1,7 @@
 """The file of a run's predictions, ``predictions.parquet``, from which its scores can be recomputed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,12 +19,14 @@ from ecg_lightning.runs.schema import RunRecord, first_fault
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 PREDICTIONS = "predictions.parquet"
 RECORD = "scores.json"
 METRICS = "metrics.csv"
 LARGEST = 2**30  # bytes of a file that is still read
 MOST_BEATS = 10**7
+SLACK = 1e-3  # of probabilities, which may be in half precision
 
 
 class PredictionsInfo(BaseModel):
@@ -69,7 +71,8 @@ def write_predictions(
     info = PredictionsInfo(classes=beats.classes, positive=positive, about=dict(about or {}))
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": info.model_dump_json()})
     with atomic_write(path) as partial:
-        pq.write_table(table, partial, write_page_checksum=True)  # for a file without its record
+        with partial.open("wb") as file:  # pyarrow opens no path that is not UTF-8
+            pq.write_table(table, file, write_page_checksum=True)  # for a file without its record
         return sha256_of(partial)
 
 
@@ -91,7 +94,7 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
         if file.metadata.num_rows > MOST_BEATS:
             raise DataError(f"{path} has {file.metadata.num_rows:,} beats, expected at most {MOST_BEATS:,}")
         table = file.read()
-        frame: pd.DataFrame = table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable Parquet file: {error}") from error
     if (written := (table.schema.metadata or {}).get(b"predictions")) is None:
@@ -100,18 +103,40 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
         info = PredictionsInfo.model_validate_json(written)
     except ValidationError as error:
         raise DataError(f"{path} holds no predictions of this version: {first_fault(error)}") from error
-    _check_columns(path, frame, info)
+    if fault := _fault(table.schema, frame, info):
+        raise DataError(f"{path} {fault}: it holds no predictions of a run")
     return frame, info
 
 
-def _check_columns(path: Path, table: "pd.DataFrame", info: PredictionsInfo) -> None:
-    lacking = {"true", *(f"probability_{name}" for name in info.classes)} - set(table)
-    if lacking or len(info.classes) < 2:
-        raise DataError(f"{path} lacks {', '.join(sorted(lacking)) or 'classes'}: it holds no predictions of a run")
-    if any(table[f"probability_{name}"].dtype.kind != "f" for name in info.classes):
-        raise DataError(f"{path} has probabilities that are not numbers: it holds no predictions of a run")
-    if unknown := sorted(set(map(str, table["true"].unique())) - set(info.classes)):
-        raise DataError(f"{path} has beats of class {unknown[0]!r}, its classes are {', '.join(info.classes)}")
+def _fault(schema: "pa.Schema", table: "pd.DataFrame", info: PredictionsInfo) -> str | None:
+    """What of the table is not as `write_predictions` writes it."""
+    from pyarrow import types
+
+    probabilities = [f"probability_{name}" for name in info.classes]
+    lacking = {"true", "predicted", *probabilities} - set(schema.names)
+    if lacking or len(set(info.classes)) < max(2, len(info.classes)):
+        return f"lacks {', '.join(sorted(lacking)) or 'classes'}"
+    kinds: dict[str, Callable[[Any], bool]] = dict.fromkeys(("quality", *probabilities), types.is_floating)
+    kinds |= dict.fromkeys(("true", "predicted", "record", "patient"), _is_text) | {"sample": types.is_integer}
+    for name in schema.names:
+        if name in kinds and (schema.names.count(name) > 1 or not kinds[name](schema.field(name).type)):
+            return f"has a column {name} twice or of another type"
+        if name in kinds and name != "quality" and table[name].isna().any():
+            return f"has rows without {name}"
+    if table.empty or not set(table["true"]) <= set(info.classes):
+        return f"has no beats, or some that are of none of its classes {', '.join(info.classes)}"
+    values = table[probabilities].to_numpy()
+    if (np.abs(values - 0.5) > 0.5 + SLACK).any() or (np.abs(values.sum(axis=1) - 1) > SLACK).any():
+        return "has probabilities that are not between 0 and 1 with a sum of 1"
+    if (np.array(info.classes, dtype=object)[values.argmax(axis=1)] != table["predicted"]).any():
+        return "has beats whose predicted class is not the most probable one"
+    return None
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind))
 
 
 def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> dict[str, Any]:

@@ -11,16 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from typing_extensions import TypedDict
 
 from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.reading import read_whole
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import OVERALL, PARTS
 from ecg_lightning.metrics.matching import AVERAGED, QRS_METRICS
+from ecg_lightning.metrics.operating_point import OperatingPoint
 
 FORMAT: Literal[2] = 2
 LARGEST = 16 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
+MOST_FOLDS = 10_000
 RECORD_KEYS = {"task", "model", "test"}  # that tell a record of any format from other JSON
 ALONE = "none"  # phrase of a context without anything but the beat
 
@@ -29,7 +32,8 @@ Scores = Mapping[str, Any]  # metrics by name, nested as `ecg_lightning.metrics.
 _SLACK = 1e-6  # a mean of ones may be a few last bits above 1, in float32 too
 Fraction = Annotated[float, Field(ge=-_SLACK, le=1 + _SLACK)]
 Agreement = Annotated[float, Field(ge=-1 - _SLACK, le=1 + _SLACK)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Counts = dict[str, Count | dict[str, Count | dict[str, Count]]]
 Positive = Annotated[int, Field(gt=0)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
@@ -282,7 +286,7 @@ class RunRecord(Strict):
     detector: str | None = None  # that found the R peaks of the beats; None where they were given
     matched: Matched | None = None  # all detected beats against the annotated ones: missed and extra ones count
     # Beats that have no class, by symbol, touch a gap or, of an evaluation, are of a class unknown to the model.
-    dropped: dict[str, JsonValue] = {}
+    dropped: Counts = {}
     warning: str | None = None  # of an evaluation, why its scores may be too good
     started: str | None = None
     wall_s: Annotated[float, Field(ge=0)] | None = None
@@ -336,7 +340,7 @@ class RunRecord(Strict):
         try:
             record = cls.model_validate_json(content)
             if record.sha256 not in (None, _sha256(json.loads(content))):
-                raise DataError(f"{path} was changed after it was written: its checksum differs; restore it or run again")
+                raise DataError(f"{path} was changed after it was written (by its checksum); restore it or run again")
             return record
         except ValueError as error:  # also of a number with thousands of digits
             found = first_fault(error) if isinstance(error, ValidationError) else error
@@ -363,7 +367,7 @@ class RunRecord(Strict):
         k = len(self.classes)
         if k < 2 or len(set(self.classes)) < k or list(self.test["per_class"]) != list(self.classes):
             raise ValueError(f"test.per_class has {', '.join(self.test['per_class'])}, classes {self.classes}")
-        if set(self.n) - {"cross_validation"} != {"train", "validation", "test"}:
+        if set(self.n) - {"cross_validation"} != {"train", "validation", "test"} or self.fold not in self.n:
             raise ValueError(f"n has {', '.join(self.n)}, expected train, validation and test")
         if [len(row) for row in self.test["confusion"]] != [k] * k:
             raise ValueError(f"test.confusion is not {k} × {k}")
@@ -373,14 +377,22 @@ class RunRecord(Strict):
             raise ValueError("one of detector and matched is there without the other")
         if "ec57" in self.test and not ec57.applies(self.classes):
             raise ValueError("test.ec57 is of other classes")
+        try:
+            if self.calibration is not None:
+                Calibration.from_plain(self.calibration)
+            factors = {} if self.operating_point is None else OperatingPoint.from_plain(self.operating_point).factors
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        if unknown := factors.keys() - {*self.classes}:
+            raise ValueError(f"operating_point has a factor of {unknown.pop()}, which is no class")
         json.dumps(self.config, allow_nan=False)
         protocol = self.protocol
         if (protocol.fold is None) != (protocol.n_folds is None):
             raise ValueError("protocol has one of fold and n_folds without the other")
-        if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0):
+        if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0) <= MOST_FOLDS:
             raise ValueError(f"protocol.fold is {protocol.fold} of {protocol.n_folds}")
-        if protocol.train_size is not None and protocol.n_train_units is None:
-            raise ValueError("protocol has train_size without n_train_units")
+        if protocol.train_size is not None and (protocol.n_train_units is None or not self.n["train"]):
+            raise ValueError("protocol has train_size without n_train_units or training beats")
         divided = protocol.by in ("beats", "patients") and protocol.n_folds is None and not protocol.published_test
         if divided and protocol.test_fraction is None:
             raise ValueError("protocol has no test_fraction")

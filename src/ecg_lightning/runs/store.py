@@ -13,8 +13,8 @@ from ecg_lightning.runs.schema import RunRecord
 def save_run(folder: Path, record: RunRecord, beats: Beats, probabilities: Probabilities) -> RunRecord:
     """Write ``predictions.parquet``, then ``scores.json``: a folder that has the latter is complete.
 
-    Returns the record with the checksums of the predictions and of metrics.csv; `probabilities` are ``[n, classes]``, of the tested beats.
-    DataError if a file cannot be written.
+    Returns the record with the checksums of the predictions and of metrics.csv; `probabilities` are ``[n, classes]``,
+    of the tested beats. DataError if a file cannot be written.
     """
     try:
         # The record of an earlier run in this folder is not of these predictions.
