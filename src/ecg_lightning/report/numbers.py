@@ -36,15 +36,16 @@ class Numbers:
         value: Any = self.content
         keys = place.split(".")
         while keys:
-            key = keys.pop(0)
+            n = 1
             if isinstance(value, Mapping):
-                while key not in value and keys:  # names of classes may have points
-                    key += f".{keys.pop(0)}"
-                value = value.get(key)
-            elif isinstance(value, Sequence) and key.isdecimal() and int(key) < len(value):
-                value = value[int(key)]
+                # Names of classes may have points.
+                n = next((n for n in range(len(keys), 1, -1) if ".".join(keys[:n]) in value), 1)
+                value = value.get(".".join(keys[:n]))
+            elif isinstance(value, Sequence) and keys[0].isdecimal() and int(keys[0]) < len(value):
+                value = value[int(keys[0])]
             else:
                 return None
+            keys = keys[n:]
         return value if self._is_defined(place) else None
 
     def _is_defined(self, place: str) -> bool:
