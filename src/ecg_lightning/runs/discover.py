@@ -63,9 +63,12 @@ def read_run(path: Path) -> Run:
 
 
 def tests_elsewhere(run: Run) -> list[Run]:
-    """The evaluations of a run on other databases, from the folders in its folder `ON`."""
+    """The evaluations of a run on other databases, from the folders in its folder `ON`; DataError for other records."""
     files = sorted(run.folder.glob(f"{ON}/*/{RECORD}"), key=lambda file: natural_order(file.parent.name))
-    return list(map(read_run, files))
+    tests = list(map(read_run, files))
+    if strays := [test.folder for test in tests if test.record.kind != "evaluation"]:
+        raise DataError(f"{strays[0] / RECORD} is the record of a run, expected that of a test of one; move it elsewhere")
+    return tests
 
 
 def run_of(checkpoint: Path) -> Run | None:
