@@ -67,7 +67,7 @@ def tests_elsewhere(run: Run) -> list[Run]:
     files = sorted(run.folder.glob(f"{ON}/*/{RECORD}"), key=lambda file: natural_order(file.parent.name))
     tests = list(map(read_run, files))
     if strays := [test.folder for test in tests if test.record.kind != "evaluation"]:
-        raise DataError(f"{strays[0] / RECORD} is the record of a run, expected that of a test of one; move it elsewhere")
+        raise DataError(f"{strays[0] / RECORD} is the record of a run, expected that of a test; move it elsewhere")
     return tests
 
 

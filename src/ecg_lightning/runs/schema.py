@@ -274,7 +274,7 @@ class RunRecord(Strict):
     config_digest: str | None = None  # equal for runs that ask for the same result
     predictions_sha256: str | None = None
     metrics_sha256: str | None = None  # of metrics.csv, the learning curves
-    sha256: Annotated[str | None, Field(exclude=True)] = None  # of all else in the file; None in older ones
+    sha256: Annotated[str | None, Field(exclude=True)] = None  # in the file, of all else; absent from older ones
     calibration: dict[str, JsonValue] | None = None  # of the checkpoint, as `metrics.calibration.Calibration.plain`
     operating_point: dict[str, JsonValue] | None = None  # as `metrics.operating_point.OperatingPoint.plain`
     is_at_operating_point: bool = False  # whether `test` are the scores at it, not those of the most probable class
@@ -341,7 +341,7 @@ class RunRecord(Strict):
             record = cls.model_validate_json(content)
             if record.sha256 not in (None, _sha256(json.loads(content))):
                 raise DataError(f"{path} was changed after it was written (by its checksum); restore it or run again")
-            return record
+            return record.model_copy(update={"sha256": None})
         except ValueError as error:  # also of a number with thousands of digits
             found = first_fault(error) if isinstance(error, ValidationError) else error
             fault = f"is not a run record of format {FORMAT}: {found}; remove it or run again"
