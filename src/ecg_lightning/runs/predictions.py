@@ -123,8 +123,10 @@ def _fault(schema: "pa.Schema", table: "pd.DataFrame", info: PredictionsInfo) ->
             return f"has a column {name} twice or of another type"
         if name in kinds and name != "quality" and table[name].isna().any():
             return f"has rows without {name}"
-    if table.empty or not set(table["true"]) <= set(info.classes):
-        return f"has no beats, or some that are of none of its classes {', '.join(info.classes)}"
+    if table.empty:
+        return "has no beats"
+    if unknown := set(table["true"]) - {*info.classes}:
+        return f"has beats of class {min(unknown)!r}, its classes are {', '.join(info.classes)}"
     values = table[probabilities].to_numpy()
     if (np.abs(values - 0.5) > 0.5 + SLACK).any() or (np.abs(values.sum(axis=1) - 1) > SLACK).any():
         return "has probabilities that are not between 0 and 1 with a sum of 1"
