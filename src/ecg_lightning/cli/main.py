@@ -373,8 +373,9 @@ def report_runs(
 ) -> None:
     """Write the report of one run, or one that compares several, as a single page that needs no network."""
     from ecg_lightning.report import write_report
+    from ecg_lightning.report.cells import clean
 
-    typer.echo(write_report(folders, output, baselines=baseline or (), embedding=not brief))
+    typer.echo(clean(write_report(folders, output, baselines=baseline or (), embedding=not brief)))
 
 
 @app.command("plot")
@@ -387,10 +388,11 @@ def plot_runs(
     output: Annotated[Path | None, Option("--output", "-o", help="A .png or a folder (default: DIR).")] = None,
 ) -> None:
     """Plot runs as PNG: confusion matrix, F1 by class, learning curves, scores by size of the training set."""
+    from ecg_lightning.report.cells import clean
     from ecg_lightning.report.plots import plot
 
     for path in plot(folders, what, output):
-        typer.echo(path)
+        typer.echo(clean(path))
 
 
 @app.command("show")

@@ -1,8 +1,11 @@
 """Files that somebody may have damaged or replaced: read whole, up to a bound, and only if they are files."""
 
 from pathlib import Path
+from typing import Any
 
 from ecg_lightning.core.errors import DataError
+
+LARGEST_CONFIG = 2**20  # bytes
 
 
 def read_whole(path: Path, most: int) -> bytes:
@@ -17,3 +20,22 @@ def read_whole(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise DataError(f"{path} is too large, expected at most {most:,} bytes; remove it")
     return content
+
+
+def read_config(path: Path) -> Any:
+    """A configuration that `OmegaConf.save` wrote; DataError as `read_whole`, or for anything else in it.
+
+    It has no aliases, of which ten lines expand to gigabytes, and is less deep than libyaml's bound: the parser in
+    Python, which OmegaConf uses, takes the square of the depth.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    content = read_whole(path, LARGEST_CONFIG)
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.CSafeLoader)):
+            raise ValueError("it has aliases")
+        return OmegaConf.create(content.decode())
+    except (ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise DataError(f"{path} is no configuration: {' '.join(str(error).split())}; remove it") from error

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import Field
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Count, Fraction, Positive, options
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.protocol import Protocol
@@ -41,6 +42,10 @@ class Calibration:
     patients: Count | None = None  # who are in no training beat; None where that is not known, or not so
     fold: str = "validation"
     protocol: str | None = None  # name of the `Protocol`
+
+    def __post_init__(self) -> None:
+        if not len(self.threshold_at) == len(self.coverage) == len(self.error):
+            raise ConfigError("calibration: threshold_at, coverage and error have different lengths")
 
     @classmethod
     def fit(cls, beats: Beats, probabilities: Probabilities, *, protocol: Protocol) -> Self:

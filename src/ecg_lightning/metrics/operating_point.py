@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Count, options
 from ecg_lightning.data.beats import FloatArray, IntArray, TextArray
 from ecg_lightning.metrics import ec57
@@ -42,6 +43,10 @@ class OperatingPoint:
     people: Count
     people_with: dict[str, int]
     folds: Count
+
+    def __post_init__(self) -> None:
+        if self.factors.keys() != self.between.keys():
+            raise ConfigError("operating_point: factors and between are of different classes")
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:

@@ -26,6 +26,9 @@ from ecg_lightning.training.estimator import EnsembleEstimator, Estimator, Netwo
 # Beats do not depend on these parts of a configuration, and only a job of Hydra can resolve them.
 OF_A_JOB = ("transfer", "callbacks", "logger", "output_dir", "ckpt_path", "hydra")
 
+N_PROBED = 64  # test beats by which a checkpoint is recognised
+LARGEST_DIFFERENCE = 0.2  # of a probability, between the precisions of training and of this module
+
 SMALLEST = 1e-7  # lower bound of probabilities, for an embedding by their logarithms
 
 
@@ -76,11 +79,16 @@ def explain_run(
         checkpoint = read_checkpoint(record.checkpoint or folder)
         estimator = load_estimator(checkpoint, device="cpu")
         estimator.input.check(beats, whose=str(checkpoint.path))
+        if metadata_of(checkpoint)["around"]:
+            remark = (
+                "No saliency and no embedding are shown: the output of this model depends on the beats around each."
+            )
+            return replace(found, remarks=(remark,))
+        unclear = probabilities.max(axis=1).argsort(kind="stable")[:N_PROBED]  # of which two models differ most
+        if np.abs(estimator.predict_proba(beats.select(unclear)) - probabilities[unclear]).max() > LARGEST_DIFFERENCE:
+            raise DataError(f"{checkpoint.path} does not predict what the run has predicted: it is of another run")
     except EcgLightningError as error:
         return replace(found, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
-    if metadata_of(checkpoint)["around"]:
-        remark = "No saliency and no embedding are shown: the output of this model depends on the beats around each."
-        return replace(found, remarks=(remark,))
     if isinstance(estimator, NetworkEstimator):
         saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
     elif isinstance(estimator, EnsembleEstimator):

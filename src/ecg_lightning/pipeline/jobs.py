@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from ecg_lightning.core.atomic import atomic_write, claimed
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError, EcgLightningError, sentence_of
 from ecg_lightning.core.provenance import OWN_LAST, config_digest
+from ecg_lightning.core.reading import read_config
 from ecg_lightning.core.stops import terminable
 from ecg_lightning.pipeline.config import command_again
 from ecg_lightning.runs.schema import RunRecord
@@ -91,7 +92,7 @@ def _resumed(cfg: DictConfig, folder: Path) -> DictConfig:
         from ecg_lightning.training.checkpoint import read_checkpoint
 
         try:
-            if config_digest(DictConfig(OmegaConf.load(files / "config.yaml"))) != config_digest(cfg):
+            if config_digest(DictConfig(read_config(files / "config.yaml"))) != config_digest(cfg):
                 raise CheckpointError(f"{last} is of other settings")
             read_checkpoint(last)
         except (OSError, ValueError, EcgLightningError) as error:
@@ -120,7 +121,8 @@ def how_to_resume(config: HydraConf) -> str:
     """Which jobs of a stopped sweep are done and which are left, and the command that goes on."""
     folder = Path(config.sweep.dir).absolute()
     files = [file.parent / HYDRA_FOLDER / "overrides.yaml" for file in folder.glob("*/scores.json")]
-    done, jobs, left = [OmegaConf.load(file) for file in files if file.is_file()], _jobs(config), ""
+    done = [OmegaConf.to_container(read_config(file)) for file in files if file.is_file()]
+    jobs, left = _jobs(config), ""
     if jobs:
         common = set.intersection(*map(set, jobs))
         names = [" ".join(word for word in job if word not in common) for job in jobs if job not in done]

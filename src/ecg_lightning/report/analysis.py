@@ -1,22 +1,32 @@
 """What the files of runs show in addition to their scores: curves, errors by record, and the origin of classes."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.reading import read_whole
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.confusion import confusion_matrix
 from ecg_lightning.runs.predictions import labels_and_probabilities
+from ecg_lightning.runs.schema import LARGEST, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Curve = list[tuple[float, float]]
+
+CURVES = {"epoch": ("", "")} | {  # columns of metrics.csv: metric, and fold in words
+    f"{fold}/{name}": (name, words)
+    for name in ("loss", "macro_f1")
+    for fold, words in (("train", "training"), ("val", "validation"))
+}
+HIGHEST = 1e15  # that can be drawn
 
 
 class Origin(NamedTuple):
@@ -93,21 +103,26 @@ def operating_curve(
     return curve
 
 
-def learning_curves(metrics: Path) -> Mapping[str, Mapping[str, Curve]]:
+def learning_curves(metrics: Path, record: RunRecord) -> Mapping[str, Mapping[str, Curve]]:
     """(epoch, value) by metric (``loss``, ``macro_f1``) and fold (``training``, ``validation``), those that there are.
 
-    Of the sparse rows of Lightning's ``metrics.csv`` the last value of each epoch counts; DataError if it is no table.
+    Of the sparse rows of Lightning's ``metrics.csv`` the last value of each epoch counts; DataError if it is no table,
+    or not that of the `record`.
     """
     import pandas as pd
 
+    content = read_whole(metrics, LARGEST)
+    if record.metrics_sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise DataError(f"{metrics} was changed after the run: its SHA-256 differs from that in its record; restore it")
     try:
-        table = pd.read_csv(metrics)
-    except (OSError, ValueError) as error:
+        table = pd.read_csv(BytesIO(content), usecols=lambda name: name in CURVES, dtype=float)
+        if (table.abs() > HIGHEST).to_numpy().any():
+            raise ValueError("a value is not finite")
+    except ValueError as error:
         raise DataError(f"{metrics} is no readable table of metrics: {error}") from error
     curves: dict[str, dict[str, Curve]] = defaultdict(dict)
-    for name, (fold, words) in product(("loss", "macro_f1"), (("train", "training"), ("val", "validation"))):
-        column = f"{fold}/{name}"
-        if {"epoch", column} <= set(table) and table[column].notna().any():
+    for column, (name, words) in CURVES.items():
+        if words and {"epoch", column} <= set(table) and table[column].notna().any():
             values = table.groupby("epoch")[column].last().dropna()
             epochs = values.index + (values.index.min() == 0)  # Lightning's own tables count from 0
             curves[name][words] = list(zip(map(float, epochs), values.tolist(), strict=True))

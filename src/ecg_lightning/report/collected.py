@@ -17,7 +17,7 @@ from ecg_lightning.data.labels import AAMI_CLASSES
 from ecg_lightning.metrics.catalogue import OVERALL, PARTS, Metric, in_part, metric_at, of_class, of_ec57
 from ecg_lightning.metrics.recordings import METRICS, WHERE
 from ecg_lightning.report import render
-from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Note, Row, Section, Table, mark_best
+from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Note, Row, Section, Table, clean, mark_best
 from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.tables import POOLED_AUROC_NOTE, SYNTHETIC_WARNING
 from ecg_lightning.runs.collect import SCRATCH, Block, Collection, RunsTable, Tested, errata
@@ -303,11 +303,19 @@ def _plain(collection: Collection) -> str:
     return capture.get()
 
 
+def _csv_cell(value: Any) -> Any:
+    """A text on one line, and with a quote before what a spreadsheet would take for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = clean(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 FORMATS: dict[str, Callable[[Collection], str]] = {
     "terminal": _plain,
     "markdown": lambda collection: render.markdown(*sections(collection), remarks=collection.remarks),
     # Tidy: a line for each metric of each row, fractions with all their digits.
-    "csv": lambda collection: str(frame(collection).to_csv(index=False, lineterminator="\n")),
+    "csv": lambda collection: str(frame(collection).map(_csv_cell).to_csv(index=False, lineterminator="\n")),
     "latex": lambda collection: render.latex(*sections(collection), remarks=collection.remarks),
 }
 ENDINGS = {".txt": "terminal", ".md": "markdown", ".csv": "csv", ".tex": "latex"}
@@ -331,7 +339,7 @@ def show(collection: Collection, format_name: str, output: Path | None) -> None:
         with atomic_write(output) as partial:
             partial.write_text(FORMATS[format_name](collection), encoding="utf-8")
         for remark in collection.remarks:
-            print(remark, file=sys.stderr)
+            print(clean(remark), file=sys.stderr)
     elif format_name == "terminal":
         Console().print(_terminal(collection))
     else:

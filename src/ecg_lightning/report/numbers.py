@@ -34,13 +34,18 @@ class Numbers:
     def value(self, place: str) -> Any:
         """The value at a place; None where there is none, and for a metric whose denominator is 0."""
         value: Any = self.content
-        for key in place.split("."):
+        keys = place.split(".")
+        while keys:
+            n = 1
             if isinstance(value, Mapping):
-                value = value.get(key)
-            elif isinstance(value, Sequence) and key.isdecimal() and int(key) < len(value):
-                value = value[int(key)]
+                # Names of classes may have points.
+                n = next((n for n in range(len(keys), 1, -1) if ".".join(keys[:n]) in value), 1)
+                value = value.get(".".join(keys[:n]))
+            elif isinstance(value, Sequence) and keys[0].isdecimal() and int(keys[0]) < len(value):
+                value = value[int(keys[0])]
             else:
                 return None
+            keys = keys[n:]
         return value if self._is_defined(place) else None
 
     def _is_defined(self, place: str) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 REPORT = "report.html"  # in a run's folder
+# Control and direction characters, spaces without width, and bytes of a path that are no UTF-8.
+UNSEEN = "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
 
 
 class Part(NamedTuple):
@@ -76,7 +78,7 @@ def render(**content: Any) -> str:
     """A whole page from what the template asks for; what is no `Markup` is escaped."""
     page = _template().render(**content)
     # Control and direction characters of names are no part of a page; a number and its sign stay on one line.
-    page = re.sub("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "\ufffd", page)
+    page = re.sub(UNSEEN, "\ufffd", page)
     return re.sub(r"(?<=[\d>]) %", "\u202f%", page)
 
 

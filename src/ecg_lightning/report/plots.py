@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ecg_lightning.pipeline.preview import Preview
 
 DPI = 120
+MOST_LINES = 30  # of what a picture depends on; names may have any length
 BLUE, ORANGE, VERMILION, GREY, PALE = "#0072B2", "#E69F00", "#D55E00", "#6b6b6b", "#e5e5e5"
 LINES = (BLUE, VERMILION, "#009E73", ORANGE, "#CC79A7", "#56B4E9", "black")
 MARKERS = "osD^vP*"
@@ -90,8 +91,9 @@ def confusion_picture(record: RunRecord, path: Path) -> None:
         text = f"{share[row, column]:.1f} %\n{count:,}" if count else "0"
         color = "white" if share[row, column] > 55 else "black" if count else "#a0a0a0"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    totals = [f"{name}\n({total:,})" for name, total in zip(record.classes, support[:, 0], strict=True)]
-    for set_ticks, names in ((axes.set_xticks, record.classes), (axes.set_yticks, totals)):
+    classes = list(map(clean, record.classes))
+    totals = [f"{name}\n({total:,})" for name, total in zip(classes, support[:, 0], strict=True)]
+    for set_ticks, names in ((axes.set_xticks, classes), (axes.set_yticks, totals)):
         set_ticks(range(n), names)
         set_ticks(np.arange(n - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
@@ -103,7 +105,7 @@ def confusion_picture(record: RunRecord, path: Path) -> None:
 
 def per_class_picture(record: RunRecord, path: Path) -> None:
     """Draw the F1 of each class and their mean, with the published ones as markers."""
-    names = [*record.classes, "macro"]
+    names = [*map(clean, record.classes), "macro"]
     own = [100 * one["f1"] for one in record.test["per_class"].values()] + [100 * record.test["macro_f1"]]
     figure = _figure(2.2 + 0.9 * len(names), 3.6)
     axes = figure.subplots()
@@ -127,7 +129,7 @@ def per_class_picture(record: RunRecord, path: Path) -> None:
 
 def learning_curves_picture(record: RunRecord, metrics: Path, path: Path) -> None:
     """Draw loss and macro-F1 by epoch from ``metrics.csv``, and mark the best epoch; DataError without any epoch."""
-    panels = learning_curves(metrics)
+    panels = learning_curves(metrics, record)
     if not panels:
         raise DataError(f"{metrics} has no epoch with loss or macro_f1: the run ended before its first epoch")
     figure, best = _figure(4.3 * len(panels), 3.5), record.best_epoch
@@ -291,14 +293,17 @@ def _write(
     figure: "Figure", title: str, about: Sequence[str], synthetic: bool, path: Path, *, left: bool = False
 ) -> None:
     """Set the title and what the picture depends on, in lines that fit, and write the file."""
+    from matplotlib.text import Text
     from PIL import Image
 
-    lines = [line for text in about for line in textwrap.wrap(clean(text), int(14 * figure.get_figwidth()))]
+    width = int(14 * figure.get_figwidth())
+    lines = [line for text in about for line in textwrap.wrap(clean(text), width)][:MOST_LINES]
     figure.set_figheight(figure.get_figheight() + 0.16 * max(0, len(lines) - 2))
     mark, color = (": SYNTHETIC BEATS", VERMILION) if synthetic else ("", "black")
     where: Any = {"x": 0.01, "ha": "left"} if left else {}
-    # Names are data: a dollar would start mathematics.
-    figure.suptitle("\n".join([f"{title}{mark}", *lines]).replace("$", r"\$"), fontsize=9.5, color=color, **where)
+    figure.suptitle("\n".join([f"{title}{mark}", *lines]), fontsize=9.5, color=color, **where)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names are data: a dollar would start mathematics
     picture = BytesIO()
     figure.savefig(picture, format="png")
     # With a palette of 128 colours the file looks the same here and is a third as large.

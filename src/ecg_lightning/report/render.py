@@ -152,6 +152,7 @@ LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "–": "--", "→": r"$\to$",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "κ": r"$\kappa$", "−": "$-$",
+    "[": "{[}", "*": "{*}",  # optional arguments of the \\ before a row
 }  # fmt: skip
 
 

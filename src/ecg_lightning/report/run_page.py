@@ -387,7 +387,7 @@ def _training(run: Shown) -> Markup:
     if record.epochs is not None and record.epochs < 2:
         return note("One epoch makes no curve.")
     drawn, best = [], record.best_epoch
-    for name, curves in analysis.learning_curves(metrics).items():
+    for name, curves in analysis.learning_curves(metrics, record).items():
         metric = OVERALL[name]
         label = f"{metric.label}{', %' * (metric.scale == 100)}"
         lines = [

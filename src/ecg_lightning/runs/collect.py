@@ -354,5 +354,5 @@ def _shown(value: Any) -> str:
     return "null" if value is None or value == {} else str(value)
 
 
-def _checkpoint(run: Run) -> Any:
-    return dig(run.record.config, ("transfer", "checkpoint"))
+def _checkpoint(run: Run) -> str:
+    return str(dig(run.record.config, ("transfer", "checkpoint")) or "")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.reading import read_whole
 from ecg_lightning.runs.aggregate import Run, natural_order
 from ecg_lightning.runs.predictions import RECORD
 from ecg_lightning.runs.schema import LARGEST, RECORD_KEYS, RunRecord, keys_of
@@ -62,9 +63,12 @@ def read_run(path: Path) -> Run:
 
 
 def tests_elsewhere(run: Run) -> list[Run]:
-    """The evaluations of a run on other databases, from the folders in its folder `ON`."""
+    """The evaluations of a run on other databases, from the folders in its folder `ON`; DataError for other records."""
     files = sorted(run.folder.glob(f"{ON}/*/{RECORD}"), key=lambda file: natural_order(file.parent.name))
-    return list(map(read_run, files))
+    tests = list(map(read_run, files))
+    if strays := [test.folder for test in tests if test.record.kind != "evaluation"]:
+        raise DataError(f"{strays[0] / RECORD} is the record of a run, expected that of a test; move it elsewhere")
+    return tests
 
 
 def run_of(checkpoint: Path) -> Run | None:
@@ -84,7 +88,7 @@ def _files(path: Path) -> Iterator[tuple[Path, Literal["record", "pooled"]]]:
         raise DataError(f"{path} does not exist; give folders of runs or sweeps")
     for folder, folders, names in os.walk(path):
         folders[:] = sorted((one for one in folders if one != FOLDS and not one.startswith(".")), key=natural_order)
-        for name in sorted(names, key=natural_order):
+        for name in sorted([*names, *(one for one in folders if one == RECORD)], key=natural_order):
             file = Path(folder, name)
             if name.endswith(".json") and not name.startswith(".") and (kind := _kind(file)):
                 yield file, kind
@@ -95,7 +99,7 @@ def _kind(file: Path) -> Literal["record", "pooled"] | None:
     if file.name == RECORD:
         return "record"
     try:
-        keys = keys_of(file.read_bytes()) if file.stat().st_size <= LARGEST else set()
-    except OSError:
+        keys = keys_of(read_whole(file, LARGEST))
+    except DataError:
         return None
     return "record" if keys >= RECORD_KEYS else "pooled" if keys >= {"pooled", "repeated"} else None

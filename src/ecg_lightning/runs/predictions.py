@@ -1,7 +1,7 @@
 """The file of a run's predictions, ``predictions.parquet``, from which its scores can be recomputed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ecg_lightning.core.atomic import atomic_write, sha256_of
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.reading import read_whole
 from ecg_lightning.data.beats import Beats, IntArray, TextArray
 from ecg_lightning.metrics.bootstrap import RESAMPLES, intervals
 from ecg_lightning.metrics.confusion import Probabilities
@@ -18,9 +19,14 @@ from ecg_lightning.runs.schema import RunRecord, first_fault
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 PREDICTIONS = "predictions.parquet"
 RECORD = "scores.json"
+METRICS = "metrics.csv"
+LARGEST = 2**30  # bytes of a file that is still read
+MOST_BEATS = 10**7
+SLACK = 1e-3  # of probabilities, which may be in half precision
 
 
 class PredictionsInfo(BaseModel):
@@ -65,7 +71,8 @@ def write_predictions(
     info = PredictionsInfo(classes=beats.classes, positive=positive, about=dict(about or {}))
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": info.model_dump_json()})
     with atomic_write(path) as partial:
-        pq.write_table(table, partial)
+        with partial.open("wb") as file:  # pyarrow opens no path that is not UTF-8
+            pq.write_table(table, file, write_page_checksum=True)  # for a file without its record
         return sha256_of(partial)
 
 
@@ -74,10 +81,7 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}; a finished run leaves it in its folder") from error
+    content = read_whole(path, LARGEST)
     record = path.with_name(RECORD)
     if path.name == PREDICTIONS and record.is_file():
         expected = RunRecord.read(record).predictions_sha256
@@ -86,8 +90,11 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
             hint = "so it is damaged or of another run; restore it, or run again"
             raise DataError(f"{path} {what}: its SHA-256 differs, {hint}")
     try:
-        table = pq.read_table(pa.BufferReader(content))
-        frame: pd.DataFrame = table.to_pandas()
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        if file.metadata.num_rows > MOST_BEATS:
+            raise DataError(f"{path} has {file.metadata.num_rows:,} beats, expected at most {MOST_BEATS:,}")
+        table = file.read()
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable Parquet file: {error}") from error
     if (written := (table.schema.metadata or {}).get(b"predictions")) is None:
@@ -96,18 +103,42 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
         info = PredictionsInfo.model_validate_json(written)
     except ValidationError as error:
         raise DataError(f"{path} holds no predictions of this version: {first_fault(error)}") from error
-    _check_columns(path, frame, info)
+    if fault := _fault(table.schema, frame, info):
+        raise DataError(f"{path} {fault}: it holds no predictions of a run")
     return frame, info
 
 
-def _check_columns(path: Path, table: "pd.DataFrame", info: PredictionsInfo) -> None:
-    lacking = {"true", *(f"probability_{name}" for name in info.classes)} - set(table)
-    if lacking or len(info.classes) < 2:
-        raise DataError(f"{path} lacks {', '.join(sorted(lacking)) or 'classes'}: it holds no predictions of a run")
-    if any(table[f"probability_{name}"].dtype.kind != "f" for name in info.classes):
-        raise DataError(f"{path} has probabilities that are not numbers: it holds no predictions of a run")
-    if unknown := sorted(set(map(str, table["true"].unique())) - set(info.classes)):
-        raise DataError(f"{path} has beats of class {unknown[0]!r}, its classes are {', '.join(info.classes)}")
+def _fault(schema: "pa.Schema", table: "pd.DataFrame", info: PredictionsInfo) -> str | None:
+    """What of the table is not as `write_predictions` writes it."""
+    from pyarrow import types
+
+    probabilities = [f"probability_{name}" for name in info.classes]
+    lacking = {"true", "predicted", *probabilities} - set(schema.names)
+    if lacking or len(set(info.classes)) < max(2, len(info.classes)):
+        return f"lacks {', '.join(sorted(lacking)) or 'classes'}"
+    kinds: dict[str, Callable[[Any], bool]] = dict.fromkeys(("quality", *probabilities), types.is_floating)
+    kinds |= dict.fromkeys(("true", "predicted", "record", "patient"), _is_text) | {"sample": types.is_integer}
+    for name in schema.names:
+        if name in kinds and (schema.names.count(name) > 1 or not kinds[name](schema.field(name).type)):
+            return f"has a column {name} twice or of another type"
+        if name in kinds and name != "quality" and table[name].isna().any():
+            return f"has rows without {name}"
+    if table.empty:
+        return "has no beats"
+    if unknown := set(table["true"]) - {*info.classes}:
+        return f"has beats of class {min(unknown)!r}, its classes are {', '.join(info.classes)}"
+    values = table[probabilities].to_numpy()
+    if (np.abs(values - 0.5) > 0.5 + SLACK).any() or (np.abs(values.sum(axis=1) - 1) > SLACK).any():
+        return "has probabilities that are not between 0 and 1 with a sum of 1"
+    if (np.array(info.classes, dtype=object)[values.argmax(axis=1)] != table["predicted"]).any():
+        return "has beats whose predicted class is not the most probable one"
+    return None
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind))
 
 
 def score_predictions(path: Path, *others: Path, resamples: int = RESAMPLES) -> dict[str, Any]:

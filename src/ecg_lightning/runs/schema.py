@@ -1,5 +1,6 @@
 """`RunRecord`: the content of a run's ``scores.json``, format 2, checked whenever it is read."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping
@@ -10,15 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from typing_extensions import TypedDict
 
 from ecg_lightning.core.atomic import atomic_write
-from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.reading import read_whole
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS
+from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import OVERALL, PARTS
 from ecg_lightning.metrics.matching import AVERAGED, QRS_METRICS
+from ecg_lightning.metrics.operating_point import OperatingPoint
 
 FORMAT: Literal[2] = 2
-LARGEST = 64 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
+LARGEST = 16 * 2**20  # bytes of a file that is still read; a record has some tens of kilobytes
+MOST_FOLDS = 10_000
 RECORD_KEYS = {"task", "model", "test"}  # that tell a record of any format from other JSON
 ALONE = "none"  # phrase of a context without anything but the beat
 
@@ -27,7 +32,8 @@ Scores = Mapping[str, Any]  # metrics by name, nested as `ecg_lightning.metrics.
 _SLACK = 1e-6  # a mean of ones may be a few last bits above 1, in float32 too
 Fraction = Annotated[float, Field(ge=-_SLACK, le=1 + _SLACK)]
 Agreement = Annotated[float, Field(ge=-1 - _SLACK, le=1 + _SLACK)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Counts = dict[str, Count | dict[str, Count | dict[str, Count]]]
 Positive = Annotated[int, Field(gt=0)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
 
@@ -267,6 +273,8 @@ class RunRecord(Strict):
     overrides: tuple[str, ...] = ()
     config_digest: str | None = None  # equal for runs that ask for the same result
     predictions_sha256: str | None = None
+    metrics_sha256: str | None = None  # of metrics.csv, the learning curves
+    sha256: Annotated[str | None, Field(exclude=True)] = None  # in the file, of all else; absent from older ones
     calibration: dict[str, JsonValue] | None = None  # of the checkpoint, as `metrics.calibration.Calibration.plain`
     operating_point: dict[str, JsonValue] | None = None  # as `metrics.operating_point.OperatingPoint.plain`
     is_at_operating_point: bool = False  # whether `test` are the scores at it, not those of the most probable class
@@ -278,7 +286,7 @@ class RunRecord(Strict):
     detector: str | None = None  # that found the R peaks of the beats; None where they were given
     matched: Matched | None = None  # all detected beats against the annotated ones: missed and extra ones count
     # Beats that have no class, by symbol, touch a gap or, of an evaluation, are of a class unknown to the model.
-    dropped: dict[str, JsonValue] = {}
+    dropped: Counts = {}
     warning: str | None = None  # of an evaluation, why its scores may be too good
     started: str | None = None
     wall_s: Annotated[float, Field(ge=0)] | None = None
@@ -328,17 +336,15 @@ class RunRecord(Strict):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read and check a file; DataError if it is absent, too large, damaged or of another format."""
+        content = read_whole(path, LARGEST)
         try:
-            with path.open("rb") as file:
-                content = file.read(LARGEST + 1)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error}; give the folder of a finished run") from error
-        if len(content) > LARGEST:
-            raise DataError(f"{path} is too large for a run record, expected at most {LARGEST:,} bytes; remove it")
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            fault = f"is not a run record of format {FORMAT}: {first_fault(error)}; remove it or run again"
+            record = cls.model_validate_json(content)
+            if record.sha256 not in (None, _sha256(json.loads(content))):
+                raise DataError(f"{path} was changed after it was written (by its checksum); restore it or run again")
+            return record.model_copy(update={"sha256": None})
+        except ValueError as error:  # also of a number with thousands of digits
+            found = first_fault(error) if isinstance(error, ValidationError) else error
+            fault = f"is not a run record of format {FORMAT}: {found}; remove it or run again"
             if "format" not in (keys := keys_of(content)) and keys >= RECORD_KEYS:
                 folder = shlex.quote(str(path.parent))
                 command = f"ecg-lightning evaluate {folder} --output {folder}-format2"
@@ -347,8 +353,10 @@ class RunRecord(Strict):
 
     def write(self, path: Path) -> None:
         """Write the file atomically; DataError if it cannot be written."""
+        plain = self.plain()
+        text = json.dumps(plain | {"sha256": _sha256(plain)}, indent=2, allow_nan=False)
         with atomic_write(path) as partial:
-            partial.write_text(json.dumps(self.plain(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            partial.write_text(text + "\n", encoding="utf-8")
 
     def plain(self) -> dict[str, Any]:
         """The record in plain values, ready for JSON."""
@@ -359,7 +367,7 @@ class RunRecord(Strict):
         k = len(self.classes)
         if k < 2 or len(set(self.classes)) < k or list(self.test["per_class"]) != list(self.classes):
             raise ValueError(f"test.per_class has {', '.join(self.test['per_class'])}, classes {self.classes}")
-        if set(self.n) - {"cross_validation"} != {"train", "validation", "test"}:
+        if set(self.n) - {"cross_validation"} != {"train", "validation", "test"} or self.fold not in self.n:
             raise ValueError(f"n has {', '.join(self.n)}, expected train, validation and test")
         if [len(row) for row in self.test["confusion"]] != [k] * k:
             raise ValueError(f"test.confusion is not {k} × {k}")
@@ -369,18 +377,32 @@ class RunRecord(Strict):
             raise ValueError("one of detector and matched is there without the other")
         if "ec57" in self.test and not ec57.applies(self.classes):
             raise ValueError("test.ec57 is of other classes")
+        try:
+            if self.calibration is not None:
+                Calibration.from_plain(self.calibration)
+            factors = {} if self.operating_point is None else OperatingPoint.from_plain(self.operating_point).factors
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        if unknown := factors.keys() - {*self.classes}:
+            raise ValueError(f"operating_point has a factor of {unknown.pop()}, which is no class")
         json.dumps(self.config, allow_nan=False)
         protocol = self.protocol
         if (protocol.fold is None) != (protocol.n_folds is None):
             raise ValueError("protocol has one of fold and n_folds without the other")
-        if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0):
+        if protocol.fold is not None and not 0 <= protocol.fold < (protocol.n_folds or 0) <= MOST_FOLDS:
             raise ValueError(f"protocol.fold is {protocol.fold} of {protocol.n_folds}")
-        if protocol.train_size is not None and protocol.n_train_units is None:
-            raise ValueError("protocol has train_size without n_train_units")
+        if protocol.train_size is not None and (protocol.n_train_units is None or not self.n["train"]):
+            raise ValueError("protocol has train_size without n_train_units or training beats")
         divided = protocol.by in ("beats", "patients") and protocol.n_folds is None and not protocol.published_test
         if divided and protocol.test_fraction is None:
             raise ValueError("protocol has no test_fraction")
         return self
+
+
+def _sha256(plain: Mapping[str, Any]) -> str:
+    """Of the values of a record, however they are formatted."""
+    values = {key: value for key, value in plain.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def keys_of(content: bytes) -> set[str]:

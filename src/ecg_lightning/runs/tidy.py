@@ -40,9 +40,15 @@ def frame(collection: Collection) -> "pd.DataFrame":
 
     lines = [line for table in collection.tables for line in _lines(table)]
     lines += [line for table in collection.elsewhere for one in table for line in _lines_elsewhere(one)]
+    # A folder may have bytes that are no text; pandas has none for them.
+    lines = [{key: _text(value) if isinstance(value, str) else value for key, value in line.items()} for line in lines]
     types = dict.fromkeys(("value", "sd", "low", "high", "published"), "float64")
     tidy: pd.DataFrame = pd.DataFrame(lines, columns=list(COLUMNS))
     return tidy.astype(types | {"n_seeds": "Int64", "left_out": "Int64"})
+
+
+def _text(value: str) -> str:
+    return value.encode(errors="replace").decode()
 
 
 def _lines(table: RunsTable) -> Iterator[dict[str, Any]]:
