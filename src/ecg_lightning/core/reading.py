@@ -5,7 +5,7 @@ from typing import Any
 
 from ecg_lightning.core.errors import DataError
 
-LARGEST_CONFIG = 2**20  # bytes
+LARGEST_CONFIG, DEEPEST_CONFIG = 2**20, 50  # bytes, levels
 
 
 def read_whole(path: Path, most: int) -> bytes:
@@ -25,8 +25,7 @@ def read_whole(path: Path, most: int) -> bytes:
 def read_config(path: Path) -> Any:
     """A configuration that `OmegaConf.save` wrote; DataError as `read_whole`, or for anything else in it.
 
-    It has no aliases, of which ten lines expand to gigabytes, and is less deep than libyaml's bound: the parser in
-    Python, which OmegaConf uses, takes the square of the depth.
+    It has no aliases, of which ten lines expand to gigabytes, and few levels: parsers take the square of their number.
     """
     import yaml
     from omegaconf import OmegaConf
@@ -34,8 +33,11 @@ def read_config(path: Path) -> Any:
 
     content = read_whole(path, LARGEST_CONFIG)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.CSafeLoader)):
-            raise ValueError("it has aliases")
+        level = 0
+        for event in yaml.parse(content, Loader=yaml.CSafeLoader):
+            level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or level > DEEPEST_CONFIG:
+                raise ValueError("it has aliases" if level <= DEEPEST_CONFIG else f"it has over {DEEPEST_CONFIG} levels")
         return OmegaConf.create(content.decode())
     except (ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise DataError(f"{path} is no configuration: {' '.join(str(error).split())}; remove it") from error
