@@ -36,8 +36,10 @@ def read_config(path: Path) -> Any:
         level = 0
         for event in yaml.parse(content, Loader=yaml.CSafeLoader):
             level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or level > DEEPEST_CONFIG:
-                raise ValueError("it has aliases" if level <= DEEPEST_CONFIG else f"it has over {DEEPEST_CONFIG} levels")
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it has aliases")
+            if level > DEEPEST_CONFIG:
+                raise ValueError(f"it has over {DEEPEST_CONFIG} levels")
         return OmegaConf.create(content.decode())
     except (ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise DataError(f"{path} is no configuration: {' '.join(str(error).split())}; remove it") from error
