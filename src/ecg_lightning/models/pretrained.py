@@ -22,8 +22,9 @@ class Pretrained(NamedTuple):
 
 
 def list_pretrained(pattern: str = "*") -> list[str]:
-    """Names of the weights that ship and match a pattern such as ``cnet*``, sorted."""
-    return [name for name in sorted(shipped_weights("beats")) if fnmatchcase(name, pattern)]
+    """Names of the networks that ship and match a pattern such as ``cnet*``, sorted; ensembles are no networks."""
+    networks = {name for name, card in shipped_weights("beats").items() if "members" not in card["hyperparameters"]}
+    return [name for name in sorted(networks) if fnmatchcase(name, pattern)]
 
 
 def read_pretrained(name: str) -> Pretrained:
