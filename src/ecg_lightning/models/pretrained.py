@@ -22,9 +22,13 @@ class Pretrained(NamedTuple):
 
 
 def list_pretrained(pattern: str = "*") -> list[str]:
-    """Names of the networks that ship and match a pattern such as ``cnet*``, sorted; ensembles are no networks."""
-    networks = {name for name, card in shipped_weights("beats").items() if "members" not in card["hyperparameters"]}
-    return [name for name in sorted(networks) if fnmatchcase(name, pattern)]
+    """Names of the networks of single beats that ship and match a pattern such as ``cnet*``, sorted.
+
+    Ensembles, and networks over sequences of beats, are loaded with `ecg_lightning.load_checkpoint`.
+    """
+    stated = {name: card["hyperparameters"] for name, card in shipped_weights("beats").items()}
+    single = [name for name, one in stated.items() if "members" not in one and not one["model"].get("sequence")]
+    return [name for name in sorted(single) if fnmatchcase(name, pattern)]
 
 
 def read_pretrained(name: str) -> Pretrained:
