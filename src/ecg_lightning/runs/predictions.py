@@ -1,6 +1,7 @@
 """The file of a run's predictions, ``predictions.parquet``, from which its scores can be recomputed."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,7 +92,7 @@ def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
     import pyarrow.parquet as pq
 
     record = path.with_name(RECORD)
-    of_run = path.name == PREDICTIONS and record.is_file()
+    of_run = path.name == PREDICTIONS and os.path.lexists(record)  # a pipe or a broken link is a damaged record
     content = content_of(path, RunRecord.read(record) if of_run else None)
     try:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
