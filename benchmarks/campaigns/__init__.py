@@ -3,7 +3,7 @@
 CAMPAIGNS = {  # the modules of this folder, and how many cases of each docs/faults.md counts
     "settings": 500,
     "checkpoints": 500,
-    "results": 900,
+    "results": 1100,
     "recordings": 500,
     "downloads": 100,
     "disks": 40,

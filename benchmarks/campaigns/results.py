@@ -24,11 +24,8 @@ from campaigns.hostile import named
 SAME = "What the command reads is whole: it prints and writes the same as without the damage."
 UNFINISHED = "A folder without scores.json is an unfinished run, which tables leave out."
 LESS = "Without predictions.parquet or metrics.csv, reports leave out what needs them, and say so."
-WHOLE = "A whole record of another run is shown as what it states to be."
 OLDER = "A run from before the checksums: what is possible by type and range is believed."
 ALONE = "Other metadata, order or columns without effect: the differences are the same as without the damage."
-
-COMPARE = ("compare", "compare two")
 
 Damage = Callable[[Path, Random], str]  # changes a file, and says how
 
@@ -40,7 +37,7 @@ def campaign(folder: Path, random: Random) -> Case:
 
 def damaged(folder: Path, random: Random) -> Case:
     """One file of a run, or of a sweep, damaged."""
-    command = random.choice(list(COMMANDS))
+    command = random.choices(list(COMMANDS), OF_COMMANDS)[0]
     kind = random.choices(list(FILES), WEIGHTS)[0]
     of = random.choice(READS.get(command, RUNS))
     of += "/on/other" * (of == "seed0" and random.random() < 0.15)
@@ -50,8 +47,6 @@ def damaged(folder: Path, random: Random) -> Case:
     because, check = SAME, partial(_same_as_whole, folder, command, str(file.relative_to(folder)))
     if kind == "scores.json" and not os.path.lexists(file):
         because, check = UNFINISHED, _anything
-    elif kind == "scores.json" and "is that of" in what and command not in ("report of a run", *COMPARE):
-        because, check = WHOLE, _anything
     elif kind in ("predictions.parquet", "metrics.csv") and not file.is_file():
         because, check = LESS, _anything
     return Case(file.name, f"{command}: {file.relative_to(folder)}: {what}", COMMANDS[command], because, check)
@@ -294,7 +289,7 @@ def rows(file: Path, random: Random) -> str:
         f"{one} in another order": lambda: frame.assign(**{one: frame[one].to_numpy()[::-1]}),
         "true and predicted exchanged": lambda: frame.rename(columns={"true": "predicted", "predicted": "true"}),
         "of an unknown class": lambda: frame.assign(true="Z"),
-        "a thousand columns more": lambda: frame.assign(**{f"x{i}": 0 for i in range(1000)}),
+        "a thousand columns more": lambda: frame.join(pd.DataFrame({f"x{i}": 0 for i in range(1000)}, frame.index)),
     }
     what = random.choice([*made, "other metadata", "no metadata", "a bomb", "a column twice"])
     if what == "a bomb":
@@ -387,3 +382,4 @@ FILES: dict[str, tuple[Damage, ...]] = {
     **dict.fromkeys(OF_SWEEPS := ("pooled.json", "failure.json"), JSON),
 }
 WEIGHTS = (12, 8, 5, 1, 1, 1, 1, 1)
+OF_COMMANDS = (3, 3, 4, 4, 4, 4, 1, 1)  # so that of all cases table, report and compare have about 3 in 10 each

@@ -20,6 +20,7 @@ from ecg_lightning.report.numbers import Numbers
 from ecg_lightning.report.run_page import run_report
 from ecg_lightning.report.runs_page import runs_report
 from ecg_lightning.report.verdict import against_baselines, deciding, people, verdict, warnings
+from ecg_lightning.runs.collect import collect
 from ecg_lightning.runs.compare import compare
 from ecg_lightning.runs.predictions import score_predictions
 from ecg_lightning.runs.schema import ContextInfo, RunRecord
@@ -171,8 +172,9 @@ def test_without_predictions_the_page_is_shorter(make_run: MakeRun, read_page: R
 def test_predictions_of_another_run_are_refused(make_run: MakeRun) -> None:
     folder, other = make_run("one"), make_run("two", skill=0.2)
     shutil.copy(other / "predictions.parquet", folder)
-    with pytest.raises(DataError, match="SHA-256"):
-        run_report(folder)
+    for read in (run_report, collect):
+        with pytest.raises(DataError, match="SHA-256"):
+            read(folder)
 
 
 def test_page_and_picture_name_the_epoch_of_the_record(make_run: MakeRun, read_page: ReadPage) -> None:

@@ -135,7 +135,7 @@ def markdown(*sections: Section, remarks: Sequence[str] = ()) -> str:
 
 
 def _markdown(text: object) -> str:
-    return re.sub(r"([\\|*_`<>\[\]&#~])", r"\\\1", clean(text))
+    return re.sub(r"([\\|*_`<>\[\]&#~$])", r"\\\1", clean(text))
 
 
 def _markdown_cell(cell: Cell, of_row: Mark) -> str:

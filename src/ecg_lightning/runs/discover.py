@@ -8,7 +8,7 @@ from typing import Literal
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.core.reading import read_whole
 from ecg_lightning.runs.aggregate import Run, natural_order
-from ecg_lightning.runs.predictions import RECORD
+from ecg_lightning.runs.predictions import RECORD, content_of
 from ecg_lightning.runs.schema import LARGEST, RECORD_KEYS, RunRecord, keys_of
 
 FOLDS = "cross_validation"  # folder in that of a run, with the folds of its training people, which are no runs
@@ -57,9 +57,15 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 
 def read_run(path: Path) -> Run:
-    """The run, or the evaluation of a checkpoint, of a folder or a record; DataError if it cannot be read."""
+    """The run, or the evaluation of a checkpoint, of a folder or a record.
+
+    DataError if it cannot be read, or the predictions beside it are not those that its scores are of.
+    """
     file = path / RECORD if path.is_dir() else path
-    return Run(folder=file.parent if file.name == RECORD else file, record=RunRecord.read(file))
+    run = Run(folder=file.parent if file.name == RECORD else file, record=RunRecord.read(file))
+    if run.record.predictions_sha256 is not None and run.predictions.is_file():
+        content_of(run.predictions, run.record)
+    return run
 
 
 def tests_elsewhere(run: Run) -> list[Run]:

@@ -1,6 +1,7 @@
 """The file of a run's predictions, ``predictions.parquet``, from which its scores can be recomputed."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,19 +77,23 @@ def write_predictions(
         return sha256_of(partial)
 
 
+def content_of(path: Path, record: RunRecord | None) -> bytes:
+    """A file of predictions as it is; DataError if it cannot be read, or is not what `record` was computed from."""
+    content = read_whole(path, LARGEST)
+    if record is not None and record.predictions_sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        what = f"and {RECORD} in its folder are not of the same run, or one of them is damaged (by their SHA-256)"
+        raise DataError(f"{path} {what}; restore it, or run again")
+    return content
+
+
 def read_predictions(path: Path) -> tuple["pd.DataFrame", PredictionsInfo]:
     """What `write_predictions` wrote; DataError if it is absent, damaged, or not what the record was made from."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    content = read_whole(path, LARGEST)
     record = path.with_name(RECORD)
-    if path.name == PREDICTIONS and record.is_file():
-        expected = RunRecord.read(record).predictions_sha256
-        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-            what = f"is not the file that {RECORD} in its folder was computed from"
-            hint = "so it is damaged or of another run; restore it, or run again"
-            raise DataError(f"{path} {what}: its SHA-256 differs, {hint}")
+    of_run = path.name == PREDICTIONS and os.path.lexists(record)  # a pipe or a broken link is a damaged record
+    content = content_of(path, RunRecord.read(record) if of_run else None)
     try:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         if file.metadata.num_rows > MOST_BEATS:
