@@ -538,6 +538,7 @@ def _train(
         return None
 
     words = [*own, *base, *words]
+    words.sort(key=lambda word: word in ("-m", "--multirun"))  # after which Hydra takes no more settings
     what = shlex.join(word if len(word) < 200 else f"{word[:50]}…" for word in words)
     if random.random() < 0.2 and not any(word.startswith(("-", "hydra.", "+hydra.")) for word in words):
         return Case(f"{kind}, notebook", what, partial(_in_notebook, words), because or None, check)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
 
+NO_NAME = re.compile(r"null|true|false|[-+]?(inf|nan|[\d.]+(e[-+]?\d+)?)|\{.*\}", re.IGNORECASE)  # in Hydra's grammar
 MOST_ALIASES = 20  # of a card; each may double what there is
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -57,7 +58,11 @@ def expanded(overrides: Iterable[str], *, config_dir: Path | str | None = None) 
     """
     words: list[str] = []
     chosen: list[str] = []
+    groups = choices(conf_dirs(config_dir))
     for word in overrides:
+        group, _, value = word.partition("=")
+        if group in groups and NO_NAME.fullmatch(value):  # for which Hydra's sentence names no group
+            raise ConfigError(f"{word}: expected one of {', '.join(groups[group])}")
         if listed := re.fullmatch(r"dataset=\[([\w,\s-]*)\]", word):
             chosen = [name.strip() for name in listed[1].split(",") if name.strip()]
             if len(set(chosen)) < len(chosen) or not chosen:
