@@ -193,11 +193,9 @@ dataset=[mitbih,nosuch]
 --config-dir nowhere
 --config-name nosuch
 --config-path nowhere
--m seed=0,-1
 -m hydra/launcher=local hydra.launcher.n_jobs=0
 -m hydra/sweeper=optuna_tpe hydra.sweeper.n_trials=0
 -m search=training hydra.sweeper.direction=abc
--m hydra.sweep.dir=
 hydra.run.dir=/proc/nowhere
 hydra.run.dir=''
 hydra.mode=MULTIRUN hydra.sweep.subdir=null
@@ -210,6 +208,11 @@ hydra.job_logging=abc
 hydra/job_logging=abc
 hydra.output_subdir=[]
 hydra.sweeper.params=abc -m
+hydra.sweeper.params={a: 1} -m seed=0
+hydra.sweeper.max_batch_size=-1 -m seed=0
+hydra.sweeper=3 -m seed=0
+hydra.sweeper._target_=abc -m seed=0
+hydra.launcher._target_=os.getcwd -m seed=0
 
 split=patient split.n_folds=40 split.fold=0
 split=ds1_ds2
@@ -233,6 +236,7 @@ sequence=beats split=random
 split=patient split.validation_fraction=1e-9 split.train_size=1 split.train_unit=patients
 tested=test split=patient split.test_fraction=0
 transfer=finetune transfer.checkpoint=cnet model=seq
+-m seed=0,-1
 transfer=rhythm transfer.checkpoint=cnet
 transfer=finetune transfer.checkpoint=cnet model.channels=16
 transfer=finetune transfer.checkpoint=cnet transfer.leads=repeated context=full model=bigru

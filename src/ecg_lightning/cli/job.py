@@ -163,4 +163,5 @@ class SweepSummary(Callback):
         except Exception as error:  # which Hydra would turn into a warning and exit status 0
             fail(error, folder)
         if errors:
+            print(f"error: {len(errors)} jobs failed, for the reasons after the table", file=sys.stderr)
             sys.exit(1)
