@@ -233,7 +233,7 @@ model=cnet model.kernel=4
 dataset.cut.length=20
 model=gradient_boosting model.inputs=context
 sequence=beats split=random
-split=patient split.validation_fraction=1e-9 split.train_size=1 split.train_unit=patients
+split=patient split.train_size=100 split.train_unit=patients
 tested=test split=patient split.test_fraction=0
 transfer=finetune transfer.checkpoint=cnet model=seq
 -m seed=0,-1

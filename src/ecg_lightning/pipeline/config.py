@@ -150,7 +150,7 @@ def composing() -> Iterator[None]:
         raise ConfigError(f"a configuration is not valid YAML: {' '.join(str(error).split())}; correct it") from error
     except (HydraException, OmegaConfBaseException) as error:
         message = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
-        raise ConfigError(message + known_settings(error)) from error
+        raise ConfigError(message + _reason(error)) from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"a configuration is no text in UTF-8, or nested too deeply: {error}; correct it") from error
     except OSError as error:
@@ -181,16 +181,18 @@ def config_loader(config_dir: Path | str | None = None) -> "ConfigLoaderImpl":
     return ConfigLoaderImpl(search_path)
 
 
-def known_settings(error: BaseException | None) -> str:
-    """The end of a sentence that lists the settings of the group that lacks one; empty for other errors."""
-    from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
+def _reason(error: BaseException) -> str:
+    """The end of a sentence: the settings of the group that lacks one, or why a value does not fit; may be empty."""
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-    while error is not None:
-        if isinstance(error, OmegaConfBaseException) and isinstance(error.parent_node, DictConfig):
-            group, _, name = str(error.full_key).rpartition(".")
-            return f"; {group or 'the configuration'} has no {name}, but {', '.join(map(str, error.parent_node))}"
-        error = error.__cause__ or error.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, Mapping):
+            group, _, name = str(cause.full_key).rpartition(".")
+            return f"; {group or 'the configuration'} has no {name}, but {', '.join(map(str, cause.parent_node))}"
+        if isinstance(cause, OmegaConfBaseException) and cause is not error:
+            return f": {str(cause).splitlines()[0]}"
+        cause = cause.__cause__ or cause.__context__
     return ""
 
 
