@@ -247,7 +247,7 @@ GRAMMAR = [
     "=1", "seed", "seed:1", "++", "~", "~nosuch", "+seed=1", "++seed=-1", "~seed", "~seed=5", "~model", "~dataset",
     "~trainer", "~dataset.cut", "~split.protocol", "~model.name", "~callbacks.best._target_", "seed=1,2",
     "model=cnet,seq", "model=[cnet,seq]", "model=null", "model=", "model=../model/cnet", "model=cnet.yaml",
-    "model@optimizer=cnet", "+model@seed=cnet", "dataset@=mitbih", "+experiment=nosuch", "experiment=[demo,screen]",
+    "model@optimizer=cnet", "+model@seed=cnet", "dataset@=mitbih", "+experiment=nosuch", "experiment=[demo,nosuch]",
     "+seed.x=1", "optimizer.lr.x=1", "optimizer=3", "optimizer=[]", "optimizer={lr: 1}", "split=abc", "trainer={}",
     "trainer=cpu trainer.devices={}", "callbacks.best=3", "hydra/launcher=nosuch", "hydra/sweeper=nosuch",
     "seed=range(1,3)", "seed=choice(1,2)", "seed=interval(0,1)", "seed=glob(*)", "optimizer.lr=1e",
