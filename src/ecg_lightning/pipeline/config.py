@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
 
-NO_NAME = re.compile(r"null|true|false|[-+]?(inf|nan|[\d.]+(e[-+]?\d+)?)|\{.*\}", re.IGNORECASE)  # in Hydra's grammar
+# In Hydra's grammar.
+NO_NAME = re.compile(r"null|true|false|[-+]?(inf|nan|[\d.]+(e[-+]?\d+)?)|\{.*\}|\[.*[\[{].*\]", re.IGNORECASE)
 MOST_ALIASES = 20  # of a card; each may double what there is
 PACKAGE = Path(__file__).resolve().parents[1]
 
