@@ -246,7 +246,7 @@ GRAMMAR = [
     "seed=${hydra:nosuch}", "seed=${split.seed}", "seed=${nosuch:1}", "seed=???", "seed='", "seed=\"", "seed==1",
     "=1", "seed", "seed:1", "++", "~", "~nosuch", "+seed=1", "++seed=-1", "~seed", "~seed=5", "~model", "~dataset",
     "~trainer", "~dataset.cut", "~split.protocol", "~model.name", "~callbacks.best._target_", "seed=1,2",
-    "model=cnet,seq", "model=[cnet,seq]", "model=null", "model=", "model=../model/cnet", "model=cnet.yaml",
+    "model=cnet,seq", "model=[cnet,seq]", "model=null", "model=", "model=../model/cnet", "model=cnet.yml",
     "model@optimizer=cnet", "+model@seed=cnet", "dataset@=mitbih", "+experiment=nosuch", "experiment=[demo,nosuch]",
     "+seed.x=1", "optimizer.lr.x=1", "optimizer=3", "optimizer=[]", "optimizer={lr: 1}", "split=abc", "trainer={}",
     "trainer=cpu trainer.devices={}", "callbacks.best=3", "hydra/launcher=nosuch", "hydra/sweeper=nosuch",
