@@ -199,6 +199,7 @@ dataset=[mitbih,nosuch]
 -m search=training hydra.sweeper.direction=abc
 hydra.run.dir=/proc/nowhere
 hydra.run.dir=''
+hydra.sweep.dir='' -m seed=0
 hydra.mode=MULTIRUN hydra.sweep.subdir=null
 hydra.job.chdir=abc
 hydra.verbose=[nosuch
