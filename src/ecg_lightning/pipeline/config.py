@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 # In Hydra's grammar.
-NO_NAME = re.compile(r"null|true|false|[-+]?(inf|nan|[\d.]+(e[-+]?\d+)?)|\{.*\}|\[.*[\[{].*\]", re.IGNORECASE)
+NO_NAME = re.compile(
+    r"null|true|false|[-+]?(inf|nan|[\d.]+(e[-+]?\d+)?)|\{.*\}|\[(.*[\[{].*|(.*,)?\s*[-\d.]+\s*(,.*)?)\]", re.IGNORECASE
+)
 MOST_ALIASES = 20  # of a card; each may double what there is
 PACKAGE = Path(__file__).resolve().parents[1]
 
