@@ -255,7 +255,7 @@ GRAMMAR = [
     "optimizer.lr=0x1", "optimizer.lr=1_", "optimizer.lr=int(abc)", "optimizer.lr=float([])", "seed=\x00", "s\ne=1",
     "seed=1\nseed=2", "ü=1", "dataset.cards.x.y=1", "+dataset.cards={a: {}}", "+dataset@dataset.cards.x=nosuch",
     "debug=nosuch", "recipe.mi.cnet=3", "recipe=[]", "recipe.mi=3", "+recipe.mi.cnet.epochs=1",
-    "+optimizer.momentum=1", "--no-such", "--cfg nosuch", "--info nosuch", "--package nosuch",
+    "+optimizer.momentum=1", "--no-such", "--cfg nosuch", "--info nosuch",
     "--multirun --run seed=", "data_dir=${oc.env:NOPE}", "output_dir=${oc.env:NOPE}", "hydra.run.dir=${nosuch}",
     "hydra.run.dir=${oc.env:NOPE}", "hydra.sweep.subdir=${nosuch} -m seed=0", "hydra.job.name=${nosuch}",
     "hydra.run.dir=${now:}", "dataset.title=${", "dataset.title=${dataset.title}",
