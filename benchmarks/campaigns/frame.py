@@ -156,6 +156,7 @@ def _become(command: Command, out: int, err: int, cwd: Path | None, setup: Calla
     status = 1
     try:
         os.setsid()
+        os.environ["NO_COLOR"] = "1"  # an escape sequence is none of a library's colours
         for theirs, ours in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
             os.dup2(theirs, ours)
         # pytest and notebooks replace these.

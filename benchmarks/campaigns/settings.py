@@ -73,6 +73,7 @@ RIGHT = {
     "dataset.simulation.minutes": POSITIVE, "dataset.simulation.fs": "1 2 1.5", "dataset.simulation.noise": AMOUNT,
     "dataset.people.*": "2", "dataset.people": "null", "dataset.rows": "null", "dataset.annotator": "null abc",
     "dataset.class_map": "null", "dataset.diagnoses": "null", "dataset.simulation": "",
+    "dataset.leads": "[1] [abc]",  # a simulation has leads of any name
 }  # fmt: skip
 # Only the beats can show that these are wrong.
 SEEN_LATER = ("dataset.leads", "*.class_map", "*.patients*", "*.folds*", "*.diagnoses*", "*.records", "*.rows.*",
@@ -193,13 +194,12 @@ dataset=[mitbih,nosuch]
 --config-dir nowhere
 --config-name nosuch
 --config-path nowhere
--m seed=0,-1
 -m hydra/launcher=local hydra.launcher.n_jobs=0
 -m hydra/sweeper=optuna_tpe hydra.sweeper.n_trials=0
 -m search=training hydra.sweeper.direction=abc
--m hydra.sweep.dir=
 hydra.run.dir=/proc/nowhere
 hydra.run.dir=''
+hydra.sweep.dir='' -m seed=0
 hydra.mode=MULTIRUN hydra.sweep.subdir=null
 hydra.job.chdir=abc
 hydra.verbose=[nosuch
@@ -210,14 +210,17 @@ hydra.job_logging=abc
 hydra/job_logging=abc
 hydra.output_subdir=[]
 hydra.sweeper.params=abc -m
+hydra.sweeper.params={a: 1} -m seed=0
+hydra.sweeper.max_batch_size=-1 -m seed=0
+hydra.sweeper=3 -m seed=0
+hydra.sweeper._target_=abc -m seed=0
+hydra.launcher._target_=os.getcwd -m seed=0
 
 split=patient split.n_folds=40 split.fold=0
 split=ds1_ds2
 split=folds
 split=held_out split.test=[svdb]
 split=svdb_halves
-dataset.leads=[0,7]
-dataset.leads=[V9]
 augmentation.balance_classes=[X]
 augmentation.balance_databases=1
 augmentation=smote augmentation.balance_patients=1
@@ -230,9 +233,10 @@ model=cnet model.kernel=4
 dataset.cut.length=20
 model=gradient_boosting model.inputs=context
 sequence=beats split=random
-split=patient split.validation_fraction=1e-9 split.train_size=1 split.train_unit=patients
+split=patient split.train_size=100 split.train_unit=patients
 tested=test split=patient split.test_fraction=0
 transfer=finetune transfer.checkpoint=cnet model=seq
+-m seed=0,-1
 transfer=rhythm transfer.checkpoint=cnet
 transfer=finetune transfer.checkpoint=cnet model.channels=16
 transfer=finetune transfer.checkpoint=cnet transfer.leads=repeated context=full model=bigru
@@ -243,15 +247,15 @@ GRAMMAR = [
     "seed=${hydra:nosuch}", "seed=${split.seed}", "seed=${nosuch:1}", "seed=???", "seed='", "seed=\"", "seed==1",
     "=1", "seed", "seed:1", "++", "~", "~nosuch", "+seed=1", "++seed=-1", "~seed", "~seed=5", "~model", "~dataset",
     "~trainer", "~dataset.cut", "~split.protocol", "~model.name", "~callbacks.best._target_", "seed=1,2",
-    "model=cnet,seq", "model=[cnet,seq]", "model=null", "model=", "model=../model/cnet", "model=cnet.yaml",
-    "model@optimizer=cnet", "+model@seed=cnet", "dataset@=mitbih", "+experiment=nosuch", "experiment=[demo,screen]",
+    "model=cnet,seq", "model=[cnet,seq]", "model=null", "model=", "model=../model/cnet", "model=cnet.yml",
+    "model@optimizer=cnet", "+model@seed=cnet", "dataset@=mitbih", "+experiment=nosuch", "experiment=[demo,nosuch]",
     "+seed.x=1", "optimizer.lr.x=1", "optimizer=3", "optimizer=[]", "optimizer={lr: 1}", "split=abc", "trainer={}",
     "trainer=cpu trainer.devices={}", "callbacks.best=3", "hydra/launcher=nosuch", "hydra/sweeper=nosuch",
     "seed=range(1,3)", "seed=choice(1,2)", "seed=interval(0,1)", "seed=glob(*)", "optimizer.lr=1e",
     "optimizer.lr=0x1", "optimizer.lr=1_", "optimizer.lr=int(abc)", "optimizer.lr=float([])", "seed=\x00", "s\ne=1",
     "seed=1\nseed=2", "ü=1", "dataset.cards.x.y=1", "+dataset.cards={a: {}}", "+dataset@dataset.cards.x=nosuch",
     "debug=nosuch", "recipe.mi.cnet=3", "recipe=[]", "recipe.mi=3", "+recipe.mi.cnet.epochs=1",
-    "+optimizer.momentum=1", "--no-such", "--cfg nosuch", "--info nosuch", "--package nosuch",
+    "+optimizer.momentum=1", "--no-such", "--cfg nosuch", "--info nosuch",
     "--multirun --run seed=", "data_dir=${oc.env:NOPE}", "output_dir=${oc.env:NOPE}", "hydra.run.dir=${nosuch}",
     "hydra.run.dir=${oc.env:NOPE}", "hydra.sweep.subdir=${nosuch} -m seed=0", "hydra.job.name=${nosuch}",
     "hydra.run.dir=${now:}", "dataset.title=${", "dataset.title=${dataset.title}",
@@ -538,6 +542,7 @@ def _train(
         return None
 
     words = [*own, *base, *words]
+    words.sort(key=lambda word: word in ("-m", "--multirun"))  # after which Hydra takes no more settings
     what = shlex.join(word if len(word) < 200 else f"{word[:50]}…" for word in words)
     if random.random() < 0.2 and not any(word.startswith(("-", "hydra.", "+hydra.")) for word in words):
         return Case(f"{kind}, notebook", what, partial(_in_notebook, words), because or None, check)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 
 @hypothesis_settings(
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(random=st.randoms(use_true_random=False))
 def test_a_wrong_setting_is_refused_with_one_sentence(random: Random, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -235,7 +235,7 @@ def _is_ours(file: Path) -> bool:
 def _inputs(path: Path, request: Request) -> list[Path]:
     """All files that a recording and its R peaks are read from."""
     recording, annotator = open_recording(path, **request.settings), request.how.get("peaks")
-    beside = [path.with_name(f"{recording.name}{dot}{annotator}") for dot in ("", ".")] if annotator else []
+    beside = [path.parent / f"{recording.name}{dot}{annotator}" for dot in ("", ".")] if annotator else []
     return [*recording.files, *beside]
 
 

@@ -104,10 +104,10 @@ class Preflight(Callback):
     """Stops with one line, not a traceback, if the folder cannot be written or a plugin is not installed."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        _check_writable("hydra.run.dir", Path(config.hydra.run.dir))
+        _check_writable("hydra.run.dir", config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        _check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
+        _check_writable("hydra.sweep.dir", config.hydra.sweep.dir)
         for part in ("launcher", "sweeper"):
             module = config.hydra[part]["_target_"].rpartition(".")[0]
             try:
@@ -120,7 +120,10 @@ class Preflight(Callback):
         HydraConfig.instance().set_config(config)
 
 
-def _check_writable(setting: str, folder: Path) -> None:
+def _check_writable(setting: str, path: str) -> None:
+    if not path:  # perhaps a variable that is not set: it would be the current folder
+        _refuse(f"{setting} is empty; give a folder, or . for the current one")
+    folder = Path(path)
     # The folder itself is made by Hydra, which recomputes the time in its name. Path.exists raises within a folder that
     # may not be entered.
     existing = next(path for path in (folder, *folder.absolute().parents) if os.access(path, os.F_OK))
@@ -163,4 +166,5 @@ class SweepSummary(Callback):
         except Exception as error:  # which Hydra would turn into a warning and exit status 0
             fail(error, folder)
         if errors:
+            print(f"error: {len(errors)} jobs failed, for the reasons after the table", file=sys.stderr)
             sys.exit(1)

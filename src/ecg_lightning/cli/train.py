@@ -102,6 +102,9 @@ def _start_hydra(arguments: Sequence[str]) -> None:
         raise cannot_write(Path(error.filename), error, "choose another hydra.run.dir or hydra.sweep.dir") from error
     except ValueError as error:  # of Hydra's options, and of sweepers: what a job raises does not come here
         raise ConfigError(str(error)) from error
+    except (AssertionError, AttributeError, RuntimeError, TypeError) as error:  # of Hydra, which does not check these
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"Hydra cannot use a setting of its own, hydra.…: {reason}; correct or omit it") from error
 
 
 def _refuse(message: str) -> NoReturn:

@@ -108,7 +108,7 @@ def new_card(folder: Path, name: str | None, output: Path) -> Path:
         DataError: the folder holds no recordings, or the card cannot be written.
         ConfigError: there is a card of this name, or it is no name.
     """
-    name = name or re.sub(r"\W+", "_", folder.resolve().name.lower()).strip("_")
+    name = name if name is not None else re.sub(r"\W+", "_", folder.resolve().name.lower()).strip("_")
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ConfigError(f"--name {name}: expected lower-case letters, digits and underscores")
     path = output / "dataset" / f"{name}.yaml"

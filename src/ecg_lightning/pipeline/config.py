@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
 
+# In Hydra's grammar.
+NO_NAME = re.compile(
+    r"null|true|false|[-+]?(inf|nan|[\d.]+(e[-+]?\d+)?)|\{.*\}|\[(.*[\[{].*|(.*,)?\s*[-\d.]+\s*(,.*)?)\]", re.IGNORECASE
+)
 MOST_ALIASES = 20  # of a card; each may double what there is
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -57,7 +61,11 @@ def expanded(overrides: Iterable[str], *, config_dir: Path | str | None = None) 
     """
     words: list[str] = []
     chosen: list[str] = []
+    groups = choices(conf_dirs(config_dir))
     for word in overrides:
+        group, _, value = word.partition("=")
+        if group in groups and NO_NAME.fullmatch(value):  # for which Hydra's sentence names no group
+            raise ConfigError(f"{word}: expected one of {', '.join(groups[group])}")
         if listed := re.fullmatch(r"dataset=\[([\w,\s-]*)\]", word):
             chosen = [name.strip() for name in listed[1].split(",") if name.strip()]
             if len(set(chosen)) < len(chosen) or not chosen:
@@ -100,8 +108,8 @@ def check_aliases(file: Path) -> None:
     """ConfigError for a file of YAML with so many aliases that what they stand for may fill the memory."""
     import yaml
 
-    with composing():
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text(encoding="utf-8")))
+    with composing(), file.open(encoding="utf-8") as text:
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
     if aliases > MOST_ALIASES:
         raise ConfigError(f"{file} has {aliases} aliases, expected at most {MOST_ALIASES}; write out what they mean")
 
@@ -145,7 +153,7 @@ def composing() -> Iterator[None]:
         raise ConfigError(f"a configuration is not valid YAML: {' '.join(str(error).split())}; correct it") from error
     except (HydraException, OmegaConfBaseException) as error:
         message = " ".join(str(error).partition("Config search path")[0].split()) or str(error.__cause__)
-        raise ConfigError(message + known_settings(error)) from error
+        raise ConfigError(message + _reason(error)) from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"a configuration is no text in UTF-8, or nested too deeply: {error}; correct it") from error
     except OSError as error:
@@ -176,16 +184,18 @@ def config_loader(config_dir: Path | str | None = None) -> "ConfigLoaderImpl":
     return ConfigLoaderImpl(search_path)
 
 
-def known_settings(error: BaseException | None) -> str:
-    """The end of a sentence that lists the settings of the group that lacks one; empty for other errors."""
-    from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
+def _reason(error: BaseException) -> str:
+    """The end of a sentence: the settings of the group that lacks one, or why a value does not fit; may be empty."""
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-    while error is not None:
-        if isinstance(error, OmegaConfBaseException) and isinstance(error.parent_node, DictConfig):
-            group, _, name = str(error.full_key).rpartition(".")
-            return f"; {group or 'the configuration'} has no {name}, but {', '.join(map(str, error.parent_node))}"
-        error = error.__cause__ or error.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, Mapping):
+            group, _, name = str(cause.full_key).rpartition(".")
+            return f"; {group or 'the configuration'} has no {name}, but {', '.join(map(str, cause.parent_node))}"
+        if isinstance(cause, OmegaConfBaseException) and cause is not error:
+            return f": {str(cause).splitlines()[0]}"
+        cause = cause.__cause__ or cause.__context__
     return ""
 
 

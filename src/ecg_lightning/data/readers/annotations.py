@@ -26,7 +26,7 @@ def annotations_beside(path: Path, annotator: str, fs: float) -> tuple[Annotatio
     Returns:
         The annotations, and the rate in Hz of the clock of their samples: `fs`, unless the file states another.
     """
-    file = path.with_name(f"{path.stem}{'.' * annotator.isalnum()}{annotator}")
+    file = path.parent / f"{path.stem}{'.' * annotator.isalnum()}{annotator}"
     if not is_present(file):
         raise DataError(f"{file} is not there: record {path.stem} has no annotations by {annotator}")
     annotations, clock = read_annotations(file, fs)

@@ -164,7 +164,7 @@ class WfdbFile(RecordingFile):
         return loaded
 
     def annotations(self, annotator: str) -> tuple[Annotations, float]:
-        path = self.path.with_name(f"{self.name}.{annotator}")
+        path = self.path.parent / f"{self.name}.{annotator}"
         if not is_present(path):
             raise DataError(f"{path} is not there: record {self.name} has no annotations by {annotator}")
         annotations, clock = read_annotation_file(path)
