@@ -16,7 +16,7 @@ import yaml
 from filelock import FileLock
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.pipeline import build as build_module
+from ecg_lightning.pipeline import train as train_module
 from ecg_lightning.report.plots import plot
 from ecg_lightning.runs.predictions import read_predictions, score_predictions
 from ecg_lightning.training.classifier import BeatClassifier
@@ -77,7 +77,7 @@ def whole(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory, command: Sw
 def scores_of(folder: Path) -> dict[str, Any]:
     (file,) = folder.glob("*/scores.json")
     scores: dict[str, Any] = json.loads(file.read_text())
-    ignored = ("wall_s", "started", "overrides", "config", "predictions_sha256")
+    ignored = ("wall_s", "started", "overrides", "config", "predictions_sha256", "sha256")
     return {key: value for key, value in scores.items() if key not in ignored}
 
 
@@ -179,7 +179,7 @@ def test_results_of_other_settings_are_never_overwritten(
 def test_a_failed_job_is_reported_twice_and_is_run_again(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    build = build_module.build
+    build = train_module.build
 
     def failing(cfg: Any) -> Any:
         if cfg.seed == 0:
@@ -187,7 +187,7 @@ def test_a_failed_job_is_reported_twice_and_is_run_again(
         return build(cfg)
 
     with monkeypatch.context() as patch:
-        patch.setattr(build_module, "build", failing)
+        patch.setattr(train_module, "build", failing)
         assert sweep("seed=0,1") == 1
     out = capsys.readouterr().out
     (failure,) = tmp_path.glob("sweep/*/failure.json")
@@ -248,7 +248,7 @@ def test_two_sweeps_cannot_use_one_folder(sweep: Sweep, tmp_path: Path) -> None:
 
 def test_jobs_release_their_memory(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[weakref.ref[Any]] = []
-    build = build_module.build
+    build = train_module.build
 
     def watched(cfg: Any) -> Any:
         gc.collect()
@@ -259,7 +259,7 @@ def test_jobs_release_their_memory(sweep: Sweep, monkeypatch: pytest.MonkeyPatch
         parts.extend(map(weakref.ref, watched))
         return built
 
-    monkeypatch.setattr(build_module, "build", watched)
+    monkeypatch.setattr(train_module, "build", watched)
     assert sweep("seed=0,1,2", "trainer.max_epochs=1") == 0
     assert len(parts) == 15
 
@@ -268,7 +268,7 @@ def test_a_search_continues_after_a_failed_trial_and_resumes_there(
     sweep: Sweep, steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search = ["search=training", "hydra.sweeper.n_trials=3", "trainer.max_epochs=1", "augmentation=light"]
-    build = build_module.build
+    build = train_module.build
     trials: list[Any] = []
 
     def second_failing(cfg: Any) -> Any:
@@ -277,7 +277,7 @@ def test_a_search_continues_after_a_failed_trial_and_resumes_there(
             raise ConfigError("not this one")
         return build(cfg)
 
-    monkeypatch.setattr(build_module, "build", second_failing)
+    monkeypatch.setattr(train_module, "build", second_failing)
     assert sweep(*search) == 1
     assert "1 of 3 jobs failed:" in capsys.readouterr().out
     assert (
