@@ -683,7 +683,7 @@ def leftovers(folder: Path, random: Random) -> Case:
     what = random.choice([*of_a_download, "of a killed process", "of others", "a damaged file", "a folder in its place",
                           "a folder as partial", "a file as folder"])  # fmt: skip
     # RECORDS is not downloaded in parts.
-    name = random.choice(["100.dat", "101.hea"] if what in of_a_download else ["100.dat", "101.hea", "RECORDS"])
+    name = random.choice(["100.dat", "101.hea", *["RECORDS"] * (what not in (*of_a_download, "a folder as partial"))])
     content, path, part = place.site.files[name], place.target / name, place.target / f"{name}.partial"
     if what in of_a_download:
         part.write_bytes({"other bytes": b"x" * 200, "half": content[: len(content) // 2]}.get(what, b"x" * 10**6))
