@@ -679,11 +679,13 @@ def leftovers(folder: Path, random: Random) -> Case:
     """Something is in the folder already."""
     place = Place(folder, Site(dict(published())))
     place.target.mkdir(parents=True)
-    name = random.choice(["100.dat", "101.hea", "RECORDS"])
-    what = random.choice(["other bytes", "too many bytes", "half", "of a killed process", "of others", "a damaged file",
-                          "a folder in its place", "a folder as partial", "a file as folder"])  # fmt: skip
+    of_a_download = ["other bytes", "too many bytes", "half"]
+    what = random.choice([*of_a_download, "of a killed process", "of others", "a damaged file", "a folder in its place",
+                          "a folder as partial", "a file as folder"])  # fmt: skip
+    # RECORDS is not downloaded in parts.
+    name = random.choice(["100.dat", "101.hea", *["RECORDS"] * (what not in (*of_a_download, "a folder as partial"))])
     content, path, part = place.site.files[name], place.target / name, place.target / f"{name}.partial"
-    if what in ("other bytes", "too many bytes", "half"):
+    if what in of_a_download:
         part.write_bytes({"other bytes": b"x" * 200, "half": content[: len(content) // 2]}.get(what, b"x" * 10**6))
     elif what in ("of a killed process", "of others"):
         part = place.target / (f".partial-999999-{name}" if what == "of a killed process" else "strange.dat.partial")

@@ -165,6 +165,7 @@ class SweepSummary(Callback):
                     partial.write_text(json.dumps(pooled, indent=2) + "\n")
         except Exception as error:  # which Hydra would turn into a warning and exit status 0
             fail(error, folder)
-        if errors:
-            print(f"error: {len(errors)} jobs failed, for the reasons after the table", file=sys.stderr)
+        if errors:  # printed in the table, too, which a script may not read
+            what = f"{len(errors)} of {len(errors) + len(runs)} jobs failed, as the table says; start the sweep again"
+            print(f"error: {what} with hydra.sweep.dir={folder}, which runs only these", file=sys.stderr)
             sys.exit(1)
