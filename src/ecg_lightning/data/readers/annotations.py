@@ -90,7 +90,7 @@ def check_beats(samples: IntArray, where: str, n_samples: int | None, *, late: f
 
 
 def from_text(samples: Signal, texts: list[str]) -> Annotations:
-    """Annotations, at rounded `samples`, whose symbols are texts; a rhythm ``(AFIB`` is the note of a ``+``, as in WFDB."""
+    """Annotations at rounded `samples`, whose symbols are texts; a rhythm ``(AFIB`` becomes the note of a ``+``."""
     rhythms = [text.startswith("(") and len(text) > 1 for text in texts]
     return Annotations(
         samples=np.round(samples).clip(-FAR, FAR).astype(np.int64),
