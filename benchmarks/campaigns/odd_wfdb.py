@@ -208,7 +208,7 @@ def damaged_format(folder: Path, random: Random) -> Odd:
     """Every format, whole or damaged."""
     fmt = random.choice(["24", "32", "212", "310", "311", "80", "160", "508", "516", "524", "8", "61"])
     digital = digital_of(1)
-    if fmt in ("80", "310", "311"):
+    if fmt in ("80", "310", "311", "508"):  # of 8 or 10 bits
         digital = digital // 4
     if fmt == "8":
         digital = np.round(np.cumsum(np.clip(np.diff(digital, axis=0, prepend=0), -128, 127), axis=0)).astype(np.int64)
