@@ -354,7 +354,7 @@ def odd_annotations(folder: Path, random: Random) -> Odd:
          "two beats at one sample are read"),
         ("no annotation", [], "an annotator may have found no beat"),
         ("one beat", beats[:1], "a recording of one beat is short, not wrong"),
-        ("no beat, only notes", [_word(22, 100) + _note(b"hello")], None),
+        ("no beat, only notes", [_word(22, 100) + _note(b"hello")], "an annotator may have found no beat"),
         ("a long text", [beats[0] + _note(b"x" * 255), *beats[1:]], note),
         ("a binary text", [beats[0] + _note(b"\xff\0\x1b[31m\xfe[b]"), *beats[1:]], note),
         ("a text longer than the file", [*beats, _word(63, 1000)], LOST),
