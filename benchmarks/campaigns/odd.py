@@ -128,7 +128,8 @@ def no_file(path: Path, random: Random) -> Odd:
     path.unlink()
     match random.randrange(6):
         case 0:
-            because = "the recordings of a folder are those whose header is there" if path.suffix == ".hea" else None
+            beside = path.suffix in (".dat", ".atr")
+            because = None if beside else "the recordings of a folder are those whose files are there"
             return Odd(f"{path.name} is not there", because)
         case 1:
             path.mkdir()

@@ -126,7 +126,9 @@ def whole_files(folder: Path, random: Random) -> Odd:
 
     def signal(values: np.ndarray, fs: float = FS, **more: object) -> edfio.EdfSignal:
         how: dict = {"label": "ECG MLII", "physical_dimension": "mV", "physical_range": (-163.84, 163.835)}
-        return edfio.EdfSignal.from_digital(values, fs, digital_range=(-(2**15), 2**15 - 1), **how | more)
+        return edfio.EdfSignal.from_digital(
+            np.ascontiguousarray(values), fs, digital_range=(-(2**15), 2**15 - 1), **how | more
+        )
 
     match random.randrange(7):
         case 0:

@@ -208,7 +208,7 @@ def damaged_format(folder: Path, random: Random) -> Odd:
     """Every format, whole or damaged."""
     fmt = random.choice(["24", "32", "212", "310", "311", "80", "160", "508", "516", "524", "8", "61"])
     digital = digital_of(1)
-    if fmt in ("80", "310", "311"):
+    if fmt in ("80", "310", "311", "508"):  # of 8 or 10 bits
         digital = digital // 4
     if fmt == "8":
         digital = np.round(np.cumsum(np.clip(np.diff(digital, axis=0, prepend=0), -128, 127), axis=0)).astype(np.int64)
@@ -354,7 +354,7 @@ def odd_annotations(folder: Path, random: Random) -> Odd:
          "two beats at one sample are read"),
         ("no annotation", [], "an annotator may have found no beat"),
         ("one beat", beats[:1], "a recording of one beat is short, not wrong"),
-        ("no beat, only notes", [_word(22, 100) + _note(b"hello")], None),
+        ("no beat, only notes", [_word(22, 100) + _note(b"hello")], "an annotator may have found no beat"),
         ("a long text", [beats[0] + _note(b"x" * 255), *beats[1:]], note),
         ("a binary text", [beats[0] + _note(b"\xff\0\x1b[31m\xfe[b]"), *beats[1:]], note),
         ("a text longer than the file", [*beats, _word(63, 1000)], LOST),

@@ -9,6 +9,11 @@ from tempfile import mkdtemp
 
 import pandas as pd
 
+import ecg_lightning.cli.annotate  # these are imported here so that no case has to
+import ecg_lightning.cli.data
+import ecg_lightning.data.rpeak_network
+import ecg_lightning.models.seq
+import ecg_lightning.report.recording_page  # noqa: F401
 from campaigns import odd_edf, odd_folders, odd_tables, odd_wfdb
 from campaigns.frame import Case, Ended, run
 from campaigns.odd import ANNOTATORS, SUFFIXES, Fault, Odd, put

@@ -288,12 +288,12 @@ def test_a_class_without_neighbours_of_other_classes_is_one_clear_error(method: 
         ),
         (
             {"method": "smote", "counts": 0},
-            "counts=0: expected a number above 0 and of at most 1 or a whole number of at least 1",
+            "counts=0: expected a number above 0 and of at most 1 or a whole number from 1 ",
         ),
         ({"method": "smote", "counts": 2.5}, "counts=2.5: expected"),
         ({"method": "smote", "counts": {"S": True}}, "counts.*: expected"),
-        ({"method": "smote", "neighbours": 0}, "neighbours=0: expected a whole number of at least 1"),
-        ({"method": "smote", "length_weight": -1}, "length_weight=-1: expected a number of at least 0"),
+        ({"method": "smote", "neighbours": 0}, "neighbours=0: expected a whole number from 1 "),
+        ({"method": "smote", "length_weight": -1}, "length_weight=-1: expected a number from 0 "),
         ({"method": "smote", "length_weight": float("nan")}, "length_weight=nan"),
     ],
     ids=str,
@@ -386,7 +386,7 @@ def test_what_fails_leaves_nothing_in_the_cache(tmp_path: Path, monkeypatch: pyt
 
 def test_a_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="choose another with cache_dir="):
+    with pytest.raises(DataError, match="choose another cache with cache_dir="):
         resampled(fold([60, 20]), Resampling(method="smote"), seed=0, cache_dir=tmp_path / "file" / "cache")
 
 

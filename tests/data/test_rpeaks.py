@@ -137,7 +137,7 @@ def test_weights_for_something_else_are_refused(tmp_path: Path) -> None:
     write_weights(tmp_path / "beats", read_weights("rpeaks").arrays, {"kind": "beats"})
     with pytest.raises(CheckpointError, match="kind beats, expected r_peaks"):
         detect_r_peaks(np.zeros(1000), 250, detector=f"network:{tmp_path / 'beats'}.safetensors")
-    with pytest.raises(CheckpointError, match=r"nothing\.safetensors is not there"):
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors cannot be read"):
         detect_r_peaks(np.zeros(1000), 250, detector="network:nothing")
 
 

@@ -302,7 +302,7 @@ def test_mixup_is_the_weighted_mean_of_a_beat_and_its_partner(signals: Tensor) -
     assert (share < 1).all() and torch.equal(lengths, LENGTHS.maximum(LENGTHS[partners]))
 
 
-@pytest.mark.parametrize(("alpha", "mean"), [(1.0, 0.75), (1e-3, 1.0), (1e3, 0.5)])
+@pytest.mark.parametrize(("alpha", "mean"), [(1.0, 0.75), (1e-3, 1.0), (10.0, 0.587)])
 def test_a_mixed_beat_is_more_its_own_than_its_partners(alpha: float, mean: float) -> None:
     *_, share = Mixup(alpha=alpha)(torch.rand(5000, 1, 4), torch.full((5000,), 4))
     assert share.min() >= 0.5 and share.max() <= 1
@@ -349,7 +349,7 @@ def test_transforms_in_seconds_and_hertz_follow_the_sampling_rate_of_the_beats()
         ({"warp": {"spread": 0.1}}, "no transform 'warp'; choose one of time_stretch"),
         ({"noise": {"spread": 0.1, "sigma": 1}}, "noise.spread=0.1: there is no such setting; its group has sigma"),
         ({"noise": {}}, "noise.sigma is missing"),
-        ({"noise": {"sigma": "much"}}, "augmentation.transforms.noise.sigma=much: expected a number of at least 0"),
+        ({"noise": {"sigma": "much"}}, "augmentation.transforms.noise.sigma=much: expected a number from 0 "),
         ({"noise": {"sigma": -0.1}}, "sigma=-0.1"),
         ({"noise": {"sigma": math.nan}}, "sigma=nan"),
         ({"amplitude_scale": {"sigma": -1}}, "amplitude_scale.sigma=-1"),
@@ -386,9 +386,7 @@ def test_modality_dropout_blanks_as_many_beats_as_it_says_and_leaves_the_others(
     assert torch.equal(lengths, torch.where(gone, 0, 20))
     assert gone.float().mean() == pytest.approx(0.3, abs=0.03)
     assert blanked[~gone].equal(signals[~gone])
-    with pytest.raises(
-        ConfigError, match=r"modality_dropout\.probability=1\.5: expected a number of at least 0 and of at most 1"
-    ):
+    with pytest.raises(ConfigError, match=r"modality_dropout\.probability=1\.5: expected a number from 0 to 1"):
         ModalityDropout(probability=1.5)
 
 

@@ -211,7 +211,7 @@ class _Strips:
 
     def __call__(self, start_s: float, seconds: float) -> tuple[Sequence[str], Any, float]:
         first, last = (round(at * self.file.frame_rate) for at in (start_s, start_s + seconds))
-        parts = self.file.read_frames(self.positions, max(first, 0), min(last, self.file.n_frames))
+        parts = self.file.frames(self.positions, max(first, 0), min(last, self.file.n_frames))
         finest = max(map(len, parts))
         signals = [np.repeat(part, finest // len(part)) for part in parts]
         return self.leads, np.stack(signals), self.file.fs(self.positions)

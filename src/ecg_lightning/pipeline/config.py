@@ -96,10 +96,15 @@ def _task_of(name: str, config_dir: Path | str | None) -> str | None:
         file = folder / "dataset" / f"{name}.yaml"
         if file.is_file():
             check_aliases(file)
-            card: Any = OmegaConf.load(file)
+            with composing():
+                card: Any = OmegaConf.load(file)
+            if not OmegaConf.is_dict(card):
+                return None  # Hydra says that it is no card
             if "task" in card:
                 return str(card.task)
-            bases = [base for base in card.get("defaults", []) if isinstance(base, str) and base != "_self_"]
+            listed = card.get("defaults")
+            listed = listed if OmegaConf.is_list(listed) else []  # Hydra refuses what else it may be
+            bases = [base for base in listed if isinstance(base, str) and base != "_self_"]
             return _task_of(bases[0], config_dir) if bases else None
     return None
 

@@ -199,7 +199,7 @@ def test_a_card_of_ones_own_is_found_and_a_malformed_one_named(tmp_path: Path) -
     assert "mitbih" in load_cards(tmp_path)
 
     card.write_text("defaults: [_database, _self_]\nname: clinic\nrecorded_fs: fast\n")
-    with pytest.raises(ConfigError, match=r"the card of clinic: recorded_fs=fast: expected a number above 0"):
+    with pytest.raises(ConfigError, match=r"the card of clinic: recorded_fs=fast: expected a number from 1 to"):
         load_cards(tmp_path)
     card.write_text("defaults: [_database, _self_]\nname: clinic\nanotator: atr\n")
     with pytest.raises(ConfigError, match=r"clinic.*anotator=atr: there is no such setting"):

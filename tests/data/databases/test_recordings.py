@@ -125,10 +125,16 @@ def test_a_place_has_the_name_of_its_first_alternative(mitdb: Path) -> None:
     assert beats.origin["leads"] == [["II", "MLII"], [1]]
 
 
-@pytest.mark.parametrize("lead", ["V5", 2, -1, "", ["V5", "V6"]])
+@pytest.mark.parametrize("lead", ["V5", 2, ["V5", "V6"]])
 def test_a_lead_that_is_not_there_is_refused_with_those_that_are(mitdb: Path, lead: Any) -> None:
     with pytest.raises(DataError, match=r"record 201 has no lead .*; it has MLII, V1"):
         source_of(mitdb, leads=[0, lead]).read()
+
+
+@pytest.mark.parametrize("lead", [-1, "", "V\0"])
+def test_what_no_lead_is_called_is_refused_before_anything_is_read(mitdb: Path, lead: Any) -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.leads="):
+        source_of(mitdb, leads=[0, lead])
 
 
 def test_one_signal_is_not_two_leads(mitdb: Path) -> None:
@@ -320,7 +326,7 @@ BAD_HEADERS: dict[str, tuple[Callable[[str], str], str]] = {
     "no number of signals": (first_line("202 x 360 10800"), "no readable WFDB header"),
     "no signal": (lambda header: "202 0 360 10800\n", "states no signal"),
     "unknown signal format": (lambda header: header.replace(" 212 ", " xyz "), "no readable WFDB header"),
-    "more signals than lines": (first_line("202 3 360 10800"), "202 cannot be read"),
+    "more signals than lines": (first_line("202 3 360 10800"), "states 3 signals or segments, and describes 2"),
     "more samples than there are": (first_line("202 2 360 20800"), "20800 samples that the header states"),
     "a rate of nothing": (first_line("202 2 0 10800"), "sampling rate of 0 Hz"),
 }

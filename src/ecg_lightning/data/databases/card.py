@@ -14,11 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from ecg_lightning.core.options import Hertz, Name, Natural, Positive, Seed, Strength, Task, Text
 from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.data.labels import AAMI_CLASSES, PHRASES, PTB_CLASSES, make_class_map
+from ecg_lightning.data.readers.base import COUNTS, MILLIVOLTS
 
 Word = Text | Natural  # name of a lead, a record or a symbol; YAML reads 100 as a number
 Words = Annotated[list[Word], Field(min_length=1)]
 ClassMap = Annotated[dict[Text, Text | Words], Field(min_length=1)]
-
+Unit = Annotated[
+    str, Field(pattern=f"^(?i:{'|'.join((*MILLIVOLTS, *COUNTS))})$", description="mV, uV, V or nV, or adu with a gain")
+]
 
 SHARED = ("class_map", "leads", "separate_leads")  # settings of several databases that replace those of each
 
@@ -108,7 +111,7 @@ class Csv(Group):
 
     fs: Hertz | None = None  # null computes it from the column of time
     time: Word | None = None  # column of seconds, or of milliseconds if it is called so; null looks for one
-    unit: Text | None = None  # mV, uV, V, nV, or adu with `gain`; null: as stated, or mV if values are small
+    unit: Unit | None = None  # null: as stated, or mV if values are small
     gain: Positive | None = None  # analog-to-digital units a millivolt
     baseline: float = 0.0  # analog-to-digital units at 0 mV
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import IntArray
-from ecg_lightning.data.readers.base import is_present
+from ecg_lightning.data.readers.base import Signal, is_present
 from ecg_lightning.data.recording import Annotations
 
+FAR = 2**53  # samples; differences of more are no whole numbers any longer
 TABLES = (".csv", ".tsv", ".txt")
 OTHERS = {".hea", ".dat", ".edf", ".json", ".html", ".parquet", ".png"}  # suffixes of files that are not read here
 SAMPLE = re.compile(r"sample([ _]?(#|number|index))?|index", re.IGNORECASE)
@@ -74,7 +75,7 @@ def _read_table(file: Path, fs: float) -> Annotations:
         raise DataError(f"{file} {layout.fault() or f'has a row without sample or symbol: {error}'}") from error
     if not np.isfinite(samples).all():
         raise DataError(f"{file} has a row without a number in column {header[column]}")
-    return from_text(np.round(samples).astype(np.int64), symbols)
+    return from_text(samples, symbols)
 
 
 def check_beats(samples: IntArray, where: str, n_samples: int | None, *, late: float = 0) -> None:
@@ -88,11 +89,11 @@ def check_beats(samples: IntArray, where: str, n_samples: int | None, *, late: f
         )
 
 
-def from_text(samples: IntArray, texts: list[str]) -> Annotations:
-    """Annotations whose symbols are texts; a rhythm such as ``(AFIB`` becomes the note of a ``+``, as in WFDB."""
+def from_text(samples: Signal, texts: list[str]) -> Annotations:
+    """Annotations at rounded `samples`, whose symbols are texts; a rhythm ``(AFIB`` becomes the note of a ``+``."""
     rhythms = [text.startswith("(") and len(text) > 1 for text in texts]
     return Annotations(
-        samples=samples,
+        samples=np.round(samples).clip(-FAR, FAR).astype(np.int64),
         symbols=["+" if rhythm else text for rhythm, text in zip(rhythms, texts, strict=True)],
         notes=[text if rhythm else "" for rhythm, text in zip(rhythms, texts, strict=True)],
     )

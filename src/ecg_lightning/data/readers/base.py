@@ -77,8 +77,8 @@ class RecordingFile(ABC):
         """
 
     def frames(self, positions: Sequence[int], start: int, stop: int) -> list[Signal]:
-        """The same, after checks that all is there and of a size that a recording can have."""
-        parts = self.read_frames(positions, start, stop)
+        """The same, after checks that all is there and of a size that a recording can have; infinity is a gap, too."""
+        parts = [np.where(np.isinf(part), np.nan, part) for part in self.read_frames(positions, start, stop)]
         for at, part in zip(positions, parts, strict=True):
             if len(part) != (stop - start) * self.samples_per_frame[at]:
                 raise DataError(f"{self.path} is cut off: it holds less than the {self.n_frames:,} frames it states")

@@ -125,8 +125,7 @@ class EdfFile(RecordingFile):
             onsets += [float(self._begins[first]) + one.onset for one in found if one.text]
             texts += [one.text for one in found if one.text]
         order = np.argsort(onsets, kind="stable")
-        samples = np.round(np.asarray(onsets, dtype=np.float64)[order] * clock).astype(np.int64)
-        return from_text(samples, [texts[at] for at in order]), clock
+        return from_text(np.asarray(onsets)[order] * clock, [texts[at] for at in order]), clock
 
     def _parse(self, records: bytes, n_records: int) -> Any:
         """The file, as if it consisted of these data records."""

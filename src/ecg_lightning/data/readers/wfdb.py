@@ -24,6 +24,7 @@ SIGNAL = re.compile(
     rf"\S+\s+\d+(x\d+)?(:\d+)?(\+\d+)?(\s+{GAIN}(\s+\d+(\s+-?\d+(\s+-?\d+(\s+-?\d+(\s+\d+(\s.*)?)?)?)?)?)?)?"
 )
 SEGMENT = re.compile(r"\S+\s+\d+")
+MOST_SIGNALS = 1000  # wfdb reads a header in a time that grows with their square
 NO_FILE = "~"  # name of a segment that is a gap, and of the signal file of a layout
 
 
@@ -52,6 +53,8 @@ def files_of(record: Path, annotator: str | None = None, *, is_segment: bool = F
         raise DataError(f"{header} is no readable WFDB header: no such line is known: {malformed[:80]}")
     if len(lines) - 1 != n:
         raise DataError(f"{header} states {n} signals or segments, and describes {len(lines) - 1}; is it damaged?")
+    if not first[2] and n > MOST_SIGNALS:
+        raise DataError(f"{header} states {n} signals, expected at most {MOST_SIGNALS}; split the record")
     names = sorted({line.split()[0] for line in lines[1:]} - {NO_FILE})
     if outside := next((name for name in names if name.startswith("/") or ".." in name.split("/")), None):
         raise DataError(f"{header} names {outside}, which is outside its folder; expected files beside the header")
