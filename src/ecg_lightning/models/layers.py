@@ -34,7 +34,7 @@ def frame(signals: Tensor, frame_length: int) -> Tensor:
 
 def check_frames(length: int, frame_length: int) -> None:
     """Raise `ConfigError` if frames do not divide a beat."""
-    if frame_length < 1 or length % frame_length:
+    if length % frame_length:
         fitting = ", ".join(str(n) for n in range(1, length + 1) if length % n == 0)
         raise ConfigError(
             f"frame_length={frame_length} does not divide a beat of {length} samples; choose one of {fitting}"

@@ -100,8 +100,8 @@ def check_aliases(file: Path) -> None:
     """ConfigError for a file of YAML with so many aliases that what they stand for may fill the memory."""
     import yaml
 
-    with composing():
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text(encoding="utf-8")))
+    with composing(), file.open(encoding="utf-8") as text:
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
     if aliases > MOST_ALIASES:
         raise ConfigError(f"{file} has {aliases} aliases, expected at most {MOST_ALIASES}; write out what they mean")
 

@@ -182,7 +182,7 @@ class BeatClassifier(pl.LightningModule):
 
         Lightning restores optimizer and schedule as they were, without a word about the settings of this run.
         """
-        if self.trainer.state.fn != TrainerFn.FITTING:
+        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
         path, steps, done = self.trainer.ckpt_path, self.trainer.estimated_stepping_batches, checkpoint["global_step"]
         then = checkpoint["hyper_parameters"]["optimizer"]
