@@ -106,7 +106,7 @@ def test_a_file_of_torch_before_1_6_says_how_to_convert_it(
 ) -> None:
     old = content["state_dict"] if plain else content
     torch.save(old, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    with pytest.raises(CheckpointError, match=r"old\.pth .* before 1\.6.* torch\.load\(OLD, weights_only=True\)"):
+    with pytest.raises(CheckpointError, match=r"old\.pth .* before 1\.6.*torch\.load\(OLD, weights_only=True\)"):
         read_checkpoint(tmp_path / "old.pth")
 
 
