@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import reprlib
 import shutil
 import struct
 import tarfile
@@ -607,8 +608,8 @@ def _replace(content: Any, random: Random, *, plain: bool) -> tuple[str, bool]:
 
 def _shown(value: Any) -> str:
     try:
-        return repr(value)[:60]
-    except (RecursionError, ValueError):  # of what is nested deeply, and of numbers with thousands of digits
+        return reprlib.repr(value)[:60]  # repr writes out a billion laughs
+    except ValueError:  # of numbers with thousands of digits
         return f"an odd {type(value).__name__}"
 
 
