@@ -305,6 +305,8 @@ def _load(path: Path) -> Mapping[str, Any]:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no ZIP archive, which torch.save writes")
         with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+            if len(set(archive.namelist())) < len(archive.namelist()):
+                raise ValueError("it has two parts of one name, of which torch may read either")
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("it is compressed, which torch never does, and may be far larger than it looks")
             if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
