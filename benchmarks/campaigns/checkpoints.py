@@ -762,13 +762,14 @@ def _numpy(path: Path) -> None:
 
 
 def _scripted(path: Path) -> None:
-    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), str(path))
+    with path.open("wb") as file:
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), file)
 
 
 def _safetensors(path: Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file({"embeddings.weight": torch.ones(3, 3)}, path)
+    path.write_bytes(save({"embeddings.weight": torch.ones(3, 3)}))
 
 
 def _small_onnx(path: Path) -> None:
