@@ -100,6 +100,16 @@ def test_a_truncated_checkpoint_is_one_sentence(part: float, content: dict[str, 
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_file_of_torch_before_1_6_says_how_to_convert_it(
+    plain: bool, content: dict[str, Any], tmp_path: Path
+) -> None:
+    old = content["state_dict"] if plain else content
+    torch.save(old, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"old\.pth .* before 1\.6.*torch\.load\(OLD, weights_only=True\)"):
+        read_checkpoint(tmp_path / "old.pth")
+
+
 def test_a_flipped_byte_is_noticed(content: dict[str, Any], tmp_path: Path) -> None:
     # A ZIP archive has a checksum for each of its members.
     path = tmp_path / "flipped.ckpt"

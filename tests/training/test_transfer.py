@@ -205,7 +205,7 @@ def test_missing_and_surplus_weights_are_named() -> None:
         ({"mode": "finetune", "checkpoint": "x", "backbone_lr": 0.0}, r"transfer.backbone_lr=0.0: expected .* above 0"),
         (
             {"mode": "finetune", "checkpoint": "x", "frozen_epochs": -1},
-            r"transfer.frozen_epochs=-1: expected .* at least 0",
+            r"transfer.frozen_epochs=-1: expected .* from 0",
         ),
         ({"mode": "head_only", "checkpoint": "x", "frozen_epochs": 2}, "choose transfer=finetune"),
         ({"mode": "none", "backbone_lr": 0.1}, "choose transfer=finetune"),

@@ -323,12 +323,12 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
         raise CheckpointError(f"{path} is cut off, damaged or no ONNX model: onnxruntime cannot read it") from error
     if not isinstance(stated, dict) or type(stated.get("format")) is not int:
         raise CheckpointError(f"{path} does not state its input and classes; give a file of ecg-lightning export")
-    if "sha256" in stated and stated["sha256"] != unsigned_digest(content, str(stated["sha256"])):
-        raise CheckpointError(f"{path} is damaged: it does not have the checksum that it states; export it again")
     if stated["format"] > ONNX_FORMAT:
         raise CheckpointError(
             f"{path} has format {stated['format']}, this version reads up to {ONNX_FORMAT}; install a newer version"
         )
+    if "sha256" in stated and stated["sha256"] != unsigned_digest(content, str(stated["sha256"])):
+        raise CheckpointError(f"{path} is damaged: it does not have the checksum that it states; export it again")
     taken = [one.name for one in session.get_inputs()]
 
     def run(*arrays: Any) -> npt.NDArray[np.float32]:

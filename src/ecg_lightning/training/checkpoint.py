@@ -45,6 +45,7 @@ LARGEST_BEAT = 10_000_000  # samples in all leads
 WEIGHTS_ARE = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int8, torch.int16,
                torch.int32, torch.int64}  # fmt: skip
 MOST_VALUES, DEEPEST = 200_000, 40  # plain values in a checkpoint, and how deeply they are nested
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch begin that are no archives
 
 # What using a value of another kind than expected can raise; nesting without end is a RuntimeError.
 MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
@@ -295,9 +296,17 @@ def guess_network(weights: Mapping[str, Tensor]) -> str | None:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
+        with path.open("rb") as file:
+            if file.read(len(LEGACY)) == LEGACY:
+                raise CheckpointError(
+                    f"{path} has the format that torch wrote before 1.6, without checksums; convert it once: "
+                    "torch.save(torch.load(OLD, weights_only=True), NEW)"
+                )
         if not zipfile.is_zipfile(path):
-            raise ValueError("it is no archive as torch writes since 1.6; older files have no checksums")
+            raise ValueError("it is no ZIP archive, which torch.save writes")
         with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+            if len(set(archive.namelist())) < len(archive.namelist()):
+                raise ValueError("it has two parts of one name, of which torch may read either")
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("it is compressed, which torch never does, and may be far larger than it looks")
             if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
@@ -306,6 +315,8 @@ def _load(path: Path) -> Mapping[str, Any]:
                 raise ValueError(f"{damaged} does not have its checksum")
         with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # reading something else as a pickle can raise anything
         reason = type(error).__name__
         if isinstance(error, pickle.UnpicklingError):
