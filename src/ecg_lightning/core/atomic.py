@@ -110,6 +110,7 @@ def claimed(folder: Path, name: str = "") -> Iterator[None]:
         yield
         return
     lock = FileLock(folder / f".{name}.lock" if name else folder / ".lock")
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -121,9 +122,14 @@ def claimed(folder: Path, name: str = "") -> Iterator[None]:
     try:
         yield
     finally:
-        if name:  # one of perhaps thousands; that of a folder stays
-            Path(lock.lock_file).unlink(missing_ok=True)
+        file = Path(lock.lock_file)
+        is_empty = is_new and list(folder.glob("*")) == [file]  # what failed has left nothing
+        if name or is_empty:  # one of perhaps thousands; that of a folder with something in it stays
+            file.unlink(missing_ok=True)
         lock.release()
+        if is_empty:
+            with suppress(OSError):  # another process has begun there
+                folder.rmdir()
 
 
 def sha256_of(path: Path) -> str:

@@ -24,12 +24,13 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: Pa
     script = (
         "import os, signal, sys, torch\n"
         "from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO\n"
-        "save = torch.save\n"
-        "def torn(content, path):\n"
-        "    save(content, path)\n"
+        "from pathlib import Path\n"
+        "write = Path.write_bytes\n"
+        "def torn(path, content):\n"
+        "    write(path, content)\n"
         "    os.truncate(path, os.path.getsize(path) // 2)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "torch.save = torn\n"
+        "Path.write_bytes = torn\n"
         "AtomicCheckpointIO().save_checkpoint({'epoch': 2, 'weight': torch.zeros(3)}, sys.argv[1])\n"
     )
     run = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
