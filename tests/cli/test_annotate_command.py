@@ -222,4 +222,4 @@ def test_r_peaks_of_a_longer_recording_are_refused(tmp_path: Path) -> None:
     write_record(tmp_path / "long", minutes=1.0).with_suffix(".atr").replace(record.with_suffix(".atr"))
     run = annotate(record, "-o", tmp_path / "out", "--peaks", "atr")
     assert run.exit_code == 1 and "of a record of 7,500 samples" in run.stderr
-    assert not content(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
