@@ -186,9 +186,11 @@ def _become(command: Command, out: int, err: int, cwd: Path | None, setup: Calla
         else:
             traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # whatever is raised here would go on as the process that started this one
+            os._exit(status)
 
 
 @dataclass
