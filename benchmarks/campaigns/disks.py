@@ -303,7 +303,7 @@ def intact(folder: Path, name: str, seen: Path, ended: Ended, *, room: bool | No
         return f"leaves {left}"
     if ended.status == 0 and command.written and not (seen / command.written).is_file() and room is not None:
         return f"succeeds without {command.written}"
-    if room is not None and ended.status and ("free some space" in ended.err) != room:
+    if room is not None and ended.status and ("free some space" in ended.err + ended.out) != room:
         return f"the remedy does not fit: {ended.err[-300:]}"
     last = seen / "run" / "checkpoints" / "last.ckpt"
     if name == "train, resumed" and last.is_file():
