@@ -144,7 +144,7 @@ def test_the_page_and_the_table_show_both_decisions(finished: tuple[Any, RunReco
 def test_what_cannot_be_chosen_is_one_sentence(make_config: MakeConfig, finished: tuple[Any, RunRecord]) -> None:
     for overrides, words in (
         (("tested=cross_validation",), r"tested=cross_validation needs .* operating_point\.folds=5"),
-        (("split=random", FOLDS), "folds of training people need a split that has nobody on two sides"),
+        (("split=random", FOLDS), "split=random has the same in all: choose split=patient"),
         (("operating_point.folds=50",), "n_folds=50 of .* patients"),
         (("operating_point.folds=1",), r"operating_point\.folds=1: expected"),
     ):

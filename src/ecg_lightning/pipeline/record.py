@@ -59,7 +59,8 @@ def make_record(
         dropped=dict(datamodule.beats.origin.get("dropped", {})),
         context=ContextInfo(**config["context"], beats_around=datamodule.reach),
         protocol=datamodule.folds.protocol,
-        n=datamodule.folds.sizes(),
+        n=datamodule.folds.sizes()
+        | ({"cross_validation": len(beats)} if others.get("fold") == "cross_validation" else {}),
         augmentation=resampling if baseline else config["augmentation"]["name"],
         resampling=resampling,
         loss=None if baseline else config["loss"]["name"],
