@@ -17,7 +17,7 @@ FILE: list[tuple[str, int, int, list[tuple[str, str | None]]]] = [
     ("version", 0, 8, [("1", UNUSED), ("\xffBIOSEMI", None), ("x", UNUSED), ("", UNUSED)]),
     ("patient", 8, 80, [(one, UNUSED) for one in ("", "[b]x[/b]", "\x1b[31m", "<script>alert(1)</script>", "\xe9\xff",
      "X X X X")]),
-    ("recording", 88, 80, [(one, UNUSED) for one in ("", "Startdate 99-XXX-0000", "\x00\x01", "%s\n%s")]),
+    ("recording", 88, 80, [(one, UNUSED) for one in ("", "Startdate 99-ABC-0000", "\x00\x01", "%s\n%s")]),
     ("date", 168, 8, [(one, UNUSED) for one in ("99.99.99", "", "2020-1-1", "nan")]),
     ("time", 176, 8, [(one, UNUSED) for one in ("25.61.61", "", "12:00:00", "-1.-1.-1")]),
     ("bytes of the header", 184, 8, [(one, "the number of signals says how long a header is")

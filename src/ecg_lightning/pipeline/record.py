@@ -44,6 +44,9 @@ def make_record(
     baseline = estimator.baseline
     resampling = config["augmentation"]["resampling"]["method"]
     finite = {name.removeprefix("val/"): float(x) for name, x in val.items() if x is not None and math.isfinite(x)}
+    sizes = datamodule.folds.sizes()
+    if others.get("fold") == "cross_validation":  # of all training people
+        sizes["cross_validation"] = len(beats)
     return RunRecord(
         task=config["task"]["name"],
         model=estimator.name,
@@ -59,8 +62,7 @@ def make_record(
         dropped=dict(datamodule.beats.origin.get("dropped", {})),
         context=ContextInfo(**config["context"], beats_around=datamodule.reach),
         protocol=datamodule.folds.protocol,
-        n=datamodule.folds.sizes()
-        | ({"cross_validation": len(beats)} if others.get("fold") == "cross_validation" else {}),
+        n=sizes,
         augmentation=resampling if baseline else config["augmentation"]["name"],
         resampling=resampling,
         loss=None if baseline else config["loss"]["name"],
