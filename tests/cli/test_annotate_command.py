@@ -15,10 +15,11 @@ import wfdb
 from click.testing import Result
 from typer.testing import CliRunner
 
-from ecg_lightning.cli.annotate import Request, annotate_files, find, part_of
+from ecg_lightning.cli.annotate import Request, annotate_files, part_of
 from ecg_lightning.cli.main import app
 from ecg_lightning.core.atomic import claimed
 from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.data.find import find
 
 FS = 250
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,8 @@ import typer
 from ecg_lightning.core.atomic import claimed, sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError, sentence_of
 from ecg_lightning.core.weights import FOLDER, shipped_weights
-from ecg_lightning.data.databases.recordings import find_recordings
-from ecg_lightning.data.readers import FORMATS, open_recording
+from ecg_lightning.data.find import find
+from ecg_lightning.data.readers import open_recording
 from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, is_present
 from ecg_lightning.data.recording import make_leads
 from ecg_lightning.data.rpeaks import DETECTORS, check_detector
@@ -38,7 +38,6 @@ OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
 CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
 # What is near the beginning of files by their suffix; of annotation files it is the note that `write_wfdb` puts there.
 BEGINS = {".csv": b'"sample","time_s","symbol"', ".html": b'content="ecg-lightning', ".edf": b"EDF+"}
-LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,55 +282,6 @@ def _on_dask(address: str, tasks: Sequence[tuple[str, Path, Request]]) -> Iterat
             name, path, _ = futures[future]
             failed = future.exception()
             yield future.result() if failed is None else Outcome(name, path, error=f"{path}: a worker died: {failed}")
-
-
-def find(paths: Sequence[Path]) -> dict[str, Path]:
-    """Recordings by the name of their output: those given, in a folder or below, or in a list of paths.
-
-    A list is a file ``RECORDS``, ``….list`` or ``….lst`` with a path on each line, relative to its folder. Names are
-    those of the files, in folders as below the folder that was given. ConfigError for two of the same name, DataError
-    where there is no recording.
-    """
-    found: dict[str, Path] = {}
-    for given in paths:
-        if is_present(given, Path.is_dir):
-            listing = given / "RECORDS"
-            named = _listed(listing) if listing.is_file() else _in_folder(given)
-        elif is_present(given) and (given.name == "RECORDS" or given.suffix in LISTS):
-            named = _listed(given)
-        else:
-            named = [(_without_suffix(given.name), given)]
-        if not named:
-            raise DataError(f"{given} holds no recording; expected WFDB, EDF, CSV or MATLAB files, or a list of them")
-        for name, path in named:
-            if path.suffix in FORMATS["wfdb"] and is_present(path.with_suffix(".hea")):
-                path = path.with_suffix("")  # r.hea and r.dat are one
-            if found.setdefault(name, path) != path:
-                raise ConfigError(
-                    f"{found[name]} and {path} would both become {name}.json; annotate them into different folders"
-                )
-    return found
-
-
-def _listed(listing: Path) -> list[tuple[str, Path]]:
-    lines = [line.strip() for line in listing.read_text(encoding="utf-8", errors="replace").splitlines()]
-    if any("\0" in line for line in lines):
-        raise DataError(f"{listing} is no list of recordings, but holds zero bytes; expected a path on each line")
-    return [(_without_suffix(line), listing.parent / line) for line in lines if line and not line.startswith("#")]
-
-
-def _in_folder(folder: Path) -> list[tuple[str, Path]]:
-    """Of WFDB, if there are any: then files of other formats are not recordings but belong to them."""
-    for reader in FORMATS:
-        if names := find_recordings(folder, reader):
-            return [(name if reader == "wfdb" else _without_suffix(name), folder / name) for name in names]
-    return []
-
-
-def _without_suffix(name: str) -> str:
-    suffixes = {suffix for own in FORMATS.values() for suffix in own}
-    path = PurePosixPath(name)
-    return str(path.with_suffix("")) if path.suffix.lower() in suffixes else str(path)
 
 
 def part_of(recordings: Mapping[str, Path], part: str | None) -> dict[str, Path]:

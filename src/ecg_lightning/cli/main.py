@@ -269,6 +269,36 @@ def annotate_recordings(
         raise typer.Exit(1)
 
 
+@app.command("view")
+def view_recordings(
+    recordings: Annotated[
+        list[Path] | None,
+        Argument(metavar="[RECORDING]", help="As of annotate; without any the page waits for files that are dropped."),
+    ] = None,
+    model: Annotated[str, Option(help="Weights that ship, a run's folder, a checkpoint, or a .onnx.")] = "cnet",
+    output: Annotated[Path, Option("--output", "-o", help="Folder of corrected annotations.")] = Path("corrected"),
+    reference: Annotated[str | None, Option(help="Annotator shown first beside the model, e.g. atr.")] = None,
+    leads: Annotated[str | None, Option(help="That are classified, e.g. '[1]' (default: as in training).")] = None,
+    peaks: Annotated[str | None, Option(help="Annotator of the R peaks, e.g. atr (default: detect them).")] = None,
+    detector: Annotated[str, Option(help="network, sleepecg or xqrs.")] = "network",
+    annotator: Annotated[str, Option(help="Extension of the annotation files that are saved.")] = "atr",
+    fs: Annotated[float | None, Option(help="Sampling rate in Hz of a CSV or MATLAB file without one.")] = None,
+    unit: Annotated[str | None, Option(help="Unit of a CSV or MATLAB file: mV, uV, V or nV.")] = None,
+    host: Annotated[str, Option(help="Address to listen on; others than 127.0.0.1 are open to other machines.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, Option(min=0, max=65535, help="0 for any that is free.")] = 0,
+    browser: Annotated[bool, Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Look at recordings and their beats in the browser, correct them, and save the corrections."""
+    from ecg_lightning.cli.view import view
+
+    view(
+        recordings or [], model=model, output=output, reference=reference, leads=leads_of(leads), peaks=peaks,
+        detector=detector, annotator=annotator, fs=fs, unit=unit, host=host, port=port, browser=browser,
+    )  # fmt: skip
+
+
 @app.command("export")
 def export_network(
     model: Annotated[str, Argument(help="A run's folder, a checkpoint, or a name that ships.")],

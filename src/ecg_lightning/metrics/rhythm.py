@@ -215,6 +215,50 @@ def _alternating(times: Numbers, member: BoolArray, normal: BoolArray, joined: B
     }
 
 
+def episodes(
+    beats: "Mapping[str, Any] | pd.DataFrame", about: Mapping[str, Any], *, uncertain: float
+) -> list[dict[str, Any]]:
+    """Everything in a recording that is worth a look, in order of time.
+
+    Args:
+        beats, about: as for `summary_of`.
+        uncertain: confidence below which a beat is listed by itself.
+
+    Returns:
+        Of each: ``kind`` (``single``, ``couplet``, ``triplet`` or ``run`` of ectopic beats; ``pause`` of more than
+        `PAUSES_S`; ``uncertain`` beat), its ``class`` (None of a pause), ``start_s``, ``stop_s``, ``beats``, ``rate``,
+        the place of its ``first`` beat, and ``confidence``, the mean of its beats' (None of beats without one).
+    """
+    times, named = np.asarray(beats["time_s"], dtype=np.float64), np.asarray(beats["class"], dtype=str)
+    confidence = np.asarray(beats["confidence"], dtype=np.float64)
+    spans = merged([(start, stop) for start, stop, *_ in about["unusable"]], about["duration_s"])
+    counts = _counting(times, ~doubtful(beats["flag"]), spans)
+    pauses = np.flatnonzero(counts & (np.diff(times) > PAUSES_S[0]))
+    doubts = np.flatnonzero(confidence < uncertain)
+    found: list[tuple[str, str | None, IntArray, IntArray]] = [
+        ("pause", None, pauses, pauses + 1),
+        ("uncertain", None, doubts, doubts),
+    ]
+    for name in ("V", "S"):
+        if {"N", name} <= set(about["classes"]):
+            firsts, lasts = _rows(named == name, counts)
+            found += [(kind, name, firsts[here], lasts[here]) for kind, here in _lengths(lasts - firsts + 1).items()]
+    events = []
+    for kind, ectopic, firsts, lasts in found:
+        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+            own = confidence[first : last + 1]
+            sure = float(own[np.isfinite(own)].mean()) if np.isfinite(own).any() else None
+            of = ectopic or (str(named[first]) if kind == "uncertain" else None)
+            event = {"kind": kind, "class": of, **_event(times, first, last), "first": first, "confidence": sure}
+            events.append(event)
+    return sorted(events, key=lambda event: (event["start_s"], event["stop_s"]))
+
+
+def _lengths(lengths: IntArray) -> dict[str, BoolArray]:
+    """Which rows of ectopic beats are of which kind."""
+    return {"single": lengths == 1, "couplet": lengths == 2, "triplet": lengths == 3, "run": lengths > 3}
+
+
 def _rate(times: Numbers, rr: Numbers, counts: BoolArray) -> dict[str, Any]:
     """Mean rate; lowest and highest over `RATE_INTERVALS`."""
     mean = 60 * float(counts.sum() / rr[counts].sum()) if counts.any() else None
