@@ -1,0 +1,84 @@
+/** Every key: what it does, and how the help dialog calls it. */
+
+import { NONE } from "./beats.js";
+import { $, make } from "./dom.js";
+import { PAPER } from "./view.js";
+
+const TAKEN = "nputdaxzyg";
+
+/** @returns rows `[names of keys, words, action(event)]`; a letter with Shift goes backwards */
+function table(app, dialogs) {
+  const { view } = app, back = (event) => (event.shiftKey ? -1 : 1);
+  const names = app.beats?.names ?? [];
+  const ofClass = names.filter((name) => /^[A-Z]$/i.test(name) && !TAKEN.includes(name.toLowerCase())).map((name) => [
+    [name.toLowerCase()], `next beat of class ${name}`,
+    (event) => app.step(back(event), `beat of class ${name}`, (at) => app.beats.names[app.beats.classes[at]] === name)]);
+  return [
+    [["n", "."], "next beat", (event) => app.step(back(event))],
+    [[","], "beat before", () => app.step(-1)],
+    ...ofClass,
+    [["p"], "next pause", (event) => app.stepEvent(back(event), "pause")],
+    [["u"], "next uncertain beat", (event) => app.stepEvent(back(event), "uncertain")],
+    [["d"], "next disagreement with the reference", (event) => app.beats && app.stepTimes(back(event), "disagreement", app.beats.disagreements)],
+    ...names.map((name, own) => [[String(own + 1)], `make the beat ${name}`, () => app.relabel(own)]),
+    [["x", "Delete"], "no beat", () => app.relabel(NONE)],
+    [["a"], "add a beat at the cursor", () => app.add()],
+    [["z"], "undo", (event) => app.undo(!event.shiftKey)],
+    [["y"], "redo", () => app.undo(false)],
+    [["ArrowLeft"], "to the left; with Shift the cursor", (event) => sideways(app, -1, event)],
+    [["ArrowRight"], "to the right; with Shift the cursor", (event) => sideways(app, 1, event)],
+    [["PageUp"], "a screen back", () => view.pan(-0.9 * view.width)],
+    [["PageDown"], "a screen on", () => view.pan(0.9 * view.width)],
+    [["Home"], "start", () => view.to(0)],
+    [["End"], "end", () => view.to(view.duration)],
+    [["+", "="], "closer", () => zoom(app, 2)],
+    [["-"], "farther", () => zoom(app, 0.5)],
+    [["0"], "25 mm/s, 10 mm/mV", () => {
+      view.gain = 10;
+      zoom(app, PAPER / view.pps);
+    }],
+    [["ArrowUp"], "larger waves", () => view.louder(1)],
+    [["ArrowDown"], "smaller waves", () => view.louder(-1)],
+    [["g"], "go to a time", () => dialogs.goTo()],
+    [["?"], "this list", () => dialogs.help()],
+    [["Escape"], "select nothing", () => app.beats && app.select(-1)],
+  ];
+}
+
+function sideways(app, step, event) {
+  if (!event.shiftKey) return app.view.pan(0.15 * step * app.view.width);
+  app.cursor = Math.min(Math.max(app.cursor ?? app.view.start + app.view.span / 2, 0) + 0.04 * step, app.state.duration_s);
+  app.view.show(app.cursor);
+  return app.tell("selection");
+}
+
+export function zoom(app, factor) {
+  const x = app.view.x(app.here);
+  app.view.zoom(factor, x > 0 && x < app.view.width ? x : app.view.width / 2);
+}
+
+const SHOWN = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", PageUp: "Page ↑", PageDown: "Page ↓" };
+const isTyping = (target) => target.closest("input, select, textarea, dialog");
+
+export function startKeys(app, dialogs) {
+  document.addEventListener("keydown", (event) => {
+    const isCommand = event.ctrlKey || event.metaKey, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (isCommand && key === "s") {
+      event.preventDefault();
+      if (!document.querySelector("dialog[open]")) dialogs.save();
+      return;
+    }
+    if (isTyping(event.target) || event.altKey || (isCommand && key !== "z" && key !== "y") || !app.state) return;
+    const row = table(app, dialogs).find(([keys]) => keys.includes(key));
+    if (!row) return;
+    event.preventDefault();
+    row[2](event);
+  });
+}
+
+/** Fill the list of the help dialog. */
+export function fillHelp(app) {
+  const rows = [...table(app, {}).map(([keys, words]) => [keys.map((key) => SHOWN[key] ?? key), words]), [["Ctrl+S"], "save corrections"]];
+  $("keys").replaceChildren(...rows.map(([keys, words]) => make("div", {},
+    make("dt", {}, ...keys.flatMap((key, at) => [at ? " " : "", make("kbd", {}, key)])), make("dd", {}, words))));
+}
