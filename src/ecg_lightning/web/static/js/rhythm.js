@@ -2,9 +2,9 @@
 
 import { NONE, nearest } from "./beats.js";
 import { make } from "./dom.js";
+import { STEPS } from "./ecg.js";
 import { heartRate } from "./overview.js";
 import { FONT, classColour, colours } from "./theme.js";
-import { elapsed } from "./words.js";
 
 const LONGEST_S = 3; // RR interval that is drawn
 const DOT = 2.2;
@@ -24,12 +24,12 @@ export function rhythmTab(app) {
       return;
     }
     const { times, rates } = heartRate(app.beats, app.state.duration_s, width), rr = intervals(app.beats);
-    const hours = (_, values) => values.map((value) => elapsed(value).replace(/:00$/, ""));
+    const time = { values: (_, values) => values.map((value) => app.clock(value)), incrs: STEPS };
     const jump = (plot) => app.jump(plot.posToVal(plot.cursor.left, "x"));
     plots = [
-      chart("Heart rate per minute", [times, rates], { values: hours, click: jump, line: true }),
+      chart("Heart rate per minute", [times, rates], { time, click: jump, line: true }),
       chart("RR interval in s; drag to zoom, double click for all", [rr.times, rr.now], {
-        values: hours, points: rr, least: 0,
+        time, points: rr, least: 0,
         click: (plot) => app.jump(rr.times[nearest(rr.times, plot.posToVal(plot.cursor.left, "x"))]),
       }),
       chart("RR interval against the one before, in s", [rr.before, rr.now], {
@@ -47,7 +47,7 @@ export function rhythmTab(app) {
     ];
   }
 
-  function chart(title, [x, y], { values, click, line, points, square, least }) {
+  function chart(title, [x, y], { time, click, line, points, square, least }) {
     const axis = { stroke: colours.muted, grid: { stroke: colours.line, width: 1 }, ticks: { show: false }, font: `11px ${FONT}` };
     const most = points ? Math.min(LONGEST_S, Math.max(1.2, ...quantiles(y))) : undefined;
     const host = make("figure", {}, make("figcaption", {}, title));
@@ -56,7 +56,7 @@ export function rhythmTab(app) {
       width, height: square ? width : 170, legend: { show: false },
       cursor: { points: { show: false }, drag: { x: !square, y: false } },
       scales: { x: square ? { time: false, range: [0, most] } : { time: false }, y: points ? { range: [least, most] } : {} },
-      axes: [{ ...axis, size: 28, ...(values && { values }), space: 70 }, { ...axis, size: 38 }],
+      axes: [{ ...axis, size: 28, ...time, space: 70 }, { ...axis, size: 38 }],
       series: [{}, { show: Boolean(line), stroke: colours.accent, width: 1.3, points: { show: false } }],
       hooks: points && { draw: [(drawn) => dots(drawn, x, y, points)] },
     }, line ? [x, y] : [[0, square ? most : app.state.duration_s], [null, null]], host);
