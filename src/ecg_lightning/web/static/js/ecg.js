@@ -134,6 +134,7 @@ export class Ecg {
     const level = finest ? 0 : Math.min(tiles.levels - 1, Math.floor(Math.log(perPixel) / Math.log(FACTOR)));
     const scale = view.gain * MM, zero = this.baseline(lead, height) + this.offset(lead) * scale;
     context.fillStyle = context.strokeStyle = state.used_leads.length && !state.used_leads.includes(name) ? colours.muted : colours.trace;
+    context.globalAlpha = finest ? 1 : 0.75;
     context.beginPath();
     this.isDown = false;
     this.last = null;
@@ -141,6 +142,7 @@ export class Ecg {
       if (piece.tile.ends === 1) this.line(piece, lead, zero, scale);
       else this.envelope(piece, lead, zero, scale);
     }
+    context.globalAlpha = 1;
     context.lineWidth = 1.2;
     context.lineJoin = "bevel";
     context.stroke();

@@ -20,28 +20,28 @@ function table(app, dialogs) {
     [["p"], "next pause", (event) => app.stepEvent(back(event), "pause")],
     [["u"], "next uncertain beat", (event) => app.stepEvent(back(event), "uncertain")],
     [["d"], "next disagreement with the reference", (event) => app.beats && app.stepTimes(back(event), "disagreement", app.beats.disagreements)],
-    ...names.map((name, own) => [[String(own + 1)], `make the beat ${name}`, () => app.relabel(own)]),
+    ...names.map((name, own) => [[String(own + 1)], `set the class to ${name}`, () => app.relabel(own)]),
     [["x", "Delete"], "no beat", () => app.relabel(NONE)],
     [["a"], "add a beat at the cursor", () => app.add()],
     [["z"], "undo", (event) => app.undo(!event.shiftKey)],
     [["y"], "redo", () => app.undo(false)],
-    [["ArrowLeft"], "to the left; with Shift the cursor", (event) => sideways(app, -1, event)],
-    [["ArrowRight"], "to the right; with Shift the cursor", (event) => sideways(app, 1, event)],
-    [["PageUp"], "a screen back", () => view.pan(-0.9 * view.width)],
-    [["PageDown"], "a screen on", () => view.pan(0.9 * view.width)],
+    [["ArrowLeft"], "left; with Shift: the cursor", (event) => sideways(app, -1, event)],
+    [["ArrowRight"], "right; with Shift: the cursor", (event) => sideways(app, 1, event)],
+    [["PageUp"], "one screen back", () => view.pan(-0.9 * view.width)],
+    [["PageDown"], "one screen forward", () => view.pan(0.9 * view.width)],
     [["Home"], "start", () => view.to(0)],
     [["End"], "end", () => view.to(view.duration)],
-    [["+", "="], "closer", () => zoom(app, 2)],
-    [["-"], "farther", () => zoom(app, 0.5)],
+    [["+", "="], "zoom in", () => zoom(app, 2)],
+    [["-"], "zoom out", () => zoom(app, 0.5)],
     [["0"], "25 mm/s, 10 mm/mV", () => {
       view.gain = 10;
       zoom(app, PAPER / view.pps);
     }],
-    [["ArrowUp"], "larger waves", () => view.louder(1)],
-    [["ArrowDown"], "smaller waves", () => view.louder(-1)],
+    [["ArrowUp"], "more gain", () => view.amplify(1)],
+    [["ArrowDown"], "less gain", () => view.amplify(-1)],
     [["g"], "go to a time", () => dialogs.goTo()],
     [["?"], "this list", () => dialogs.help()],
-    [["Escape"], "select nothing", () => app.beats && app.select(-1)],
+    [["Escape"], "deselect", () => app.beats && app.select(-1)],
   ];
 }
 

@@ -160,10 +160,10 @@ on("later", () => app.step(1));
 on("undo", () => app.undo(true));
 on("redo", () => app.undo(false));
 on("add", () => app.add());
-on("closer", () => zoom(app, 2));
-on("farther", () => zoom(app, 0.5));
-on("larger", () => app.view.louder(1));
-on("smaller", () => app.view.louder(-1));
+on("zoom-in", () => zoom(app, 2));
+on("zoom-out", () => zoom(app, 0.5));
+on("more", () => app.view.amplify(1));
+on("less", () => app.view.amplify(-1));
 on("theme", () => toggleTheme(() => {
   repaint();
   if (app.beats) classes();

@@ -52,8 +52,8 @@ export const swatch = (place) => {
 };
 
 const ORDERS = {
-  "least sure first": (one, other) => (one.confidence ?? 2) - (other.confidence ?? 2),
-  "surest first": (one, other) => (other.confidence ?? -1) - (one.confidence ?? -1),
+  "lowest confidence first": (one, other) => (one.confidence ?? 2) - (other.confidence ?? 2),
+  "highest confidence first": (one, other) => (other.confidence ?? -1) - (one.confidence ?? -1),
   "by time": () => 0,
 };
 
@@ -80,7 +80,7 @@ function eventsTab(app) {
     );
     kinds.value = chosen;
     list.show(app.events.filter((event) => !chosen || nameOf(event) === chosen).sort(ORDERS[order.value]));
-    note.textContent = !app.beats ? "Events are listed once the beats are found." : app.events.length ? "" : "No events.";
+    note.textContent = !app.summary ? "Events are listed once the beats are found." : app.events.length ? "" : "No events.";
   }
   return { element: make("div", { class: "tab fill" }, make("div", { class: "row" }, kinds, order), note, list.element), draw };
 }

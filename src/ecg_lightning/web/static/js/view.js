@@ -72,7 +72,7 @@ export class View {
     if (time < this.start + 0.1 * this.span || time > this.stop - 0.1 * this.span) this.to(time - this.span / 2);
   }
 
-  louder(steps) {
+  amplify(steps) {
     const at = GAINS.indexOf(this.gain) + steps;
     this.gain = GAINS[Math.min(Math.max(at, 0), GAINS.length - 1)];
     this.changed();
