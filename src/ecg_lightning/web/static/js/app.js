@@ -58,9 +58,8 @@ export class App extends EventTarget {
         if (!isOpen()) return;
         this.state = state;
         if (first) {
-          this.tiles = new Tiles(this.path, state, () => isOpen() && this.tell("tiles"), (error) => isOpen() && this.fail(error));
-          const gain = state.leads.length > 6 ? 5 : 10;
-          this.view.reset(state.duration_s, at.start, at.pps, gain);
+          this.tiles = new Tiles(this.path, state, () => isOpen() && this.recover(), (error) => isOpen() && this.fail(error));
+          this.view.reset(state.duration_s, state.leads.length, at.start, at.pps);
           this.tell("recording");
         } else if (state.read !== before) this.tiles.refresh();
         if (state.error) throw new Error(state.error);
@@ -83,6 +82,12 @@ export class App extends EventTarget {
   fail(message) {
     this.error = message;
     this.tell("state");
+  }
+
+  /** A tile has come: a failure before it is over. */
+  recover() {
+    if (this.error && !this.state.error) this.fail(null);
+    this.tell("tiles");
   }
 
   async showReference(annotator) {

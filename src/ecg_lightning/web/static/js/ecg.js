@@ -27,23 +27,22 @@ export class Ecg {
 
   draw() {
     const { app, canvas } = this, { view, tiles, state } = app;
-    view.resize(canvas.clientWidth);
-    const context = fitted(canvas);
-    if (!state) return;
-    this.context = context;
     this.top = 8 + ROW * this.rows;
     this.bottom = canvas.clientHeight - AXIS;
+    view.resize(canvas.clientWidth, this.bottom - this.top);
+    this.context = fitted(canvas);
+    if (!state) return;
     this.grid();
     this.unusable();
     this.marks();
     tiles.begin();
-    context.save();
-    context.beginPath();
-    context.rect(0, this.top, view.width, this.bottom - this.top);
-    context.clip();
+    this.context.save();
+    this.context.beginPath();
+    this.context.rect(0, this.top, view.width, this.bottom - this.top);
+    this.context.clip();
     const height = (this.bottom - this.top) / state.leads.length;
     state.leads.forEach((name, lead) => this.lead(lead, name, height));
-    context.restore();
+    this.context.restore();
     this.cursor();
     tiles.load();
   }

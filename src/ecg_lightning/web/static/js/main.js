@@ -207,9 +207,10 @@ addEventListener("dragover", (event) => {
   event.preventDefault();
   document.body.classList.add("dragged");
 });
-for (const end of ["dragleave", "drop"]) addEventListener(end, () => document.body.classList.remove("dragged"));
+addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dragged"));
 addEventListener("drop", (event) => {
   event.preventDefault();
+  document.body.classList.remove("dragged");
   brought([...event.dataTransfer.files]);
 });
 addEventListener("beforeunload", (event) => app.beats?.unsaved && event.preventDefault());

@@ -52,8 +52,8 @@ export const swatch = (place) => {
 };
 
 const ORDERS = {
-  "lowest confidence first": (one, other) => (one.confidence ?? 2) - (other.confidence ?? 2),
-  "highest confidence first": (one, other) => (other.confidence ?? -1) - (one.confidence ?? -1),
+  "least confident first": (one, other) => (one.confidence ?? 2) - (other.confidence ?? 2),
+  "most confident first": (one, other) => (other.confidence ?? -1) - (one.confidence ?? -1),
   "by time": () => 0,
 };
 

@@ -53,7 +53,7 @@ export function rhythmTab(app) {
     const host = make("figure", {}, make("figcaption", {}, title));
     element.append(host);
     const plot = new uPlot({
-      width, height: square ? width : 170, legend: { show: false },
+      width, height: square ? width : 170, legend: { show: false }, padding: [8, 16, 0, 0],
       cursor: { points: { show: false }, drag: { x: !square, y: false } },
       scales: { x: square ? { time: false, range: [0, most] } : { time: false }, y: points ? { range: [least, most] } : {} },
       axes: [{ ...axis, size: 28, ...time, space: 70 }, { ...axis, size: 38 }],

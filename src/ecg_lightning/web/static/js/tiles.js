@@ -5,6 +5,7 @@ import { askTile } from "./api.js";
 export const FACTOR = 4; // between the samples of a block at one level and at the next
 const KEPT = 96 * 2 ** 20; // bytes
 const AT_ONCE = 6; // requests
+const PAUSE_MS = 3000; // after a failure
 
 export class Tiles {
   /** @param changed is called when a tile has come, @param failed with the sentence of an error */
@@ -82,11 +83,19 @@ export class Tiles {
 
   /** Ask for what is wanted, the first first. */
   load() {
-    while (this.loading.size < AT_ONCE && this.wanted.length) {
+    while (!this.isPaused && this.loading.size < AT_ONCE && this.wanted.length) {
       const key = this.wanted.shift();
-      if (this.loading.has(key)) continue;
-      this.fetch(key).then(this.changed, (error) => this.failed(error.message));
+      if (!this.loading.has(key)) this.fetch(key).then(this.changed, (error) => this.pause(error));
     }
+  }
+
+  pause(error) {
+    this.isPaused = true;
+    this.failed(error.message);
+    setTimeout(() => {
+      this.isPaused = false;
+      this.changed();
+    }, PAUSE_MS);
   }
 
   async fetch(key) {

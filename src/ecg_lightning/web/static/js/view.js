@@ -8,11 +8,13 @@ const NEAREST = 3000; // pixels per second
 export class View {
   constructor(changed) {
     this.changed = changed;
-    this.width = 1000;
-    this.reset(0);
+    Object.assign(this, { width: 1000, height: 500 });
+    this.reset(0, 1);
   }
 
-  reset(duration, start = 0, pps = PAPER, gain = 10) {
+  /** A new recording, at the gain of paper unless its leads would overlap. */
+  reset(duration, leads, start = 0, pps = PAPER) {
+    const gain = GAINS.findLast((one) => one <= 10 && 2.4 * one * MM <= this.height / leads) ?? GAINS[0];
     Object.assign(this, { duration, start, pps, gain });
     this.clamp();
   }
@@ -44,7 +46,8 @@ export class View {
     this.changed();
   }
 
-  resize(width) {
+  resize(width, height) {
+    if (height) this.height = height;
     if (width === this.width || !width) return;
     this.width = width;
     this.clamp();
