@@ -20,6 +20,8 @@ pytest.importorskip("fastapi", reason="the viewer needs ecg-lightning[web]")
 pytestmark = pytest.mark.browser
 
 FS, MINUTES = 250, 1.5
+NARROW = ((0, 1.2, 0.012), (0.25, 0.25, 0.05), (-0.16, 0.1, 0.03))  # seconds from the R peak, mV, width in seconds
+WIDE = ((0, 1.6, 0.045), (0.25, -0.5, 0.06))
 HOSTILE = "<img src=x onerror=\"document.title='run'\">" + "long" * 40 + "\u202eright to left"  # name of a recording
 
 
@@ -45,8 +47,7 @@ def write_record(path: Path) -> None:
     at = np.arange(round(MINUTES * 60 * FS)) / FS
     lead = np.random.default_rng(0).normal(0, 0.01, len(at))
     for peak, is_wide in zip(peaks, wide, strict=True):
-        shape = ((0, 1.6, 0.045), (0.25, -0.5, 0.06)) if is_wide else ((0, 1.2, 0.012), (0.25, 0.25, 0.05), (-0.16, 0.1, 0.03))
-        for offset, height, scale in shape:
+        for offset, height, scale in WIDE if is_wide else NARROW:
             lead += height * np.exp(-0.5 * ((at - peak - offset) / scale) ** 2)
     where = str(path.parent)
     wfdb.wrsamp(path.name, fs=FS, units=["mV"] * 2, sig_name=["II", "V1"], p_signal=np.stack([lead, -lead], axis=1),
@@ -222,15 +223,18 @@ def test_events_are_listed_and_lead_to_their_place(page: Any) -> None:
 def test_every_tab_shows_something(page: Any, tab: str) -> None:
     page.get_by_role("tab", name=tab).click()
     shown = {
-        "Beats": page.get_by_role("img", name="beats of class N"), "Rhythm": page.locator(".uplot canvas").first,
-        "Summary": page.get_by_role("row", name=re.compile("^V 1[34] ")), "Recordings": page.get_by_role("option", name="ward/a"),
+        "Beats": page.get_by_role("img", name="beats of class N"),
+        "Rhythm": page.locator(".uplot canvas").first,
+        "Summary": page.get_by_role("row", name=re.compile("^V 1[34] ")),
         "Report": page.frame_locator("iframe").get_by_role("heading", name="Beats by class"),
-    }  # fmt: skip
+        "Recordings": page.get_by_role("option", name="ward/a"),
+    }
     shown[tab].wait_for()
 
 
 def test_files_are_opened_by_upload_all_of_a_record_at_once(page: Any, viewer: Viewer) -> None:
-    page.get_by_label("Files of recordings").set_input_files([viewer.folder / f"a.{end}" for end in ("hea", "dat", "atr")])
+    files = [viewer.folder / f"a.{end}" for end in ("hea", "dat", "atr")]
+    page.get_by_label("Files of recordings").set_input_files(files)
     page.get_by_role("heading", name="uploaded/a").wait_for()
     page.get_by_text("disagreements").wait_for()
     page.keyboard.press("v")
@@ -243,7 +247,8 @@ def test_a_hostile_name_is_text_and_an_error_is_a_sentence(page: Any) -> None:
     page.get_by_role("heading", name=HOSTILE).wait_for()
     page.get_by_text("disagreement").first.wait_for()
     name = "<img src=x onerror=document.title='run'>.edf"
-    page.get_by_label("Files of recordings").set_input_files([{"name": name, "mimeType": "", "buffer": b"no recording"}])
+    file = {"name": name, "mimeType": "", "buffer": b"no recording"}
+    page.get_by_label("Files of recordings").set_input_files([file])
     page.locator("#banner.error").wait_for()
     assert page.locator("img").count() == 0 and page.title() != "run"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -252,24 +257,28 @@ def test_a_hostile_name_is_text_and_an_error_is_a_sentence(page: Any) -> None:
 def test_no_path_leads_out_of_the_folders(page: Any, viewer: Viewer) -> None:
     for name in ("..%2fx.csv", "..%5cx.csv", "%2e%2e%2fx.csv", ".x.csv", "x.py"):
         assert page.request.put(f"{viewer.origin}/api/uploads/{name}", data=b"x").status >= 400
-    for path in ("/..%2f..%2f__init__.py", "/js/..%2f..%2fserver.py", "/%2e%2e/server.py", "/api/recordings/0/references/..%2fa"):
-        assert page.request.get(viewer.origin + path).status >= 400
+    for path in (
+        "..%2f..%2f__init__.py",
+        "js/..%2f..%2fserver.py",
+        "%2e%2e/server.py",
+        "api/recordings/0/references/..%2fa",
+    ):
+        assert page.request.get(f"{viewer.origin}/{path}").status >= 400
     assert not [*viewer.uploads.parent.rglob("x.*")]
 
 
 def test_pages_of_others_neither_read_nor_write(browser: Any, page: Any, viewer: Viewer) -> None:
     other = page.context.new_page()  # with the cookie that the viewer gave
-    page.context.route("http://other.example/", lambda route: route.fulfill(body="<h1>other</h1>", content_type="text/html"))
+    other.route("http://other.example/", lambda route: route.fulfill(body="other", content_type="text/html"))
     other.goto("http://other.example/")
-    asked = """async ([origin, how]) => {
+    asked = """async ([address, how]) => {
       try {
-        const answer = await fetch(`${origin}/api/uploads/x.csv`.replace("/uploads/x.csv", how.method === "GET" ? "/session" : "/uploads/x.csv"),
-          { credentials: "include", ...how });
-        return answer.type === "opaque" ? "" : await answer.text();
+        return await (await fetch(address, { credentials: "include", ...how })).text();
       } catch { return ""; }
     }"""
-    for how in ({"method": "GET"}, {"method": "GET", "mode": "no-cors"}, {"method": "PUT", "body": "x"}):
-        assert other.evaluate(asked, [viewer.origin, how]) == ""
+    for how in ({}, {"mode": "no-cors"}, {"method": "PUT", "body": "x"}):
+        path = "uploads/x.csv" if "body" in how else "session"
+        assert other.evaluate(asked, [f"{viewer.origin}/api/{path}", how]) == ""
     other.set_content(f'<iframe src="{viewer.origin}/"></iframe>')
     other.wait_for_timeout(200)
     assert [frame.locator("#ecg").count() for frame in other.frames] == [0, 0]
@@ -301,8 +310,9 @@ def test_it_fits_a_phone_and_texts_have_contrast(page: Any, scheme: str) -> None
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     colours = page.evaluate("""() => {
       const probe = document.body.appendChild(document.createElement("i"));
-      return Object.fromEntries(["surface", "background", "ink", "muted", "accent", "warn", 0, 1, 2, 3, 4].map((name) => {
-        probe.style.color = `var(--${typeof name === "number" ? "class-" : ""}${name})`;
+      const classes = [0, 1, 2, 3, 4].map((place) => `class-${place}`);
+      return Object.fromEntries(["surface", "background", "ink", "muted", "accent", "warn", ...classes].map((name) => {
+        probe.style.color = `var(--${name})`;
         return [name, getComputedStyle(probe).color];
       }));
     }""")

@@ -91,27 +91,29 @@ export class App extends EventTarget {
   }
 
   async showReference(annotator) {
-    const beats = this.beats;
+    const { beats } = this;
     try {
-      beats.setReference(annotator ? await ask(`${this.path}/references/${encodeURIComponent(annotator)}`) : null);
+      const answer = annotator ? await ask(`${this.path}/references/${encodeURIComponent(annotator)}`) : null;
+      if (beats !== this.beats) return;
+      beats.setReference(answer);
       this.annotator = annotator;
+      this.tell("beats");
     } catch (error) {
-      this.fail(error.message);
+      if (beats === this.beats) this.fail(error.message);
     }
-    if (beats === this.beats) this.tell("beats");
   }
 
   async loadEvents() {
-    const { beats, number } = this;
+    const { beats } = this, turn = (this.asking = {});
     if (!beats) return;
     try {
       const answer = await ask(`${this.path}/events`, "POST", beats.corrections);
-      if (number !== this.number) return;
+      if (beats !== this.beats || turn !== this.asking) return;
       this.events = answer.events;
       this.summary = answer.summary;
       this.tell("events");
     } catch (error) {
-      this.fail(error.message);
+      if (beats === this.beats) this.fail(error.message);
     }
   }
 
@@ -204,9 +206,9 @@ export class App extends EventTarget {
 
   /** Write the corrections; resolves to the paths of the files. */
   async save(formats) {
-    const { beats } = this;
+    const { beats } = this, changes = new Map(beats.changes);
     const { files } = await ask(`${this.path}/corrections`, "PUT", { ...beats.corrections, formats });
-    beats.markSaved();
+    beats.markSaved(changes);
     this.tell("beats");
     return files;
   }

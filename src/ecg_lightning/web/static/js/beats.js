@@ -74,9 +74,14 @@ export class Beats {
     return { classes, added };
   }
 
-  markSaved() {
-    this.saved = new Map(this.changes);
-    remember(this.draft, null);
+  /** These changes are in files; there may be more since. */
+  markSaved(changes) {
+    this.saved = changes;
+    this.keep();
+  }
+
+  keep() {
+    remember(this.draft, this.unsaved ? JSON.stringify([...this.changes]) : null);
   }
 
   /** Give a beat a class (or `NONE`), as a step that can be undone. */
@@ -109,7 +114,7 @@ export class Beats {
   apply(key, value) {
     if (value === undefined) this.changes.delete(key);
     else this.changes.set(key, value);
-    remember(this.draft, this.unsaved ? JSON.stringify([...this.changes]) : null);
+    this.keep();
     this.rebuild();
   }
 

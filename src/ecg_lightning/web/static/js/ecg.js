@@ -84,7 +84,7 @@ export class Ecg {
     context.textAlign = "center";
     context.textBaseline = "alphabetic";
     for (let n = Math.ceil(view.start / step); n * step <= Math.min(view.stop, state.duration_s); n++) {
-      const x = view.x(n * step), label = this.app.clock(n * step, step < 1 ? 1 : 0);
+      const x = view.x(n * step), label = this.app.clock(n * step, step < 1 ? 1 : 0).split(" ")[0];
       context.fillText(label, Math.min(Math.max(x, 28), view.width - 28), bottom + 14);
     }
   }
@@ -132,7 +132,8 @@ export class Ecg {
     const finest = perPixel < Math.min(6, 30 / tiles.leads);
     const level = finest ? 0 : Math.min(tiles.levels - 1, Math.floor(Math.log(perPixel) / Math.log(FACTOR)));
     const scale = view.gain * MM, zero = this.baseline(lead, height) + this.offset(lead) * scale;
-    context.fillStyle = context.strokeStyle = state.used_leads.length && !state.used_leads.includes(name) ? colours.muted : colours.trace;
+    const isUsed = !state.used_leads.length || state.used_leads.includes(name);
+    context.fillStyle = context.strokeStyle = isUsed ? colours.trace : colours.muted;
     context.globalAlpha = finest ? 1 : 0.75;
     context.beginPath();
     this.isDown = false;
@@ -145,10 +146,11 @@ export class Ecg {
     context.lineWidth = 1.2;
     context.lineJoin = "bevel";
     context.stroke();
-    this.calibration(lead, name, height, scale);
+    this.calibration(lead, name, isUsed ? colours.ink : colours.muted, height, scale);
   }
 
-  calibration(lead, name, height, scale) {
+  /** The lead's name, and 1 mV. */
+  calibration(lead, name, colour, height, scale) {
     const { context } = this, base = this.baseline(lead, height);
     const y = Math.max(lead * height + this.top + 13, Math.min(base - scale - 8, base - 0.3 * height));
     context.font = `600 12px ${FONT}`;
@@ -156,7 +158,7 @@ export class Ecg {
     context.lineWidth = 4;
     context.strokeStyle = colours.surface;
     context.strokeText(name, 12, y);
-    context.fillStyle = colours.ink;
+    context.fillStyle = colour;
     context.fillText(name, 12, y);
     context.lineWidth = 2;
     context.strokeStyle = colours.ink;

@@ -48,6 +48,7 @@ function table(app, dialogs) {
 function sideways(app, step, event) {
   if (!event.shiftKey) return app.view.pan(0.15 * step * app.view.width);
   app.cursor = Math.min(Math.max(app.cursor ?? app.view.start + app.view.span / 2, 0) + 0.04 * step, app.state.duration_s);
+  app.pointer = null;
   app.view.show(app.cursor);
   return app.tell("selection");
 }
@@ -58,7 +59,8 @@ export function zoom(app, factor) {
 }
 
 const SHOWN = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", PageUp: "Page ↑", PageDown: "Page ↓" };
-const isTyping = (target) => target.closest("input, select, textarea, dialog");
+const isTyping = (target) => target.closest("input, select, dialog");
+const SCROLLING = ["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"]; // which the panel does by itself
 
 export function startKeys(app, dialogs) {
   document.addEventListener("keydown", (event) => {
@@ -68,7 +70,7 @@ export function startKeys(app, dialogs) {
       if (!document.querySelector("dialog[open]")) dialogs.save();
       return;
     }
-    if (isTyping(event.target) || event.altKey || (isCommand && key !== "z" && key !== "y") || !app.state) return;
+    if (isTyping(event.target) || (SCROLLING.includes(key) && event.target.closest("#panel")) || event.altKey || (isCommand && key !== "z" && key !== "y") || !app.state) return;
     const row = table(app, dialogs).find(([keys]) => keys.includes(key));
     if (!row) return;
     event.preventDefault();

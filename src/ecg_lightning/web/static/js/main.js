@@ -10,7 +10,7 @@ import { fillHelp, startKeys, zoom } from "./keys.js";
 import { Overview, inWords } from "./overview.js";
 import { startPanel } from "./panel.js";
 import { bring } from "./recordings.js";
-import { classColour, startTheme, toggleTheme } from "./theme.js";
+import { classStyle, startTheme, toggleTheme } from "./theme.js";
 import { elapsed, fixed, parseTime, plural } from "./words.js";
 
 const app = new App(await ask("/api/session").catch((error) => {
@@ -52,9 +52,16 @@ const dialogs = {
 };
 const openRecording = (number, at) => {
   app.open(number, at);
-  document.body.classList.remove("with-panel");
+  showPanel(false);
 };
 const panel = startPanel(app, openRecording);
+
+/** On narrow screens the panel is over the picture. */
+function showPanel(isShown) {
+  document.body.classList.toggle("with-panel", isShown);
+  $("panel-toggle").setAttribute("aria-expanded", String(isShown));
+  panel.layout();
+}
 
 /** What is under the cursor, and how large the picture is. */
 function status() {
@@ -85,21 +92,24 @@ app.addEventListener("recording", () => {
   const name = app.state?.name ?? app.session.recordings[app.number]?.name ?? "";
   $("name").textContent = $("name").title = name;
   document.title = name ? `${name} – ecg_lightning` : "ecg_lightning";
+  for (const id of ["beat", "cursor", "disagreements", "scale"]) $(id).textContent = "";
   progress("Opening…", 0);
   badge();
+  classes();
   drawAll();
 });
 app.addEventListener("state", () => {
   const { state, error } = app;
   if (error) progress(error);
-  else if (state.read < 1) progress(`Reading the signals: ${Math.round(100 * state.read)} %`, state.read);
-  else if (state.annotated < 1) progress(`Finding and classifying beats: ${Math.round(100 * state.annotated)} %`, state.annotated);
+  else if (state.read < 1) progress("Reading the signals…", state.read);
+  else if (state.annotated < 1) progress("Finding and classifying beats…", state.annotated);
   else progress("");
   drawAll();
 });
 app.addEventListener("beats", () => {
   badge();
-  classes();
+  if (!$("classes").firstChild) classes(); // else they are the same, and one may have the focus
+  $("annotator").value = app.annotator ?? "";
   describe();
   drawAll();
 });
@@ -125,16 +135,15 @@ function badge() {
 
 /** A button for each class that a beat can be given, and the annotators beside the model. */
 function classes() {
-  const { names } = app.beats;
-  $("classes").replaceChildren(...[...names, "×"].map((name, own) => {
+  const names = app.beats?.names ?? [], annotators = app.state?.annotators ?? [];
+  $("classes").replaceChildren(...[...names, ...(app.beats ? ["×"] : [])].map((name, own) => {
     const value = own < names.length ? own : NONE, words = value === NONE ? "no beat" : `class ${name}`;
     const button = make("button", { title: words, "aria-label": `Give the beat ${words}`, onclick: () => app.relabel(value) }, name);
-    button.style.color = classColour(value);
+    button.style.color = classStyle(value);
     return button;
   }));
-  $("annotator").replaceChildren(...["", ...app.state.annotators].map((name) => make("option", { value: name }, name || "no reference")));
-  $("annotator").value = app.annotator ?? "";
-  $("annotator").hidden = !app.state.annotators.length;
+  $("annotator").replaceChildren(...["", ...annotators].map((name) => make("option", { value: name }, name || "no reference")));
+  $("annotator").hidden = !app.beats || !annotators.length;
 }
 
 follow($("ecg"), app.view, {
@@ -164,17 +173,11 @@ on("zoom-in", () => zoom(app, 2));
 on("zoom-out", () => zoom(app, 0.5));
 on("more", () => app.view.amplify(1));
 on("less", () => app.view.amplify(-1));
-on("theme", () => toggleTheme(() => {
-  repaint();
-  if (app.beats) classes();
-}));
+on("theme", () => toggleTheme(repaint));
 on("help-open", dialogs.help);
 on("save-open", dialogs.save);
 on("choose", () => $("files").click());
-on("panel-toggle", () => {
-  $("panel-toggle").setAttribute("aria-expanded", String(document.body.classList.toggle("with-panel")));
-  panel.layout();
-});
+on("panel-toggle", () => showPanel(!document.body.classList.contains("with-panel")));
 $("annotator").addEventListener("change", (event) => app.showReference(event.target.value));
 for (const close of document.querySelectorAll("[data-close]")) close.addEventListener("click", () => close.closest("dialog").close());
 
@@ -221,7 +224,7 @@ new ResizeObserver(() => {
 
 const [number, start, pps] = location.hash.slice(1).split("/").map(Number);
 const isThere = Number.isInteger(number) && number < app.session.recordings.length;
-if (app.session.recordings.length) openRecording(isThere ? number : 0, isThere && start >= 0 ? { start, pps } : {});
+if (app.session.recordings.length) openRecording(isThere ? number : 0, isThere && start >= 0 && pps > 0 ? { start, pps } : {});
 else {
   progress("");
   draw();

@@ -1,6 +1,6 @@
 /** The whole recording in one strip: one lead, heart rate, ectopic beats, unusable stretches, and what is in sight. */
 
-import { NONE } from "./beats.js";
+import { NONE, lowerBound } from "./beats.js";
 import { fitted } from "./dom.js";
 import { labelStep } from "./ecg.js";
 import { FONT, classColour, colours } from "./theme.js";
@@ -85,7 +85,7 @@ export class Overview {
     context.textAlign = "center";
     const step = labelStep(scale);
     for (let time = 0; time <= state.duration_s; time += step) {
-      context.fillText(app.clock(time), Math.min(Math.max(time * scale, 24), width - 24), height - 3);
+      context.fillText(app.clock(time).split(" ")[0], Math.min(Math.max(time * scale, 24), width - 24), height - 3);
     }
   }
 
@@ -182,6 +182,7 @@ export function inWords(app) {
   const { state, beats, view } = app, leads = plural(state.leads.length, "lead");
   const from = app.clock(view.start), to = app.clock(Math.min(view.stop, state.duration_s));
   if (!beats) return `ECG, ${leads}, ${from} to ${to}`;
-  const counts = beats.names.map((name, own) => [beats.between(own, view.start, view.stop), name]).filter(([n]) => n);
+  const shown = beats.classes.subarray(lowerBound(beats.times, view.start), lowerBound(beats.times, view.stop));
+  const counts = beats.names.map((name, own) => [shown.reduce((n, one) => n + (one === own), 0), name]).filter(([n]) => n);
   return `ECG, ${leads}, ${from} to ${to}, beats: ${counts.map(([n, name]) => `${n} ${name}`).join(", ") || "none"}`;
 }

@@ -5,7 +5,7 @@ import { List } from "./list.js";
 import { overlayTab } from "./overlay.js";
 import { recordingsTab } from "./recordings.js";
 import { rhythmTab } from "./rhythm.js";
-import { classColour } from "./theme.js";
+import { classStyle } from "./theme.js";
 import { count, elapsed, fixed, percent, plural } from "./words.js";
 
 /** @returns functions `open(name)` and `update(types)` */
@@ -47,7 +47,7 @@ export function startPanel(app, openRecording) {
 
 export const swatch = (place) => {
   const dot = make("span", { class: "swatch", "aria-hidden": "true" });
-  dot.style.background = classColour(place);
+  dot.style.background = classStyle(place);
   return dot;
 };
 

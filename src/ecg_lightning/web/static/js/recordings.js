@@ -24,7 +24,7 @@ export async function bring(files, app, openRecording, report) {
   let first = null;
   try {
     for (const file of sorted) {
-      app.session = await upload(file, (part) => report(`Sending ${file.name}: ${Math.round(100 * part)} %`, part));
+      app.session = await upload(file, (part) => report(`Sending ${file.name}…`, part));
       if (!companions(file)) first ??= `uploaded/${file.name.replace(/\.[^.]*$/, "")}`;
     }
     app.tell("session");

@@ -24,7 +24,7 @@ export function rhythmTab(app) {
       return;
     }
     const { times, rates } = heartRate(app.beats, app.state.duration_s, width), rr = intervals(app.beats);
-    const time = { values: (_, values) => values.map((value) => app.clock(value)), incrs: STEPS };
+    const time = { values: (_, values) => values.map((value) => app.clock(value).split(" ")[0]), incrs: STEPS };
     const jump = (plot) => app.jump(plot.posToVal(plot.cursor.left, "x"));
     plots = [
       chart("Heart rate per minute", [times, rates], { time, click: jump, line: true }),

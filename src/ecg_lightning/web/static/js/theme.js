@@ -21,6 +21,10 @@ function read() {
   probe.remove();
 }
 
+/** A class's colour for the style of an element, which follows the theme. */
+export const classStyle = (place) => (place < 0 ? "var(--muted)" : `var(--class-${place % 5})`);
+
+/** A class's colour for a canvas. */
 export const classColour = (place) => (place < 0 ? colours.muted : colours.classes[place % 5]);
 
 /** Follow the choice that was made before, or the system's; `changed` after every change. */
