@@ -21,8 +21,8 @@ function sentenceOf(text, status) {
 
 /** JSON of a path; with a body it is sent as JSON. */
 export async function ask(path, method = "GET", body = undefined) {
-  const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } };
-  return (await reach(path, { method, ...sent })).json();
+  const headers = body === undefined ? {} : { "content-type": "application/json" };
+  return (await reach(path, { method, headers, body: JSON.stringify(body) })).json();
 }
 
 /** A tile: values `[leads, blocks, ends]` and whether all of it was read already. */

@@ -2,8 +2,9 @@
  * `events`, `selection`, `view`, `session`. */
 
 import { ask } from "./api.js";
-import { Beats, NONE, lowerBound, nearest } from "./beats.js";
+import { Beats, NONE } from "./beats.js";
 import { settled } from "./dom.js";
+import { lowerBound, nearest, quantiles } from "./numbers.js";
 import { Tiles } from "./tiles.js";
 import { MM, PAPER, View } from "./view.js";
 import { clock, fixed } from "./words.js";
@@ -58,7 +59,8 @@ export class App extends EventTarget {
         if (!isOpen()) return;
         this.state = state;
         if (first) {
-          this.tiles = new Tiles(this.path, state, () => isOpen() && this.recover(), (error) => isOpen() && this.fail(error));
+          const changed = () => isOpen() && this.recover(), failed = (sentence) => isOpen() && this.fail(sentence);
+          this.tiles = new Tiles(this.path, state, changed, failed);
           this.view.reset(state.duration_s, state.leads.length, at.start, at.pps);
           this.tell("recording");
         } else if (state.read !== before) this.tiles.refresh();
@@ -70,8 +72,8 @@ export class App extends EventTarget {
       }
       const answer = await ask(`${this.path}/beats`);
       if (!isOpen()) return;
-      const { name, samples } = this.state;
-      this.beats = new Beats(answer, JSON.stringify(["draft", this.session.model, name, samples, answer.columns.sample.shape]));
+      const { name, samples } = this.state, [n] = answer.columns.sample.shape;
+      this.beats = new Beats(answer, JSON.stringify(["draft", this.session.model, name, samples, n]));
       this.tell("beats");
       if (this.state.annotators.length) await this.showReference(this.state.annotators[0]);
     } catch (error) {
@@ -157,6 +159,10 @@ export class App extends EventTarget {
     else this.jump(times[at]);
   }
 
+  stepDisagreement(step) {
+    this.stepTimes(step, "disagreement", this.beats?.disagreements ?? []);
+  }
+
   stepEvent(step, kind) {
     this.stepTimes(step, kind, this.events.filter((event) => event.kind === kind).map((event) => event.start_s));
   }
@@ -189,7 +195,7 @@ export class App extends EventTarget {
     const sums = new Float64Array(to - from);
     for (let lead = 0; lead < tiles.leads; lead++) {
       const own = sums.map((_, at) => value(lead, from + at)).map((mv) => (Number.isNaN(mv) ? 0 : mv));
-      const median = own.slice().sort()[own.length >> 1];
+      const [median] = quantiles(own, 0.5);
       own.forEach((mv, at) => (sums[at] += Math.abs(mv - median)));
     }
     const peak = (from + sums.indexOf(Math.max(...sums))) / tiles.fs;
@@ -223,8 +229,8 @@ export class App extends EventTarget {
       const all = beats.found.probabilities.subarray(key * n, (key + 1) * n);
       const other = own !== given ? `model: ${beats.names[given]} ` : "";
       words.push(`${other}${fixed(beats.found.confidence[key], 2)}`);
-      const rest = [...all].map((p, at) => [p, at]).filter(([p, at]) => p >= 0.01 && at !== given);
-      if (rest.length) words.push(rest.sort(([p], [q]) => q - p).map(([p, at]) => `${beats.names[at]} ${fixed(p, 2)}`).join(" "));
+      const rest = [...all].map((p, at) => [p, beats.names[at]]).filter(([p], at) => p >= 0.01 && at !== given);
+      words.push(...rest.sort(([p], [q]) => q - p).map(([p, name]) => `${name} ${fixed(p, 2)}`));
     }
     words.push(this.clock(beats.times[place], 1), `RR ${fixed(beats.rr(place), 2)} s`);
     if (key >= 0 && beats.flagsOf(key)) words.push(beats.flagsOf(key));

@@ -2,26 +2,10 @@
 
 import { unpacked } from "./api.js";
 import { recall, remember } from "./dom.js";
+import { lowerBound, nearest } from "./numbers.js";
 
 export const NONE = -1; // class of what is no beat
 const SAME_S = 0.15; // between an added beat and the reference's
-
-/** First place in ascending `times` that is not before `time`. */
-export function lowerBound(times, time) {
-  let low = 0, high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle] < time) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** Place of the value in ascending `times` that is nearest to `time`; -1 if there is none. */
-export function nearest(times, time) {
-  const at = lowerBound(times, time);
-  return at > 0 && (at === times.length || time - times[at - 1] <= times[at] - time) ? at - 1 : Math.min(at, times.length - 1);
-}
 
 /**
  * A beat has a key: its place in the server's table, or `-1 - sample` if a user added it. `times`, `classes` and `keys`
@@ -36,9 +20,10 @@ export class Beats {
     const doubtful = answer.flags.map((flags) => /no signal|gap|noisy/.test(flags));
     this.flagged = (key) => key >= 0 && doubtful[this.found.flag[key]];
     this.flagsOf = (key) => (key >= 0 ? answer.flags[this.found.flag[key]] : "added");
+    const value = (name) => this.names.indexOf(name); // of null it is NONE
     this.saved = new Map([
-      ...Object.entries(answer.saved.classes).map(([place, name]) => [+place, name === null ? NONE : this.names.indexOf(name)]),
-      ...answer.saved.added.map(([sample, name]) => [-1 - sample, this.names.indexOf(name)]),
+      ...Object.entries(answer.saved.classes).map(([place, name]) => [+place, value(name)]),
+      ...answer.saved.added.map(([sample, name]) => [-1 - sample, value(name)]),
     ]);
     this.changes = new Map(this.draftOr(this.saved));
     this.history = [];
@@ -194,16 +179,15 @@ export class Beats {
     this.missed = new Set();
     this.disagreements = new Float64Array(0);
     if (!reference) return;
-    const own = this.keys.map((key) => (key < 0 ? key : NaN)), found = [];
-    const addedAt = [], addedTimes = [];
-    own.forEach((key, at) => Number.isNaN(key) || (addedAt.push(at), addedTimes.push(this.times[at])));
+    const addedAt = [...this.keys.keys()].filter((at) => this.keys[at] < 0), found = [];
+    const addedTimes = addedAt.map((at) => this.times[at]);
     reference.match.forEach((place, at) => {
       if (place >= 0) return;
-      const near = nearest(addedTimes, reference.time_s[at]);
-      if (near >= 0 && Math.abs(addedTimes[near] - reference.time_s[at]) <= SAME_S) this.referenceAt[addedAt[near]] = at;
+      const time = reference.time_s[at], near = nearest(addedTimes, time);
+      if (near >= 0 && Math.abs(addedTimes[near] - time) <= SAME_S) this.referenceAt[addedAt[near]] = at;
       else {
         this.missed.add(at);
-        found.push(reference.time_s[at]);
+        found.push(time);
       }
     });
     for (let at = 0; at < n; at++) {

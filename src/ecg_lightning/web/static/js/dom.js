@@ -13,6 +13,11 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+export const note = (text) => make("p", { class: "note" }, text);
+
+/** A tab's content that fills the panel. */
+export const filling = (...children) => make("div", { class: "tab fill" }, ...children);
+
 /** A canvas as large as its place on any screen; gives its context in CSS pixels, cleared. */
 export function fitted(canvas) {
   const ratio = devicePixelRatio, width = canvas.clientWidth, height = canvas.clientHeight;

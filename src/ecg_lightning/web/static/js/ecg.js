@@ -1,7 +1,8 @@
 /** The main picture: all leads on paper, with the beats of the model and of the reference above them. */
 
-import { NONE, lowerBound, nearest } from "./beats.js";
+import { NONE } from "./beats.js";
 import { fitted } from "./dom.js";
+import { lowerBound, nearest, quantiles } from "./numbers.js";
 import { FONT, classColour, colours } from "./theme.js";
 import { FACTOR } from "./tiles.js";
 import { MM } from "./view.js";
@@ -94,7 +95,8 @@ export class Ecg {
     context.globalAlpha = 0.18;
     context.fillStyle = colours.muted;
     for (const [start, stop] of state.unusable) {
-      if (stop > view.start && start < view.stop) context.fillRect(view.x(start), top, (stop - start) * view.pps, bottom - top);
+      const isSeen = stop > view.start && start < view.stop;
+      if (isSeen) context.fillRect(view.x(start), top, (stop - start) * view.pps, bottom - top);
     }
     context.globalAlpha = 1;
   }
@@ -109,19 +111,15 @@ export class Ecg {
     return this.top + Math.round(((lead + 0.5) * height) / half) * half;
   }
 
-  /** What is drawn on the baseline: the middle value of the lead's coarsest blocks. */
+  /** What is drawn on the baseline: the median of the lead's coarsest blocks. */
   offset(lead) {
     const { tiles } = this.app;
     const tile = tiles.finest(tiles.levels - 1, 0);
     if (!tile) return 0;
     tile.offsets ??= [];
     if (tile.offsets[lead] === undefined) {
-      const { values, blocks, ends } = tile, middles = [];
-      for (let at = lead * blocks; at < (lead + 1) * blocks; at++) {
-        const middle = ends === 1 ? values[at] : (values[2 * at] + values[2 * at + 1]) / 2;
-        if (!Number.isNaN(middle)) middles.push(middle);
-      }
-      tile.offsets[lead] = middles.sort((one, other) => one - other)[middles.length >> 1] ?? 0;
+      const size = tile.blocks * tile.ends;
+      [tile.offsets[lead]] = quantiles(tile.values.subarray(lead * size, (lead + 1) * size), 0.5);
     }
     return tile.offsets[lead];
   }
@@ -138,7 +136,8 @@ export class Ecg {
     context.beginPath();
     this.isDown = false;
     this.last = null;
-    for (const piece of tiles.pieces(level, Math.floor(view.start * tiles.fs) - 1, Math.ceil(view.stop * tiles.fs) + 1)) {
+    const from = Math.floor(view.start * tiles.fs) - 1, to = Math.ceil(view.stop * tiles.fs) + 1;
+    for (const piece of tiles.pieces(level, from, to)) {
       if (piece.tile.ends === 1) this.line(piece, lead, zero, scale);
       else this.envelope(piece, lead, zero, scale);
     }
@@ -210,7 +209,7 @@ export class Ecg {
       this.last = null;
       return;
     }
-    const from = this.last ? Math.min(top, this.last.bottom) : top, to = this.last ? Math.max(bottom, this.last.top) : bottom;
+    const from = Math.min(top, this.last?.bottom ?? top), to = Math.max(bottom, this.last?.top ?? bottom);
     this.context.fillRect(left, Math.round(from), width, Math.max(1, Math.round(to - from)));
     this.last = { top, bottom };
   }
@@ -256,7 +255,8 @@ export class Ecg {
       context.roundRect(x - 8, 2, 16, ROW - 2, 3);
       context.fill();
     }
-    this.text(own === NONE ? "×" : beats.names[own], x, ROW / 2 + 2, isSelected ? colours.surface : colour, isEctopic ? "700" : "500");
+    const letter = own === NONE ? "×" : beats.names[own];
+    this.text(letter, x, ROW / 2 + 2, isSelected ? colours.surface : colour, isEctopic ? "700" : "500");
     if (beats.changes.has(beats.keys[at])) {
       context.fillStyle = colours.ink;
       context.fillRect(x - 5, ROW, 10, 1.5);

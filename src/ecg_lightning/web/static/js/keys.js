@@ -10,16 +10,16 @@ const TAKEN = "nputdaxzyg";
 function table(app, dialogs) {
   const { view } = app, back = (event) => (event.shiftKey ? -1 : 1);
   const names = app.beats?.names ?? [];
-  const ofClass = names.filter((name) => /^[A-Z]$/i.test(name) && !TAKEN.includes(name.toLowerCase())).map((name) => [
-    [name.toLowerCase()], `next beat of class ${name}`,
-    (event) => app.step(back(event), `beat of class ${name}`, (at) => app.beats.names[app.beats.classes[at]] === name)]);
+  const letters = names.filter((name) => /^[A-Z]$/i.test(name) && !TAKEN.includes(name.toLowerCase()));
+  const ofClass = (name) => (at) => app.beats.classes[at] === names.indexOf(name);
   return [
     [["n", "."], "next beat", (event) => app.step(back(event))],
     [[","], "beat before", () => app.step(-1)],
-    ...ofClass,
+    ...letters.map((name) => [[name.toLowerCase()], `next beat of class ${name}`,
+      (event) => app.step(back(event), `beat of class ${name}`, ofClass(name))]),
     [["p"], "next pause", (event) => app.stepEvent(back(event), "pause")],
     [["u"], "next uncertain beat", (event) => app.stepEvent(back(event), "uncertain")],
-    [["d"], "next disagreement with the reference", (event) => app.beats && app.stepTimes(back(event), "disagreement", app.beats.disagreements)],
+    [["d"], "next disagreement with the reference", (event) => app.stepDisagreement(back(event))],
     ...names.map((name, own) => [[String(own + 1)], `set the class to ${name}`, () => app.relabel(own)]),
     [["x", "Delete"], "no beat", () => app.relabel(NONE)],
     [["a"], "add a beat at the cursor", () => app.add()],
@@ -47,7 +47,8 @@ function table(app, dialogs) {
 
 function sideways(app, step, event) {
   if (!event.shiftKey) return app.view.pan(0.15 * step * app.view.width);
-  app.cursor = Math.min(Math.max(app.cursor ?? app.view.start + app.view.span / 2, 0) + 0.04 * step, app.state.duration_s);
+  const from = app.cursor ?? app.view.start + app.view.span / 2;
+  app.cursor = Math.min(Math.max(from + 0.04 * step, 0), app.state.duration_s);
   app.pointer = null;
   app.view.show(app.cursor);
   return app.tell("selection");
@@ -58,19 +59,23 @@ export function zoom(app, factor) {
   app.view.zoom(factor, x > 0 && x < app.view.width ? x : app.view.width / 2);
 }
 
-const SHOWN = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", PageUp: "Page ↑", PageDown: "Page ↓" };
+const SHOWN = {
+  ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", PageUp: "Page ↑", PageDown: "Page ↓",
+};
 const isTyping = (target) => target.closest("input, select, dialog");
 const SCROLLING = ["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"]; // which the panel does by itself
 
 export function startKeys(app, dialogs) {
   document.addEventListener("keydown", (event) => {
-    const isCommand = event.ctrlKey || event.metaKey, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const isCommand = event.ctrlKey || event.metaKey, isOfBrowser = event.altKey || (isCommand && !"yz".includes(key));
     if (isCommand && key === "s") {
       event.preventDefault();
       if (!document.querySelector("dialog[open]")) dialogs.save();
       return;
     }
-    if (isTyping(event.target) || (SCROLLING.includes(key) && event.target.closest("#panel")) || event.altKey || (isCommand && key !== "z" && key !== "y") || !app.state) return;
+    const scrolls = SCROLLING.includes(key) && event.target.closest("#panel");
+    if (!app.state || isOfBrowser || scrolls || isTyping(event.target)) return;
     const row = table(app, dialogs).find(([keys]) => keys.includes(key));
     if (!row) return;
     event.preventDefault();
@@ -80,7 +85,7 @@ export function startKeys(app, dialogs) {
 
 /** Fill the list of the help dialog. */
 export function fillHelp(app) {
-  const rows = [...table(app, {}).map(([keys, words]) => [keys.map((key) => SHOWN[key] ?? key), words]), [["Ctrl+S"], "save corrections"]];
+  const rows = [...table(app, {}), [["Ctrl+S"], "save corrections"]];
   $("keys").replaceChildren(...rows.map(([keys, words]) => make("div", {},
-    make("dt", {}, ...keys.flatMap((key, at) => [at ? " " : "", make("kbd", {}, key)])), make("dd", {}, words))));
+    make("dt", {}, ...keys.flatMap((key) => [make("kbd", {}, SHOWN[key] ?? key), " "])), make("dd", {}, words))));
 }

@@ -45,8 +45,8 @@ const dialogs = {
   },
   save() {
     if (!app.beats) return;
-    $("save-note").textContent = `${plural(app.beats.unsaved, "correction")} of ${app.state.name} will be saved in ${app.session.output}. `
-      + "The files of the recording stay as they are.";
+    const what = `${plural(app.beats.unsaved, "correction")} of ${app.state.name}`;
+    $("save-note").textContent = `${what} will be saved in ${app.session.output}. The original files stay as they are.`;
     $("save").showModal();
   },
 };
@@ -130,19 +130,21 @@ function badge() {
   const n = app.beats?.unsaved ?? 0, { state, beats } = app;
   $("badge").textContent = n ? `${plural(n, "correction")}, not saved` : "";
   $("save-open").disabled = !beats;
-  $("about").textContent = [app.session.model, beats && plural(beats.times.length, "beat"), state && elapsed(state.duration_s)].filter(Boolean).join(" · ");
+  const about = [app.session.model, beats && plural(beats.times.length, "beat"), state && elapsed(state.duration_s)];
+  $("about").textContent = about.filter(Boolean).join(" · ");
 }
 
 /** A button for each class that a beat can be given, and the annotators beside the model. */
 function classes() {
   const names = app.beats?.names ?? [], annotators = app.state?.annotators ?? [];
   $("classes").replaceChildren(...[...names, ...(app.beats ? ["×"] : [])].map((name, own) => {
-    const value = own < names.length ? own : NONE, words = value === NONE ? "no beat" : `class ${name}`;
-    const button = make("button", { title: words, "aria-label": `Give the beat ${words}`, onclick: () => app.relabel(value) }, name);
+    const value = own < names.length ? own : NONE, label = value === NONE ? "No beat (x)" : `Class ${name} (${own + 1})`;
+    const button = make("button", { title: label, "aria-label": label, onclick: () => app.relabel(value) }, name);
     button.style.color = classStyle(value);
     return button;
   }));
-  $("annotator").replaceChildren(...["", ...annotators].map((name) => make("option", { value: name }, name || "no reference")));
+  const option = (name) => make("option", { value: name }, name || "no reference");
+  $("annotator").replaceChildren(...["", ...annotators].map(option));
   $("annotator").hidden = !app.beats || !annotators.length;
 }
 
@@ -179,7 +181,9 @@ on("save-open", dialogs.save);
 on("choose", () => $("files").click());
 on("panel-toggle", () => showPanel(!document.body.classList.contains("with-panel")));
 $("annotator").addEventListener("change", (event) => app.showReference(event.target.value));
-for (const close of document.querySelectorAll("[data-close]")) close.addEventListener("click", () => close.closest("dialog").close());
+for (const button of document.querySelectorAll("[data-close]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
 
 $("go-form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -223,8 +227,8 @@ new ResizeObserver(() => {
 }).observe($("view"));
 
 const [number, start, pps] = location.hash.slice(1).split("/").map(Number);
-const isThere = Number.isInteger(number) && number < app.session.recordings.length;
-if (app.session.recordings.length) openRecording(isThere ? number : 0, isThere && start >= 0 && pps > 0 ? { start, pps } : {});
+const isPlace = number < app.session.recordings.length && start >= 0 && pps > 0;
+if (app.session.recordings.length) openRecording(isPlace ? number : 0, isPlace ? { start, pps } : {});
 else {
   progress("");
   draw();

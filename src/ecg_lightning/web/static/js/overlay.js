@@ -1,7 +1,8 @@
 /** Beats of a class drawn over each other, with their median. */
 
 import { ask, unpacked } from "./api.js";
-import { fitted, make } from "./dom.js";
+import { fitted, make, note as noteOf } from "./dom.js";
+import { quantiles } from "./numbers.js";
 import { FONT, classColour, colours } from "./theme.js";
 import { count, plural } from "./words.js";
 
@@ -9,7 +10,7 @@ const HEIGHT = 170; // pixels of a lead
 
 export function overlayTab(app) {
   const chips = make("div", { class: "row", role: "group", "aria-label": "Class of beats" });
-  const note = make("p", { class: "note" }), canvas = make("canvas", { class: "overlay", role: "img" });
+  const note = noteOf(""), canvas = make("canvas", { class: "overlay", role: "img" });
   const element = make("div", { class: "tab" }, chips, note, canvas);
   let chosen = 0, data = null, asked = null;
 
@@ -36,7 +37,7 @@ export function overlayTab(app) {
       if (turn !== asked) return undefined;
       const { time_s: times, signals } = unpacked(answer.columns), [n, leads, length] = answer.columns.signals.shape;
       data = { ...answer, times, signals, n, leads, length, median: medians(signals, n, leads * length) };
-      note.textContent = n ? `${n} of ${plural(answer.of, `${name} beat`)}, evenly chosen, and their median. Click a beat to go to it.` : `No ${name} beats.`;
+      note.textContent = `${n} of ${plural(answer.of, `${name} beat`)} and their median. Click a beat to go to it.`;
       canvas.setAttribute("aria-label", `${n} beats of class ${name} over each other`);
     } catch (error) {
       note.textContent = error.message;
@@ -45,10 +46,8 @@ export function overlayTab(app) {
   }
 
   const scales = () => {
-    let low = -0.5, high = 0.5;
-    const sorted = data.signals.filter((value) => !Number.isNaN(value)).sort();
-    if (sorted.length) [low, high] = [sorted[Math.floor(0.002 * sorted.length)] - 0.1, sorted[Math.ceil(0.998 * sorted.length) - 1] + 0.1];
-    return { step: canvas.clientWidth / data.length, mv: (HEIGHT - 16) / (high - low), high };
+    const [low, high] = quantiles(data.signals, 0.002, 0.998);
+    return { step: canvas.clientWidth / data.length, mv: (HEIGHT - 16) / (high - low + 0.2), high: high + 0.1 };
   };
 
   function paint() {
@@ -58,15 +57,16 @@ export function overlayTab(app) {
     const y = (lead, value) => lead * HEIGHT + 14 + (high - value) * mv;
     const trace = (values, offset, lead) => {
       context.beginPath();
-      for (let at = 0; at < data.length; at++) context.lineTo(at * step, y(lead, values[offset + lead * data.length + at]));
+      const row = offset + lead * data.length;
+      for (let at = 0; at < data.length; at++) context.lineTo(at * step, y(lead, values[row + at]));
       context.stroke();
     };
     for (let lead = 0; lead < data.leads; lead++) {
       context.strokeStyle = colours["ecg-fine"];
       context.lineWidth = 1;
       context.beginPath();
-      for (let time = 0.2 * Math.ceil(-data.before_s / 0.2); (time + data.before_s) * data.fs < data.length; time += 0.2) {
-        const x = (time + data.before_s) * data.fs * step;
+      for (let time = data.before_s % 0.2; time * data.fs < data.length; time += 0.2) { // one line on the R peak
+        const x = time * data.fs * step;
         context.moveTo(x, lead * HEIGHT + 2);
         context.lineTo(x, (lead + 1) * HEIGHT - 4);
       }
@@ -100,8 +100,6 @@ export function overlayTab(app) {
 }
 
 function medians(signals, n, size) {
-  return Float32Array.from({ length: size }, (_, at) => {
-    const own = Float32Array.from({ length: n }, (__, beat) => signals[beat * size + at]).sort();
-    return own[n >> 1];
-  });
+  const column = (at) => Float32Array.from({ length: n }, (_, beat) => signals[beat * size + at]);
+  return Float32Array.from({ length: size }, (_, at) => quantiles(column(at), 0.5)[0]);
 }

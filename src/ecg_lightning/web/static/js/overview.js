@@ -1,8 +1,9 @@
 /** The whole recording in one strip: one lead, heart rate, ectopic beats, unusable stretches, and what is in sight. */
 
-import { NONE, lowerBound } from "./beats.js";
+import { NONE } from "./beats.js";
 import { fitted } from "./dom.js";
 import { labelStep } from "./ecg.js";
+import { lowerBound, quantiles } from "./numbers.js";
 import { FONT, classColour, colours } from "./theme.js";
 import { plural } from "./words.js";
 
@@ -70,7 +71,9 @@ export class Overview {
     this.envelope(context, tiles, signal, width);
     context.globalAlpha = 0.2;
     context.fillStyle = colours.muted;
-    for (const [start, stop] of state.unusable) context.fillRect(start * scale, 0, Math.max(1, (stop - start) * scale), floor);
+    for (const [start, stop] of state.unusable) {
+      context.fillRect(start * scale, 0, Math.max(1, (stop - start) * scale), floor);
+    }
     context.globalAlpha = 1;
     if (beats) {
       this.ectopy(context, beats, floor, width);
@@ -93,17 +96,17 @@ export class Overview {
     const tile = tiles.finest(tiles.levels - 1, 0);
     this.hasSignal = Boolean(tile);
     if (!tile) return;
-    const { values, blocks, ends } = tile, lead = Math.max(0, this.app.state.leads.indexOf(this.app.state.used_leads[0]));
+    const { values, blocks, ends } = tile, { leads, used_leads: used } = this.app.state;
+    const lead = Math.max(0, leads.indexOf(used[0]));
     const own = values.subarray(lead * blocks * ends, (lead + 1) * blocks * ends);
-    const sorted = own.filter((value) => !Number.isNaN(value)).sort();
-    if (!sorted.length) return;
-    const low = sorted[Math.floor(0.005 * sorted.length)], high = sorted[Math.ceil(0.995 * sorted.length) - 1];
+    const [low, high] = quantiles(own, 0.005, 0.995);
     const y = (value) => bottom - ((Math.min(Math.max(value, low), high) - low) / (high - low || 1)) * (bottom - top);
     context.fillStyle = colours.muted;
     const step = (width * tile.size) / tiles.samples;
     for (let at = 0; at < blocks; at++) {
       const least = own[at * ends], most = own[at * ends + ends - 1];
-      if (!Number.isNaN(least)) context.fillRect(at * step, y(most), Math.max(step, 0.7), Math.max(0.7, y(least) - y(most)));
+      if (Number.isNaN(least)) continue;
+      context.fillRect(at * step, y(most), Math.max(step, 0.7), Math.max(0.7, y(least) - y(most)));
     }
   }
 
@@ -111,7 +114,8 @@ export class Overview {
   ectopy(context, beats, floor, width) {
     const scale = this.app.state.duration_s / width;
     for (let x = 0; x < width; x++) {
-      const counts = beats.names.map((_, own) => beats.between(own, x * scale, Math.max((x + 1) * scale, x * scale + 1)));
+      const start = x * scale, stop = start + Math.max(scale, 1);
+      const counts = beats.names.map((_, own) => beats.between(own, start, stop));
       const all = counts.reduce((sum, n) => sum + n, 0);
       let y = floor;
       for (let own = 1; own < counts.length; own++) {
@@ -126,9 +130,9 @@ export class Overview {
 
   rate(context, beats, { top, bottom }, width) {
     const { times, rates } = heartRate(beats, this.app.state.duration_s, width / 2);
-    const known = rates.filter((rate) => rate !== null).sort((one, other) => one - other);
-    if (!known.length) return;
-    const low = Math.floor(known[0] / 10) * 10, high = Math.max(low + 20, Math.ceil(known.at(-1) / 10) * 10);
+    const [least, most] = quantiles(rates.filter((rate) => rate !== null), 0, 1);
+    if (!most) return;
+    const low = Math.floor(least / 10) * 10, high = Math.max(low + 20, Math.ceil(most / 10) * 10);
     context.beginPath();
     let isDown = false;
     times.forEach((time, at) => {
@@ -183,6 +187,7 @@ export function inWords(app) {
   const from = app.clock(view.start), to = app.clock(Math.min(view.stop, state.duration_s));
   if (!beats) return `ECG, ${leads}, ${from} to ${to}`;
   const shown = beats.classes.subarray(lowerBound(beats.times, view.start), lowerBound(beats.times, view.stop));
-  const counts = beats.names.map((name, own) => [shown.reduce((n, one) => n + (one === own), 0), name]).filter(([n]) => n);
-  return `ECG, ${leads}, ${from} to ${to}, beats: ${counts.map(([n, name]) => `${n} ${name}`).join(", ") || "none"}`;
+  const counts = beats.names.map((name, own) => [shown.filter((one) => one === own).length, name]);
+  const words = counts.filter(([n]) => n).map(([n, name]) => `${n} ${name}`).join(", ");
+  return `ECG, ${leads}, ${from} to ${to}, beats: ${words || "none"}`;
 }

@@ -1,6 +1,6 @@
 /** The tabs beside the picture; each is drawn while it is in sight, when what it shows has changed. */
 
-import { $, make } from "./dom.js";
+import { $, filling, make, note } from "./dom.js";
 import { List } from "./list.js";
 import { overlayTab } from "./overlay.js";
 import { recordingsTab } from "./recordings.js";
@@ -11,8 +11,8 @@ import { count, elapsed, fixed, percent, plural } from "./words.js";
 /** @returns functions `open(name)` and `update(types)` */
 export function startPanel(app, openRecording) {
   const tabs = {
-    Events: eventsTab(app), Beats: overlayTab(app), Rhythm: rhythmTab(app), Summary: summaryTab(app), Report: reportTab(app),
-    Recordings: recordingsTab(app, openRecording),
+    Events: eventsTab(app), Beats: overlayTab(app), Rhythm: rhythmTab(app), Summary: summaryTab(app),
+    Report: reportTab(app), Recordings: recordingsTab(app, openRecording),
   };
   const host = $("panel-content"), bar = $("tabs");
   let current = "Events";
@@ -51,6 +51,8 @@ export const swatch = (place) => {
   return dot;
 };
 
+const LATER = "will be here once the beats are found.";
+
 const ORDERS = {
   "least confident first": (one, other) => (one.confidence ?? 2) - (other.confidence ?? 2),
   "most confident first": (one, other) => (other.confidence ?? -1) - (one.confidence ?? -1),
@@ -61,10 +63,10 @@ function eventsTab(app) {
   const kinds = make("select", { "aria-label": "Kind of event", onchange: () => draw("choice") });
   const order = make("select", { "aria-label": "Order of events", onchange: () => draw("choice") });
   order.append(...Object.keys(ORDERS).map((name) => make("option", {}, name)));
-  const note = make("p", { class: "note" });
+  const words = note("");
   const list = new List("Events", (event) => [
     swatch(event.class ? app.beats.names.indexOf(event.class) : -1),
-    make("span", { class: "grow" }, nameOf(event) + (event.beats > 3 && event.kind === "run" ? ` of ${event.beats}` : "")),
+    make("span", { class: "grow" }, event.kind === "run" ? `${nameOf(event)} of ${event.beats}` : nameOf(event)),
     make("span", { class: "number" }, fixed(event.confidence, 2)),
     make("span", { class: "number" }, app.clock(event.start_s)),
   ], (event) => app.jump(event.start_s));
@@ -80,36 +82,36 @@ function eventsTab(app) {
     );
     kinds.value = chosen;
     list.show(app.events.filter((event) => !chosen || nameOf(event) === chosen).sort(ORDERS[order.value]));
-    note.textContent = !app.summary ? "Events are listed once the beats are found." : app.events.length ? "" : "No events.";
+    words.textContent = app.events.length ? "" : app.summary ? "No events." : `Events ${LATER}`;
   }
-  return { element: make("div", { class: "tab fill" }, make("div", { class: "row" }, kinds, order), note, list.element), draw };
+  return { element: filling(make("div", { class: "row" }, kinds, order), words, list.element), draw };
 }
 
 const nameOf = ({ kind, class: own }) => (own ? `${own}, ${kind}` : kind);
 
 function reportTab(app) {
-  const element = make("div", { class: "tab fill" });
+  const element = filling();
   let shown = null;
   function draw(type) {
     const own = app.beats ? `/recordings/${app.number}/report` : null;
     const pages = [[own, "Report of the recording"], [app.session.report ? "/report" : null, "Report of the model"]];
     const there = pages.filter(([path]) => path), key = JSON.stringify([there, type === "events" && app.number]);
-    if (type && key === shown) return;
+    if (type && key === shown) return undefined;
     shown = key;
-    element.replaceChildren(make("p", { class: "note" }, there.length ? "" : "The report is there once the beats are found."));
-    if (!there.length) return;
+    if (!there.length) return element.replaceChildren(note(`The report ${LATER}`));
     const frame = make("iframe", { src: there[0][0], title: there[0][1] });
     const links = there.map(([path, title]) => make("span", {},
       make("button", { onclick: () => Object.assign(frame, { src: path, title }) }, title), " ",
       make("a", { href: path, target: "_blank", rel: "noopener" }, "in a window")));
-    element.replaceChildren(make("div", { class: "row" }, ...links), frame);
+    return element.replaceChildren(make("div", { class: "row" }, ...links), frame);
   }
   return { element, draw };
 }
 
 function summaryTab(app) {
   const element = make("div", { class: "tab" });
-  const jump = (event, text) => (event ? make("button", { class: "link", onclick: () => app.jump(event.start_s) }, text(event)) : "–");
+  const jump = (event, text) => (event
+    ? make("button", { class: "link", onclick: () => app.jump(event.start_s) }, text(event)) : "–");
   const at = (event) => ` at ${app.clock(event.start_s)}`;
   const table = (caption, head, rows) => make("table", {}, make("caption", {}, caption),
     head.length ? make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))) : "",
@@ -117,22 +119,22 @@ function summaryTab(app) {
       ...cells.map((cell) => make("td", {}, cell))))));
 
   function draw(type) {
-    if (type === "layout") return;
+    if (type === "layout") return undefined;
     const found = app.summary;
-    if (!found) return element.replaceChildren(make("p", { class: "note" }, "The summary is there once the beats are found."));
+    if (!found) return element.replaceChildren(note(`The summary ${LATER}`));
     const { rate, pauses, variability, ectopy } = found;
     const minute = (event) => `${fixed(event.rate)}${at(event)}`;
-    element.replaceChildren(
-      make("p", { class: "note" }, `${plural(found.beats, "beat")} in ${elapsed(found.usable_s)} of usable signal `
+    return element.replaceChildren(
+      note(`${plural(found.beats, "beat")} in ${elapsed(found.usable_s)} of usable signal `
         + `(${percent(found.usable_share)}). Counts of what the model found, with the corrections; no diagnosis.`),
       table("Beats", ["class", "beats", "share", "per hour"], Object.entries(found.classes).map(([name, own]) => [
-        [swatch(app.beats.names.indexOf(name)), name], count(own.beats), percent(own.share), fixed(own.per_hour, own.per_hour < 10 ? 1 : 0)])),
+        [swatch(app.beats.names.indexOf(name)), name], count(own.beats), percent(own.share), fixed(own.per_hour, 1)])),
       table("Heart rate (per minute)", [], [["mean", fixed(rate.mean)],
         [`lowest of ${rate.intervals} intervals`, jump(rate.lowest, minute)], ["highest", jump(rate.highest, minute)]]),
       table("Pauses", [], [["over 2 s", count(pauses.over_2_s)], ["over 2.5 s", count(pauses["over_2.5_s"])],
         ["longest RR interval", jump(pauses.longest, (event) => `${fixed(event.seconds, 2)} s${at(event)}`)]]),
       ...Object.entries(ectopy).map(([name, own]) => table(`Ectopic beats of class ${name}`, [], [
-        ["single", count(own.single)], ["couplets", count(own.couplets)], ["triplets", count(own.triplets)], ["runs", count(own.runs)],
+        ...["single", "couplets", "triplets", "runs"].map((kind) => [kind, count(own[kind])]),
         ["longest run", jump(own.longest, (event) => `${event.beats} beats${at(event)}`)],
         ["fastest run", jump(own.fastest, minute)],
         ["bigeminy, beats", count(own.bigeminy.beats)], ["trigeminy, beats", count(own.trigeminy.beats)]])),

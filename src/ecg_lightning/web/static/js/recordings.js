@@ -1,20 +1,21 @@
 /** The recordings of the viewer, and files that users bring. */
 
 import { upload } from "./api.js";
-import { $, make } from "./dom.js";
+import { $, filling, make } from "./dom.js";
 import { List } from "./list.js";
 
 export function recordingsTab(app, openRecording) {
-  const filter = make("input", { type: "search", placeholder: "Filter by name", "aria-label": "Filter recordings by name", oninput: () => draw() });
+  const words = "Filter by name";
+  const filter = make("input", { type: "search", placeholder: words, "aria-label": words, oninput: () => draw() });
   const button = make("button", { onclick: () => $("files").click() }, "Open files…");
   const list = new List("Recordings", ({ number, name }) => [
-    make("span", { class: "grow", dir: "auto", title: name }, name), number === app.number ? make("span", {}, "open") : "",
+    make("span", { class: "grow", dir: "auto", title: name }, name), number === app.number ? "open" : "",
   ], ({ number }) => number !== app.number && openRecording(number));
   function draw() {
     const wanted = filter.value.toLowerCase();
     list.show(app.session.recordings.filter(({ name }) => name.toLowerCase().includes(wanted)));
   }
-  return { element: make("div", { class: "tab fill" }, make("div", { class: "row" }, filter, button), list.element), draw };
+  return { element: filling(make("div", { class: "row" }, filter, button), list.element), draw };
 }
 
 /** Send files, those that open a recording last, and open the first of them; `report` gets sentences. */

@@ -1,8 +1,9 @@
 /** Heart rate and RR intervals over time, and each interval against the one before. */
 
-import { NONE, nearest } from "./beats.js";
-import { make } from "./dom.js";
+import { NONE } from "./beats.js";
+import { make, note } from "./dom.js";
 import { STEPS } from "./ecg.js";
+import { nearest, quantiles } from "./numbers.js";
 import { heartRate } from "./overview.js";
 import { FONT, classColour, colours } from "./theme.js";
 
@@ -20,7 +21,7 @@ export function rhythmTab(app) {
     element.replaceChildren();
     width = element.clientWidth;
     if (!app.beats || !width) {
-      element.append(make("p", { class: "note" }, "The rhythm is there once the beats are found."));
+      element.append(note("The rhythm will be here once the beats are found."));
       return;
     }
     const { times, rates } = heartRate(app.beats, app.state.duration_s, width), rr = intervals(app.beats);
@@ -29,11 +30,11 @@ export function rhythmTab(app) {
     plots = [
       chart("Heart rate per minute", [times, rates], { time, click: jump, line: true }),
       chart("RR interval in s; drag to zoom, double click for all", [rr.times, rr.now], {
-        time, points: rr, least: 0,
+        time, points: rr,
         click: (plot) => app.jump(rr.times[nearest(rr.times, plot.posToVal(plot.cursor.left, "x"))]),
       }),
       chart("RR interval against the one before, in s", [rr.before, rr.now], {
-        square: true, points: rr, least: 0,
+        square: true, points: rr,
         click: (plot) => {
           const x = plot.posToVal(plot.cursor.left, "x"), y = plot.posToVal(plot.cursor.top, "y");
           let best = 0, least = Infinity;
@@ -47,19 +48,20 @@ export function rhythmTab(app) {
     ];
   }
 
-  function chart(title, [x, y], { time, click, line, points, square, least }) {
-    const axis = { stroke: colours.muted, grid: { stroke: colours.line, width: 1 }, ticks: { show: false }, font: `11px ${FONT}` };
-    const most = points ? Math.min(LONGEST_S, Math.max(1.2, ...quantiles(y))) : undefined;
+  function chart(title, [x, y], { time, click, line, points, square }) {
+    const grid = { stroke: colours.line, width: 1 };
+    const axis = { stroke: colours.muted, grid, ticks: { show: false }, font: `11px ${FONT}` };
+    const range = points && [0, Math.min(LONGEST_S, Math.max(1.2, 1.1 * quantiles(y, 0.999)[0]))];
     const host = make("figure", {}, make("figcaption", {}, title));
     element.append(host);
     const plot = new uPlot({
       width, height: square ? width : 170, legend: { show: false }, padding: [8, 16, 0, 0],
       cursor: { points: { show: false }, drag: { x: !square, y: false } },
-      scales: { x: square ? { time: false, range: [0, most] } : { time: false }, y: points ? { range: [least, most] } : {} },
+      scales: { x: { time: false, ...(square && { range }) }, y: points ? { range } : {} },
       axes: [{ ...axis, size: 28, ...time, space: 70 }, { ...axis, size: 38 }],
       series: [{}, { show: Boolean(line), stroke: colours.accent, width: 1.3, points: { show: false } }],
       hooks: points && { draw: [(drawn) => dots(drawn, x, y, points)] },
-    }, line ? [x, y] : [[0, square ? most : app.state.duration_s], [null, null]], host);
+    }, line ? [x, y] : [[0, square ? range[1] : app.state.duration_s], [null, null]], host);
     plot.over.addEventListener("click", () => !plot.select.width && click(plot));
     return plot;
   }
@@ -97,9 +99,4 @@ function intervals(beats) {
     found.classes.push(beats.classes[places[n]]);
   }
   return found;
-}
-
-function quantiles(values) {
-  const sorted = Float64Array.from(values).sort();
-  return sorted.length ? [1.1 * sorted[Math.floor(0.999 * sorted.length)]] : [];
 }
