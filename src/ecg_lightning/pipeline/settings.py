@@ -223,10 +223,40 @@ class MetricsFile(Target):
     resumed_from: Text | None = None
 
 
+class MLflow(Target):
+    folder: Text = "."
+    resumed_from: Text | None = None
+    experiment_name: Text = "ecg_lightning"
+    # A password would be kept in the configuration, which a run publishes.
+    tracking_uri: (
+        Annotated[str, Field(pattern=r"^[^@]+$", description="an address; MLFLOW_TRACKING_URI may have a password")]
+        | None
+    ) = None
+    log_model: Literal[False] = False  # the best checkpoint is among the files of the run
+
+
+class WandB(Target):
+    folder: Text = "."
+    resumed_from: Text | None = None
+    project: Text = "ecg_lightning"
+    entity: Text | None = None
+    log_model: Literal[False] = False
+
+
+class TensorBoard(Target):
+    folder: Text = "."
+    save_dir: Text = "."
+    name: str = ""
+    version: Text = "tensorboard"
+
+
 class Loggers(BaseModel):
     """By name; null removes one."""
 
     csv: MetricsFile | None = None
+    mlflow: MLflow | None = None
+    wandb: WandB | None = None
+    tensorboard: TensorBoard | None = None
     __pydantic_extra__: dict[str, Target | None]
     model_config = ConfigDict(extra="allow", strict=True)
 
