@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from PIL import Image
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -25,7 +24,7 @@ from ecg_lightning.core.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-LOCAL_STORE = "mlflow.db"  # MLflow's own default, so that `mlflow ui` in the same folder shows it
+LOCAL_STORE = "sqlite:///mlflow.db"  # MLflow's own default, so that `mlflow ui` in the same folder shows it
 IDS = "loggers.json"  # in a run's folder, under which ids services have it: where it goes on when it is resumed
 
 
@@ -70,7 +69,7 @@ class Service(Logger):
             if not resumed:
                 self.log_hyperparams(dict(settings))
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = _reason(error)
             raise ConfigError(f"logger={self.word} cannot be used: {reason}; {self.remedy}, or leave it out") from error
 
     @rank_zero_only
@@ -111,8 +110,8 @@ class Service(Logger):
         try:
             yield
         except Exception as error:
-            self.failed, reason = True, " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            log.warning("logger=%s %s: %s. All is in %s", self.word, lacks, reason, self.folder)
+            self.failed = True
+            log.warning("logger=%s %s: %s. All is in %s", self.word, lacks, _reason(error), self.folder)
 
     # What the services have of their own
     remedy: ClassVar[str]  # where it cannot be used
@@ -143,11 +142,10 @@ class MLflow(Service, MLFlowLogger):
         for name, value in {"REQUEST_MAX_RETRIES": "2", "REQUEST_TIMEOUT": "20"}.items():
             os.environ.setdefault(f"MLFLOW_HTTP_{name}", value)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
-        for noisy in ("alembic", "mlflow.store", "pytorch_lightning.loggers.mlflow"):
+        for noisy in ("alembic", "mlflow.store", "urllib3.connectionpool", "pytorch_lightning.loggers.mlflow"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        self.is_local = not uri
-        super().__init__(tracking_uri=uri or f"sqlite:///{LOCAL_STORE}", **settings)
+        self.uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_STORE
+        super().__init__(tracking_uri=self.uri, **settings)
 
     def _defaults(self) -> dict[str, Any]:
         return {"run_name": self.folder.name, "run_id": self.id}
@@ -158,7 +156,7 @@ class MLflow(Service, MLFlowLogger):
         try:
             client = self.experiment
         except Exception as error:
-            if "exist" not in str(error):
+            if "already exists" not in str(error):
                 raise
             client = self.experiment  # which another job of the sweep has made in between
         client.update_run(self.run_id, status="RUNNING")  # if resumed, it had ended
@@ -171,8 +169,7 @@ class MLflow(Service, MLFlowLogger):
         for file in files:
             place = file.parent.relative_to(self.folder).as_posix()
             self.experiment.log_artifact(self.run_id, str(file), None if place == "." else place)
-        shown = f" in {LOCAL_STORE}: mlflow ui" * self.is_local
-        return f"MLflow: {self.folder.name}{shown}"
+        return f"MLflow: {self.folder.name}" + f" in {LOCAL_STORE}: mlflow ui" * (self.uri == LOCAL_STORE)
 
     def _close(self, ending: Ending) -> None:
         self.experiment.set_terminated(self.run_id, str(ending))
@@ -184,17 +181,24 @@ class WandB(Service, WandbLogger):
     word = "wandb"
     remedy = "log in by `wandb login`, or set WANDB_MODE=offline and use `wandb sync` later"
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._wandb_init.pop("anonymous", None)  # of which W&B warns, even if it is None
+
     def _defaults(self) -> dict[str, Any]:
         import wandb
 
-        sweep = HydraConfig.get().sweep.dir if HydraConfig.initialized() else None
-        is_job = sweep is not None and HydraConfig.get().mode == RunMode.MULTIRUN
+        # Seconds to wait for the server; at the end, `wandb sync` sends the rest.
+        settings: dict[str, Any] = {"init_timeout": 20, "finish_timeout": 300, "quiet": True}
+        is_job = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         return {
             "name": self.folder.name,
             "save_dir": str(self.folder),
             "id": self.id,
-            "group": Path(sweep).name if is_job else None,
-            "settings": wandb.Settings(init_timeout=20, quiet=True),  # seconds; without a summary at the end
+            "group": Path(str(HydraConfig.get().sweep.dir)).name if is_job else None,
+            "settings": wandb.Settings(
+                **{name: settings[name] for name in settings.keys() & wandb.Settings.model_fields}
+            ),
         }
 
     def _open(self, tags: Mapping[str, str], notes: str) -> str | None:
@@ -211,7 +215,8 @@ class WandB(Service, WandbLogger):
         for file in files:
             artifact.add_file(str(file), file.relative_to(self.folder).as_posix())
         run.log_artifact(artifact)
-        return f"W&B, offline: wandb sync {Path(str(run.dir)).parent}" if run.offline else f"W&B: {run.url}"
+        offline = Path(str(run.dir)).parents[1] / "offline-run-*"  # another one each time that it was resumed
+        return f"W&B, offline: wandb sync {offline}" if run.offline else f"W&B: {run.url}"
 
     def _close(self, ending: Ending) -> None:
         self.experiment.finish(exit_code=0 if ending is Ending.FINISHED else 1)
@@ -231,6 +236,8 @@ class TensorBoard(Service, TensorBoardLogger):
         return None
 
     def _keep(self, scores: Mapping[str, float], step: int, files: Sequence[Path]) -> str:
+        from PIL import Image
+
         self.log_hyperparams(self.hparams, dict(scores), step)
         for file in files:
             if file.suffix == ".png":
@@ -240,3 +247,7 @@ class TensorBoard(Service, TensorBoardLogger):
 
     def _close(self, ending: Ending) -> None:
         self.experiment.close()
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200].removesuffix(".")
