@@ -169,7 +169,8 @@ class MLflow(Service, MLFlowLogger):
         for file in files:
             place = file.parent.relative_to(self.folder).as_posix()
             self.experiment.log_artifact(self.run_id, str(file), None if place == "." else place)
-        return f"MLflow: {self.folder.name}" + f" in {LOCAL_STORE}: mlflow ui" * (self.uri == LOCAL_STORE)
+        local = f" in {LOCAL_STORE}: pip install mlflow; mlflow ui" * (self.uri == LOCAL_STORE)
+        return f"MLflow: {self.folder.name}{local}"
 
     def _close(self, ending: Ending) -> None:
         self.experiment.set_terminated(self.run_id, str(ending))
