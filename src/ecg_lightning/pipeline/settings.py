@@ -223,28 +223,26 @@ class MetricsFile(Target):
     resumed_from: Text | None = None
 
 
-class MLflow(Target):
+class Service(Target):
     folder: Text = "."
     resumed_from: Text | None = None
+
+
+class MLflow(Service):
     experiment_name: Text = "ecg_lightning"
     # A password would be kept in the configuration, which a run publishes.
     tracking_uri: (
         Annotated[str, Field(pattern=r"^[^@]+$", description="an address; MLFLOW_TRACKING_URI may have a password")]
         | None
     ) = None
-    log_model: Literal[False] = False  # the best checkpoint is among the files of the run
 
 
-class WandB(Target):
-    folder: Text = "."
-    resumed_from: Text | None = None
+class WandB(Service):
     project: Text = "ecg_lightning"
     entity: Text | None = None
-    log_model: Literal[False] = False
 
 
-class TensorBoard(Target):
-    folder: Text = "."
+class TensorBoard(Service):
     save_dir: Text = "."
     name: str = ""
     version: Text = "tensorboard"

@@ -10,7 +10,7 @@ from ecg_lightning.pipeline.build import Experiment
 from ecg_lightning.runs.aggregate import Run
 from ecg_lightning.runs.discover import tests_elsewhere
 from ecg_lightning.runs.schema import RunRecord
-from ecg_lightning.training.loggers import Ending, Service
+from ecg_lightning.training.loggers import Service
 
 # In the run's folder. Not the predictions: they name records and patients beat by beat.
 FILES = (".hydra/config.yaml", ".hydra/overrides.yaml", "checkpoints/best.ckpt", "scores.json", "metrics.csv", "*.html",
@@ -25,9 +25,11 @@ def tracked(experiment: Experiment) -> Iterator[Callable[[RunRecord], list[str]]
     `ConfigError` if a service does not answer.
     """
     services = [one for one in experiment.loggers if isinstance(one, Service)]
-    folder, ending = experiment.output_dir, Ending.FAILED
+    folder, ending = experiment.output_dir, "FAILED"
 
     def keep(record: RunRecord) -> list[str]:
+        if not services:
+            return []
         scores = {f"{record.fold}/{name}": value for name, value in metrics_of(record.scores).items()}
         for test in tests_elsewhere(Run(folder=folder, record=record)):
             scores |= {f"{test.folder.name}/{name}": value for name, value in metrics_of(test.record.scores).items()}
@@ -39,9 +41,9 @@ def tracked(experiment: Experiment) -> Iterator[Callable[[RunRecord], list[str]]
             service.start(_settings(experiment), _tags(experiment), experiment.datamodule.folds.protocol.sentence())
         del experiment  # whose beats and network need not outlive the training
         yield keep
-        ending = Ending.FINISHED
+        ending = "FINISHED"
     except KeyboardInterrupt:
-        ending = Ending.STOPPED
+        ending = "KILLED"
         raise
     finally:
         for service in services:

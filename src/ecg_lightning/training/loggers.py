@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,14 +27,6 @@ LOCAL_STORE = "sqlite:///mlflow.db"  # MLflow's own default, so that `mlflow ui`
 IDS = "loggers.json"  # in a run's folder, under which ids services have it: where it goes on when it is resumed
 
 
-class Ending(StrEnum):
-    """How a run ended, in the words of MLflow."""
-
-    FINISHED = "FINISHED"
-    FAILED = "FAILED"
-    STOPPED = "KILLED"
-
-
 class Service(Logger):
     """A logger of Lightning that also keeps what a run leaves; comes before it among the bases.
 
@@ -46,6 +37,7 @@ class Service(Logger):
     """
 
     word: ClassVar[str]  # choice of the group ``logger``, name of the package and of the extra
+    remedy: ClassVar[str]  # what to do if it cannot be used
 
     def __init__(self, *, folder: str, resumed_from: str | None = None, **settings: Any) -> None:
         self.folder, self.opened, self.failed = Path(folder).absolute(), False, False
@@ -69,8 +61,7 @@ class Service(Logger):
             if not resumed:
                 self.log_hyperparams(dict(settings))
         except Exception as error:
-            reason = _reason(error)
-            raise ConfigError(f"logger={self.word} cannot be used: {reason}; {self.remedy}, or leave it out") from error
+            raise ConfigError(f"logger={self.word} cannot be used: {_reason(error)}; {self.remedy}") from error
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -87,17 +78,14 @@ class Service(Logger):
         return None
 
     @rank_zero_only
-    def close(self, ending: Ending) -> None:
-        """End the run, if it has been opened."""
+    def close(self, ending: str) -> None:
+        """End the run, if it has been opened: ``FINISHED``, ``FAILED`` or ``KILLED``."""
         if self.opened:
             with self._warning("does not know that the run has ended"):
                 self._close(ending)
 
     def finalize(self, status: str = "success") -> None:
         """Do nothing: Lightning calls it after the fit, before there are scores."""
-
-    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Do nothing: the best checkpoint is among the files at the end."""
 
     def _ids(self) -> dict[str, str]:
         with suppress(OSError, ValueError):
@@ -113,9 +101,6 @@ class Service(Logger):
             self.failed = True
             log.warning("logger=%s %s: %s. All is in %s", self.word, lacks, _reason(error), self.folder)
 
-    # What the services have of their own
-    remedy: ClassVar[str]  # where it cannot be used
-
     def _defaults(self) -> dict[str, Any]:
         """Settings of the logger of Lightning, where the user states none."""
         return {}
@@ -127,7 +112,7 @@ class Service(Logger):
     def _keep(self, scores: Mapping[str, float], step: int, files: Sequence[Path]) -> str:
         raise NotImplementedError
 
-    def _close(self, ending: Ending) -> None:
+    def _close(self, ending: str) -> None:
         raise NotImplementedError
 
 
@@ -172,8 +157,8 @@ class MLflow(Service, MLFlowLogger):
         local = f" in {LOCAL_STORE}: pip install mlflow; mlflow ui" * (self.uri == LOCAL_STORE)
         return f"MLflow: {self.folder.name}{local}"
 
-    def _close(self, ending: Ending) -> None:
-        self.experiment.set_terminated(self.run_id, str(ending))
+    def _close(self, ending: str) -> None:
+        self.experiment.set_terminated(self.run_id, ending)
 
 
 class WandB(Service, WandbLogger):
@@ -189,17 +174,14 @@ class WandB(Service, WandbLogger):
     def _defaults(self) -> dict[str, Any]:
         import wandb
 
-        # Seconds to wait for the server; at the end, `wandb sync` sends the rest.
-        settings: dict[str, Any] = {"init_timeout": 20, "finish_timeout": 300, "quiet": True}
         is_job = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         return {
             "name": self.folder.name,
             "save_dir": str(self.folder),
             "id": self.id,
             "group": Path(str(HydraConfig.get().sweep.dir)).name if is_job else None,
-            "settings": wandb.Settings(
-                **{name: settings[name] for name in settings.keys() & wandb.Settings.model_fields}
-            ),
+            # Seconds to wait for the server; `wandb sync` sends what is left.
+            "settings": wandb.Settings(init_timeout=20, finish_timeout=300, quiet=True),
         }
 
     def _open(self, tags: Mapping[str, str], notes: str) -> str | None:
@@ -219,18 +201,15 @@ class WandB(Service, WandbLogger):
         offline = Path(str(run.dir)).parents[1] / "offline-run-*"  # another one each time that it was resumed
         return f"W&B, offline: wandb sync {offline}" if run.offline else f"W&B: {run.url}"
 
-    def _close(self, ending: Ending) -> None:
-        self.experiment.finish(exit_code=0 if ending is Ending.FINISHED else 1)
+    def _close(self, ending: str) -> None:
+        self.experiment.finish(exit_code=0 if ending == "FINISHED" else 1)
 
 
 class TensorBoard(Service, TensorBoardLogger):
-    """Curves, settings with scores, text and pictures, in ``tensorboard/`` in the run's folder."""
+    """Curves, settings with scores, text and pictures, in the run's folder."""
 
     word = "tensorboard"
     remedy = "choose another folder"
-
-    def _defaults(self) -> dict[str, Any]:
-        return {"default_hp_metric": False}
 
     def _open(self, tags: Mapping[str, str], notes: str) -> str | None:
         self.experiment.add_text("run", "  \n".join([notes, *(f"{name}: {value}" for name, value in tags.items())]))
@@ -246,7 +225,7 @@ class TensorBoard(Service, TensorBoardLogger):
                 self.experiment.add_image(file.stem, picture, step, dataformats="HWC")
         return f"TensorBoard: tensorboard --logdir {self.log_dir}"
 
-    def _close(self, ending: Ending) -> None:
+    def _close(self, ending: str) -> None:
         self.experiment.close()
 
 

@@ -28,9 +28,7 @@ def make_loggers(config: Mapping[str, Any]) -> list[Logger]:
     try:
         loggers = instantiate_all(config["logger"])
     except InstantiationException as error:
-        if isinstance(error.__cause__, ConfigError):  # of ours
-            raise error.__cause__ from None
-        raise ConfigError(f"logger cannot be set up: {_reason(error)}") from error
+        raise _cannot("logger", error) from error
     _check_kind("logger", loggers, Logger)
     return loggers
 
@@ -55,14 +53,16 @@ def make_trainer(config: Mapping[str, Any], loggers: Sequence[Logger]) -> pl.Tra
             use_distributed_sampler=False,  # the datamodule divides its batches among the ranks
         )
     except InstantiationException as error:
-        raise ConfigError(f"trainer or callbacks cannot be set up: {_reason(error)}") from error
+        raise _cannot("trainer or callbacks", error) from error
     if not isinstance(trainer, pl.Trainer):
         raise ConfigError(f"trainer._target_={settings['_target_']}: expected a pytorch_lightning.Trainer")
     return trainer
 
 
-def _reason(error: InstantiationException) -> str:
-    return " ".join(str(error.__cause__ or error).split())
+def _cannot(group: str, error: InstantiationException) -> ConfigError:
+    reason = " ".join(str(error.__cause__ or error).split())
+    ours = isinstance(error.__cause__, ConfigError)  # whose sentence is whole
+    return ConfigError(reason if ours else f"{group} cannot be set up: {reason}")
 
 
 def _check_kind(group: str, made: Sequence[Any], kind: type) -> None:
