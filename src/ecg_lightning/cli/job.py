@@ -62,6 +62,7 @@ def _run(cfg: DictConfig) -> RunRecord:
     """Check, build, train, test and report one experiment."""
     validated(cfg)  # as `prepare` does, but before anything heavy is imported
     with quick_imports():
+        from ecg_lightning.pipeline.tracking import tracked
         from ecg_lightning.pipeline.train import fit_and_test, prepare
         from ecg_lightning.report import terminal
 
@@ -70,14 +71,15 @@ def _run(cfg: DictConfig) -> RunRecord:
     is_main = experiment.estimator.is_main_process
     if is_main:
         terminal.announce(experiment)
-    record = fit_and_test(experiment)
-    if is_main:
-        folder = experiment.output_dir
-        del experiment  # its beats and network take most of the memory
-        terminal.print_run(record)
-        if cfg.report != "none":
-            _write_report(folder, embedding=cfg.report == "full")
-        print(f"Results in {folder}")
+    with tracked(experiment) as keep:
+        record = fit_and_test(experiment)
+        if is_main:
+            folder = experiment.output_dir
+            del experiment  # its beats and network take most of the memory
+            terminal.print_run(record)
+            if cfg.report != "none":
+                _write_report(folder, embedding=cfg.report == "full")
+            print(f"Results in {folder}", *keep(record), sep="\n")
     return record
 
 

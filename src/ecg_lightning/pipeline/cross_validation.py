@@ -83,6 +83,7 @@ def _of_fold(cfg: DictConfig, folder: Path, fold: int, n_folds: int) -> DictConf
         inner.operating_point.folds, inner.tested, inner.test_on = None, "test", []
         inner.output_dir = str(folder.absolute()).replace("${", "\\${")
         inner.ckpt_path, inner.report = None, "none"
+        inner.logger = {name: one for name, one in (inner.logger or {}).items() if name == "csv"}  # a part of one run
     return inner
 
 

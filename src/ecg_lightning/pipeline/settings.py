@@ -223,10 +223,38 @@ class MetricsFile(Target):
     resumed_from: Text | None = None
 
 
+class Service(Target):
+    folder: Text = "."
+    resumed_from: Text | None = None
+
+
+class MLflow(Service):
+    experiment_name: Text = "ecg_lightning"
+    # A password would be kept in the configuration, which a run publishes.
+    tracking_uri: (
+        Annotated[str, Field(pattern=r"^[^@]+$", description="an address; MLFLOW_TRACKING_URI may have a password")]
+        | None
+    ) = None
+
+
+class WandB(Service):
+    project: Text = "ecg_lightning"
+    entity: Text | None = None
+
+
+class TensorBoard(Service):
+    save_dir: Text = "."
+    name: str = ""
+    version: Text = "tensorboard"
+
+
 class Loggers(BaseModel):
     """By name; null removes one."""
 
     csv: MetricsFile | None = None
+    mlflow: MLflow | None = None
+    wandb: WandB | None = None
+    tensorboard: TensorBoard | None = None
     __pydantic_extra__: dict[str, Target | None]
     model_config = ConfigDict(extra="allow", strict=True)
 

@@ -27,6 +27,7 @@ from ecg_lightning.pipeline.evaluate import check_databases, evaluate_on
 from ecg_lightning.pipeline.predictor import checkpoint_predictor
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
+from ecg_lightning.pipeline.tracking import tracked
 from ecg_lightning.runs.discover import ON
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
@@ -42,7 +43,11 @@ def train(cfg: DictConfig) -> RunRecord:
         KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` of a network is where training stopped.
     """
     quiet()
-    return fit_and_test(prepare(cfg))
+    experiment = prepare(cfg)
+    with tracked(experiment) as keep:
+        record = fit_and_test(experiment)
+        keep(record)
+    return record
 
 
 def prepare(cfg: DictConfig) -> Experiment:

@@ -109,8 +109,8 @@ class NetworkEstimator(Estimator):
 
     baseline = False
     uses = frozenset(
-        {"dropout", "sequence", "augmentation", "loss", "transfer", "optimizer", "trainer", "callbacks", "logger",
-         "ckpt_path", "compile"}
+        {"dropout", "sequence", "augmentation", "loss", "transfer", "optimizer", "trainer", "callbacks", "ckpt_path",
+         "compile"}
     )  # fmt: skip
 
     def __init__(self, classifier: BeatClassifier, trainer: pl.Trainer, *, resume: str | None = None) -> None:
