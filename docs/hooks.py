@@ -82,5 +82,4 @@ def _expanded(entry: Any, left: list[str]) -> Any:
         found = _expanded(inside, left)
         return {title: found} if found else None
     inside = [_expanded(one, left) for one in entry]
-    flat = [one for part in inside if part for one in (part if isinstance(part, list) else [part])]
-    return flat
+    return [one for part in inside if part for one in (part if isinstance(part, list) else [part])]

@@ -94,7 +94,7 @@ def first_error(model: type[Any], plain: Any, error: ValidationError) -> str:
 
 
 def accepted(model: type[Any], setting: str) -> str:
-    """What a model accepts for a setting, by its dotted name, in words; any word stands for a name that users choose."""
+    """What a model accepts for a setting, by its dotted name, in words; any word is a name where users choose names."""
     schema = _schema(model)  # type: ignore[arg-type]  # a type is hashable
     return _expected(_find(schema, setting.split(".")), schema)
 
