@@ -30,6 +30,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     results = [path for kind in ("*.md", "*.png") for path in sorted((ROOT / "results").rglob(kind))]
     for name in [*beside, *(path.relative_to(ROOT).as_posix() for path in results)]:
         files.append(_of_repository(name, config))
+    for file in files:
+        if file.src_uri.endswith(".ipynb"):  # beside a page of the same name
+            file.dest_uri = file.dest_uri.replace(".html", "_notebook.html")
     left = [file.src_uri for file in files.documentation_pages() if not fnmatch(file.src_uri, "*/table.md")]
     config.nav = _expanded(config.nav, left)
     return files

@@ -202,7 +202,7 @@ class Interrupt(Target):
 
 
 class Progress(Target):
-    monitor: Score = "val/macro_f1"
+    monitor: Score = "val/macro_f1"  # shown beside the loss
 
 
 class Callbacks(BaseModel):
