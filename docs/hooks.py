@@ -32,7 +32,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         files.append(_of_repository(name, config))
     for file in files:
         if file.src_uri.endswith(".ipynb"):  # beside a page of the same name
-            file.dest_uri = file.dest_uri.replace(".html", "_notebook.html")
+            for place in ("dest_uri", "abs_dest_path", "url"):
+                setattr(file, place, getattr(file, place).replace(".html", "_notebook.html"))
     left = [file.src_uri for file in files.documentation_pages() if not fnmatch(file.src_uri, "*/table.md")]
     config.nav = _expanded(config.nav, left)
     return files
