@@ -105,9 +105,9 @@ class Transfer(Group):
 class Recipe(Group):
     """Optimizer settings for one model on one task."""
 
-    lr: Rate = 1
-    batch_size: Count = 1
-    steps: Count = 1
+    lr: Rate = 1  # maximum
+    batch_size: Count = 1  # on each device
+    steps: Count = 1  # rounded to whole epochs
 
 
 class Optimizer(Group):
@@ -202,7 +202,7 @@ class Interrupt(Target):
 
 
 class Progress(Target):
-    monitor: Score = "val/macro_f1"
+    monitor: Score = "val/macro_f1"  # shown beside the loss
 
 
 class Callbacks(BaseModel):
@@ -219,7 +219,7 @@ class Callbacks(BaseModel):
 
 
 class MetricsFile(Target):
-    path: Text = "metrics.csv"
+    path: Text = "metrics.csv"  # of the file
     resumed_from: Text | None = None
 
 

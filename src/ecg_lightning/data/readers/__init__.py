@@ -114,7 +114,7 @@ def read_recording(
     """A recording with its beats.
 
     Args:
-        path, reader: as in `open_recording`, and `settings` its others.
+        path: the file; of WFDB the record with or without its extension.
         leads: as ``dataset.leads``: positions or names, or alternatives of which the first counts that the record has;
             None for all of them.
         annotator: who annotated the beats: of WFDB the extension of a file such as ``atr``, of EDF ``edf`` for what is
@@ -122,6 +122,8 @@ def read_recording(
             the R peaks in the first lead, and the beats have no labels.
         class_map: how symbols become classes; None is AAMI's.
         fs: sampling rate in Hz that the record must have; None takes any.
+        reader: the format, a key of `FORMATS`; None chooses by the suffix.
+        settings: what CSV and MATLAB files do not state: the other arguments of `open_recording`.
         detector: of R peaks without an annotator, see `detect_r_peaks`. None leaves out the detection, the slow part:
             then there are no beats.
 
