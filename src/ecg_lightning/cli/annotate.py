@@ -21,7 +21,7 @@ from ecg_lightning.core.atomic import claimed, sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError, sentence_of
 from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.databases.recordings import find_recordings
-from ecg_lightning.data.readers import FORMATS, open_recording
+from ecg_lightning.data.readers import FORMATS, located, open_recording
 from ecg_lightning.data.readers.base import FASTEST, MILLIVOLTS, SLOWEST, is_present
 from ecg_lightning.data.recording import make_leads
 from ecg_lightning.data.rpeaks import DETECTORS, check_detector
@@ -300,7 +300,7 @@ def find(paths: Sequence[Path]) -> dict[str, Path]:
         elif is_present(given) and (given.name == "RECORDS" or given.suffix in LISTS):
             named = _listed(given)
         else:
-            named = [(_without_suffix(given.name), given)]
+            named = [(_without_suffix(given.name), located(given))]
         if not named:
             raise DataError(f"{given} holds no recording; expected WFDB, EDF, CSV or MATLAB files, or a list of them")
         for name, path in named:
