@@ -4,6 +4,8 @@
 - ``bash`` on a tutorial: each line runs. With a title (*needs MIT-BIH*, *on a cluster*), and on all other pages, it is
   checked: the settings of ``train`` are composed and validated, options and choices of other commands are parsed.
 - Other blocks, such as ``text``, show output.
+
+The notebook runs as well; ``jupyter execute --inplace`` renews the outputs that are kept in it.
 """
 
 import re
@@ -133,3 +135,10 @@ def test_what_a_page_prints_works(
         elif language == "bash":
             for words in commands(text):
                 (run if page in TUTORIALS and not title else check)(words)
+
+
+def test_the_notebook_of_the_first_hour_runs(folder: Path) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    notebook = nbformat.read(DOCS / "tutorials" / "first_hour.ipynb", as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    assert sum(cell.cell_type == "code" and bool(cell.outputs) for cell in notebook.cells) >= 8
