@@ -24,7 +24,7 @@ lint: $(VENV)/installed
 bench: $(VENV)/installed
 	$(RUN)/python benchmarks/bench.py
 
-# The site, into site/; docs-serve shows it at 127.0.0.1:8000 and follows changes
+# The site, into site/; docs-serve shows it at 127.0.0.1:8000 and follows changes to pages
 docs: $(VENV)/with-docs
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 

@@ -25,8 +25,6 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for place, markdown in generated_pages.pages().items():
         files.append(File.generated(config, place, content=markdown))
     beside = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
-    if not files.get_file_from_path("index.md"):
-        beside.append("README.md")
     results = [path for kind in ("*.md", "*.png") for path in sorted((ROOT / "results").rglob(kind))]
     for name in [*beside, *(path.relative_to(ROOT).as_posix() for path in results)]:
         files.append(_of_repository(name, config))
@@ -52,9 +50,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             return link[0]  # mkdocs warns of it
         if (ROOT / target / "README.md").is_file():
             target += "/README.md"
-        on_site = target.removeprefix("docs/")
+        on_site = "index.md" if target == "README.md" else target.removeprefix("docs/")
         if files.get_file_from_path(on_site) is None:
             if not (target.startswith("results/") and (ROOT / target).is_file()):
+                log.info("%s: no link to %s, which is not on the site", page.file.src_uri, target)
                 return link[2]
             files.append(_of_repository(target, config))
         relative = os.path.relpath(on_site, PurePosixPath(page.file.src_uri).parent)
