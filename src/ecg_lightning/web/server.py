@@ -65,6 +65,7 @@ def make_app(session: Session, uploads: Path) -> FastAPI:
             "output": str(session.output),
             "annotator": session.annotator,
             "suffixes": sorted(SUFFIXES),
+            "companions": sorted(SUFFIXES - RECORDINGS),
             "largest_upload": LARGEST_UPLOAD,
         }
 
