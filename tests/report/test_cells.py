@@ -16,7 +16,7 @@ HOSTILE = '<script>[red]"a"|b_c\\{$}%#&~^\n\x1b[31m\u202e`*'
 def printed(*sections: Section, width: int = 80) -> str:
     console = Console(width=width, color_system=None)
     with console.capture() as capture:
-        console.print(render.terminal(*sections))
+        console.print(render.Terminal(*sections))
     return capture.get()
 
 

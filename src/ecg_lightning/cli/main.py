@@ -21,6 +21,7 @@ from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, print_
 from ecg_lightning.cli.trained import detector, weights
 from ecg_lightning.core.atomic import claimed
 from ecg_lightning.core.errors import DEBUG, ConfigError
+from ecg_lightning.core.progress import progress
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses, which may be its own
 
@@ -287,7 +288,8 @@ def export_network(
     with quick_imports():
         from ecg_lightning.pipeline.export import export
 
-    card = export(model, output, quantize=quantize, data_dir=data_dir, cache_dir=cache_dir)
+    with progress(f"exporting {model} and comparing it with torch"):
+        card = export(model, output, quantize=quantize, data_dir=data_dir, cache_dir=cache_dir)
     parity = card["parity"]
     typer.echo(f"{output}: {card['name']}, {', '.join(card['classes'])}, {decimal(card['bytes'])}")
     typer.echo(

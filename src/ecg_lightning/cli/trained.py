@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, names, print_answer
+from ecg_lightning.core.progress import progress
 
 On = Annotated[str, Option(help="Databases with annotated beats, e.g. mitbih,svdb.")]
 Records = Annotated[
@@ -70,19 +71,17 @@ def train_detector(
 ) -> None:
     """Train the network that finds R peaks on annotated recordings, in minutes on one core."""
     import torch
-    from rich.progress import Progress
 
     from ecg_lightning.pipeline import detector as pipeline
 
     torch.set_num_threads(1)  # more wait for each other, and the sums would depend on their number
     settings = {"on": on, "records": records, "exclude": exclude, "leads": leads, "steps": steps, "seed": seed}
     words = [f"--{name}={value}" for name, value in settings.items() if value not in (None, "")]
-    with Progress() as progress:
-        bar = progress.add_task("training", total=steps)
+    with progress("training", steps, "steps") as step:
         pipeline.train_detector(
             on.split(","), output, records=records, exclude=names(exclude), leads=leads_of(leads) or (), steps=steps,
             seed=seed, command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
-            data_dir=data_dir, config_dir=config_dir, progress=lambda step, loss: progress.update(bar, completed=step),
+            data_dir=data_dir, config_dir=config_dir, progress=lambda done, loss: setattr(step, "done", done),
         )  # fmt: skip
     typer.echo(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
     typer.echo(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")

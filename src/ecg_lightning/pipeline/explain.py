@@ -8,6 +8,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ecg_lightning.core.errors import DataError, EcgLightningError
+from ecg_lightning.core.progress import progress
 from ecg_lightning.data.beats import Beats, FloatArray
 from ecg_lightning.explain.embedding import embed, last_features
 from ecg_lightning.explain.facts import Explanation
@@ -21,7 +22,13 @@ from ecg_lightning.pipeline.predictor import metadata_of
 from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, labels_and_probabilities, read_predictions
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import read_checkpoint
-from ecg_lightning.training.estimator import EnsembleEstimator, Estimator, NetworkEstimator, load_estimator
+from ecg_lightning.training.estimator import (
+    AnyEstimator,
+    EnsembleEstimator,
+    Estimator,
+    NetworkEstimator,
+    load_estimator,
+)
 
 # Beats do not depend on these parts of a configuration, and only a job of Hydra can resolve them.
 OF_A_JOB = ("transfer", "callbacks", "logger", "output_dir", "ckpt_path", "hydra")
@@ -89,6 +96,15 @@ def explain_run(
             raise DataError(f"{checkpoint.path} does not predict what the run has predicted: it is of another run")
     except EcgLightningError as error:
         return replace(found, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
+    with progress(f"computing the saliency{' and the embedding' * embedding} of test beats"):
+        return _explained(found, estimator, beats, probabilities, embedding, seed)
+
+
+def _explained(
+    found: Explanation, estimator: AnyEstimator, beats: Beats, probabilities: FloatArray, embedding: bool, seed: int
+) -> Explanation:
+    """With what needs the model."""
+    saliency: Any
     if isinstance(estimator, NetworkEstimator):
         saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
     elif isinstance(estimator, EnsembleEstimator):

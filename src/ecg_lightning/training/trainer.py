@@ -11,10 +11,12 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.training.callbacks.progress import TrainingProgress
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.classifier import MONITORED
 from ecg_lightning.training.transfer import Transfer
@@ -31,6 +33,8 @@ def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     try:
         callbacks, loggers = instantiate_all(config["callbacks"]), instantiate_all(config["logger"])
         _check_parts(callbacks, loggers)
+        if not settings["enable_progress_bar"]:
+            callbacks = [one for one in callbacks if not isinstance(one, TrainingProgress | ProgressBar)]
         trainer: pl.Trainer = instantiate(
             settings,
             max_epochs=-1 if settings["max_epochs"] is None else settings["max_epochs"],
@@ -40,6 +44,7 @@ def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
             plugins=AtomicCheckpointIO(),
             default_root_dir=config["output_dir"],
             enable_model_summary=False,
+            enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),  # else Lightning adds its own
             use_distributed_sampler=False,  # the datamodule divides its batches among the ranks
         )
     except InstantiationException as error:
