@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
-import typer
 
 from ecg_lightning.core.atomic import claimed, sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError, sentence_of
@@ -360,16 +360,16 @@ def annotate_recordings(
     if as_json:
         done = {one.name: one.content for one in outcomes if one.content is not None}
         failed = {one.name: one.error for one in outcomes if one.error is not None}
-        typer.echo(json.dumps({"recordings": done, "failed": failed}, indent=2))
+        print(json.dumps({"recordings": done, "failed": failed}, indent=2))
     else:
         show(Section(tables=[recordings_table([*map(_row, outcomes)])]))
         skipped = sum(one.was_done for one in outcomes)
         if any(one.content is not None for one in outcomes):
             there = f"; {skipped} {'was' if skipped == 1 else 'were'} there already" * bool(skipped)
-            typer.echo(f"Results in {request.output}{there}")
+            print(f"Results in {request.output}{there}")
     for one in outcomes:
         if one.error is not None:
-            typer.echo(f"error: {one.error}", err=True)
+            print(f"error: {one.error}", file=sys.stderr)
     return all(one.error is None for one in outcomes)
 
 

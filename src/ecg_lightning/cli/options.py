@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from typer import Option
 
 from ecg_lightning.core.errors import ConfigError
@@ -37,6 +36,6 @@ def print_answer(answer: dict[str, Any], section: Any, as_json: bool) -> None:
     from ecg_lightning.report.render import show
 
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        print(json.dumps(answer, indent=2))
     else:
         show(section(answer))

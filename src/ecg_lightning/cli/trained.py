@@ -30,7 +30,7 @@ def list_weights(as_json: Json = False) -> None:
 
     cards = shipped_weights()
     if as_json:
-        typer.echo(json.dumps(cards, indent=2))
+        print(json.dumps(cards, indent=2))
     else:
         from ecg_lightning.report.terminal import print_weights
 
@@ -52,7 +52,7 @@ def make_weights_of_run(
     from ecg_lightning.core.weights import FOLDER
     from ecg_lightning.pipeline.ship import make_weights
 
-    typer.echo(
+    print(
         make_weights(run, name, title=title, description=description, expected=expected or (), folder=output or FOLDER)
     )
 
@@ -83,8 +83,8 @@ def train_detector(
             seed=seed, command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
             data_dir=data_dir, config_dir=config_dir, progress=lambda done, loss: setattr(step, "done", done),
         )  # fmt: skip
-    typer.echo(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
-    typer.echo(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
+    print(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
+    print(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
 
 
 @detector.command("test")

@@ -14,6 +14,7 @@ from rich.text import Text
 from ecg_lightning.core.terminal import readable
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table, clean
 
+PLAIN_HEAD = box.Box("    \n    \n -- \n" + 5 * "    \n", ascii=True)  # as rich's SIMPLE_HEAD
 LONG = 20  # characters, from which on the texts of a column may be broken
 
 
@@ -77,6 +78,8 @@ class _Texts:
     def __init__(self, table: Table, encoding: str) -> None:
         self.lines = {id(row): list(_lines(table, row, encoding)) for row in table.rows}
         self.heads = [readable((column.head or column.name) * table.header, encoding) for column in table.columns]
+        self.names = [readable(column.name, encoding) for column in table.columns]
+        self.box = box.SIMPLE_HEAD if encoding.startswith("utf") else PLAIN_HEAD
         texts = [self.heads, *([text for text, _ in line] for of_row in self.lines.values() for line in of_row)]
         self.widths = [
             max(len(line) for text in column for line in text.split("\n")) for column in zip(*texts, strict=True)
@@ -103,7 +106,7 @@ def _rich(table: Table, options: ConsoleOptions) -> Iterator[RenderableType]:
             header = False
             yield Text(clean(section), style="italic")
         if not fits:
-            yield from _listed(texts, rows)
+            yield from _listed(table, texts, rows)
             continue
         grid = _grid(texts, table.columns, header=header)
         last: Mark = ""
@@ -117,15 +120,18 @@ def _rich(table: Table, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield grid
 
 
-def _listed(texts: _Texts, rows: Sequence[tuple[Row, bool]]) -> Iterator[RenderableType]:
-    """Rows one below the other: a line for each column, with its spread."""
+def _listed(table: Table, texts: _Texts, rows: Sequence[tuple[Row, bool]]) -> Iterator[RenderableType]:
+    """Rows one below the other: their labels, then a line for each number, with its name in full and its spread."""
+    n = max(1, table.n_labels)
     for row, _ in rows:
-        (name, style), *own = [(text.replace("\n", ""), style) for text, style in texts.lines[id(row)][0]]
-        below = texts.lines[id(row)][1:] or [[("", "")] * len(texts.heads)]
-        yield Text(name, style=f"bold {style}")
-        for head, (text, style), (spread, _) in zip(texts.heads[1:], own, below[0][1:], strict=True):
+        line, *below = ([(text.replace("\n", ""), style) for text, style in one] for one in texts.lines[id(row)])
+        yield Text(" ".join(text for text, _ in line[:n] if text), style=f"bold {line[0][1]}")
+        values = RichTable.grid(padding=(0, 1))
+        spreads = below[0] if below else [("", "")] * len(line)
+        for name, (text, style), (spread, _) in zip(texts.names[n:], line[n:], spreads[n:], strict=True):
             if text:
-                yield Text(" ".join(filter(None, ["", head.replace("-\n", ""), text, spread])), style=style)
+                values.add_row(Text(f"  {name}"), Text(text, style=style), Text(spread, style="dim"))
+        yield values
 
 
 def _lines(table: Table, row: Row, encoding: str) -> Iterator[list[tuple[str, str]]]:
@@ -155,7 +161,7 @@ def _broken(column: Column, cell: Cell) -> str:
 
 def _grid(texts: _Texts, columns: Sequence[Column], *, header: bool) -> RichTable:
     # Widths are given, so that all grids of a table are alike; the box puts one space between columns.
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, show_header=header)
+    grid = RichTable(box=texts.box, padding=0, show_edge=False, show_header=header)
     for column, head, width, folds in zip(columns, texts.heads, texts.widths, texts.folds, strict=True):
         fixed = {"overflow": "fold"} if folds else {"no_wrap": True, "width": width}
         justify = "left" if column.text else "right"
