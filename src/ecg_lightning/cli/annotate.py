@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -350,12 +351,13 @@ def annotate_recordings(
     """Do it, with progress; print what was found. Returns whether every recording succeeded."""
     recordings = part_of(find(paths), part)
     outcomes: list[Outcome] = []
-    with progress("annotating", len(recordings), "recordings") as step:
+    with progress("annotating", len(recordings), "recordings") if len(recordings) > 1 else nullcontext() as step:
         for outcome in annotate_files(recordings, request, jobs=jobs, dask=dask):
             outcomes.append(outcome)
-            step.advance()
-            failures = sum(one.error is not None for one in outcomes)
-            step.note = f"{failures} failed" if failures else ""
+            if step is not None:
+                step.advance()
+                failures = sum(one.error is not None for one in outcomes)
+                step.note = f"{failures} failed" if failures else ""
     outcomes.sort(key=lambda outcome: [*recordings].index(outcome.name))
     if as_json:
         done = {one.name: one.content for one in outcomes if one.content is not None}

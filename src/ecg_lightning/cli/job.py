@@ -151,6 +151,10 @@ class SweepSummary(Callback):
         self._failed_before: dict[Path, int] = {}
         self._progress = ExitStack()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What Hydra sends to processes of a launcher."""
+        return {**vars(self), "_progress": ExitStack()}
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self._failed_before = failures(Path(config.hydra.sweep.dir))
         self._progress.enter_context(sweep_progress(config.hydra))

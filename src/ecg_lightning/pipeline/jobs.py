@@ -158,8 +158,9 @@ def sweep_progress(config: HydraConf) -> Iterator[None]:
         }  # that have begun
         failed = len(failures(folder).items() - failures_before.items())
         step.done = failed + sum((job / "scores.json").is_file() for job in jobs)
-        counts = {"running": max(0, len(jobs) - int(step.done)), "failed": failed}
-        step.note = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+        running = max(0, len(jobs) - int(step.done))
+        counts = {"running": running, "failed": failed, "waiting": int(total or 0) - int(step.done) - running}
+        step.note = ", ".join(f"{n} {what}" for what, n in counts.items() if n > 0)
 
     with progress("sweep", total, "jobs") as step:
         step.look = look
