@@ -82,7 +82,7 @@ def _amount(n: float, unit: str) -> str:
         from rich.filesize import decimal
 
         return decimal(int(n))
-    return f"{n:,.0f}" if n >= 10 or n == int(n) else f"{n:.1f}"
+    return f"{n:,.0f}" if n >= 9.95 or n == int(n) else f"{n:.1f}"
 
 
 def _name(unit: str) -> str:

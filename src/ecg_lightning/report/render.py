@@ -8,6 +8,7 @@ from itertools import groupby
 from markupsafe import Markup, escape
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.table import Column as RichColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -126,7 +127,7 @@ def _listed(table: Table, texts: _Texts, rows: Sequence[tuple[Row, bool]]) -> It
     for row, _ in rows:
         line, *below = ([(text.replace("\n", ""), style) for text, style in one] for one in texts.lines[id(row)])
         yield Text(" ".join(text for text, _ in line[:n] if text), style=f"bold {line[0][1]}")
-        values = RichTable.grid(padding=(0, 1))
+        values = RichTable.grid(*(RichColumn(overflow="fold") for _ in range(3)), padding=(0, 1))
         spreads = below[0] if below else [("", "")] * len(line)
         for name, (text, style), (spread, _) in zip(texts.names[n:], line[n:], spreads[n:], strict=True):
             if text:
