@@ -38,7 +38,7 @@ def table() -> Table:
     return Table(title="A table", columns=columns, rows=sectioned)
 
 
-@pytest.mark.parametrize("width", [20, 40, 80])
+@pytest.mark.parametrize("width", [32, 40, 80])
 def test_no_number_is_lost_in_a_narrow_terminal(table: Table, width: int) -> None:
     text = printed(Section(tables=[table]), width=width)
     assert max(map(len, text.splitlines())) <= width

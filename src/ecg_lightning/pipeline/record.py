@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ecg_lightning.core import provenance
-from ecg_lightning.core.progress import progress
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import class_map_of, title_of
 from ecg_lightning.data.datamodule import BeatDataModule
@@ -48,8 +47,6 @@ def make_record(
     sizes = datamodule.folds.sizes()
     if others.get("fold") == "cross_validation":  # of all training people
         sizes["cross_validation"] = len(beats)
-    with progress(f"scoring {len(beats):,} beats"):
-        scores = score_beats(beats, probabilities, estimator.task.positive)
     return RunRecord(
         task=config["task"]["name"],
         model=estimator.name,
@@ -74,7 +71,7 @@ def make_record(
         seed=config["seed"],
         monitor=config["monitor"],
         val=Validation(**{name: finite.get(name) for name in Validation.model_fields}),
-        test=scores,
+        test=score_beats(beats, probabilities, estimator.task.positive),
         config=dict(composed),
         overrides=tuple(overrides),
         wall_s=None if wall_s is None else round(wall_s, 2),
