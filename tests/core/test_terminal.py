@@ -53,3 +53,12 @@ def test_an_old_locale_and_an_odd_name_are_no_errors(tmp_path: Path) -> None:
     assert run.returncode == 1  # there is no database in it
     assert os.fsencode(folder) in run.stdout
     assert b"Traceback" not in run.stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_as_head_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w"))
+    with pytest.raises(SystemExit) as ending:
+        app(["data", "list"])
+    assert ending.value.code == 141

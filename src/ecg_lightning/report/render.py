@@ -49,9 +49,16 @@ class Terminal:
         yield _terminal(self.sections, options)
 
 
+class Output(Console):
+    """Standard output; if its reader has gone, that is an error as of `print`, by which a command ends."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def show(*sections: Section) -> None:
     """Print sections to a terminal in its width, and elsewhere, where nothing breaks lines, in the width they need."""
-    console = Console()
+    console = Output()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         tables = [table for section in sections for table in section.tables]
         console.width = max([80, *(_Texts(table, console.encoding).width for table in tables)])

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table, clean
 from ecg_lightning.report.elsewhere import elsewhere_section
 from ecg_lightning.report.matching import detected_section
-from ecg_lightning.report.render import show
+from ecg_lightning.report.render import Output, show
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
 from ecg_lightning.runs.schema import RunRecord
 
@@ -115,7 +114,7 @@ def print_weights(cards: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _line(text: str, style: str = "") -> None:
     cleaned = "\n".join(map(clean, text.split("\n")))
-    Console().print(Text(cleaned, style), soft_wrap=True)  # paths and commands are copied: they are never broken
+    Output().print(Text(cleaned, style), soft_wrap=True)  # paths and commands are copied: they are never broken
 
 
 def print_check(one: "DatabaseCheck", *, most_problems: int = 10) -> None:
