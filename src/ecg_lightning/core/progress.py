@@ -58,16 +58,14 @@ class Step:
         return time.monotonic() - self.began
 
     def __str__(self) -> str:
-        """Such as ``12 of 48 records, 3.8/s, 0:00:09 left``."""
+        """Such as ``12 of 48 records, 3.8/s, 00:09 left``."""
         parts, rate = [], self.done / max(self.seconds, 1e-9)
         if self.total and not self.unit:
             parts.append(f"{self.done / self.total:.0%}")
         elif self.total:
-            parts.append(
-                f"{_amount(self.done, self.unit)} of {_amount(self.total, self.unit)} {_name(self.unit)}".strip()
-            )
+            parts.append(f"{_amount(self.done, self.unit)} of {self._counted(self.total)}")
         elif self.done:
-            parts.append(f"{_amount(self.done, self.unit)} {_name(self.unit)}".strip())
+            parts.append(self._counted(self.done))
         if rate and self.unit:
             parts.append(f"{_amount(rate, self.unit)}/s" if rate >= 1 else f"{1 / rate:.1f} s each")
         if self.total and rate:
@@ -76,6 +74,15 @@ class Step:
             parts.append(_clock(self.seconds))
         return ", ".join([*parts, *filter(None, [self.note])])
 
+    @property
+    def result(self) -> str:
+        """Such as ``reading mitbih: 48 records in 00:07``, once it has ended."""
+        counted = f": {self._counted(self.done)}" if self.unit else ""
+        return f"{self.doing}{counted} in {_clock(self.seconds)}"
+
+    def _counted(self, n: float) -> str:
+        return _amount(n, self.unit) + f" {self.unit}" * (self.unit != "bytes")
+
 
 def _amount(n: float, unit: str) -> str:
     if unit == "bytes":
@@ -83,10 +90,6 @@ def _amount(n: float, unit: str) -> str:
 
         return decimal(int(n))
     return f"{n:,.0f}" if n >= 9.95 or n == int(n) else f"{n:.1f}"
-
-
-def _name(unit: str) -> str:
-    return "" if unit == "bytes" else unit
 
 
 def _clock(seconds: float) -> str:
@@ -117,8 +120,7 @@ class _Display:
         try:
             yield
             if not self.bars and step.seconds >= SHORT_S:
-                counted = f": {_amount(step.done, step.unit)} {_name(step.unit)}".rstrip() if step.unit else ""
-                self.line(step, f"{step.doing}{counted} in {_clock(step.seconds)}")
+                self.line(step, step.result)
         finally:
             with self.lock:
                 self.steps.remove(step)

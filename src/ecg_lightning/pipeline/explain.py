@@ -22,13 +22,7 @@ from ecg_lightning.pipeline.predictor import metadata_of
 from ecg_lightning.runs.predictions import PREDICTIONS, RECORD, labels_and_probabilities, read_predictions
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.training.checkpoint import read_checkpoint
-from ecg_lightning.training.estimator import (
-    AnyEstimator,
-    EnsembleEstimator,
-    Estimator,
-    NetworkEstimator,
-    load_estimator,
-)
+from ecg_lightning.training.estimator import EnsembleEstimator, Estimator, NetworkEstimator, load_estimator
 
 # Beats do not depend on these parts of a configuration, and only a job of Hydra can resolve them.
 OF_A_JOB = ("transfer", "callbacks", "logger", "output_dir", "ckpt_path", "hydra")
@@ -97,22 +91,14 @@ def explain_run(
     except EcgLightningError as error:
         return replace(found, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
     with progress(f"computing the saliency{' and the embedding' * embedding} of test beats"):
-        return _explained(found, estimator, beats, probabilities, embedding, seed)
-
-
-def _explained(
-    found: Explanation, estimator: AnyEstimator, beats: Beats, probabilities: FloatArray, embedding: bool, seed: int
-) -> Explanation:
-    """With what needs the model."""
-    saliency: Any
-    if isinstance(estimator, NetworkEstimator):
-        saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
-    elif isinstance(estimator, EnsembleEstimator):
-        saliency, found = None, replace(found, remarks=("Of an ensemble no saliency is shown: see its members.",))
-    else:
-        randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_RANDOM)]
-        saliency = occlude_beats(estimator.predict_proba, randomised, beats, probabilities)
-    shown = embed(lambda chosen: _features(estimator, chosen), beats, seed=seed) if embedding else None
+        if isinstance(estimator, NetworkEstimator):
+            saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
+        elif isinstance(estimator, EnsembleEstimator):
+            saliency, found = None, replace(found, remarks=("Of an ensemble no saliency is shown: see its members.",))
+        else:
+            randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_RANDOM)]
+            saliency = occlude_beats(estimator.predict_proba, randomised, beats, probabilities)
+        shown = embed(lambda chosen: _features(estimator, chosen), beats, seed=seed) if embedding else None
     return replace(found, saliency=saliency, embedding=shown)
 
 
