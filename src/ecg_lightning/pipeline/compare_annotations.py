@@ -10,6 +10,7 @@ import numpy as np
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.options import FASTEST
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
 from ecg_lightning.data.readers import LATEST_S, located
@@ -67,7 +68,7 @@ def compare_annotations(
     ours = _reference_files(str(reference), data_dir, config_dir)
     theirs = _test_files(str(test), ours)
     comparisons: dict[str, Comparison] = {}
-    for name in (name for name in ours if name in theirs):
+    for name in tracked([name for name in ours if name in theirs], "comparing", "records"):
         rate, end = _clock(ours[name], theirs[name], fs)
         one, other = (
             annotated(_read(file[name], rate, end, classes), classes, window_s * rate) for file in (ours, theirs)

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ecg_lightning.core import provenance
+from ecg_lightning.core.progress import showing
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.metrics.calibration import Calibration
@@ -43,11 +44,12 @@ def train(cfg: DictConfig) -> RunRecord:
         KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` of a network is where training stopped.
     """
     quiet()
-    experiment = prepare(cfg)
-    with tracked(experiment) as keep:
-        record = fit_and_test(experiment)
-        keep(record)
-    return record
+    with showing(cfg.trainer.enable_progress_bar):
+        experiment = prepare(cfg)
+        with tracked(experiment) as keep:
+            record = fit_and_test(experiment)
+            keep(record)
+        return record
 
 
 def prepare(cfg: DictConfig) -> Experiment:

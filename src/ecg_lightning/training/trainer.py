@@ -11,10 +11,12 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.training.callbacks.progress import TrainingProgress
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.classifier import MONITORED
 from ecg_lightning.training.transfer import Transfer
@@ -41,6 +43,8 @@ def make_trainer(config: Mapping[str, Any], loggers: Sequence[Logger]) -> pl.Tra
     try:
         callbacks = instantiate_all(config["callbacks"])
         _check_callbacks(callbacks)
+        if not settings["enable_progress_bar"]:
+            callbacks = [one for one in callbacks if not isinstance(one, TrainingProgress | ProgressBar)]
         trainer: pl.Trainer = instantiate(
             settings,
             max_epochs=-1 if settings["max_epochs"] is None else settings["max_epochs"],
@@ -50,6 +54,7 @@ def make_trainer(config: Mapping[str, Any], loggers: Sequence[Logger]) -> pl.Tra
             plugins=AtomicCheckpointIO(),
             default_root_dir=config["output_dir"],
             enable_model_summary=False,
+            enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),  # else Lightning adds its own
             use_distributed_sampler=False,  # the datamodule divides its batches among the ranks
         )
     except InstantiationException as error:
