@@ -223,7 +223,10 @@ def _numbers(text: str, option: str) -> list[float]:
 def annotate_recordings(
     recordings: Annotated[
         list[Path],
-        Argument(metavar="RECORDING", help="Files or WFDB records, folders of them, or lists (RECORDS, *.list); example: one that ships."),
+        Argument(
+            metavar="RECORDING",
+            help="Files or WFDB records, folders of them, or lists (RECORDS, *.list); example: one that ships.",
+        ),
     ],
     model: Annotated[str, Option(help="Weights that ship, a run's folder, a checkpoint, or a .onnx.")] = "cnet",
     output: Annotated[Path, Option("--output", "-o", help="Folder of the files that are written.")] = Path("annotated"),
