@@ -34,7 +34,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 
 
 def located(path: Path | str) -> Path:
-    """The path; where nothing is there and it is the name of a recording that ships, such as ``example``, that one's."""
+    """The path; where nothing is there and it names a recording that ships, such as ``example``, that one's."""
     path = Path(path)
     ships = len(path.parts) == 1 and is_present(SHIPPED / f"{path}.hea")
     return SHIPPED / path if ships and not is_present(path.with_name(f"{path.name}.hea")) else path
