@@ -226,7 +226,7 @@ def annotate_recordings(
         list[Path],
         Argument(
             metavar="RECORDING",
-            help="Files or WFDB records, folders of them, or lists (RECORDS, *.list); example: one that ships.",
+            help="Files, WFDB records, folders, lists (RECORDS, *.list); example: one that ships.",
         ),
     ],
     model: Annotated[str, Option(help="Weights that ship, a run's folder, a checkpoint, or a .onnx.")] = "cnet",
@@ -340,7 +340,7 @@ def export_network(
 @app.command("compare-annotations")
 def compare_annotation_files(
     reference: Annotated[
-        str, Argument(help="Annotations to compare with: a file, FOLDER or FOLDER:ANNOTATOR, or a database's name.")
+        str, Argument(help="Annotations to compare with: a file, RECORDING, FOLDER[:ANNOTATOR] or database.")
     ],
     test: Annotated[
         str, Argument(help="Those under test: a file, FOLDER or FOLDER:csv, or an annotator beside the reference.")
