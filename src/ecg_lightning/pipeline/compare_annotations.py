@@ -38,32 +38,27 @@ def compare_annotations(
 ) -> dict[str, Any]:
     """Compare the beats of a test annotator with those of a reference, as ANSI/AAMI EC57 asks.
 
-        Files are WFDB annotation files, or CSV files with the columns ``sample`` (or ``time``) and ``symbol`` (or
-        ``class``), as ``annotate`` writes them.
+    Files are WFDB annotation files, or CSV files with the columns ``sample`` (or ``time``) and ``symbol`` (or
+    ``class``), as ``annotate`` writes them.
 
-        Args:
-    <<<<<<< HEAD
-            reference: a file, a recording (``example`` ships) or a folder (``folder:annotator``) annotated by ``atr``, or
-                the name of a database.
-    =======
+    Args:
             reference: a file, a recording or folder annotated by ``atr`` (or ``folder:annotator``), or the name of a
-                database.
-    >>>>>>> DT
+            database.
             test: a file, a folder (by default the annotation files that ``annotate`` writes, or the only kind in it, else
-                ``folder:csv``), or an annotator whose files are those of the reference with another ending.
-            start_s: seconds from which on beats count; the standard leaves out the first five minutes.
-            window_s: seconds within which two beats are the same.
-            class_map: how symbols become N, S, V, F and Q, as ``dataset.class_map``; other beats are of Q.
-            fs: sampling rate of the recordings in Hz, where no header beside the files states it.
-            data_dir, config_dir: where databases are, and a folder with more cards of them.
+            ``folder:csv``), or an annotator whose files are those of the reference with another ending.
+        start_s: seconds from which on beats count; the standard leaves out the first five minutes.
+        window_s: seconds within which two beats are the same.
+        class_map: how symbols become N, S, V, F and Q, as ``dataset.class_map``; other beats are of Q.
+        fs: sampling rate of the recordings in Hz, where no header beside the files states it.
+        data_dir, config_dir: where databases are, and a folder with more cards of them.
 
-        Returns:
-            `ecg_lightning.metrics.matching.summary`, with ``reference``, ``test``, ``start_s``, ``window_s``,
-            ``classes``, and ``not_compared``, the records of the reference that have no test file.
+    Returns:
+        `ecg_lightning.metrics.matching.summary`, with ``reference``, ``test``, ``start_s``, ``window_s``,
+        ``classes``, and ``not_compared``, the records of the reference that have no test file.
 
-        Raises:
-            DataError: a file is absent, damaged or has an unknown symbol, no beat is left, or the rate is not known.
-            ConfigError: a folder has files of several kinds, there is no such class map, or a number is out of range.
+    Raises:
+        DataError: a file is absent, damaged or has an unknown symbol, no beat is left, or the rate is not known.
+        ConfigError: a folder has files of several kinds, there is no such class map, or a number is out of range.
     """
     if not 0 <= window_s <= 1:
         raise ConfigError(f"window {window_s}: expected seconds from 0 to 1")
