@@ -42,9 +42,9 @@ def compare_annotations(
     ``class``), as ``annotate`` writes them.
 
     Args:
-            reference: a file, a recording or folder annotated by ``atr`` (or ``folder:annotator``), or the name of a
+        reference: a file, a recording or folder annotated by ``atr`` (or ``folder:annotator``), or the name of a
             database.
-            test: a file, a folder (by default the annotation files that ``annotate`` writes, or the only kind in it, else
+        test: a file, a folder (by default the annotation files that ``annotate`` writes, or the only kind in it, else
             ``folder:csv``), or an annotator whose files are those of the reference with another ending.
         start_s: seconds from which on beats count; the standard leaves out the first five minutes.
         window_s: seconds within which two beats are the same.
