@@ -6,7 +6,7 @@ import { Beats, NONE } from "./beats.js";
 import { settled } from "./dom.js";
 import { lowerBound, nearest, quantiles } from "./numbers.js";
 import { Tiles } from "./tiles.js";
-import { MM, PAPER, View } from "./view.js";
+import { PAPER, View } from "./view.js";
 import { clock, fixed } from "./words.js";
 
 const POLL_MS = 300;
@@ -239,6 +239,7 @@ export class App extends EventTarget {
   }
 
   get scale() {
-    return `${fixed(this.view.pps / MM, this.view.pps / MM < 10 ? 2 : 0)} mm/s, ${this.view.gain} mm/mV`;
+    const { speed, gain } = this.view;
+    return `${fixed(speed, speed < 10 ? 2 : 0)} mm/s, ${gain} mm/mV`;
   }
 }

@@ -21,11 +21,12 @@ export function overlayTab(app) {
       onclick: () => {
         chosen = own;
         draw("choice");
+        chips.children[own].focus();
       },
     }, `${name} ${count(beats.totals[own])}`)));
     if (type === "layout" || type === "theme") return paint();
     if (!beats) {
-      data = null;
+      data = asked = null;
       note.textContent = "Beats are drawn once they are found.";
       return paint();
     }
@@ -37,7 +38,8 @@ export function overlayTab(app) {
       if (turn !== asked) return undefined;
       const { time_s: times, signals } = unpacked(answer.columns), [n, leads, length] = answer.columns.signals.shape;
       data = { ...answer, times, signals, n, leads, length, median: medians(signals, n, leads * length) };
-      note.textContent = `${n} of ${plural(answer.of, `${name} beat`)} and their median. Click a beat to go to it.`;
+      note.textContent = `${n} of ${plural(answer.of, `${name} beat`)} and their median. `
+        + "Lines are 0.2 s and 0.5 mV apart. Click a beat to go to it.";
       canvas.setAttribute("aria-label", `${n} beats of class ${name} over each other`);
     } catch (error) {
       note.textContent = error.message;
@@ -84,7 +86,7 @@ export function overlayTab(app) {
       trace(data.median, 0, lead);
       context.fillStyle = colours.muted;
       context.font = `11px ${FONT}`;
-      context.fillText(`${app.state.leads[lead]}   lines: 0.2 s, 0.5 mV`, 4, lead * HEIGHT + 12);
+      context.fillText(app.state.leads[lead], 4, lead * HEIGHT + 12);
     }
   }
 

@@ -45,7 +45,7 @@ export function startPanel(app, openRecording) {
   return { open, layout: () => tabs[current].draw("layout") };
 }
 
-export const swatch = (place) => {
+const swatch = (place) => {
   const dot = make("span", { class: "swatch", "aria-hidden": "true" });
   dot.style.background = classStyle(place);
   return dot;
@@ -92,12 +92,12 @@ const nameOf = ({ kind, class: own }) => (own ? `${own}, ${kind}` : kind);
 function reportTab(app) {
   const element = filling();
   let shown = null;
-  function draw(type) {
+  function draw() {
     const own = app.beats ? `/recordings/${app.number}/report` : null;
     const pages = [[own, "Report of the recording"], [app.session.report ? "/report" : null, "Report of the model"]];
-    const there = pages.filter(([path]) => path), key = JSON.stringify([there, type === "events" && app.number]);
-    if (type && key === shown) return undefined;
-    shown = key;
+    const there = pages.filter(([path]) => path), paths = there.join();
+    if (paths === shown) return undefined;
+    shown = paths;
     if (!there.length) return element.replaceChildren(note(`The report ${LATER}`));
     const frame = make("iframe", { src: there[0][0], title: there[0][1] });
     const links = there.map(([path, title]) => make("span", {},

@@ -2,7 +2,7 @@
 
 export const MM = 96 / 25.4; // CSS pixels of a millimetre
 export const PAPER = 25 * MM; // pixels per second of ECG paper
-export const GAINS = [1, 2.5, 5, 10, 20, 40, 80]; // mm per mV
+const GAINS = [1, 2.5, 5, 10, 20, 40, 80]; // mm per mV
 const NEAREST = 3000; // pixels per second
 
 export class View {
