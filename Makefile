@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin
 
-.PHONY: demo test coverage lint bench clean
+.PHONY: demo test coverage lint bench docs docs-serve clean
 
 demo: $(VENV)/installed
 	$(RUN)/python train.py experiment=demo
@@ -24,6 +24,17 @@ lint: $(VENV)/installed
 bench: $(VENV)/installed
 	$(RUN)/python benchmarks/bench.py
 
+# The site, into site/; docs-serve shows it at 127.0.0.1:8000 and follows changes to pages
+docs: $(VENV)/with-docs
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
+
+docs-serve: $(VENV)/with-docs
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs serve
+
+$(VENV)/with-docs: $(VENV)/installed
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
@@ -31,4 +42,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -5,7 +5,7 @@
     python benchmarks/faults.py settings --n 1000 --seed 7
     python benchmarks/faults.py settings --only 123      # one case again, with all that it prints
 
-docs/faults.md has the figures. tests/faults runs some cases of each campaign in CI.
+docs/explanation/faults.md has the figures. tests/faults runs some cases of each campaign in CI.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from campaigns.frame import Tally, one_command, preload, repeat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("campaigns", nargs="*", choices=[*CAMPAIGNS, []], help=", ".join(CAMPAIGNS))
-    parser.add_argument("--n", type=int, help="number of cases of each (default: as in docs/faults.md)")
+    parser.add_argument("--n", type=int, help="number of cases of each (default: as in docs/explanation/faults.md)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="run this case alone and show all that it prints")
     chosen = parser.parse_args()

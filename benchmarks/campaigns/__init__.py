@@ -1,6 +1,6 @@
 """Campaigns of faults: each makes wrong input at random from a seed, for benchmarks/faults.py and tests/faults."""
 
-CAMPAIGNS = {  # the modules of this folder, and how many cases of each docs/faults.md counts
+CAMPAIGNS = {  # the modules of this folder, and how many cases of each docs/explanation/faults.md counts
     "settings": 500,
     "checkpoints": 500,
     "results": 1100,

@@ -242,15 +242,16 @@ def test_a_folder_without_recordings_is_one_sentence(tmp_path: Path) -> None:
     assert "holds no recordings; expected a folder with files such as .hea" in run.stderr
 
 
-def test_the_list_shows_counts_licence_and_citation_in_a_hundred_columns(tmp_path: Path) -> None:
+def test_the_list_shows_counts_licence_and_citation(tmp_path: Path) -> None:
     write_record(tmp_path / "svdb", "800", symbols="N")
     arguments = ["data", "list", "--data-dir", str(tmp_path)]
-    run = CliRunner().invoke(app, arguments, env={"COLUMNS": "100"})
+    run = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
     table = run.stdout.split("\n\n")[0].splitlines()
-    assert max(map(len, table)) <= 100
+    assert max(map(len, table)) <= 80
     svdb, incartdb = (next(line for line in table if line.startswith(name)) for name in ("svdb", "incartdb"))
-    assert svdb.split() == ["svdb", "78", "78", "184,582", "128", "0", "yes", "real", "ODC-By", "1.0"]
-    assert incartdb.split() == ["incartdb", "75", "32", "-", "257", "II", "no", "simulated", "ODC-By", "1.0"]
+    assert svdb.split() == ["svdb", "78", "78", "184,582", "128", "0", "yes", "real"]
+    assert incartdb.split() == ["incartdb", "75", "32", "-", "257", "II", "no", "simulated"]
+    assert "incartdb: " in run.stdout and run.stdout.count("ODC-By 1.0") > 1
     assert "mitbih: MIT-BIH Arrhythmia Database (100 MB). N 90,631 beats, S 2,781 beats" in run.stdout
     assert "Moody & Mark, The impact of the MIT-BIH Arrhythmia Database" in run.stdout
 

@@ -47,6 +47,7 @@ def test_the_wheel_trains_the_demo_in_an_empty_folder(installed: Path, tmp_path:
     assert {file.name for file in (record.parent / "checkpoints").iterdir()} >= {"best.ckpt", "last.ckpt"}
     weights = installed / "ecg_lightning" / "weights"
     assert {file.name for file in weights.iterdir()} == {file.name for file in FOLDER.iterdir()}
+    assert {file.suffix for file in (installed / "ecg_lightning" / "recordings").iterdir()} >= {".hea", ".dat", ".atr"}
     conf = installed / "ecg_lightning" / "conf"
     assert {file.relative_to(conf) for file in conf.rglob("*.yaml")} == {
         file.relative_to(ROOT / "conf") for file in (ROOT / "conf").rglob("*.yaml")

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import wfdb
+from rich.filesize import decimal
 from typer.testing import CliRunner
 
 from ecg_lightning.cli.main import app
+from ecg_lightning.core import progress
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data import http as fetch_module
 from ecg_lightning.data.databases.card import About, Published, PublishedClass
@@ -260,13 +262,15 @@ def test_a_listing_cannot_write_outside_its_folder(server: Server, tmp_path: Pat
         fetch(MITBIH, tmp_path, url=server.url)
 
 
-def test_progress_is_plain_lines_when_nobody_watches(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_log_gets_bytes_and_files_and_no_control_characters(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A log file of a batch job gets lines without control characters."""
-    fetch(MITBIH, tmp_path, url=server.url)
+    for name, seconds in {"SHORT_S": 0, "REFRESH_S": 0.001, "LINE_S": 0.001}.items():
+        monkeypatch.setattr(f"ecg_lightning.core.progress.{name}", seconds)
+    with progress.showing():
+        done = fetch(MITBIH, tmp_path, url=server.url)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith("mitdb: 9 of 9 files, ")
+    assert lines[-1].startswith(f"mitdb: {decimal(done.size)} in ")
     assert "\x1b" not in "".join(lines)
 
 

@@ -16,7 +16,7 @@ HOSTILE = '<script>[red]"a"|b_c\\{$}%#&~^\n\x1b[31m\u202e`*'
 def printed(*sections: Section, width: int = 80) -> str:
     console = Console(width=width, color_system=None)
     with console.capture() as capture:
-        console.print(render.terminal(*sections))
+        console.print(render.Terminal(*sections))
     return capture.get()
 
 
@@ -36,6 +36,23 @@ def table() -> Table:
     ]  # fmt: skip
     sectioned = [Row(row.cells, section="context: none", mark=row.mark) for row in mark_best(columns, rows)]
     return Table(title="A table", columns=columns, rows=sectioned)
+
+
+@pytest.mark.parametrize("width", [32, 40, 80])
+def test_no_number_is_lost_in_a_narrow_terminal(table: Table, width: int) -> None:
+    text = printed(Section(tables=[table]), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    for number in ("91.00", "1.23", "50.00", "90.00", "80.00", "95.00", "99.00", "98.00"):
+        assert number.rstrip("0") in text
+
+
+def test_a_file_gets_lines_as_long_as_a_table_is_wide(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    row = [Cell(Number(10**9 + n)) for n in range(20)]
+    render.show(Section(tables=[Table(columns=[Column(f"column {n}") for n in range(20)], rows=[Row(row)])]))
+    assert [f"{10**9 + n:,}" for n in range(20)] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
 @pytest.fixture

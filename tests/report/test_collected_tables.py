@@ -29,7 +29,7 @@ markdown = FORMATS["markdown"]
 def printed(path: Path) -> str:
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(render.terminal(*sections(collect(path))))
+        console.print(render.Terminal(*sections(collect(path))))
     text = capture.get()
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     return text

@@ -24,7 +24,7 @@ MakeRun = Callable[..., Path]
 def printed(*sections: Section, color: str | None = None) -> str:
     console = Console(width=80, force_terminal=color is not None, color_system=color)  # type: ignore[arg-type]
     with console.capture() as capture:
-        console.print(render.terminal(*sections))
+        console.print(render.Terminal(*sections))
     text = capture.get()
     if color is None:
         assert "…" not in text and max(map(len, text.splitlines())) <= 80

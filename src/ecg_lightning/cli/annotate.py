@@ -8,17 +8,19 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import typer
 
 from ecg_lightning.core.atomic import claimed, sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError, EcgLightningError, sentence_of
+from ecg_lightning.core.progress import progress
 from ecg_lightning.core.weights import FOLDER, shipped_weights
 from ecg_lightning.data.find import find
 from ecg_lightning.data.readers import open_recording
@@ -27,12 +29,12 @@ from ecg_lightning.data.recording import make_leads
 from ecg_lightning.data.rpeaks import DETECTORS, check_detector
 from ecg_lightning.data.writers import ANNOTATOR, WRITERS, write_csv, write_json
 from ecg_lightning.metrics.rhythm import summary_of
-from ecg_lightning.pipeline.annotate import Progress, annotate
+from ecg_lightning.pipeline.annotate import annotate
 from ecg_lightning.pipeline.predictor import Predictor, load_predictor
-from ecg_lightning.report import terminal
 from ecg_lightning.report.cells import Section
 from ecg_lightning.report.recording_page import write_recording_page
 from ecg_lightning.report.recordings import recordings_table
+from ecg_lightning.report.render import show
 
 OUTPUTS = (*WRITERS, "json", "html")  # json: with the beats
 CARD = ("title", "trained_on", "expected", "attribution", "licence")  # of a model that ships, what is stated about it
@@ -108,7 +110,6 @@ def annotate_files(
     *,
     jobs: int = 1,
     dask: str | None = None,
-    progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """Annotate recordings, some at once, and yield the outcome of each as soon as it is there.
 
@@ -118,7 +119,6 @@ def annotate_files(
         jobs: number of processes on this machine, which share its cores.
         dask: address of the scheduler of a Dask cluster, whose workers do the work instead; the paths must mean the
             same there.
-        progress: of a recording, where they are annotated one after the other.
 
     Raises:
         CheckpointError, ConfigError: the model cannot be loaded, or lacks an operating point. Other errors of a
@@ -140,7 +140,7 @@ def annotate_files(
     if dask is not None:
         yield from _on_dask(dask, tasks)
     elif jobs == 1 or len(tasks) == 1:
-        yield from (annotate_file(*task, progress=progress) for task in tasks)
+        yield from (annotate_file(*task) for task in tasks)
     else:
         import joblib
 
@@ -150,13 +150,13 @@ def annotate_files(
             yield from parallel(joblib.delayed(annotate_file)(*task) for task in tasks)
 
 
-def annotate_file(name: str, path: Path, request: Request, progress: Progress | None = None) -> Outcome:
+def annotate_file(name: str, path: Path, request: Request) -> Outcome:
     """Annotate one recording and write its files; whatever goes wrong is in the outcome."""
     stated = request.stated(name)
     try:
         with claimed(stated.parent, stated.name):
             done = _done(name, path, request)  # by another command, in the meantime
-            return Outcome(name, path, done or _annotate_file(name, path, request, progress))
+            return Outcome(name, path, done or _annotate_file(name, path, request))
     except Exception as error:  # one recording must not end the work on all others
         where = "" if isinstance(error, EcgLightningError) else f" ({path})"
         return Outcome(name, path, error=sentence_of(error) + where)
@@ -173,7 +173,7 @@ def _done(name: str, path: Path, request: Request) -> dict[str, Any] | None:
         return None
 
 
-def _annotate_file(name: str, path: Path, request: Request, progress: Progress | None) -> dict[str, Any]:
+def _annotate_file(name: str, path: Path, request: Request) -> dict[str, Any]:
     stated, files, key = request.stated(name), request.files(name), _key(path, request)
     given = [one.resolve() for one in _inputs(path, request) if is_present(one)]
     if own := [file for file in (*files.values(), stated) if file.resolve() in given]:
@@ -185,7 +185,8 @@ def _annotate_file(name: str, path: Path, request: Request, progress: Progress |
             f"{(taken or [stated])[0]} is there already, made otherwise or from other files; choose another --output, "
             "or replace it with --overwrite"
         )
-    beats = annotate(path, load(request.model), progress=progress, **request.how)
+    with progress(name, total=1) as step:
+        beats = annotate(path, load(request.model), progress=lambda part: setattr(step, "done", part), **request.how)
     about = beats.attrs["about"] = {**beats.attrs["about"], "model": request.model, "command": request.command}
     if request.model in (shipped := shipped_weights("beats")):
         about["card"] = {key: shipped[request.model].get(key, "") for key in CARD}
@@ -300,27 +301,27 @@ def annotate_recordings(
     """Do it, with progress; print what was found. Returns whether every recording succeeded."""
     recordings = part_of(find(paths), part)
     outcomes: list[Outcome] = []
-    with _progress() as bar:
-        single = len(recordings) == 1 and dask is None
-        at = bar.add_task(next(iter(recordings)) if single else "recordings", total=1 if single else len(recordings))
-        report = (lambda part: bar.update(at, completed=part)) if single else None
-        for outcome in annotate_files(recordings, request, jobs=jobs, dask=dask, progress=report):
+    with progress("annotating", len(recordings), "recordings") if len(recordings) > 1 else nullcontext() as step:
+        for outcome in annotate_files(recordings, request, jobs=jobs, dask=dask):
             outcomes.append(outcome)
-            bar.update(at, completed=len(outcomes))
+            if step is not None:
+                step.advance()
+                failures = sum(one.error is not None for one in outcomes)
+                step.note = f"{failures} failed" if failures else ""
     outcomes.sort(key=lambda outcome: [*recordings].index(outcome.name))
     if as_json:
         done = {one.name: one.content for one in outcomes if one.content is not None}
         failed = {one.name: one.error for one in outcomes if one.error is not None}
-        typer.echo(json.dumps({"recordings": done, "failed": failed}, indent=2))
+        print(json.dumps({"recordings": done, "failed": failed}, indent=2))
     else:
-        terminal.show(Section(tables=[recordings_table([*map(_row, outcomes)])]))
+        show(Section(tables=[recordings_table([*map(_row, outcomes)])]))
         skipped = sum(one.was_done for one in outcomes)
         if any(one.content is not None for one in outcomes):
             there = f"; {skipped} {'was' if skipped == 1 else 'were'} there already" * bool(skipped)
-            typer.echo(f"Results in {request.output}{there}")
+            print(f"Results in {request.output}{there}")
     for one in outcomes:
         if one.error is not None:
-            typer.echo(f"error: {one.error}", err=True)
+            print(f"error: {one.error}", file=sys.stderr)
     return all(one.error is None for one in outcomes)
 
 
@@ -329,13 +330,3 @@ def _row(one: Outcome) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     if one.content is None:
         return {"record": one.name, "error": "failed: see below"}, None
     return {**one.content["about"], "record": one.name}, one.content["summary"]
-
-
-def _progress() -> Any:
-    """A bar with the time that is left, on a terminal; nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ def list_databases(data_dir: DataDir = Path("data"), config_dir: ConfigDir = Non
 
     databases = describe_cards(data_dir, config_dir)
     if as_json:
-        typer.echo(json.dumps(databases, indent=2))
+        print(json.dumps(databases, indent=2))
     else:
         print_databases(databases)
 
@@ -45,7 +46,7 @@ def fetch_data(
     for card in cards_to_fetch(dataset, config_dir):
         done = fetch(card, data_dir, url=url, records=names, connections=connections)
         total = f"{done.downloaded + done.kept} files, {decimal(done.size)}"
-        typer.echo(f"{done.folder}: {total}; {done.downloaded} of them were downloaded now")
+        print(f"{done.folder}: {total}; {done.downloaded} of them were downloaded now")
 
 
 @data.command("check")
@@ -71,12 +72,12 @@ def check_data(
             print_check(checks[-1])
     right = bool(checks) and all(one.present and not one.problems for one in checks)
     if as_json:
-        typer.echo(json.dumps({"ok": right, "databases": {one.source.name: one.plain() for one in checks}}, indent=2))
+        print(json.dumps({"ok": right, "databases": {one.source.name: one.plain() for one in checks}}, indent=2))
     elif not checks:
-        typer.echo(f"{data_dir} holds no database; ecg-lightning data list shows which can be fetched")
+        print(f"{data_dir} holds no database; ecg-lightning data list shows which can be fetched")
     if not right:
         wrong = [one.source.name for one in checks if not one.present or one.problems]
-        typer.echo(f"error: {', '.join(wrong) or 'no database'}: not there, or something is wrong with it", err=True)
+        print(f"error: {', '.join(wrong) or 'no database'}: not there, or something is wrong with it", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -90,11 +91,11 @@ def add_database(
     from ecg_lightning.pipeline.cards import new_card
 
     path = new_card(folder, name, output)
-    typer.echo(path.read_text(encoding="utf-8"), nl=False)
+    print(path.read_text(encoding="utf-8"), end="")
     where = shlex.join(["--config-dir", str(output)])
-    typer.echo(f"{path} is a draft: read it, decide what it leaves open, then")
-    typer.echo(f"  ecg-lightning data check {path.stem} {where}")
-    typer.echo(f"  ecg-lightning train {where} dataset={path.stem}")
+    print(f"{path} is a draft: read it, decide what it leaves open, then")
+    print(f"  ecg-lightning data check {path.stem} {where}")
+    print(f"  ecg-lightning train {where} dataset={path.stem}")
 
 
 @data.command("report")
@@ -110,4 +111,4 @@ def report_data(
     with quick_imports():
         from ecg_lightning.report.data_page import write_data_report
 
-    typer.echo(write_data_report(dataset, overrides or [], output, config_dir=config_dir))
+    print(write_data_report(dataset, overrides or [], output, config_dir=config_dir))

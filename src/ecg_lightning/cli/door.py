@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import NoReturn
 
 from ecg_lightning.core.errors import EcgLightningError, sentence_of
+from ecg_lightning.core.progress import showing
 from ecg_lightning.core.stops import how_stopped, terminable
+from ecg_lightning.core.terminal import readable_streams
 
 
 @contextmanager
 def door() -> Iterator[None]:
-    """End the process on an exception within.
+    """Show progress within, in whatever encoding the terminal has, and end the process on an exception.
 
     The exit status is 2 for an error that a user can act on, 1 for any other, 130 for Ctrl-C, 143 for SIGTERM, and 141
     if the reader of the output has gone, as ``| head`` does.
     """
     logging.raiseExceptions = False  # a full disk, or a reader that is gone, is no traceback for each line of a log
-    with terminable():
+    readable_streams()
+    with showing(), terminable():
         try:
             try:
                 yield

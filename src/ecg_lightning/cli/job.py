@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,10 +20,12 @@ from omegaconf import DictConfig
 from ecg_lightning.cli.door import fail, leave
 from ecg_lightning.core.atomic import atomic_write, claimed
 from ecg_lightning.core.errors import ConfigError, sentence_of
+from ecg_lightning.core.progress import showing
 from ecg_lightning.core.startup import quick_imports
 from ecg_lightning.core.stops import how_stopped
+from ecg_lightning.core.terminal import readable_streams
 from ecg_lightning.pipeline.config import added_conf_dirs, command_again, quiet
-from ecg_lightning.pipeline.jobs import failures, run_sweep_job, save_configuration, score_of
+from ecg_lightning.pipeline.jobs import failures, run_sweep_job, save_configuration, score_of, sweep_progress
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.runs.schema import RunRecord
 
@@ -39,6 +42,7 @@ def run_job(cfg: DictConfig) -> float | None:
     `score_of` its record, or None if the job of a sweep failed.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        readable_streams()  # in a process of a launcher, which has no door
         return run_sweep_job(cfg, _run)
     folder, is_main = Path(cfg.output_dir), os.environ.get("LOCAL_RANK", "0") == "0"
     try:
@@ -62,22 +66,25 @@ def _run(cfg: DictConfig) -> RunRecord:
     """Check, build, train, test and report one experiment."""
     validated(cfg)  # as `prepare` does, but before anything heavy is imported
     with quick_imports():
+        from ecg_lightning.pipeline.tracking import tracked
         from ecg_lightning.pipeline.train import fit_and_test, prepare
         from ecg_lightning.report import terminal
 
     quiet()
-    experiment = prepare(cfg)
-    is_main = experiment.estimator.is_main_process
-    if is_main:
-        terminal.announce(experiment)
-    record = fit_and_test(experiment)
-    if is_main:
-        folder = experiment.output_dir
-        del experiment  # its beats and network take most of the memory
-        terminal.print_run(record)
-        if cfg.report != "none":
-            _write_report(folder, embedding=cfg.report == "full")
-        print(f"Results in {folder}")
+    with showing(cfg.trainer.enable_progress_bar):
+        experiment = prepare(cfg)
+        is_main = experiment.estimator.is_main_process
+        if is_main:
+            terminal.announce(experiment)
+        with tracked(experiment) as keep:
+            record = fit_and_test(experiment)
+            if is_main:
+                folder = experiment.output_dir
+                del experiment  # its beats and network take most of the memory
+                terminal.print_run(record)
+                if cfg.report != "none":
+                    _write_report(folder, embedding=cfg.report == "full")
+                print(f"Results in {folder}", *keep(record), sep="\n")
     return record
 
 
@@ -144,14 +151,21 @@ class SweepSummary(Callback):
 
     def __init__(self) -> None:
         self._failed_before: dict[Path, int] = {}
+        self._progress = ExitStack()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What Hydra sends to processes of a launcher."""
+        return {**vars(self), "_progress": ExitStack()}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self._failed_before = failures(Path(config.hydra.sweep.dir))
+        self._progress.enter_context(sweep_progress(config.hydra))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from ecg_lightning.report import terminal
         from ecg_lightning.runs import aggregate
 
+        self._progress.close()
         folder = Path(config.hydra.sweep.dir)
         failed = failures(folder).items() - self._failed_before.items()
         errors = {file.parent.name: json.loads(file.read_text())["error"] for file, _ in sorted(failed)}

@@ -21,6 +21,7 @@ from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, print_
 from ecg_lightning.cli.trained import detector, weights
 from ecg_lightning.core.atomic import claimed
 from ecg_lightning.core.errors import DEBUG, ConfigError
+from ecg_lightning.core.progress import progress
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses, which may be its own
 
@@ -77,7 +78,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"ecg-lightning {importlib.metadata.version('ecg-lightning')}")
+        print(f"ecg-lightning {importlib.metadata.version('ecg-lightning')}")
         raise typer.Exit
 
 
@@ -170,10 +171,10 @@ def evaluate_checkpoint(
             terminal.print_run(records[""])
         if output is not None:
             page = write_elsewhere(home, records, output) if databases else write_report([output])
-            typer.echo(f"Results in {output}; {page}")
+            print(f"Results in {output}; {page}")
     for name, record in records.items():
         if record.warning:
-            typer.secho(f"warning: {f'{name}: ' * bool(name)}{record.warning}", fg="yellow", err=True)
+            print(f"warning: {f'{name}: ' * bool(name)}{record.warning}", file=sys.stderr)
 
 
 @app.command("ensemble")
@@ -208,7 +209,7 @@ def make_ensemble(
             runs, output, mean=mean, weights=how, class_weights=of, data_dir=data_dir, cache_dir=cache_dir
         )
         terminal.print_run(record)
-        typer.echo(f"Results in {output}; {write_report([output])}")
+        print(f"Results in {output}; {write_report([output])}")
 
 
 def _numbers(text: str, option: str) -> list[float]:
@@ -223,7 +224,10 @@ def _numbers(text: str, option: str) -> list[float]:
 def annotate_recordings(
     recordings: Annotated[
         list[Path],
-        Argument(metavar="RECORDING", help="Files or WFDB records, folders of them, or lists (RECORDS, *.list)."),
+        Argument(
+            metavar="RECORDING",
+            help="Files, WFDB records, folders, lists (RECORDS, *.list); example: one that ships.",
+        ),
     ],
     model: Annotated[str, Option(help="Weights that ship, a run's folder, a checkpoint, or a .onnx.")] = "cnet",
     output: Annotated[Path, Option("--output", "-o", help="Folder of the files that are written.")] = Path("annotated"),
@@ -317,10 +321,11 @@ def export_network(
     with quick_imports():
         from ecg_lightning.pipeline.export import export
 
-    card = export(model, output, quantize=quantize, data_dir=data_dir, cache_dir=cache_dir)
+    with progress(f"exporting {model} and comparing it with torch"):
+        card = export(model, output, quantize=quantize, data_dir=data_dir, cache_dir=cache_dir)
     parity = card["parity"]
-    typer.echo(f"{output}: {card['name']}, {', '.join(card['classes'])}, {decimal(card['bytes'])}")
-    typer.echo(
+    print(f"{output}: {card['name']}, {', '.join(card['classes'])}, {decimal(card['bytes'])}")
+    print(
         f"in single precision: within {parity['difference']:.0e} of torch on {parity['beats']:,} {parity['of']}, "
         f"{card['speed']:.1f} × its speed"
     )
@@ -329,13 +334,13 @@ def export_network(
         cost = "macro-F1 not known without validation beats"
         if scores is not None:
             cost = f"macro-F1 {' → '.join(f'{100 * one:.2f}' for one in scores)} %"
-        typer.echo(f"int8: {cost}, {card['int8']['speed']:.2f} × the speed of single precision")
+        print(f"int8: {cost}, {card['int8']['speed']:.2f} × the speed of single precision")
 
 
 @app.command("compare-annotations")
 def compare_annotation_files(
     reference: Annotated[
-        str, Argument(help="Annotations to compare with: a file, FOLDER or FOLDER:ANNOTATOR, or a database's name.")
+        str, Argument(help="Annotations to compare with: a file, RECORDING, FOLDER[:ANNOTATOR] or database.")
     ],
     test: Annotated[
         str, Argument(help="Those under test: a file, FOLDER or FOLDER:csv, or an annotator beside the reference.")
@@ -405,7 +410,7 @@ def report_runs(
     from ecg_lightning.report import write_report
     from ecg_lightning.report.cells import clean
 
-    typer.echo(clean(write_report(folders, output, baselines=baseline or (), embedding=not brief)))
+    print(clean(write_report(folders, output, baselines=baseline or (), embedding=not brief)))
 
 
 @app.command("plot")
@@ -422,7 +427,7 @@ def plot_runs(
     from ecg_lightning.report.plots import plot
 
     for path in plot(folders, what, output):
-        typer.echo(clean(path))
+        print(clean(path))
 
 
 @app.command("show")
@@ -438,4 +443,4 @@ def show_augmentation(
     found = preview(overrides or [], n_beats=beats)
     path = output or Path(f"augmentation_{found.augmentation['name']}.png")
     augmentation_picture(found, path)
-    typer.echo(path)
+    print(path)

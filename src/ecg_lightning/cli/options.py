@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from typer import Option
 
 from ecg_lightning.core.errors import ConfigError
@@ -34,9 +33,9 @@ def leads_of(text: str | None) -> list[Any] | None:
 
 def print_answer(answer: dict[str, Any], section: Any, as_json: bool) -> None:
     """Print an answer as JSON, or as the table that `section` makes of it."""
-    from ecg_lightning.report import terminal
+    from ecg_lightning.report.render import show
 
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        print(json.dumps(answer, indent=2))
     else:
-        terminal.show(section(answer))
+        show(section(answer))

@@ -23,6 +23,7 @@ EXAMPLES = {
     "{program} -m model=cnet,seq,bilstm,bigru": "a sweep, which ends with one table",
     "… hydra.sweep.dir=multirun/mine": "started again, it resumes",
     "… hydra/launcher=local hydra.launcher.n_jobs=4": "four jobs at a time; slurm for a cluster",
+    "{program} logger=[mlflow,tensorboard]": "also curves, scores and files in these, or in wandb",
     "{program} experiment=demo": "a minute on simulated beats",
     "{program} --config-dir FOLDER model=mine": "your own choices, here FOLDER/model/mine.yaml",
     "{program} --cfg job [choices and settings]": "shows the configuration without running it",

@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from ecg_lightning.cli.options import ConfigDir, DataDir, Json, leads_of, names, print_answer
+from ecg_lightning.core.progress import progress
 
 On = Annotated[str, Option(help="Databases with annotated beats, e.g. mitbih,svdb.")]
 Records = Annotated[
@@ -29,7 +30,7 @@ def list_weights(as_json: Json = False) -> None:
 
     cards = shipped_weights()
     if as_json:
-        typer.echo(json.dumps(cards, indent=2))
+        print(json.dumps(cards, indent=2))
     else:
         from ecg_lightning.report.terminal import print_weights
 
@@ -51,7 +52,7 @@ def make_weights_of_run(
     from ecg_lightning.core.weights import FOLDER
     from ecg_lightning.pipeline.ship import make_weights
 
-    typer.echo(
+    print(
         make_weights(run, name, title=title, description=description, expected=expected or (), folder=output or FOLDER)
     )
 
@@ -70,22 +71,20 @@ def train_detector(
 ) -> None:
     """Train the network that finds R peaks on annotated recordings, in minutes on one core."""
     import torch
-    from rich.progress import Progress
 
     from ecg_lightning.pipeline import detector as pipeline
 
     torch.set_num_threads(1)  # more wait for each other, and the sums would depend on their number
     settings = {"on": on, "records": records, "exclude": exclude, "leads": leads, "steps": steps, "seed": seed}
     words = [f"--{name}={value}" for name, value in settings.items() if value not in (None, "")]
-    with Progress() as progress:
-        bar = progress.add_task("training", total=steps)
+    with progress("training", steps, "steps") as step:
         pipeline.train_detector(
             on.split(","), output, records=records, exclude=names(exclude), leads=leads_of(leads) or (), steps=steps,
             seed=seed, command=shlex.join(["ecg-lightning", "detector", "train", *words, f"--output={output.name}"]),
-            data_dir=data_dir, config_dir=config_dir, progress=lambda step, loss: progress.update(bar, completed=step),
+            data_dir=data_dir, config_dir=config_dir, progress=lambda done, loss: setattr(step, "done", done),
         )  # fmt: skip
-    typer.echo(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
-    typer.echo(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
+    print(f"Weights in {output.with_suffix('.safetensors')}; test them with:")
+    print(f"  ecg-lightning detector test --detector network:{output.with_suffix('.safetensors')} --on {on}")
 
 
 @detector.command("test")

@@ -93,6 +93,12 @@ def first_error(model: type[Any], plain: Any, error: ValidationError) -> str:
     return f"{setting}: expected {_expected(_find(schema, keys), schema)}"
 
 
+def accepted(model: type[Any], setting: str) -> str:
+    """What a model accepts for a setting, by its dotted name, in words; any word is a name where users choose names."""
+    schema = _schema(model)  # type: ignore[arg-type]  # a type is hashable
+    return _expected(_find(schema, setting.split(".")), schema)
+
+
 @cache
 def _schema(model: type[Any]) -> dict[str, Any]:
     return TypeAdapter(model).json_schema()

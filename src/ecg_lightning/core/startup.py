@@ -1,6 +1,7 @@
 """Faster start of the command line: imports skip what is not used and do not trigger the garbage collector."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,14 +15,15 @@ def quick_imports() -> Iterator[None]:
     For command-line processes only: torchmetrics can no longer plot in them. If torchmetrics is already imported or
     its internals have changed, only the garbage collector is affected: it is off within the block.
     """
-    enabled = gc.isenabled()
+    enabled, is_first = gc.isenabled(), "torchmetrics" not in sys.modules
     gc.disable()
     try:
         _import_torchmetrics()
         yield
     finally:
-        if enabled:
+        if is_first:  # later, what an earlier job of a sweep has left would never be collected
             gc.freeze()
+        if enabled:
             gc.enable()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ecg_lightning.core.atomic import locked, remove_leftovers, sha256_of
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.databases.joined import Joined
@@ -58,7 +59,9 @@ def cache_key(source: Source) -> str:
     files = source.files()
     digest = hashlib.sha256(json.dumps([RECIPE, source.settings()], sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
-        for path, content in zip(files, pool.map(sha256_of, files), strict=True):
+        for path, content in zip(
+            tracked(files, f"checking {source.name}", "files"), pool.map(sha256_of, files), strict=True
+        ):
             # The name of the folder counts, which in PTB is the patient; where the data are does not.
             digest.update(os.fsencode(f"{path.parent.name}/{path.name}") + bytes.fromhex(content))
     return digest.hexdigest()[:16]

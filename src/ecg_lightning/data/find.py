@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.databases.recordings import find_recordings
-from ecg_lightning.data.readers import FORMATS
+from ecg_lightning.data.readers import FORMATS, located
 from ecg_lightning.data.readers.base import is_present
 
 LISTS = (".list", ".lst")  # suffixes of files that list recordings, besides one called RECORDS
@@ -26,7 +26,7 @@ def find(paths: Sequence[Path]) -> dict[str, Path]:
         elif is_present(given) and (given.name == "RECORDS" or given.suffix in LISTS):
             named = _listed(given)
         else:
-            named = [(_without_suffix(given.name), given)]
+            named = [(_without_suffix(given.name), located(given))]
         if not named:
             raise DataError(f"{given} holds no recording; expected WFDB, EDF, CSV or MATLAB files, or a list of them")
         for name, path in named:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +14,11 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from ecg_lightning.core.atomic import cannot_write, sha256_of
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.progress import Step, progress
 
 T = TypeVar("T")
 
@@ -81,13 +79,13 @@ class Downloader:
         The first that cannot be got or written stops the others with a `DataError`.
         """
         downloaded = 0
-        progress = _Progress(name, len(files))
-        with progress.bar, ThreadPoolExecutor(max_workers=self._connections) as pool:
-            futures = [pool.submit(self._get, file, progress.update) for file in files]
+        with progress(name, unit="bytes") as step, ThreadPoolExecutor(max_workers=self._connections) as pool:
+            counter = _Counter(step, len(files))
+            futures = [pool.submit(self._get, file, counter.update) for file in files]
             try:
                 for future in as_completed(futures):
                     downloaded += future.result()
-                    progress.count_file()
+                    counter.count_file()
             except BaseException as error:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -229,40 +227,29 @@ class NotOnServerError(DataError):
     """The server answers, but has no such file."""
 
 
-class _Progress:
-    """Bytes and files downloaded so far, on stderr: a bar on a terminal, else a line for each tenth of the files."""
+class _Counter:
+    """Counts bytes and files downloaded so far."""
 
-    def __init__(self, name: str, n_files: int) -> None:
-        self._name = name
-        self._n_files = n_files
-        self._n_whole = self._done = self._size = 0
+    def __init__(self, step: Step, n_files: int) -> None:
+        self._step, self._n_files, self._n_whole = step, n_files, 0
         self._lock = threading.Lock()
         self._files: dict[Path, tuple[int, int]] = {}
-        console = Console(stderr=True)
-        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        silent = not console.is_terminal
-        self.bar = Progress("{task.description}", *columns, "{task.fields[files]}", console=console, disable=silent)
-        self._task = self.bar.add_task(name, total=None, files="")
+        self._size = 0
 
     def update(self, path: Path, done: int, size: int) -> None:
         """`done` of the `size` bytes of a file are here; called from any thread."""
         with self._lock:
             done_before, size_before = self._files.get(path, (0, 0))
             self._files[path] = done, size
-            self._done += done - done_before
             self._size += size - size_before
             # A file's size is known when its download starts; until then it counts as the mean of the others.
-            total = self._size / len(self._files) * self._n_files
-            self.bar.update(self._task, completed=self._done, total=total)
+            self._step.total = self._size / len(self._files) * self._n_files
+            self._step.advance(done - done_before)
 
     def count_file(self) -> None:
         """One more file is in its place."""
         self._n_whole += 1
-        self.bar.update(self._task, files=f"{self._n_whole}/{self._n_files} files")
-        tenths_before, tenths = (n * 10 // self._n_files for n in (self._n_whole - 1, self._n_whole))
-        if self.bar.disable and tenths > tenths_before:
-            line = f"{self._name}: {self._n_whole} of {self._n_files} files, {decimal(self._done)}"
-            print(line, file=sys.stderr, flush=True)
+        self._step.note = f"{self._n_whole} of {self._n_files} files"
 
 
 def _check_status(response: requests.Response, right: tuple[int, ...]) -> None:

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Count, Part, Strength, options
+from ecg_lightning.core.progress import progress, tracked
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.cache import load_or_build
 
@@ -104,7 +105,8 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
             columns[name] = np.concatenate([columns[name], *(part[name] for part in new)])
         del new
     if settings.method == "smote_tomek":
-        linked = tomek_links(columns["signals"], columns["labels"])
+        with progress(f"looking for Tomek links among {len(columns['labels']):,} beats"):
+            linked = tomek_links(columns["signals"], columns["labels"])
         columns = {name: column[~linked] for name, column in columns.items()}
     made_by = {**dataclasses.asdict(settings), "seed": seed, "imbalanced-learn": version("imbalanced-learn")}
     origin = {**beats.origin, "resampling": made_by | {"of": beats.fingerprint}}
@@ -226,7 +228,7 @@ def _new_beats(
     if beats.context is not None:
         features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.context], axis=1)
     have = np.bincount(labels)
-    for label, target in targets.items():
+    for label, target in tracked(targets.items(), f"resampling by {method}", "classes"):
         name = beats.classes[label]
         neighbours = min(settings.neighbours, int(have[label]) - 1)
         if neighbours == 0:

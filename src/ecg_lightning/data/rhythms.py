@@ -2,7 +2,8 @@
 
 No samples are made: a beat is its interval, its class and one number for its shape. A network over the sequence of
 beats learns from thousands of such people what few databases show often. All of it is synthetic: for pretraining,
-never for results. ``docs/simulated_people.md`` has the assumptions; what has no source here is one. Sources:
+never for results. ``docs/explanation/simulated_people.md`` has the assumptions; what has no source here is one.
+Sources:
 
 - sinus rhythm with respiration and the 0.1 Hz wave: McSharry, Clifford, Tarassenko & Smith, IEEE Trans. Biomed. Eng.
   50(3), 2003; its variability: Task Force of the ESC and NASPE, Circulation 93, 1996;

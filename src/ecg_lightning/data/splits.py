@@ -86,7 +86,7 @@ class Split:
     train_size: Part = None
     train_unit: Literal["beats", "patients"] = "beats"  # beats in the shares of their classes, or whole patients
     inner_fold: Natural | None = None
-    inner_folds: NumberOfFolds = 5
+    inner_folds: NumberOfFolds = 5  # groups, for `inner_fold`
 
     def __post_init__(self) -> None:
         if self.fold is not None and self.fold >= self.n_folds:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.databases.base import CardSource, fetch_command
 from ecg_lightning.data.databases.card import PublishedClass
 from ecg_lightning.data.databases.recordings import Recordings
@@ -157,7 +158,7 @@ def _check_recordings(source: Recordings, result: DatabaseCheck) -> None:
         result.problems.append(str(error))
     if absent := [table for table in source.metadata.tables if paths and not table.is_file()]:
         result.problems.append(f"{absent[0]} is not there")
-    for path in paths if not absent else ():
+    for path in tracked(paths if not absent else (), f"checking {source.name}", "records"):
         try:
             records.append(_read(source, path))
         except DataError as error:

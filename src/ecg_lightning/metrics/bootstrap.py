@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ecg_lightning.core.progress import progress, tracked
 from ecg_lightning.data.beats import IntArray, TextArray
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities
@@ -98,7 +99,11 @@ def resampled_metrics(
     precision takes the longest by far. Metrics by recording need patients.
     """
     counted = _Counted(labels, probabilities, classes, patients)
-    chunks = [counted.metrics(times, wanted) for times in _resamples(counted.n_units, resamples, seed)]
+    chunks = []
+    with progress("computing intervals", resamples, "resamples") as step:
+        for times in _resamples(counted.n_units, resamples, seed):
+            chunks.append(counted.metrics(times, wanted))
+            step.advance(len(times))
     found = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
     overall = ("accuracy", *AT_SPECIFICITY)
     inner = {(WHERE, one): (one,) if one in overall else ("per_class", classes[-1], one) for one in METRICS}
@@ -165,7 +170,8 @@ class _Counted:
         for metric, compute in (("auroc", Ranking.aurocs), ("average_precision", Ranking.average_precisions)):
             mean, places = (f"macro_{metric}",), [("per_class", name, metric) for name in self.classes]
             if wanted is None or mean in wanted or any(place in wanted for place in places):
-                found |= {place: compute(self.ranking(i), times) for i, place in enumerate(places)}
+                doing = tracked(places, f"resampling {metric.replace('_', ' ')}", "classes")
+                found |= {place: compute(self.ranking(i), times) for i, place in enumerate(doing)}
                 found[mean] = _mean_of_defined(np.stack([found[place] for place in places], axis=-1))
         if k == 2 and (wanted is None or AT_SPECIFICITY in wanted):
             found[AT_SPECIFICITY] = self.ranking(1).recalls(times)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def fit_reference(name: str, settings: Mapping[str, Any], x: Array, labels: Arra
         warnings.simplefilter("always")
         try:
             classifier = model.make(seed, **settings)
-            classifier.fit(x.astype(np.float64), labels)  # rounding in single precision depends on the version
+            with progress(f"fitting {name} to {len(x):,} beats"):
+                classifier.fit(x.astype(np.float64), labels)  # rounding in single precision depends on the version
             learnt = model.learnt(classifier)
         except (ValueError, TypeError) as error:
             reason = " ".join(str(error).split())

@@ -97,7 +97,9 @@ def create_model(
     Args:
         name: one of `model_names`.
         n_outputs: number of logits; another one than that of `pretrained` gives it a new head.
-        length, leads, n_context: numbers of samples, leads and context values of a beat.
+        length: samples of a beat.
+        leads: of a beat.
+        n_context: context values of a beat.
         sequence: settings of `SequenceSettings`, for a network over the sequence of beats.
         pretrained: one of `list_pretrained`, which brings all sizes and settings; nothing but `n_outputs` is given.
         settings: the network's own settings, see `settings_of`; the others have their defaults.

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 
 from ecg_lightning.core import provenance
 from ecg_lightning.core.errors import ConfigError
@@ -26,7 +27,7 @@ from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
 from ecg_lightning.training.tasks import make_task
-from ecg_lightning.training.trainer import check_devices, make_trainer, set_epochs
+from ecg_lightning.training.trainer import check_devices, make_loggers, make_trainer, set_epochs
 from ecg_lightning.training.transfer import Transfer, load_weights
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Experiment:
     datamodule: BeatDataModule  # the beats, split
     estimator: Estimator
     output_dir: Path
+    loggers: Sequence[Logger] = ()
 
 
 def build(cfg: DictConfig) -> Experiment:
@@ -72,7 +74,8 @@ def build(cfg: DictConfig) -> Experiment:
         start = read_checkpoint(transfer.checkpoint)
     elif transfer.checkpoint is not None:
         log.warning("transfer=none is a random initialisation: transfer.checkpoint=%s is not read", transfer.checkpoint)
-    trainer = make_trainer(config) if "trainer" in kind.uses else None
+    loggers = make_loggers(config)
+    trainer = make_trainer(config, loggers) if "trainer" in kind.uses else None
     if trainer is not None:
         check_devices(trainer, transfer)
 
@@ -124,6 +127,7 @@ def build(cfg: DictConfig) -> Experiment:
         overrides=tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else (),
         datamodule=datamodule,
         estimator=estimator,
+        loggers=loggers,
         output_dir=output_dir,
     )
 

@@ -10,10 +10,12 @@ import numpy as np
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.options import FASTEST
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.labels import WFDB_SYMBOLS, ClassMap, make_class_map
-from ecg_lightning.data.readers import LATEST_S
+from ecg_lightning.data.readers import LATEST_S, located
 from ecg_lightning.data.readers.annotations import OTHERS, TABLES, check_beats, read_annotations
+from ecg_lightning.data.readers.base import is_present
 from ecg_lightning.data.readers.wfdb import rate_and_length, read_annotation_file
 from ecg_lightning.data.recording import Annotations
 from ecg_lightning.metrics.matching import LEARNING_S, WINDOW_S, Comparison, annotated, compare, summary
@@ -40,7 +42,8 @@ def compare_annotations(
     ``class``), as ``annotate`` writes them.
 
     Args:
-        reference: a file, a folder (``folder:annotator``, else by ``atr``), or the name of a database.
+        reference: a file, a recording or folder annotated by ``atr`` (or ``folder:annotator``), or the name of a
+            database.
         test: a file, a folder (by default the annotation files that ``annotate`` writes, or the only kind in it, else
             ``folder:csv``), or an annotator whose files are those of the reference with another ending.
         start_s: seconds from which on beats count; the standard leaves out the first five minutes.
@@ -65,7 +68,7 @@ def compare_annotations(
     ours = _reference_files(str(reference), data_dir, config_dir)
     theirs = _test_files(str(test), ours)
     comparisons: dict[str, Comparison] = {}
-    for name in (name for name in ours if name in theirs):
+    for name in tracked([name for name in ours if name in theirs], "comparing", "records"):
         rate, end = _clock(ours[name], theirs[name], fs)
         one, other = (
             annotated(_read(file[name], rate, end, classes), classes, window_s * rate) for file in (ours, theirs)
@@ -92,6 +95,9 @@ def _reference_files(reference: str, data_dir: Path, config_dir: Path | None) ->
         return {path.stem: path}
     if path.is_dir():
         return _in_folder(path, ending or REFERENCE)
+    record = located(path)
+    if path.name and is_present(file := record.with_name(f"{record.name}.{REFERENCE}")):
+        return {path.name: file}
     if "/" in reference or "." in reference:
         raise DataError(f"{reference} is not there: expected annotations, a folder of them, or the name of a database")
     source = source_of(load_cards(config_dir, [reference])[reference], data_dir)

@@ -15,6 +15,7 @@ import numpy as np
 from omegaconf import DictConfig, open_dict
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.core.provenance import config_digest
 from ecg_lightning.data.beats import Beats, FloatArray
 from ecg_lightning.data.splits import split
@@ -55,7 +56,7 @@ def cross_validate(experiment: Experiment, run: Callable[[Experiment], RunRecord
     beats, parts = datamodule.beats, []
     if getattr(getattr(experiment.estimator, "trainer", None), "world_size", 1) > 1:
         raise ConfigError("operating_point.folds are trained on one device: add trainer.devices=1")
-    for fold in range(n_folds):
+    for fold in tracked(range(n_folds), "cross-validation", "folds"):
         inner = {**datamodule.split_settings, "inner_fold": fold, "inner_folds": n_folds}
         rows = np.sort(split(beats, **inner).test)
         folder = experiment.output_dir / FOLDS / str(fold)
@@ -83,6 +84,7 @@ def _of_fold(cfg: DictConfig, folder: Path, fold: int, n_folds: int) -> DictConf
         inner.operating_point.folds, inner.tested, inner.test_on = None, "test", []
         inner.output_dir = str(folder.absolute()).replace("${", "\\${")
         inner.ckpt_path, inner.report = None, "none"
+        inner.logger = {name: one for name, one in (inner.logger or {}).items() if name == "csv"}  # a part of one run
     return inner
 
 

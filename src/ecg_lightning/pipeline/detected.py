@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.databases.recordings import Recordings
@@ -114,9 +115,8 @@ def _with_detected_peaks(
 ) -> Iterator[Recording]:
     """The records with detected instead of annotated beats; those, and what was annotated, are put into `found`."""
     assert source.class_map is not None and source.card.annotator is not None
-    for path, name in source.names(source.records()).items():
-        if name not in records:
-            continue
+    wanted = [(path, name) for path, name in source.names(source.records()).items() if name in records]
+    for path, name in tracked(wanted, f"detecting R peaks in {source.name}", "records"):
         recording = source.recording(path, name=name)
         annotations, clock = source.open(path).annotations(source.card.annotator)
         samples = np.round(annotations.samples * (recording.fs / clock)).astype(np.int64)

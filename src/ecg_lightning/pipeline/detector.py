@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import FASTEST
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.core.weights import read_weights, weights_file, write_weights
 from ecg_lightning.data.beats import BoolArray
 from ecg_lightning.data.databases.recordings import Recordings
@@ -203,7 +204,7 @@ def annotated_recordings(
         source = source_of(card.model_copy(update={"leads": list(leads)}), data_dir)
         if not isinstance(source, Recordings) or card.annotator is None or source.class_map is None:
             raise ConfigError(f"{name} has no recordings with annotated beats; choose a database that has, as mitbih")
-        for path in source.records():
+        for path in tracked(source.records(), f"reading {name}", "records"):
             fitting = {pattern for pattern in (*(wanted or ()), *exclude) if _fits(f"{name}/{path.name}", pattern)}
             unused -= fitting
             if not fitting & set(exclude) and (wanted is None or fitting):

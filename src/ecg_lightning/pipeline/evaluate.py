@@ -72,7 +72,8 @@ def evaluate(
             ``svdb:svdb_halves``, or with `split`, tests those of a split.
         leads: of the other database, as ``dataset.leads``; None for those of the training, by name or position.
         csv: a file of beats in Kaggle's format, all of which are tested, instead of a database.
-        split, seed: other split, one of the choices in ``conf/split``, and other seed of it.
+        split: another one, one of the choices in ``conf/split``.
+        seed: another one of the split.
         fold: which beats of the split.
         detector: of the R peaks, see `ecg_lightning.data.rpeaks`; None takes the annotated ones. The scores are then of
             the beats that match an annotated one, and ``matched`` counts missed and extra ones, beside the scores with

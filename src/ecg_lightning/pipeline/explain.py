@@ -8,6 +8,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ecg_lightning.core.errors import DataError, EcgLightningError
+from ecg_lightning.core.progress import progress
 from ecg_lightning.data.beats import Beats, FloatArray
 from ecg_lightning.explain.embedding import embed, last_features
 from ecg_lightning.explain.facts import Explanation
@@ -89,14 +90,15 @@ def explain_run(
             raise DataError(f"{checkpoint.path} does not predict what the run has predicted: it is of another run")
     except EcgLightningError as error:
         return replace(found, remarks=(f"No saliency and no embedding can be shown: {_reason(error)}.",))
-    if isinstance(estimator, NetworkEstimator):
-        saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
-    elif isinstance(estimator, EnsembleEstimator):
-        saliency, found = None, replace(found, remarks=("Of an ensemble no saliency is shown: see its members.",))
-    else:
-        randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_RANDOM)]
-        saliency = occlude_beats(estimator.predict_proba, randomised, beats, probabilities)
-    shown = embed(lambda chosen: _features(estimator, chosen), beats, seed=seed) if embedding else None
+    with progress(f"computing the saliency{' and the embedding' * embedding} of test beats"):
+        if isinstance(estimator, NetworkEstimator):
+            saliency = explain_beats(estimator.classifier.model, estimator.task, beats, probabilities, seed=seed)
+        elif isinstance(estimator, EnsembleEstimator):
+            saliency, found = None, replace(found, remarks=("Of an ensemble no saliency is shown: see its members.",))
+        else:
+            randomised = [estimator.randomised(seed + i).predict_proba for i in range(N_RANDOM)]
+            saliency = occlude_beats(estimator.predict_proba, randomised, beats, probabilities)
+        shown = embed(lambda chosen: _features(estimator, chosen), beats, seed=seed) if embedding else None
     return replace(found, saliency=saliency, embedding=shown)
 
 

@@ -78,7 +78,8 @@ def export(
         path: a run's folder, a checkpoint, or a name that ships.
         output: ends with ``.onnx``; replaced if it is there.
         quantize: ``int8``: weights in 8 bits, by dynamic quantisation.
-        data_dir, cache_dir: as `evaluate`.
+        data_dir: recordings, for the comparison; as in `evaluate`.
+        cache_dir: cache of beats, as in `evaluate`.
 
     Returns:
         The card; among others ``parity`` (``beats``, ``of``, ``difference``: the largest of a probability), ``speed``

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from filelock import FileLock
+from hydra._internal.core_plugins.basic_launcher import BasicLauncherConf
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -26,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ecg_lightning.core.atomic import atomic_write, claimed
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError, EcgLightningError, sentence_of
+from ecg_lightning.core.progress import Step, progress
 from ecg_lightning.core.provenance import OWN_LAST, config_digest
 from ecg_lightning.core.reading import read_config
 from ecg_lightning.core.stops import terminable
@@ -35,6 +37,7 @@ from ecg_lightning.runs.schema import RunRecord
 log = logging.getLogger(__name__)
 
 FAILURE_FILE = "failure.json"
+CLAIM_FILE = ".lock"  # of `claimed`
 HYDRA_FOLDER = ".hydra"
 LONGEST_BATCH_S = 20.0  # in which a job that is asked to stop saves; Slurm and Docker kill a little later
 
@@ -49,6 +52,7 @@ def run_sweep_job(cfg: DictConfig, run: Callable[[DictConfig], RunRecord]) -> fl
     failed = folder / FAILURE_FILE
     try:
         with claimed(folder), terminable():  # in a process of a launcher, which has no door
+            (folder / CLAIM_FILE).touch()  # by which `sweep_progress` sees that the job has begun
             failed.unlink(missing_ok=True)
             score = score_of(_finished(cfg, folder) or run(_resumed(cfg, folder)))
             failed.unlink(missing_ok=True)  # of another sweep that found this folder in use
@@ -143,6 +147,29 @@ def _jobs(config: HydraConf) -> list[list[str]]:
 
 
 @contextmanager
+def sweep_progress(config: HydraConf) -> Iterator[None]:
+    """Show how many jobs of a sweep are done, running, failed and left, from the files in its folder."""
+    folder, total = Path(config.sweep.dir), len(_jobs(config)) or config.sweeper.get("n_trials")
+    claims_before, failures_before = _times(folder, CLAIM_FILE), failures(folder)
+
+    def look(step: Step) -> None:
+        jobs = {
+            file.parent for file, _ in _times(folder, CLAIM_FILE).items() - claims_before.items()
+        }  # that have begun
+        failed = len(failures(folder).items() - failures_before.items())
+        step.done = failed + sum((job / "scores.json").is_file() for job in jobs)
+        running = max(0, len(jobs) - int(step.done))
+        counts = {"running": running, "failed": failed, "waiting": int(total or 0) - int(step.done) - running}
+        step.note = ", ".join(f"{n} {what}" for what, n in counts.items() if n > 0)
+
+    with progress("sweep", total, "jobs") as step:
+        step.look = look
+        if config.launcher["_target_"] != BasicLauncherConf._target_:
+            step.without_bars()  # jobs in other processes print, too
+        yield
+
+
+@contextmanager
 def saving_jobs() -> Iterator[None]:
     """On Ctrl-C and SIGTERM, let jobs in processes of a launcher save where they are, before it kills them."""
 
@@ -151,7 +178,7 @@ def saving_jobs() -> Iterator[None]:
             until = time.monotonic() + LONGEST_BATCH_S
             for process in processes:
                 process.terminate()
-            for claim in Path(HydraConfig.get().sweep.dir).glob("*/.lock"):
+            for claim in Path(HydraConfig.get().sweep.dir).glob(f"*/{CLAIM_FILE}"):
                 with suppress(OSError), FileLock(claim, timeout=max(0, until - time.monotonic())):
                     pass  # the job has ended; Timeout is an OSError
         before[number](number, frame)
@@ -169,7 +196,12 @@ def saving_jobs() -> Iterator[None]:
 
 def failures(folder: Path) -> dict[Path, int]:
     """Files that the failed jobs in a sweep's folder wrote, and their times of modification."""
-    return {file: file.stat().st_mtime_ns for file in folder.glob(f"*/{FAILURE_FILE}")}
+    return _times(folder, FAILURE_FILE)
+
+
+def _times(folder: Path, name: str) -> dict[Path, int]:
+    """The times of modification of the files of this name in the folders of jobs."""
+    return {file: file.stat().st_mtime_ns for file in folder.glob(f"*/{name}")}
 
 
 # For conf/hydra/default.yaml. Processes of a launcher have it too, because their task imports this module.

@@ -105,9 +105,9 @@ class Transfer(Group):
 class Recipe(Group):
     """Optimizer settings for one model on one task."""
 
-    lr: Rate = 1
-    batch_size: Count = 1
-    steps: Count = 1
+    lr: Rate = 1  # maximum
+    batch_size: Count = 1  # on each device
+    steps: Count = 1  # rounded to whole epochs
 
 
 class Optimizer(Group):
@@ -202,7 +202,7 @@ class Interrupt(Target):
 
 
 class Progress(Target):
-    monitor: Score = "val/macro_f1"
+    monitor: Score = "val/macro_f1"  # shown beside the loss
 
 
 class Callbacks(BaseModel):
@@ -219,14 +219,42 @@ class Callbacks(BaseModel):
 
 
 class MetricsFile(Target):
-    path: Text = "metrics.csv"
+    path: Text = "metrics.csv"  # of the file
     resumed_from: Text | None = None
+
+
+class Service(Target):
+    folder: Text = "."
+    resumed_from: Text | None = None
+
+
+class MLflow(Service):
+    experiment_name: Text = "ecg_lightning"
+    # A password would be kept in the configuration, which a run publishes.
+    tracking_uri: (
+        Annotated[str, Field(pattern=r"^[^@]+$", description="an address; MLFLOW_TRACKING_URI may have a password")]
+        | None
+    ) = None
+
+
+class WandB(Service):
+    project: Text = "ecg_lightning"
+    entity: Text | None = None
+
+
+class TensorBoard(Service):
+    save_dir: Text = "."
+    name: str = ""
+    version: Text = "tensorboard"
 
 
 class Loggers(BaseModel):
     """By name; null removes one."""
 
     csv: MetricsFile | None = None
+    mlflow: MLflow | None = None
+    wandb: WandB | None = None
+    tensorboard: TensorBoard | None = None
     __pydantic_extra__: dict[str, Target | None]
     model_config = ConfigDict(extra="allow", strict=True)
 

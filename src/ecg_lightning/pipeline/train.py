@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ecg_lightning.core import provenance
+from ecg_lightning.core.progress import showing
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.metrics.calibration import Calibration
@@ -27,6 +28,7 @@ from ecg_lightning.pipeline.evaluate import check_databases, evaluate_on
 from ecg_lightning.pipeline.predictor import checkpoint_predictor
 from ecg_lightning.pipeline.record import make_record
 from ecg_lightning.pipeline.settings import validated
+from ecg_lightning.pipeline.tracking import tracked
 from ecg_lightning.runs.discover import ON
 from ecg_lightning.runs.schema import RunRecord
 from ecg_lightning.runs.store import save_run
@@ -42,7 +44,12 @@ def train(cfg: DictConfig) -> RunRecord:
         KeyboardInterrupt: Ctrl-C; ``checkpoints/last.ckpt`` of a network is where training stopped.
     """
     quiet()
-    return fit_and_test(prepare(cfg))
+    with showing(cfg.trainer.enable_progress_bar):
+        experiment = prepare(cfg)
+        with tracked(experiment) as keep:
+            record = fit_and_test(experiment)
+            keep(record)
+        return record
 
 
 def prepare(cfg: DictConfig) -> Experiment:

@@ -289,9 +289,9 @@ def _legend(table: RunsTable, block: Block, row: Runs) -> str:
     return "; ".join([*parts, runs])
 
 
-def _terminal(collection: Collection) -> Any:
+def _terminal(collection: Collection) -> list[Section]:
     remarks = Section(notes=[Note(remark, "caution") for remark in collection.remarks])
-    return render.terminal(*sections(collection), remarks)
+    return [*sections(collection), remarks]
 
 
 def _plain(collection: Collection) -> str:
@@ -299,7 +299,7 @@ def _plain(collection: Collection) -> str:
 
     console = Console(width=100, color_system=None)
     with console.capture() as capture:
-        console.print(_terminal(collection))
+        console.print(render.Terminal(*_terminal(collection)))
     return capture.get()
 
 
@@ -333,14 +333,12 @@ def choose_format(name: str | None, output: Path | None) -> str:
 
 def show(collection: Collection, format_name: str, output: Path | None) -> None:
     """Print the tables in one of `FORMATS`, or write them to a file; DataError if that is not possible."""
-    from rich.console import Console
-
     if output is not None:
         with atomic_write(output) as partial:
             partial.write_text(FORMATS[format_name](collection), encoding="utf-8")
         for remark in collection.remarks:
             print(clean(remark), file=sys.stderr)
     elif format_name == "terminal":
-        Console().print(_terminal(collection))
+        render.show(*_terminal(collection))
     else:
         print(FORMATS[format_name](collection), end="")

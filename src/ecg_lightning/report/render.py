@@ -1,16 +1,22 @@
 """Renderings of the tables of `ecg_lightning.report.cells`: terminal, Markdown, LaTeX and HTML."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from markupsafe import Markup, escape
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.table import Column as RichColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ecg_lightning.core.terminal import readable
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table, clean
+
+PLAIN_HEAD = box.Box("    \n    \n -- \n" + 5 * "    \n", ascii=True)  # as rich's SIMPLE_HEAD
+LONG = 20  # characters, from which on the texts of a column may be broken
 
 
 def _sections(table: Table) -> Iterator[tuple[str, list[tuple[Row, bool]]]]:
@@ -33,13 +39,38 @@ STYLES: dict[Mark, str] = {
 }  # fmt: skip
 
 
-def terminal(*sections: Section) -> RenderableType:
-    """For `rich`; every table of this package fits 80 columns."""
+class Terminal:
+    """Sections for `rich`; a table that is too wide is shown as a list of its rows."""
+
+    def __init__(self, *sections: Section) -> None:
+        self.sections = sections
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield _terminal(self.sections, options)
+
+
+class Output(Console):
+    """Standard output; if its reader has gone, that is an error as of `print`, by which a command ends."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def show(*sections: Section) -> None:
+    """Print sections to a terminal in its width, and elsewhere, where nothing breaks lines, in the width they need."""
+    console = Output()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        tables = [table for section in sections for table in section.tables]
+        console.width = max([80, *(_Texts(table, console.encoding).width for table in tables)])
+    console.print(Terminal(*sections))
+
+
+def _terminal(sections: Sequence[Section], options: ConsoleOptions) -> RenderableType:
     parts: list[RenderableType] = []
     for section in sections:
         parts += [Text(clean(section.title), style="bold")] * bool(section.title)
         for table in section.tables:
-            parts += [*_rich(table), Text()]
+            parts += [*_rich(table, options), Text()]
         legend = RichTable.grid(padding=(0, 1, 0, 0))
         for number, note in enumerate(section.legend, start=1):
             legend.add_row(Text(str(number), style="bold"), Text(clean(note.text), overflow="fold"))
@@ -49,43 +80,82 @@ def terminal(*sections: Section) -> RenderableType:
     return Group(*parts)
 
 
-def _rich(table: Table) -> Iterator[RenderableType]:
+class _Texts:
+    """The texts of a table in letters of an encoding, and the columns of a terminal that they need."""
+
+    def __init__(self, table: Table, encoding: str) -> None:
+        self.lines = {id(row): list(_lines(table, row, encoding)) for row in table.rows}
+        self.heads = [readable((column.head or column.name) * table.header, encoding) for column in table.columns]
+        self.names = [readable(column.name, encoding) for column in table.columns]
+        self.box = box.SIMPLE_HEAD if encoding.startswith("utf") else PLAIN_HEAD
+        texts = [self.heads, *([text for text, _ in line] for of_row in self.lines.values() for line in of_row)]
+        self.widths = [
+            max(len(line) for text in column for line in text.split("\n")) for column in zip(*texts, strict=True)
+        ]
+        self.folds = [column.wrap and width >= LONG for column, width in zip(table.columns, self.widths, strict=True)]
+
+    @property
+    def width(self) -> int:
+        """What is needed at least, with a space between columns."""
+        own = [min(width, LONG) if folds else width for width, folds in zip(self.widths, self.folds, strict=True)]
+        return sum(own) + len(own) - 1
+
+
+def _rich(table: Table, options: ConsoleOptions) -> Iterator[RenderableType]:
     """The header, then a grid for each section below its name, for which a column would be too much in 80."""
     if table.title:
         yield Text(clean(table.title), style="bold")
-    lines = {id(row): list(_lines(table, row)) for row in table.rows}
-    heads = [(column.head or column.name) if table.header else "" for column in table.columns]
-    texts = [heads, *([text for text, _ in line] for of_row in lines.values() for line in of_row)]
-    widths = [max(len(line) for text in column for line in text.split("\n")) for column in zip(*texts, strict=True)]
-    header = table.header
+    texts = _Texts(table, options.encoding)
+    fits, header = texts.width <= options.max_width, table.header
     for section, rows in _sections(table):
         if section:
-            if header:
-                yield _grid(table, heads, widths, header=True)
+            if header and fits:
+                yield _grid(texts, table.columns, header=True)
             header = False
             yield Text(clean(section), style="italic")
-        grid = _grid(table, heads, widths, header=header)
+        if not fits:
+            yield from _listed(table, texts, rows)
+            continue
+        grid = _grid(texts, table.columns, header=header)
         last: Mark = ""
         for row, repeats in rows:
             if row.mark == "total" != last and grid.row_count:
                 grid.add_section()
             last = row.mark
-            for number, line in enumerate(lines[id(row)]):
+            for number, line in enumerate(texts.lines[id(row)]):
                 once = range(1, table.n_labels - 1) if repeats and not number else ()
                 grid.add_row(*(Text("" if at in once else text, style=style) for at, (text, style) in enumerate(line)))
         yield grid
 
 
-def _lines(table: Table, row: Row) -> Iterator[list[tuple[str, str]]]:
+def _listed(table: Table, texts: _Texts, rows: Sequence[tuple[Row, bool]]) -> Iterator[RenderableType]:
+    """Rows one below the other: their labels, then a line for each number, with its name in full and its spread."""
+    n = max(1, table.n_labels)
+    for row, _ in rows:
+        line, *below = ([(text.replace("\n", ""), style) for text, style in one] for one in texts.lines[id(row)])
+        yield Text(" ".join(text for text, _ in line[:n] if text), style=f"bold {line[0][1]}")
+        values = RichTable.grid(*(RichColumn(overflow="fold") for _ in range(3)), padding=(0, 1))
+        spreads = below[0] if below else [("", "")] * len(line)
+        for name, (text, style), (spread, _) in zip(texts.names[n:], line[n:], spreads[n:], strict=True):
+            if text:
+                values.add_row(Text(f"  {name}"), Text(text, style=style), Text(spread, style="dim"))
+        yield values
+
+
+def _lines(table: Table, row: Row, encoding: str) -> Iterator[list[tuple[str, str]]]:
     """The text and style of each cell of a row, and those of its spreads where there are any."""
+
+    def shown(text: str) -> str:
+        return readable(text.replace("–", "-").replace("−", "-"), encoding)
+
     pairs = zip(table.columns, row.cells, strict=True)
-    yield [(_ascii(_broken(column, cell)), STYLES[cell.mark or row.mark]) for column, cell in pairs]
+    yield [(shown(_broken(column, cell)), STYLES[cell.mark or row.mark]) for column, cell in pairs]
     if name := table.spread_name(row):
-        spreads = [(_ascii(cell.spread(compact=table.compact)), "dim") for cell in row.cells]
+        spreads = [(shown(cell.spread(compact=table.compact)), "dim") for cell in row.cells]
         spreads[max(0, table.n_labels - 1)] = (name, "dim")
         yield spreads
     elif any(cell.below for cell in row.cells):
-        yield [(_ascii(clean(cell.below)), "dim") for cell in row.cells]
+        yield [(shown(clean(cell.below)), "dim") for cell in row.cells]
 
 
 def _broken(column: Column, cell: Cell) -> str:
@@ -97,15 +167,11 @@ def _broken(column: Column, cell: Cell) -> str:
     return text.replace("_", "_\n", 1) if long_name else text
 
 
-def _ascii(text: str) -> str:
-    return text.replace("–", "-").replace("−", "-")
-
-
-def _grid(table: Table, heads: Sequence[str], widths: Sequence[int], *, header: bool) -> RichTable:
+def _grid(texts: _Texts, columns: Sequence[Column], *, header: bool) -> RichTable:
     # Widths are given, so that all grids of a table are alike; the box puts one space between columns.
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, show_header=header)
-    for column, head, width in zip(table.columns, heads, widths, strict=True):
-        fixed = {"no_wrap": True, "width": width} if not column.wrap or width < 20 else {"overflow": "fold"}
+    grid = RichTable(box=texts.box, padding=0, show_edge=False, show_header=header)
+    for column, head, width, folds in zip(columns, texts.heads, texts.widths, texts.folds, strict=True):
+        fixed = {"overflow": "fold"} if folds else {"no_wrap": True, "width": width}
         justify = "left" if column.text else "right"
         grid.add_column(Text(head), justify=justify, vertical="bottom" if header else "top", **fixed)  # type: ignore[arg-type]
     return grid

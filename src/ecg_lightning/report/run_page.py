@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.labels import CLASS_MAPS, PHRASES
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.catalogue import OVERALL, of_class, of_ec57
@@ -75,7 +76,11 @@ def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedd
         folder=run.folder, record=record, f=Numbers(record.plain()), table=table, baselines=baselines,
         embedding=embedding,
     )  # fmt: skip
-    parts = [Part(name, title, drawn) for name, title, draw in SECTIONS if (drawn := draw(shown))]
+    parts = [
+        Part(name, title, drawn)
+        for name, title, draw in tracked(SECTIONS, "drawing the report", "sections")
+        if (drawn := draw(shown))
+    ]
     away = {test.folder.name: test.record for test in tests_elsewhere(run)}
     if away:
         parts.append(Part("elsewhere", "Other databases", elsewhere(record, away)))

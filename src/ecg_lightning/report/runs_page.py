@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os.path import relpath
@@ -14,6 +14,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.metrics.catalogue import OVERALL, Metric, dig, of_class, of_ec57
 from ecg_lightning.report import charts
 from ecg_lightning.report.analysis import over_seeds, size_ticks
@@ -192,10 +193,10 @@ def _baselines(
     return [*lead, *better], worse
 
 
-def _compared(comparer: Comparer, first: Entry, others: Iterable[Entry]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _compared(comparer: Comparer, first: Entry, others: Sequence[Entry]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """A row compared with each of the others, by a seed that both have; and why some could not be."""
     answers, remarks, without = {}, [], []
-    for other in others:
+    for other in tracked(others, f"comparing {first.name}", "runs"):
         pair = _same_split(first.row, other.row)
         if pair is None:
             remarks.append(f"No difference to {other.name}: no seed of the split in common.")

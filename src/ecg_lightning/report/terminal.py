@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
-from ecg_lightning.report import render
 from ecg_lightning.report.cells import NONE, Cell, Column, Mark, Number, Row, Section, Table, clean
 from ecg_lightning.report.elsewhere import elsewhere_section
 from ecg_lightning.report.matching import detected_section
+from ecg_lightning.report.render import Output, show
 from ecg_lightning.report.tables import pooled_sections, run_section, sweep_sections
 from ecg_lightning.runs.schema import RunRecord
 
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from ecg_lightning.models.contract import BeatModel
     from ecg_lightning.pipeline.build import Experiment
     from ecg_lightning.training.transfer import Transfer
-
-
-def show(*sections: Section) -> None:
-    """Print tables."""
-    Console().print(render.terminal(*sections))
 
 
 def announce(experiment: "Experiment") -> None:
@@ -80,8 +74,8 @@ def print_sweep(
 
 
 def print_databases(databases: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print a table of databases in 100 columns, and the title and citation of each."""
-    numbers, texts = ("records", "people", "beats", "Hz"), ("leads", "here", "tried on", "licence")
+    """Print a table of databases, and the title, licence and citation of each."""
+    numbers, texts = ("records", "people", "beats", "Hz"), ("leads", "here", "tried on")
     columns = [Column("database", text=True), *map(Column, numbers), *(Column(name, text=True) for name in texts)]
     rows = []
     for name, one in databases.items():
@@ -90,12 +84,12 @@ def print_databases(databases: Mapping[str, Mapping[str, Any]]) -> None:
         leads = ", ".join("/".join(map(str, lead)) if isinstance(lead, list) else str(lead) for lead in one["leads"])
         tried = (one["tried"] or NONE).removesuffix(" recordings")
         fs = NONE if one["fs"] is None else f"{one['fs']:g}"
-        rows.append(Row([name, *counts, fs, leads, "yes" if one["here"] else "no", tried, one["licence"] or NONE]))
+        rows.append(Row([name, *counts, fs, leads, "yes" if one["here"] else "no", tried]))
     show(Section(tables=[Table(columns=columns, rows=rows)]))
     for name, one in databases.items():
         sizes = f" ({one['size']})" if one["size"] else ""
         classes = ", ".join(f"{kind} {n:,} {unit}" for kind, of in one["classes"].items() for unit, n in of.items())
-        parts = (f"{name}: {one['title']}{sizes}", classes, one["citation"])
+        parts = (f"{name}: {one['title']}{sizes}", classes, one["citation"], one["licence"])
         _line(". ".join(part for part in parts if part))
     _line("Get one with ecg-lightning data fetch NAME; add your own with ecg-lightning data new FOLDER")
 
@@ -120,7 +114,7 @@ def print_weights(cards: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _line(text: str, style: str = "") -> None:
     cleaned = "\n".join(map(clean, text.split("\n")))
-    Console().print(Text(cleaned, style), soft_wrap=True)  # paths and commands are copied: they are never broken
+    Output().print(Text(cleaned, style), soft_wrap=True)  # paths and commands are copied: they are never broken
 
 
 def print_check(one: "DatabaseCheck", *, most_problems: int = 10) -> None:

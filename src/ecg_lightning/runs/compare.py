@@ -36,10 +36,12 @@ def compare(
     1993, chapter 16. For many runs use a `Comparer`.
 
     Args:
-        first, second: each a run's folder or its ``predictions.parquet``, a folder that holds the runs of all folds of
-            a cross-validation, or the files of predictions of all folds.
+        first: a run's folder or its ``predictions.parquet``, a folder that holds the runs of all folds of a
+            cross-validation, or the files of predictions of all folds.
+        second: the same of the other.
         metrics: keys of the metrics to compare, below ``test`` of a run record; None for all.
-        resamples, seed: as in `intervals`.
+        resamples: how many.
+        seed: of the resampling.
 
     Returns plain values, ready for JSON:
 

@@ -23,6 +23,7 @@ from ecg_lightning.data.datamodule import BeatDataModule, batch_loader
 from ecg_lightning.data.inputs import InputSpec
 from ecg_lightning.models import check_settings, list_models, model_names
 from ecg_lightning.models.baselines import REFERENCE_MODELS, Array, fit_reference, predict_reference
+from ecg_lightning.training.callbacks.progress import TrainingProgress
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.checkpoint import (
     CHECKPOINT_KEY,
@@ -109,8 +110,8 @@ class NetworkEstimator(Estimator):
 
     baseline = False
     uses = frozenset(
-        {"dropout", "sequence", "augmentation", "loss", "transfer", "optimizer", "trainer", "callbacks", "logger",
-         "ckpt_path", "compile"}
+        {"dropout", "sequence", "augmentation", "loss", "transfer", "optimizer", "trainer", "callbacks", "ckpt_path",
+         "compile"}
     )  # fmt: skip
 
     def __init__(self, classifier: BeatClassifier, trainer: pl.Trainer, *, resume: str | None = None) -> None:
@@ -127,7 +128,9 @@ class NetworkEstimator(Estimator):
     def load(cls, checkpoint: Checkpoint, *, device: Device = "auto") -> Self:
         """The network of a checkpoint in the precision of its training."""
         precision = checkpoint.config.get("trainer", {}).get("precision", "32-true")
-        trainer = pl.Trainer(accelerator=device, devices=1, precision=precision, **QUIET)
+        trainer = pl.Trainer(
+            accelerator=device, devices=1, precision=precision, callbacks=[TrainingProgress()], **QUIET
+        )
         estimator = cls(BeatClassifier.from_checkpoint(checkpoint), trainer)
         estimator._saved = {name: getattr(checkpoint, name) for name in ("scores", "epoch", "step", *FITTED)}
         return estimator

@@ -11,10 +11,12 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.training.callbacks.progress import TrainingProgress
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.classifier import MONITORED
 from ecg_lightning.training.transfer import Transfer
@@ -23,38 +25,59 @@ OWN = {"callbacks", "default_root_dir", "enable_model_summary", "logger", "plugi
 VALIDATIONS = 50  # about how many there are, where validating after each short epoch would cost more than training
 
 
-def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
-    """The Trainer of the groups ``trainer``, ``callbacks``, ``logger``; `ConfigError` if one cannot be set up."""
+def make_loggers(config: Mapping[str, Any]) -> list[Logger]:
+    """The loggers of the group ``logger``; `ConfigError` if one cannot be set up."""
+    try:
+        loggers = instantiate_all(config["logger"])
+    except InstantiationException as error:
+        raise _cannot("logger", error) from error
+    _check_kind("logger", loggers, Logger)
+    return loggers
+
+
+def make_trainer(config: Mapping[str, Any], loggers: Sequence[Logger]) -> pl.Trainer:
+    """The Trainer of the groups ``trainer`` and ``callbacks``; `ConfigError` if one cannot be set up."""
     settings = config["trainer"]
     if taken := sorted(OWN & settings.keys()):
         raise ConfigError(f"trainer.{taken[0]} is no setting: it follows from callbacks, logger and output_dir")
     try:
-        callbacks, loggers = instantiate_all(config["callbacks"]), instantiate_all(config["logger"])
-        _check_parts(callbacks, loggers)
+        callbacks = instantiate_all(config["callbacks"])
+        _check_callbacks(callbacks)
+        if not settings["enable_progress_bar"]:
+            callbacks = [one for one in callbacks if not isinstance(one, TrainingProgress | ProgressBar)]
         trainer: pl.Trainer = instantiate(
             settings,
             max_epochs=-1 if settings["max_epochs"] is None else settings["max_epochs"],
             check_val_every_n_epoch=1 if _validation_is_free(settings) else settings["check_val_every_n_epoch"],
             callbacks=callbacks,
-            logger=loggers,
+            logger=list(loggers),
             plugins=AtomicCheckpointIO(),
             default_root_dir=config["output_dir"],
             enable_model_summary=False,
+            enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),  # else Lightning adds its own
             use_distributed_sampler=False,  # the datamodule divides its batches among the ranks
         )
     except InstantiationException as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise ConfigError(f"trainer, callbacks or logger cannot be set up: {reason}") from error
+        raise _cannot("trainer or callbacks", error) from error
     if not isinstance(trainer, pl.Trainer):
         raise ConfigError(f"trainer._target_={settings['_target_']}: expected a pytorch_lightning.Trainer")
     return trainer
 
 
-def _check_parts(callbacks: Sequence[Any], loggers: Sequence[Any]) -> None:
+def _cannot(group: str, error: InstantiationException) -> ConfigError:
+    reason = " ".join(str(error.__cause__ or error).split())
+    ours = isinstance(error.__cause__, ConfigError)  # whose sentence is whole
+    return ConfigError(reason if ours else f"{group} cannot be set up: {reason}")
+
+
+def _check_kind(group: str, made: Sequence[Any], kind: type) -> None:
+    if strange := [type(one).__name__ for one in made if not isinstance(one, kind)]:
+        raise ConfigError(f"{group}: a _target_ gives a {strange[0]}, expected a {kind.__name__}")
+
+
+def _check_callbacks(callbacks: Sequence[Any]) -> None:
     """Raise `ConfigError` for what the Trainer would find out in the middle of an epoch."""
-    for group, made, kind in (("callbacks", callbacks, pl.Callback), ("logger", loggers, Logger)):
-        if strange := [type(one).__name__ for one in made if not isinstance(one, kind)]:
-            raise ConfigError(f"{group}: a _target_ gives a {strange[0]}, expected a {kind.__name__}")
+    _check_kind("callbacks", callbacks, pl.Callback)
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if isinstance(monitor, str) and monitor not in (logged := ("train/loss", *MONITORED)):

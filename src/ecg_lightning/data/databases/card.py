@@ -41,26 +41,26 @@ class Group(BaseModel):
 class PublishedClass(Group):
     """What a publisher states of one class."""
 
-    beats: Natural | None = None
-    records: Natural | None = None
-    patients: Natural | None = None
+    beats: Natural | None = None  # of this class
+    records: Natural | None = None  # that have it
+    patients: Natural | None = None  # who have it
 
 
 class Published(Group):
     """What a publisher states of a whole database, with which ``data check`` compares; null where it is not known."""
 
-    records: Natural | None = None
-    patients: Natural | None = None
-    classes: dict[Text, PublishedClass] = {}
+    records: Natural | None = None  # in total
+    patients: Natural | None = None  # in total
+    classes: dict[Text, PublishedClass] = {}  # by name
     left_out: Natural | None = None  # records of none of the classes
 
 
 class About(Group):
     """What ``data list`` shows; nothing here changes what is read."""
 
-    licence: Text | None = None
-    citation: Text | None = None
-    homepage: Text | None = None
+    licence: Text | None = None  # of the data
+    citation: Text | None = None  # whom to cite
+    homepage: Text | None = None  # address
     tried: Literal["real recordings", "simulated recordings"] | None = None  # on which the card was tried
     published: Published = Published()
 
@@ -78,9 +78,9 @@ class Download(Group):
 class Table(Group):
     """A column of a CSV file in the database's folder, of the row that names the record."""
 
-    table: Text
+    table: Text  # name of the file
     record: Text  # column with the record's name or path
-    column: Text
+    column: Text  # with the value
 
 
 class Patients(Group):
@@ -89,7 +89,7 @@ class Patients(Group):
     same: dict[Word, Word] | None = None  # record → the record that names its patient; every other is a patient
     comment: Text | None = None  # regular expression of a header comment, whose first group is the patient
     record: Text | None = None  # regular expression of a record's name, whose first group is the patient
-    table: Table | None = None
+    table: Table | None = None  # column of a CSV file
     database: Text | None = None  # whose people these are, if it is another
 
 
@@ -101,7 +101,7 @@ class Diagnoses(Group):
     """
 
     comment: Text | None = None  # key of a header comment: ``Reason for admission``
-    table: Table | None = None
+    table: Table | None = None  # column of a CSV file
     folder: bool = False  # the name of the record's folder
     classes: Annotated[dict[Text, Words], Field(min_length=1)]  # class → codes
 
@@ -119,7 +119,7 @@ class Csv(Group):
 class Rows(Group):
     """CSV files whose rows are beats, already cut, of `cut.length` samples."""
 
-    files: Annotated[list[Text], Field(min_length=1)]
+    files: Annotated[list[Text], Field(min_length=1)]  # their names
     test_file: Text | None = None  # of the publisher
     labels: Literal["last", "none"] = "last"  # the last column is the class, or there is none
     classes: Annotated[list[Text], Field(min_length=2)]  # by number from 0, name, or symbol of the class_map
@@ -129,19 +129,19 @@ class Rows(Group):
 class Simulation(Group):
     """Simulated patients."""
 
-    patients: Annotated[int, Field(ge=2, le=100_000)]
+    patients: Annotated[int, Field(ge=2, le=100_000)]  # how many
     minutes: Annotated[float, Field(gt=0, le=1440)]  # of each patient
     fs: Hertz
     noise: Strength  # mV, standard deviation
-    seed: Seed
+    seed: Seed  # the same gives the same signals
 
 
 class People(Group):
     """Simulated people without signals."""
 
-    people: Annotated[int, Field(ge=2, le=1_000_000)]
+    people: Annotated[int, Field(ge=2, le=1_000_000)]  # how many
     beats: Annotated[int, Field(ge=2, le=100_000)]  # of each
-    seed: Seed
+    seed: Seed  # the same gives the same people
 
 
 class CutSettings(Group):
@@ -157,8 +157,8 @@ class CutSettings(Group):
 class Card(Group):
     """A database."""
 
-    name: Name
-    title: Text
+    name: Name  # in tables and in the cache
+    title: Text  # on pages
     task: Task  # that its classes belong to
     about: About = About()
     download: Download | None = None

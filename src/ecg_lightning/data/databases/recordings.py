@@ -16,6 +16,7 @@ import numpy as np
 
 from ecg_lightning.core.atomic import sha256_of
 from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.databases.metadata import Metadata
@@ -138,24 +139,24 @@ class Recordings(CardSource):
         records = self.records()
         names = self.names(records)
         if self.card.diagnoses is None:
-            for record in records:
+            for record in tracked(records, f"reading {self.name}", "records"):
                 yield self.recording(record, name=names[record])
             return
         commented = self.card.diagnoses.comment is not None  # else headers need not be opened
         found = {
             record: self.metadata.diagnosis(record, self.open(record).comments if commented else ())
-            for record in records
+            for record in tracked(records, f"reading headers of {self.name}", "records")
         }
         left_out = Counter(stated for name, stated in found.values() if name is None)
         if left_out:
             log.info("left out %d records of other diagnoses: %s", left_out.total(), dict(left_out.most_common(8)))
         if left_out.total() == len(records):
             raise DataError(f"no record in {self.folder} is of {' or '.join(self.card.diagnoses.classes)}")
-        for record, (name, _) in found.items():
-            if name is not None:
-                recording = self.recording(record, name=names[record])
-                labels = np.full(len(recording.peaks), self.classes.index(name), dtype=np.int64)
-                yield dataclasses.replace(recording, labels=labels)
+        chosen = [(record, name) for record, (name, _) in found.items() if name is not None]
+        for record, name in tracked(chosen, f"reading {self.name}", "records"):
+            recording = self.recording(record, name=names[record])
+            labels = np.full(len(recording.peaks), self.classes.index(name), dtype=np.int64)
+            yield dataclasses.replace(recording, labels=labels)
 
     def open(self, record: Path) -> RecordingFile:
         """A record, opened by its header."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.context import NO_CONTEXT
 from ecg_lightning.data.databases.base import CardSource
@@ -79,7 +80,8 @@ class RowsOfFiles(CardSource):
         named = {} if self.card.class_map is None else make_class_map(self.card.class_map).symbols
         symbols = {symbol: name for name, own in named.items() for symbol in own}
         parts = []
-        for name, path in zip(self.rows.files, self.files(), strict=True):
+        files = dict(zip(self.rows.files, self.files(), strict=True))
+        for name, path in tracked(files.items(), f"reading {self.name}", "files"):
             try:
                 beats = beats_of_csv(
                     path, classes=self.classes, origin=self.settings(), length=self.cut.length, fs=self.cut.fs,

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.beats import Beats, IntArray
 from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.databases.card import Simulation
@@ -128,7 +129,8 @@ class Synthetic(CardSource):
     def recordings(self) -> Iterator[Recording]:
         """The continuous recordings, in mV, with their R peaks and labels, one patient after the other."""
         # A child of the seed for each patient, so that a patient does not depend on how many there are.
-        for number, seed in enumerate(np.random.SeedSequence(self.how.seed).spawn(self.how.patients)):
+        seeds = np.random.SeedSequence(self.how.seed).spawn(self.how.patients)
+        for number, seed in enumerate(tracked(seeds, f"simulating {self.name}", "recordings")):
             # Further leads have generators of their own, so that the first does not depend on how many there are.
             others = [np.random.default_rng(child) for child in seed.spawn(len(self.leads) - 1)]
             yield self._recording(number, np.random.default_rng(seed), others)

@@ -20,7 +20,9 @@ from ecg_lightning.data.rpeaks import detect_r_peaks
 
 LATEST_S = 0.15  # seconds after the end at which a last beat may be annotated, as in record 860 of SVDB
 
-__all__ = ["FORMATS", "open_recording", "read_recording"]
+SHIPPED = Path(__file__).parents[2] / "recordings"  # its README says what they are
+
+__all__ = ["FORMATS", "located", "open_recording", "read_recording"]
 
 # Reader → suffixes of its files; without any of them a path is a WFDB record.
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -29,6 +31,13 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "csv": (".csv", ".tsv", ".txt", ".gz", ".zip"),
     "mat": (".mat",),
 }
+
+
+def located(path: Path | str) -> Path:
+    """The path; where nothing is there and it names a recording that ships, such as ``example``, that one's."""
+    path = Path(path)
+    ships = len(path.parts) == 1 and is_present(SHIPPED / f"{path}.hea")
+    return SHIPPED / path if ships and not is_present(path.with_name(f"{path.name}.hea")) else path
 
 
 def open_recording(
@@ -44,14 +53,14 @@ def open_recording(
     """Open a recording by its header, without reading its signals.
 
     Args:
-        path: the file; of WFDB the record with or without its extension.
+        path: the file; of WFDB the record with or without its extension; or the name of a recording that ships.
         reader: a key of `FORMATS`; None chooses by the suffix.
         fs, time, unit, gain, baseline: what CSV and MATLAB files do not state, see `Csv` of a card.
 
     Raises:
         DataError: the file is absent, cut off or damaged, or states another rate or unit, or a rate that no ECG has.
     """
-    path = Path(path)
+    path = located(path)
     if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
         raise DataError(f"{path} is no name in UTF-8, so nothing can be written about it; rename it")
     if reader is None:
@@ -114,7 +123,7 @@ def read_recording(
     """A recording with its beats.
 
     Args:
-        path, reader: as in `open_recording`, and `settings` its others.
+        path: the file; of WFDB the record with or without its extension.
         leads: as ``dataset.leads``: positions or names, or alternatives of which the first counts that the record has;
             None for all of them.
         annotator: who annotated the beats: of WFDB the extension of a file such as ``atr``, of EDF ``edf`` for what is
@@ -122,6 +131,8 @@ def read_recording(
             the R peaks in the first lead, and the beats have no labels.
         class_map: how symbols become classes; None is AAMI's.
         fs: sampling rate in Hz that the record must have; None takes any.
+        reader: the format, a key of `FORMATS`; None chooses by the suffix.
+        settings: what CSV and MATLAB files do not state: the other arguments of `open_recording`.
         detector: of R peaks without an annotator, see `detect_r_peaks`. None leaves out the detection, the slow part:
             then there are no beats.
 
