@@ -117,7 +117,6 @@ export class Ecg {
     const scale = view.gain * MM, zero = this.baseline(lead, height) + this.offset(lead) * scale;
     const isUsed = !state.used_leads.length || state.used_leads.includes(name);
     context.fillStyle = context.strokeStyle = isUsed ? colours.trace : colours.muted;
-    context.globalAlpha = finest ? 1 : 0.75;
     context.beginPath();
     this.isDown = false;
     this.last = null;
@@ -176,6 +175,7 @@ export class Ecg {
     const first = Math.max(0, Math.floor((from - tile.from) / tile.size));
     const stop = Math.min(tile.blocks, Math.ceil((to - tile.from) / tile.size));
     this.isDown = false;
+    this.context.globalAlpha = step > 2 ? 0.15 : 0.75; // faint until finer blocks come
     const row = 2 * lead * tile.blocks, begin = view.x((tile.from + first * tile.size) / tiles.fs);
     for (let block = first; block < stop;) {
       const left = Math.floor((begin + (block - first) * step) / column) * column;

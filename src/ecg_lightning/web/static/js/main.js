@@ -197,12 +197,8 @@ $("go-form").addEventListener("submit", (event) => {
 $("save-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const formats = ["wfdb", "csv"].filter((name) => $(`format-${name}`).checked);
-  try {
-    const files = await app.save(formats);
-    $("save-note").textContent = `Saved: ${files.join(", ")}`;
-  } catch (error) {
-    $("save-note").textContent = error.message;
-  }
+  const saved = formats.length ? app.save(formats) : Promise.reject(new Error("Choose a format."));
+  $("save-note").textContent = await saved.then((files) => `Saved: ${files.join(", ")}`, (error) => error.message);
 });
 
 const brought = (files) => files.length && bring(files, app, openRecording, progress);
