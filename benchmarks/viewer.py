@@ -74,7 +74,8 @@ def main() -> None:
                     page.keyboard.press(key)
                 page.wait_for_timeout(1000)  # until tiles and events have come
                 page.screenshot(path=settings.picture)
-                Image.open(settings.picture).convert("RGB").quantize(128, kmeans=3).save(settings.picture, optimize=True)
+                few = Image.open(settings.picture).convert("RGB").quantize(128, kmeans=3)
+                few.save(settings.picture, optimize=True)
                 return
             start = time.perf_counter()
             page.goto(address)
