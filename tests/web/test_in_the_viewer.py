@@ -143,6 +143,15 @@ def test_dragging_and_keys_move_and_the_wheel_zooms(page: Any) -> None:
     assert not page.locator("#scale").text_content().startswith("25 mm/s")
 
 
+def test_two_fingers_zoom(page: Any) -> None:
+    fingers = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 30), ("touchMove", 45), ("touchMove", 60), ("touchEnd", None)):
+        points = [] if apart is None else [{"x": 400 + side * apart, "y": 400, "id": side} for side in (-1, 1)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    first_second(page)
+    assert page.locator("#scale").text_content().startswith("50 mm/s")
+
+
 def test_keys_jump_to_beats_of_a_class_and_to_disagreements(page: Any) -> None:
     page.keyboard.press("v")
     first = beat(page)

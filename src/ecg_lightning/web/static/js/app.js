@@ -191,7 +191,8 @@ export class App extends EventTarget {
     if (!beats || cursor === null) return this.say("Put the cursor on an R peak first.");
     const from = Math.max(0, Math.round((cursor - SNAP_S) * tiles.fs));
     const to = Math.min(tiles.samples, Math.round((cursor + SNAP_S) * tiles.fs) + 1);
-    const value = await tiles.around(from, to);
+    const value = await tiles.around(from, to).catch((error) => this.fail(error.message));
+    if (!value || beats !== this.beats) return undefined;
     const sums = new Float64Array(to - from);
     for (let lead = 0; lead < tiles.leads; lead++) {
       const own = sums.map((_, at) => value(lead, from + at)).map((mv) => (Number.isNaN(mv) ? 0 : mv));

@@ -86,7 +86,7 @@ app.addEventListener("view", () => {
   describe();
   keepPlace();
 });
-app.addEventListener("tiles", () => (app.state.read < 1 || !overview.hasSignal ? drawAll() : draw()));
+app.addEventListener("tiles", draw);
 app.addEventListener("events", drawAll);
 app.addEventListener("recording", () => {
   const name = app.state?.name ?? app.session.recordings[app.number]?.name ?? "";

@@ -12,7 +12,7 @@ const GRIP = 14; // least pixels of the frame that can be held
 
 export class Overview {
   constructor(canvas, app) {
-    Object.assign(this, { canvas, app, still: document.createElement("canvas"), isFresh: false, hasSignal: false });
+    Object.assign(this, { canvas, app, still: document.createElement("canvas"), isFresh: false });
     let held = null;
     const time = (event) => (event.offsetX / canvas.clientWidth) * app.state.duration_s;
     canvas.addEventListener("pointerdown", (event) => {
@@ -42,7 +42,11 @@ export class Overview {
     const { canvas, app } = this, { view, state } = app;
     const context = fitted(canvas);
     if (!state) return;
-    if (!this.isFresh || this.still.width !== canvas.width || this.still.height !== canvas.height) this.drawStill();
+    const tile = app.tiles.finest(app.tiles.levels - 1, 0), size = `${canvas.width} ${canvas.height}`;
+    if (!this.isFresh || tile !== this.tile || size !== this.size) {
+      Object.assign(this, { isFresh: true, tile, size });
+      this.drawStill();
+    }
     const width = canvas.clientWidth, height = canvas.clientHeight, scale = width / state.duration_s;
     context.drawImage(this.still, 0, 0, width, height);
     const x = view.start * scale, span = Math.max(2, Math.min(view.span * scale, width - x));
@@ -66,9 +70,8 @@ export class Overview {
     const context = still.getContext("2d"), width = canvas.clientWidth, height = canvas.clientHeight;
     context.scale(devicePixelRatio, devicePixelRatio);
     const scale = width / state.duration_s, floor = height - AXIS;
-    this.isFresh = true;
     const signal = { top: 2, bottom: floor - (beats ? ECTOPY + RATE : 0) - 2 };
-    this.envelope(context, tiles, signal, width);
+    if (this.tile) this.envelope(context, this.tile, signal, (width * this.tile.size) / tiles.samples);
     context.globalAlpha = 0.2;
     context.fillStyle = colours.muted;
     for (const [start, stop] of state.unusable) {
@@ -92,17 +95,13 @@ export class Overview {
     }
   }
 
-  envelope(context, tiles, { top, bottom }, width) {
-    const tile = tiles.finest(tiles.levels - 1, 0);
-    this.hasSignal = Boolean(tile);
-    if (!tile) return;
-    const { values, blocks, ends } = tile, { leads, used_leads: used } = this.app.state;
+  envelope(context, { values, blocks, ends }, { top, bottom }, step) {
+    const { leads, used_leads: used } = this.app.state;
     const lead = Math.max(0, leads.indexOf(used[0]));
     const own = values.subarray(lead * blocks * ends, (lead + 1) * blocks * ends);
     const [low, high] = quantiles(own, 0.005, 0.995);
     const y = (value) => bottom - ((Math.min(Math.max(value, low), high) - low) / (high - low || 1)) * (bottom - top);
     context.fillStyle = colours.muted;
-    const step = (width * tile.size) / tiles.samples;
     for (let at = 0; at < blocks; at++) {
       const least = own[at * ends], most = own[at * ends + ends - 1];
       if (Number.isNaN(least)) continue;
