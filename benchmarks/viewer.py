@@ -59,7 +59,7 @@ def main() -> None:
     settings = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         day = "example" if settings.picture else joined(Path(folder), settings.hours, settings.data_dir)
-        program = [sys.executable, "-m", "ecg_lightning", "view", str(day), "--no-browser", "-o", folder]
+        program = [sys.executable, "-m", "ecg_lightning", "view", str(day), "--no-browser", "--port", "0", "-o", folder]
         program += ["--model", "cnet_ds1"] if settings.picture else []  # which has not seen the person
         server = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
         try:

@@ -64,7 +64,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     """One of a folder with one record, which is annotated already."""
     folder, output = tmp_path_factory.mktemp("recordings"), tmp_path_factory.mktemp("work") / "corrected"
     write_record(folder / "a")
-    words = ["view", str(folder), "--no-browser", "--output", str(output)]
+    words = ["view", str(folder), "--no-browser", "--port", "0", "--output", str(output)]
     process = subprocess.Popen([sys.executable, "-m", "ecg_lightning", *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     found = re.search(r"(http://127\.0\.0\.1:\d+)/\?token=(\S+)", process.stdout.readline())

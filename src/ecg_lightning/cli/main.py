@@ -291,7 +291,7 @@ def view_recordings(
     host: Annotated[str, Option(help="Address to listen on; others than 127.0.0.1 are open to other machines.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, Option(min=0, max=65535, help="0 for any that is free.")] = 0,
+    port: Annotated[int | None, Option(min=0, max=65535, help="Default: 8421, or any if that is taken.")] = None,
     browser: Annotated[bool, Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Look at recordings and their beats in the browser, correct them, and save the corrections."""

@@ -22,7 +22,7 @@ from ecg_lightning.report.page import REPORT
 
 def view(
     recordings: Sequence[Path], *, model: str, output: Path, reference: str | None, annotator: str, host: str,
-    port: int, browser: bool, **how: Any,
+    port: int | None, browser: bool, **how: Any,
 ) -> None:  # fmt: skip
     """Serve the page until Ctrl-C; `how` are further arguments of `annotate`."""
     try:

@@ -39,6 +39,7 @@ from ecg_lightning.web.recordings import MOST_OVERLAID, Session
 
 STATIC = Path(__file__).parent / "static"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PORT = 8421
 LARGEST_UPLOAD = 4 * 2**30  # bytes
 RECORDINGS = {suffix for own in FORMATS.values() for suffix in own} - {".dat"}
 SUFFIXES = {*RECORDINGS, ".dat", ".atr", ".qrs", ".ecg", ".ecgl"}  # further files are of a recording's
@@ -157,15 +158,16 @@ def _status(error: Exception) -> int:
 
 
 def serve(
-    session: Session, uploads: Path, *, host: str, port: int, opened: Callable[[str], None], token: str | None = None
-) -> None:
+    session: Session, uploads: Path, *, host: str, port: int | None, opened: Callable[[str], None],
+    token: str | None = None,
+) -> None:  # fmt: skip
     """Answer at an address until Ctrl-C.
 
     Args:
         session: what is shown.
         uploads: a folder for files that the page brings.
         host: address to listen on; ``127.0.0.1`` is this machine alone.
-        port: 0 for any that is free.
+        port: None for `PORT`, or any that is free where that is taken; 0 for any. A browser keeps drafts by port.
         opened: is called with the address, token included, once the server listens.
         token: that requests need; None makes one.
 
@@ -174,10 +176,7 @@ def serve(
     """
     import uvicorn
 
-    try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"cannot listen on {host}:{port} ({error}); choose another --host or --port") from error
+    listening = _listen(host, PORT if port is None else port, or_any=port is None)
     port, token = listening.getsockname()[1], token or secrets.token_urlsafe(24)
     names = (*LOOPBACK[:2], "[::1]") if host in LOOPBACK else None
     hosts = None if names is None else [f"{name}:{port}" for name in names]
@@ -190,3 +189,12 @@ def serve(
         server.run(sockets=[listening])
     finally:
         session.close()
+
+
+def _listen(host: str, port: int, *, or_any: bool) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        if or_any:
+            return _listen(host, 0, or_any=False)
+        raise ConfigError(f"cannot listen on {host}:{port} ({error}); choose another --host or --port") from error
