@@ -45,6 +45,9 @@ def make_trainer(config: Mapping[str, Any]) -> pl.Trainer:
     except InstantiationException as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise ConfigError(f"trainer, callbacks or logger cannot be set up: {reason}") from error
+    if settings["deterministic"]:
+        # Lightning sets :4096:8, with which cuDNN's recurrent layers may differ from run to run (torch.nn.LSTM).
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
     if not isinstance(trainer, pl.Trainer):
         raise ConfigError(f"trainer._target_={settings['_target_']}: expected a pytorch_lightning.Trainer")
     return trainer
