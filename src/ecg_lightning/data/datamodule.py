@@ -259,16 +259,16 @@ class BeatDataModule(pl.LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             n_ranks=self.trainer.world_size if self.trainer else 1,
         )
-        return batch_loader(dataset, batches)
+        return batch_loader(dataset, batches, self.trainer)
 
 
-def batch_loader(dataset: BeatDataset, batches: BatchSampler) -> DataLoader[Batch]:
-    """Serve the batches of a sampler as the dataset gathers them."""
+def batch_loader(dataset: BeatDataset, batches: BatchSampler, trainer: pl.Trainer | None = None) -> DataLoader[Batch]:
+    """Serve the batches of a sampler as the dataset gathers them, in memory that a GPU of the trainer reads itself."""
     # Nothing is left to collate, and workers would only copy memory. Not as `sampler`, which the Trainer replaces by
     # one of single beats where it overfits.
     return DataLoader(
         dataset,
         batch_sampler=batches,  # type: ignore[arg-type]
         collate_fn=lambda batch: batch,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
     )

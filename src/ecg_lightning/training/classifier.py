@@ -24,8 +24,9 @@ MONITORED = ("val/macro_f1", "val/accuracy", "val/loss")  # what can choose the 
 def validation_metrics(n_classes: int) -> MetricCollection:
     """Macro-F1 and accuracy of predicted labels; names begin with ``val/``."""
     metrics: dict[str, Metric | MetricCollection] = {
-        "macro_f1": MulticlassF1Score(n_classes, average="macro"),
-        "accuracy": MulticlassAccuracy(n_classes, average="micro"),
+        # To check their arguments, which are those of a checked fold, would wait for the device.
+        "macro_f1": MulticlassF1Score(n_classes, average="macro", validate_args=False),
+        "accuracy": MulticlassAccuracy(n_classes, average="micro", validate_args=False),
     }
     return MetricCollection(metrics, prefix="val/")
 
@@ -138,7 +139,7 @@ class BeatClassifier(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and scores, which are computed over all beats of all ranks at the end of the epoch."""
         assert batch.labels is not None
-        counted = batch.rows >= 0
+        counted = self._counted(batch)
         logits, labels = self(batch.signals, batch.lengths, batch.context)[counted], batch.labels[counted]
         loss = F.cross_entropy(self.task.class_logits(logits.float()), labels)
         self.log("val/loss", loss, batch_size=len(labels), sync_dist=True)
@@ -147,9 +148,13 @@ class BeatClassifier(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the probabilities; `ecg_lightning.metrics` scores them."""
-        counted = batch.rows >= 0
+        counted = self._counted(batch)
         logits = self(batch.signals, batch.lengths, batch.context)[counted]
         self.test_predictions.update(batch.rows[counted], self.task.probabilities(logits))
+
+    def _counted(self, batch: Batch) -> Tensor | slice:
+        """Which beats to predict: all, except in windows; picking some waits for the device."""
+        return slice(None) if self.model.sequence_settings is None else batch.rows >= 0
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter, ICLR 2019), one-cycle rate (Smith & Topin 2018); biases are not decayed.

@@ -189,7 +189,7 @@ class NetworkEstimator(Estimator):
         sampler = BatchSampler(
             len(dataset), size, seed=None, rank=self.trainer.global_rank, n_ranks=self.trainer.world_size
         )
-        batches = batch_loader(dataset, sampler)
+        batches = batch_loader(dataset, sampler, self.trainer)
         with _interruptible():
             self.trainer.test(self.classifier, batches, ckpt_path=self._best, weights_only=True, verbose=False)
         probabilities: FloatArray = self.classifier.test_predictions.compute().cpu().numpy()

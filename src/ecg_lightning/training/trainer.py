@@ -59,6 +59,9 @@ def make_trainer(config: Mapping[str, Any], loggers: Sequence[Logger]) -> pl.Tra
         )
     except InstantiationException as error:
         raise _cannot("trainer or callbacks", error) from error
+    if settings["deterministic"]:
+        # Lightning sets :4096:8, with which cuDNN's recurrent layers may differ from run to run (torch.nn.LSTM).
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
     if not isinstance(trainer, pl.Trainer):
         raise ConfigError(f"trainer._target_={settings['_target_']}: expected a pytorch_lightning.Trainer")
     return trainer

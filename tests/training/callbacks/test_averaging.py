@@ -161,3 +161,14 @@ def test_a_resumed_run_goes_on_averaging(
     trainer = make_trainer(max_epochs=2, callbacks=[ExponentialAverage(decay=0.25)])
     trainer.fit(resumed, some_beats, ckpt_path=tmp_path / "first.ckpt")
     torch.testing.assert_close(resumed.state_dict()[WEIGHT], whole.state_dict()[WEIGHT])
+
+
+def test_a_network_with_batch_normalisation_is_averaged(
+    make_classifier: Callable[..., BeatClassifier],
+    make_trainer: Callable[..., pl.Trainer],
+    some_beats: pl.LightningDataModule,
+) -> None:
+    classifier, trainer = make_classifier(), make_trainer(callbacks=[ExponentialAverage()])
+    classifier.model.add_module("norm", torch.nn.BatchNorm1d(2))  # which counts its batches in whole numbers
+    trainer.fit(classifier, some_beats)
+    assert trainer.global_step == 3

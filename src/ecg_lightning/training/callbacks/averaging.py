@@ -1,13 +1,14 @@
 """Exponential moving average of the weights, used for validation, checkpoints and the final network."""
 
+import itertools
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import Tensor
-from torch.optim.swa_utils import PARAM_LIST
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
 class ExponentialAverage(WeightAveraging):
@@ -20,12 +21,12 @@ class ExponentialAverage(WeightAveraging):
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
         self._swapped = False
-        super().__init__(multi_avg_fn=self._average)
+        super().__init__()
 
-    @torch.no_grad()
-    def _average(self, averaged: PARAM_LIST, current: PARAM_LIST, n_averaged: Tensor | int) -> None:
-        n = float(n_averaged)
-        torch._foreach_lerp_(list(averaged), list(current), 1 - min(self.decay, (1 + n) / (10 + n)))
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Keep the average where the weights will be: they are still on the CPU, and Lightning would leave it there."""
+        if stage == "fit":
+            self._average_model = _Average(pl_module, trainer.strategy.root_device, self.decay)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -46,3 +47,27 @@ class ExponentialAverage(WeightAveraging):
     def _swap_models(self, pl_module: pl.LightningModule) -> None:
         super()._swap_models(pl_module)
         self._swapped = not self._swapped
+
+
+class _Average(AveragedModel):
+    """Counts its updates on the CPU: torch's own would wait for the device at every step to read how many there are."""
+
+    def __init__(self, model: nn.Module, device: torch.device, decay: float) -> None:
+        super().__init__(model, device, use_buffers=True)
+        self.n_averaged = torch.tensor(0)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        n = int(self.n_averaged)
+        pairs = list(zip(_values(self.module), _values(model), strict=True))
+        averaged, current = ([pair[side] for pair in pairs if pair[0].is_floating_point()] for side in (0, 1))
+        torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0)
+        for one, other in pairs:
+            if not one.is_floating_point():  # the number of batches that a normalisation layer has seen
+                one.copy_(other)
+        self.n_averaged += 1
+
+
+def _values(model: nn.Module) -> "itertools.chain[Tensor]":
+    return itertools.chain(model.parameters(), model.buffers())
