@@ -5,8 +5,9 @@ RUN    := $(VENV)/bin
 
 .PHONY: demo test coverage lint bench docs docs-serve clean
 
-demo: $(VENV)/installed
+demo: $(VENV)/ready
 	$(RUN)/python train.py experiment=demo
+	@echo 'Next, a real recording: $(RUN)/ecg-lightning annotate example, or view example'
 
 test: $(VENV)/installed
 	$(RUN)/python -m pytest --numprocesses auto --dist worksteal
@@ -35,9 +36,14 @@ $(VENV)/with-docs: $(VENV)/installed
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
-$(VENV)/installed: pyproject.toml constraints.txt
+# What users need; the tests need more
+$(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[web]'
+	touch $@
+
+$(VENV)/installed: $(VENV)/ready
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
