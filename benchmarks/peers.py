@@ -2,8 +2,8 @@
 
     python benchmarks/peers.py                                # installs, measures and writes results/peers
     python benchmarks/peers.py --only torch_ecg_crnn          # one of them
-    python benchmarks/peers.py --only --                      # the table alone, from the files
-    python benchmarks/peers.py --train-size 2000 --epochs 1 --output /tmp/peers   # a trial
+    python benchmarks/peers.py --only                         # the table alone, from the files
+    python benchmarks/peers.py --train-size 2000 --minutes 1 --output /tmp/peers   # a trial
 
 A peer is a script in benchmarks/peers, written as its documentation recommends. It runs in an environment of its own
 (in the cache folder) and a process of its own, on two threads; `peers/run.py` times it. CPU seconds are comparable
@@ -26,22 +26,27 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 THREADS = 2
 RESULTS = HERE.parent / "results/peers"
+MARK = "<!-- written by benchmarks/peers.py -->\n"
 REPORTED = ("aeon", "deepecgkit", "ecg-lightning", "numba", "numpy", "scikit-learn", "torch", "torch-ecg")
 
 
 class Peer(NamedTuple):
     title: str
     packages: tuple[str, ...]  # none: this environment
-    epochs: int  # of the training beats; 0 where there are none
-    default_epochs: int
+    epoch_s: int = 0  # CPU seconds of an epoch, where there are any; without other programs
+    default_epochs: int = 0
+
+    def epochs(self, minutes: float) -> int:
+        """As many as take so many CPU minutes."""
+        return min(self.default_epochs, max(1, round(60 * minutes / self.epoch_s))) if self.epoch_s else 0
 
 
-# Without the pin of torch, pip installs the build for GPUs, which is gigabytes.
+# Where pip would install the build of torch for GPUs, gigabytes, put that for CPUs into the environment first.
 PEERS = {
-    "ecg_lightning_cnet": Peer("ecg_lightning, `cnet`", (), 9, 40),
-    "aeon_minirocket": Peer("aeon, MiniRocket and ridge regression", ("aeon==1.6.0",), 0, 0),
-    "deepecgkit_kanres": Peer("deepecgkit, `kanres`", ("torch==2.13.0", "deepecgkit==0.3.0"), 2, 50),
-    "torch_ecg_crnn": Peer("torch_ecg, `ECG_CRNN`", ("torch==2.13.0", "torch-ecg==0.0.33"), 2, 30),
+    "ecg_lightning_cnet": Peer("ecg_lightning, `cnet`", (), 38, 40),
+    "aeon_minirocket": Peer("aeon, MiniRocket and ridge regression", ("aeon==1.6.0",)),
+    "deepecgkit_kanres": Peer("deepecgkit, `kanres`", ("torch==2.13.0", "deepecgkit==0.3.0"), 185, 50),
+    "torch_ecg_crnn": Peer("torch_ecg, `ECG_CRNN`", ("torch==2.13.0", "torch-ecg==0.0.33"), 170, 30),
 }
 
 
@@ -94,9 +99,9 @@ def measure(name: str, beats: Path, python: Path, seed: int, epochs: int) -> dic
             n = {fold: len(truth[f"{fold}_y"]) for fold in ("train", "validation", "test")}
             about = {"fingerprint": str(truth["fingerprint"]), "overrides": truth["overrides"].tolist(), "n": n}
     return {
-        "script": name, "seed": seed, "epochs": epochs, **results, **times, "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
-        "memory_mib": usage.ru_maxrss // 1024, "lines": lines(name), "validation_by_epoch": passed, **about,
-        "versions": versions(python), "threads": THREADS, "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "script": name, "seed": seed, "epochs": epochs, **results, **times, "lines": lines(name), "threads": THREADS,
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1), "memory_mib": usage.ru_maxrss // 1024,
+        "validation_by_epoch": passed, **about, "versions": versions(python), "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }  # fmt: skip
 
 
@@ -133,29 +138,52 @@ def table(folder: Path) -> str:
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     done = sorted((one for one in found if "test" in one), key=lambda one: -one["test"]["macro_f1"])
     classes = list(done[0]["test"]["f1"]) if done else []
-    head = ["method", "epochs", "macro-F1", *(f"F1 of {name}" for name in classes), "accuracy", "training, CPU s (wall s)",
-            "beats/s", "MiB", "lines"]  # fmt: skip
-    rows = [head, ["---", *(["---:"] * (len(head) - 1))]]
+    head = ["method", "split", "epochs", "macro-F1", *(f"F1 of {name}" for name in classes), "accuracy",
+            "training, CPU s", "wall s", "beats per CPU s", "MiB", "lines"]  # fmt: skip
+    rows = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
     for one in done:
-        peer, test = PEERS[one["script"]], one["test"]
-        seed = f", seed {one['seed']}" if one["seed"] else ""
+        peer, test, (wall, cpu) = PEERS[one["script"]], one["test"], one["fit_s"]
+        method = peer.title + f", seed {one['seed']}" * (one["seed"] != 0)
         percent = [test["macro_f1"], *test["f1"].values(), test["accuracy"]]
-        wall, cpu = one["fit_s"]
-        speed = one["n"]["test"] / one["predict_s"][1]
-        epochs = f"{one['epochs']} of {peer.default_epochs}" if peer.epochs else "–"
-        cells = [f"{100 * value:.2f}" for value in percent]
-        rows.append([peer.title + seed, epochs, *cells, f"{cpu:,.0f} ({wall:,.0f})", f"{speed:,.0f}",
-                     f"{one['memory_mib']:,}", str(one["lines"])])  # fmt: skip
+        split, epochs = one["overrides"][0].split("=")[1], f"{one['epochs']} of {peer.default_epochs}"
+        numbers = (cpu, wall, one["n"]["test"] / one["predict_s"][1], one["memory_mib"], one["lines"])
+        cells = [*(f"{100 * value:.2f}" for value in percent), *(f"{value:,.0f}" for value in numbers)]
+        rows.append([method, split, epochs if peer.epoch_s else "–", *cells])
     rows += [[PEERS[one["script"]].title, one["failed"], *[""] * (len(head) - 2)] for one in found if "failed" in one]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows) + passing(done)
+
+
+def passing(done: list[dict]) -> str:
+    """When this package's macro-F1 on validation passes that of the best peer; its epochs take equally long."""
+    done = [one for one in done if one["overrides"][0] == "split=random"]
+    own = [one for one in done if one["validation_by_epoch"]]
+    peers = [one["validation"]["macro_f1"] for one in done if not one["validation_by_epoch"]]
+    if not own or not peers:
+        return ""
+    scores, best = own[0]["validation_by_epoch"], max(peers)
+    epoch = next((epoch for epoch, score in enumerate(scores, 1) if score > best), None)
+    if epoch is None:
+        return f"\nOn validation `cnet` does not pass the best peer, which has {100 * best:.2f}.\n"
+    seconds = own[0]["fit_s"][1] * epoch / len(scores)
+    passes = f"On validation `cnet` passes the best peer ({100 * best:.2f}) in epoch {epoch} of {len(scores)}"
+    return f"\n{passes}, after about {seconds:,.0f} CPU seconds.\n"
+
+
+def write_table(folder: Path) -> None:
+    """Into the README of the folder, between its two marks."""
+    readme = folder / "README.md"
+    before, _, after = (readme.read_text() if readme.exists() else 2 * MARK).split(MARK)
+    readme.write_text(f"{before}{MARK}{table(folder)}{MARK}{after}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=list(PEERS), metavar="SCRIPT", help=", ".join(PEERS))
+    parser.add_argument(
+        "--only", nargs="*", default=list(PEERS), choices=PEERS, metavar="SCRIPT", help=", ".join(PEERS)
+    )
     parser.add_argument("--split", default="random", help="random or ds1_ds2")
     parser.add_argument("--train-size", default="null", help="beats to train on")
-    parser.add_argument("--epochs", type=int, help="of every network, instead of those in this script")
+    parser.add_argument("--minutes", type=float, default=6, help="CPU minutes that a network may train")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--output", type=Path, default=RESULTS)
     cache = Path(os.environ.get("ECG_CACHE_DIR", "~/.cache/ecg_lightning")).expanduser()
@@ -170,13 +198,14 @@ def main() -> None:
             for seed in settings.seeds:
                 try:
                     python = environment(name, PEERS[name].packages, settings.environments)
-                    found = measure(name, beats, python, seed, settings.epochs or PEERS[name].epochs)
+                    found = measure(name, beats, python, seed, PEERS[name].epochs(settings.minutes))
                 except subprocess.CalledProcessError as error:
                     print(error.stderr, file=sys.stderr)
                     found = {"script": name, "seed": seed, "failed": error.stderr.strip().splitlines()[-1]}
                 path = settings.output / f"{settings.split}_{name}_seed{seed}.json"
                 path.write_text(json.dumps(found, indent=1) + "\n")
                 print(path.name, found.get("failed") or found["test"]["macro_f1"], flush=True)
+    write_table(settings.output)
     print(table(settings.output))
 
 
