@@ -52,9 +52,10 @@ PEERS = {
 
 def export(path: Path, overrides: list[str]) -> None:
     """Write the beats of each fold as this package divides them."""
-    from ecg_lightning import compose
     from ecg_lightning.pipeline.build import build
+    from ecg_lightning.pipeline.config import compose, quiet
 
+    quiet()
     with tempfile.TemporaryDirectory() as folder:
         datamodule = build(compose([*overrides, "trainer=cpu"], output_dir=folder)).datamodule
     beats, arrays = datamodule.beats, {"overrides": np.array(overrides)}

@@ -1,6 +1,6 @@
 """aeon: MiniRocket with its default 10,000 kernels, and ridge regression.
 
-Solved once with alpha 1: the default, `RidgeClassifierCV`, needs the singular values of all features and hours.
+Solved once, with alpha 1: the default, `RidgeClassifierCV`, decomposes all features, which is many times the work.
 """
 
 from aeon.classification.convolution_based import MiniRocketClassifier
