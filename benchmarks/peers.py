@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
 
 HERE = Path(__file__).resolve().parent
 THREADS = 2
@@ -91,7 +93,7 @@ def measure(name: str, beats: Path, python: Path, seed: int, epochs: int) -> dic
         if status:
             raise subprocess.CalledProcessError(status, command, stderr=log.read_text())
         metrics = Path(folder) / "run/metrics.csv"
-        passed = validation_by_epoch(metrics) if metrics.exists() else None
+        by_epoch = pd.read_csv(metrics)["val/macro_f1"].dropna().round(4).tolist() if metrics.exists() else None
         with np.load(output) as file, np.load(beats) as truth:
             results = {
                 fold: scores(truth[f"{fold}_y"], file[fold], truth["classes"]) for fold in ("validation", "test")
@@ -102,19 +104,11 @@ def measure(name: str, beats: Path, python: Path, seed: int, epochs: int) -> dic
     return {
         "script": name, "seed": seed, "epochs": epochs, **results, **times, "lines": lines(name), "threads": THREADS,
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1), "memory_mib": usage.ru_maxrss // 1024,
-        "validation_by_epoch": passed, **about, "versions": versions(python), "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "validation_by_epoch": by_epoch, **about, "versions": versions(python), "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }  # fmt: skip
 
 
-def validation_by_epoch(path: Path) -> list[float]:
-    import pandas as pd
-
-    return pd.read_csv(path)["val/macro_f1"].dropna().round(4).tolist()
-
-
 def scores(labels: np.ndarray, predicted: np.ndarray, classes: np.ndarray) -> dict:
-    from sklearn.metrics import f1_score
-
     per_class = f1_score(labels, predicted, average=None, labels=range(len(classes)), zero_division=0)
     found = {"macro_f1": per_class.mean(), "accuracy": (labels == predicted).mean()}
     return {key: round(float(value), 4) for key, value in found.items()} | {
@@ -171,7 +165,7 @@ def passing(done: list[dict]) -> str:
 
 
 def write_table(folder: Path) -> None:
-    """Into the README of the folder, between its two marks."""
+    """Write it into the README of the folder, between its two marks."""
     readme = folder / "README.md"
     before, _, after = (readme.read_text() if readme.exists() else 2 * MARK).split(MARK)
     readme.write_text(f"{before}{MARK}{table(folder)}{MARK}{after}")
