@@ -59,7 +59,7 @@ def test_deterministic_runs_have_the_workspace_that_recurrent_layers_need(monkey
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     settings = ["trainer=cpu", "trainer.deterministic=true", "logger=none", "callbacks.progress=null"]
     try:
-        make_trainer(validated(compose(settings, output_dir="none")))
+        make_trainer(validated(compose(settings, output_dir="none")), [])
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
     finally:
         torch.use_deterministic_algorithms(False)

@@ -2,8 +2,7 @@
 
 import json
 import re
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -259,30 +258,3 @@ def test_the_list_shows_counts_licence_and_citation(tmp_path: Path) -> None:
     assert listed["ptbxl"]["licence"] == "CC BY 4.0"
     assert (listed["ptbxl"]["records"], listed["ptbxl"]["patients"], listed["ptbxl"]["fs"]) == (21_799, 18_869, 500)
     assert listed["svdb"]["here"] is True and listed["ptbxl"]["here"] is False
-
-
-def test_the_tutorial_runs_as_it_is_written(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    command: Callable[..., int],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """From a folder of recordings to a trained network; what the page shows of the card is what is written."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ECG_CACHE_DIR", str(tmp_path / "cache"))
-    page = (DOCS / "own_recordings.md").read_text()
-    blocks = re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
-    assert [language for language, _ in blocks] == ["python", "bash", "yaml", "bash", "bash"]
-    for language, text in blocks:
-        if language == "python":
-            exec(text, {})
-        elif language == "yaml":
-            written = (tmp_path / "conf" / "dataset" / "clinic.yaml").read_text()
-            assert text.replace("/home/me", str(tmp_path)) == written
-        else:
-            _, verb, *words = shlex.split(text)
-            if verb == "train":
-                assert command(*words) == 0
-                assert "no patient on two sides" in capsys.readouterr().out
-            else:
-                assert CliRunner().invoke(app, [verb, *words]).exit_code == 0, text

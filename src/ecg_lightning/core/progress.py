@@ -212,6 +212,11 @@ class _AboveTheBars:
         return getattr(self._stream, name)
 
 
+def _is_notebook() -> bool:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel")
+
+
 _display: ContextVar[_Display | None] = ContextVar("progress", default=None)
 
 
@@ -231,7 +236,7 @@ def showing(wanted: bool = True) -> Iterator[None]:
             _display.reset(hidden)
         return
     streams = sys.stdout, sys.stderr
-    display = _Display(sys.stdout if "ipykernel" in sys.modules else sys.stderr)  # which a notebook shows in red
+    display = _Display(sys.stdout if _is_notebook() else sys.stderr)  # which a notebook shows in red
     if display.bars:
         sys.stdout, sys.stderr = (_AboveTheBars(one, display) if one.isatty() else one for one in streams)
     shown = _display.set(display)
