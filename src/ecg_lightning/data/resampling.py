@@ -28,9 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Count, Part, Strength, options
+from ecg_lightning.core.options import MOST, Count, Part, Strength, options
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.cache import load_or_build
+from ecg_lightning.data.stored import Storage
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ def resampled(beats: Beats, settings: Resampling, *, seed: int, cache_dir: Path)
     key = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
     return load_or_build(
         cache_dir / f"{beats.origin.get('dataset', 'beats')}-{settings.method}-{key}.arrow",
-        lambda: resample(beats, settings, seed=seed),
+        lambda: [resample(beats, settings, seed=seed)],
+        Storage(in_memory=MOST),  # as the training beats were
         doing=f"resampling {len(beats)} training beats by {settings.method}",
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.paths import home_expanded
-from ecg_lightning.data.beats import Beats, FloatArray, IntArray
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray, numbered
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.databases.card import cards_of, class_map_of, title_of
@@ -21,6 +21,7 @@ from ecg_lightning.data.databases.synthetic import Synthetic
 from ecg_lightning.data.quality import POOR, QRS_S, flat_and_clipped, merged
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.splits import without_duplicates
+from ecg_lightning.data.stored import Storage
 from ecg_lightning.data.windows import at_rate
 from ecg_lightning.explain.facts import AFTER_S, BEFORE_S, ClassFacts
 from ecg_lightning.pipeline.config import compose
@@ -104,7 +105,7 @@ def data_report(overrides: Iterable[str] = (), *, config_dir: Path | None = None
     config = validated(compose(overrides, output_dir=".", config_dir=config_dir))
     dataset = config["dataset"]
     source = make_source(dataset, config["context"], home_expanded(config["data_dir"]))
-    beats = cached_beats(source, home_expanded(config["cache_dir"]))
+    beats = cached_beats(source, home_expanded(config["cache_dir"]), Storage(**config["storage"]))
     joined = isinstance(source, Joined)
     windows: dict[str, list[FloatArray]] = defaultdict(list)
     rows_of = dict(_groups(beats.records)) if beats.records is not None else {}
@@ -131,7 +132,7 @@ def data_report(overrides: Iterable[str] = (), *, config_dir: Path | None = None
         class_map=class_map_of(dataset),
         lead_names=beats.lead_names,
         fs=beats.fs,
-        n_patients=None if beats.patients is None else len(np.unique(beats.patients)),
+        n_patients=None if beats.patients is None else len(numbered(beats.patients)[0]),
         left_out=left_out,
         dropped=beats.origin.get("dropped", {}),
         classes=[

@@ -21,7 +21,7 @@ import numpy as np
 from ecg_lightning.core.atomic import temporary_folder
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.core.paths import home_expanded
-from ecg_lightning.data.beats import Beats
+from ecg_lightning.data.beats import Beats, numbered
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.splits import LISTED
@@ -405,5 +405,5 @@ def _others_were_trained_on(config: Mapping[str, Any], home: Mapping[str, Any], 
 
 def _patients(beats: Beats, dataset: Mapping[str, Any]) -> set[str]:
     """The patients, named as those of several databases; none where they are not known."""
-    names = [] if beats.patients is None else np.unique(beats.patients).tolist()
+    names = [] if beats.patients is None else numbered(beats.patients)[0].tolist()
     return set(names) if beats.databases is not None else {f"{_people_of(dataset)}/{name}" for name in names}
