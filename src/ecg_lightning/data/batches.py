@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import Beats, IntArray, recordings_in
-from ecg_lightning.data.stored import BLOCK, Signals, StoredSignals
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
+from ecg_lightning.data.stored import BLOCK, StoredSignals
 
 EVAL_WINDOW = 256  # beats of a recording that are predicted at once, without those around them
 
@@ -54,11 +54,11 @@ class BeatDataset(Dataset[Batch]):
         self.beats = beats
         self.rows = rows
         self.pool: int | None = None  # beats that are shuffled together where signals do not fit into memory
-        self._signals: Signals = beats.signals
+        self._flat: FloatArray | None = None
         if isinstance(beats.signals, StoredSignals):
             self.pool = beats.signals.pool
         elif beats.signals.flags.c_contiguous:
-            self._signals = beats.signals.reshape(len(beats), -1)
+            self._flat = beats.signals.reshape(len(beats), -1)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,7 +66,7 @@ class BeatDataset(Dataset[Batch]):
     def __getitem__(self, positions: int | Tensor) -> Batch:
         rows = self.rows.take(positions)
         # `take` is the fastest, but copies all of an array whose rows share memory, as those of simulated people do.
-        flat = self._signals.take(rows, axis=0) if self._signals.ndim == 2 else self._signals[rows]
+        flat = self.beats.signals[rows] if self._flat is None else self._flat.take(rows, axis=0)
         signals = torch.from_numpy(flat.reshape(*rows.shape, *self.beats.signals.shape[1:]))
         lengths, labels, context = (
             None if column is None else torch.as_tensor(column.take(rows, axis=0))

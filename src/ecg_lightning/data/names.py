@@ -68,7 +68,7 @@ class Names(Sequence[str]):
         """As an array of text or of objects."""
         return self.words.astype(dtype)[self.codes]
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return self.astype(self.words.dtype if dtype is None else dtype)
 
     @property

@@ -223,7 +223,8 @@ def _new_beats(
         return
     method, weight, labels = settings.method, settings.length_weight or NEGLIGIBLE, beats.known_labels
     mask = np.float32(weight) * (np.arange(beats.length) < beats.lengths[:, None])
-    features = np.concatenate([beats.signals.reshape(len(beats), -1), mask], axis=1, dtype=np.float32)
+    known = np.asarray(beats.signals)
+    features = np.concatenate([known.reshape(len(beats), -1), mask], axis=1, dtype=np.float32)
     n_features = features.shape[1]
     if beats.context is not None:
         features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.context], axis=1)
@@ -257,7 +258,7 @@ def _new_beats(
             raise
         if not len(mixed):
             raise ConfigError(no_border)
-        signals, lengths = _from_features(mixed[:, :n_features], weight, beats.signals)
+        signals, lengths = _from_features(mixed[:, :n_features], weight, known)
         context = mixed[:, n_features:] / np.float32(NEGLIGIBLE)
         yield {"signals": signals, "lengths": lengths, "labels": np.full(len(mixed), label), "context": context}
 

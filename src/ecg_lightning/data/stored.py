@@ -53,7 +53,7 @@ class StoredSignals:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             values = np.frombuffer(self._map, stored, count=int(np.prod(shape)), offset=file.tell())
         self.mapped = values.reshape(shape[0], shape[1] * shape[2])
-        self._leads_and_length = shape[1:]
+        self._shape = shape[1], shape[2]
         self._rows: npt.NDArray[np.int64] | None = None
         self._limit = int(storage.in_memory * 2**30)
         self._read = [0]  # bytes since pages have left; shared with selections
@@ -62,7 +62,7 @@ class StoredSignals:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return len(self), *self._leads_and_length
+        return len(self), *self._shape
 
     def __len__(self) -> int:
         return len(self.mapped if self._rows is None else self._rows)
@@ -73,10 +73,10 @@ class StoredSignals:
         index = np.asarray(rows).dtype != bool and not isinstance(rows, slice)
         found = self.mapped.take(rows, axis=0) if index else self.mapped[rows]
         self._forget(found.nbytes)
-        signals: FloatArray = decoded(found).reshape(*found.shape[:-1], *self._leads_and_length)
+        signals: FloatArray = decoded(found).reshape(*found.shape[:-1], *self._shape)
         return signals
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.concatenate([self[:0], *parts_of(self)]).astype(dtype or self.dtype, copy=False)
 
     def select(self, rows: npt.NDArray[Any]) -> "StoredSignals":
@@ -133,20 +133,22 @@ def writing(path: Path, dtype: str) -> Iterator[Any]:
 def encoded(signals: FloatArray, dtype: str) -> npt.NDArray[Any]:
     """Signals as they are stored; a ConfigError for values outside [0, 1] as int16."""
     if dtype != "int16":
-        return signals.astype(dtype, copy=False)
+        return np.asarray(signals, dtype=dtype)
     if len(signals) and not (signals.min() >= 0 and signals.max() <= 1):
         raise ConfigError(
             f"storage.dtype=int16 stores values from 0 to 1, and signals are from {signals.min():g} to "
             f"{signals.max():g}: choose dataset.cut.scaling=beat or record, or storage.dtype=float16"
         )
-    return (np.rint(signals * np.float32(LEVELS)) - 2**15).astype(np.int16)
+    levels = np.rint(signals * np.float32(LEVELS)) - 2**15
+    return np.asarray(levels, dtype=np.int16)
 
 
 def decoded(stored: npt.NDArray[Any]) -> FloatArray:
     """The float32 of `encoded`; 0 and 1 are exact, so that padding stays 0."""
     if stored.dtype != np.int16:
-        return stored.astype(np.float32, copy=False)
-    return (stored.astype(np.float32) + np.float32(2**15)) / np.float32(LEVELS)
+        return np.asarray(stored, dtype=np.float32)
+    signals: FloatArray = (stored.astype(np.float32) + np.float32(2**15)) / np.float32(LEVELS)
+    return signals
 
 
 def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: str) -> None:
@@ -156,9 +158,9 @@ def _write_header(file: IO[bytes], shape: tuple[int, ...], dtype: str) -> None:
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """ValueError if it is no array of signals."""
-    if np.lib.format.read_magic(file) != (1, 0):  # type: ignore[no-untyped-call]
+    if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("its signals are not in the format of numpy")
-    shape, fortran, stored = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+    shape, fortran, stored = np.lib.format.read_array_header_1_0(file)
     if len(shape) != 3 or fortran or stored.str not in ("<f4", "<f2", "<i2"):
         raise ValueError(f"its signals are an array {shape} of {stored}")
     return shape, stored

@@ -188,7 +188,7 @@ def beats_of(
 
 
 def checked(parts: Iterable[Beats]) -> Iterator[Beats]:
-    """The beats of one recording after the other; a `DataError` if none held a beat, and what they dropped in the log."""
+    """The beats of recordings as they come; the log states what was dropped. A `DataError` if none held a beat."""
     n_parts, n, without_class, in_gaps = 0, 0, Counter[str](), 0
     for part in parts:
         yield part
@@ -230,7 +230,8 @@ def beats_of_one(
     around = context.of(recording.peaks, recording.fs, resampled, how.fs)
     if recording.labels is not None and (recording.labels < 0).any():
         nameless = np.flatnonzero(recording.labels < 0)
-        dropped["without class"] = Counter([recording.symbols[at] if recording.symbols else "?" for at in nameless])
+        symbols = recording.symbols or ["?"] * len(recording.peaks)
+        dropped["without class"] = Counter([symbols[at] for at in nameless.tolist()])
         with_class = recording.labels[positions] >= 0
         signals, lengths, positions = signals[with_class], lengths[with_class], positions[with_class]
     if around_gap:

@@ -12,13 +12,18 @@ SPECIFICITY = 0.9  # at which sensitivity is stated for a screening test
 CHUNK = 2**18  # weights of beats in memory at once: 2 MB, which stay in a core's cache
 CHUNK_COUNTED = 2**20  # sums by step: several resamples at once, or a product would be limited by memory
 MOST_CELLS = 2**24  # beats times units up to which beats are counted by unit
+MOST_RANKED = 2**20  # beats of units up to which a resample is exact
+STEPS = 1024  # of more beats, at equal numbers of them, and three times as many at equal numbers of positives
+FEW_UNITS = 1000  # of which all pairs are counted
 
 
 class Ranking:
     """Beats in the order of one class's probability: its metrics for any weights of the beats.
 
     All beats of a unit have the same weight. Where units are few, the beats above each step of the ranking are counted
-    by unit once, and a resample is a product of matrices; its sums are whole numbers, so they are exact.
+    by unit once, and a resample is a product of matrices; its sums are whole numbers, so they are exact. Of more than
+    `MOST_RANKED` beats, those between two of 4 · `STEPS` thresholds count as equally probable, so that a resample takes
+    the same time however many there are: AUROC and average precision change by about 1e-5 and 1e-4.
 
     `is_positive` ``[n]`` states whether a beat is of the class, `probability` ``[n]`` is that of the class, and `units`
     ``[n]`` count from 0; by default each beat is one.
@@ -28,6 +33,9 @@ class Ranking:
         n = len(is_positive)
         order = np.argsort(-probability, kind="stable")
         falling, positive = probability[order], is_positive[order]
+        many = units is not None and n > MOST_RANKED
+        if many:
+            falling = _coarse(falling, np.flatnonzero(positive))
         # Beats of equal probability are one step of the curve; steps without a positive move neither metric.
         last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))
         of_step = np.searchsorted(last, np.flatnonzero(positive))
@@ -39,16 +47,17 @@ class Ranking:
         self.before = np.where(ends > 0, last[ends - 1] + 1, 0)
         self.last_positive = np.searchsorted(of_step, ends, side="right") - 1
         self.n_units = int(self.units.max()) + 1
-        self._counted = self._count() if units is not None and n * self.n_units <= MOST_CELLS else None
+        self._counted = self._count() if many or (units is not None and n * self.n_units <= MOST_CELLS) else None
 
     def _count(self) -> tuple[Numbers, Numbers, Numbers]:
         """By step and unit: beats down to the step, those above it, and positives down to it."""
 
         def cumulated(rows: IntArray, ends: IntArray) -> Numbers:
-            table = np.zeros((len(rows) + 1, self.n_units), dtype=np.int32)
-            table[np.arange(len(rows)) + 1, self.units[rows]] = 1
-            np.cumsum(table, axis=0, out=table)
-            return table[ends].astype(np.float64)
+            """Of the first `ends` rows."""
+            reached, place = np.unique(ends, return_inverse=True)
+            step = np.searchsorted(reached, np.arange(len(rows)), side="right")
+            cells = np.bincount(step * self.n_units + self.units[rows], minlength=(len(reached) + 1) * self.n_units)
+            return np.cumsum(cells.reshape(-1, self.n_units), axis=0)[place].astype(np.float64)
 
         both = cumulated(self.order, np.concatenate([self.last + 1, self.before]))
         predicted, above = np.split(both, 2)
@@ -58,14 +67,14 @@ class Ranking:
         """AUROC ``[resamples]`` for ``[resamples, units]`` weights; NaN where all beats are of the class, or none."""
         if len(self.positives) == 0:
             return np.full(len(times), np.nan)
-        if self._counted is not None:
+        if self._counted is not None and self.n_units <= FEW_UNITS:
             predicted, above, hits = self._counted
             new = np.diff(hits, axis=0, prepend=0)
             # By pairs of units: positives of the one below negatives of the other, half of those level with them.
             pairs = new.T @ ((predicted - hits + above - (hits - new)) / 2)
             lost = np.einsum("ru,ru->r", times @ pairs, times)
         else:
-            lost = np.concatenate([self._lost(some) for some in self._chunks(times, len(self.order))])
+            lost = np.concatenate([self._lost(some) for some in self._chunks(times)])
         n_positive = times @ self._per_unit(self.positives)
         n_negative = times @ self._per_unit(self.order) - n_positive
         answer: Numbers = 1 - ratio(lost, n_positive * n_negative, np.nan)
@@ -99,15 +108,15 @@ class Ranking:
 
     def _curves(self, times: Numbers) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
         """Some of the resamples at a time, and what `_above` returns of them."""
-        width = len(self.order) if self._counted is None else len(self.last)
-        for some in self._chunks(times, width):
+        for some in self._chunks(times):
             yield some, *self._above(some)
 
     def _per_unit(self, rows: IntArray) -> Numbers:
         return np.bincount(self.units[rows], minlength=self.n_units).astype(np.float64)
 
-    def _chunks(self, times: Numbers, width: int) -> Iterator[Numbers]:
-        at_once = max(1, (CHUNK if self._counted is None else CHUNK_COUNTED) // width)
+    def _chunks(self, times: Numbers) -> Iterator[Numbers]:
+        one_by_one = self._counted is None
+        at_once = max(1, CHUNK // len(self.order) if one_by_one else CHUNK_COUNTED // len(self.last))
         for start in range(0, len(times), at_once):
             yield times[start : start + at_once]
 
@@ -127,8 +136,23 @@ class Ranking:
         return cumulated, weights[:, self.positives].cumsum(axis=1)[:, self.last_positive]
 
     def _lost(self, times: Numbers) -> Numbers:
-        cumulated, hits = self._cumulated(times)
+        if self._counted is not None:
+            predicted, above, hits = (times @ table.T for table in self._counted)
+        else:
+            cumulated, hits = self._cumulated(times)
+            predicted, above = cumulated[:, self.last + 1], cumulated[:, self.before]
         new = np.diff(hits, axis=1, prepend=0)
-        misses = (cumulated[:, self.last + 1] - hits + cumulated[:, self.before] - (hits - new)) / 2
+        misses = (predicted - hits + above - (hits - new)) / 2
         lost: Numbers = np.einsum("rt,rt->r", new, misses)
         return lost
+
+
+def _coarse(falling: Probabilities, positives: IntArray) -> Probabilities:
+    """Falling probabilities ``[n]``, each raised to the next of the thresholds; `positives` are positions in them."""
+    places = np.linspace(0, len(falling) - 1, STEPS).astype(np.int64)
+    if len(positives):
+        chosen = np.linspace(0, len(positives) - 1, 3 * STEPS).astype(np.int64)
+        places = np.concatenate([places, positives[chosen]])
+    edges = np.unique(falling[places])
+    raised: Probabilities = edges[np.searchsorted(edges, falling)]
+    return raised

@@ -18,6 +18,7 @@ from ecg_lightning.data.databases.joined import Joined
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.names import Names
 from ecg_lightning.data.quality import POOR, QRS_S, flat_and_clipped, merged
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.splits import without_duplicates
@@ -145,9 +146,9 @@ def data_report(overrides: Iterable[str] = (), *, config_dir: Path | None = None
     )
 
 
-def _groups(column: npt.NDArray[Any]) -> Iterator[tuple[Any, IntArray]]:
+def _groups(column: Names | IntArray) -> Iterator[tuple[Any, IntArray]]:
     """Each value of a column ``[n]`` with the rows that have it."""
-    values, which = np.unique(column, return_inverse=True)
+    values, which = numbered(column) if isinstance(column, Names) else np.unique(column, return_inverse=True)
     order = np.argsort(which, kind="stable")
     yield from zip(values.tolist(), np.split(order, np.cumsum(np.bincount(which))[:-1]), strict=True)
 

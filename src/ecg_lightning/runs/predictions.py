@@ -81,7 +81,7 @@ def write_predictions(
     }
     table = pa.table(columns)
     info = PredictionsInfo(classes=beats.classes, positive=positive, about=dict(about or {}))
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": info.model_dump_json()})
+    table = table.replace_schema_metadata({b"predictions": info.model_dump_json()})
     with atomic_write(path) as partial:
         with partial.open("wb") as file:  # pyarrow opens no path that is not UTF-8
             pq.write_table(table, file, write_page_checksum=True)  # for a file without its record
