@@ -148,11 +148,11 @@ class Ranking:
 
 
 def _coarse(falling: Probabilities, positives: IntArray) -> Probabilities:
-    """Falling probabilities ``[n]``, each raised to the next of the thresholds; `positives` are positions in them."""
+    """Falling probabilities ``[n]``, each lowered to a threshold; `positives` are the positions of some among them."""
     places = np.linspace(0, len(falling) - 1, STEPS).astype(np.int64)
     if len(positives):
         chosen = np.linspace(0, len(positives) - 1, 3 * STEPS).astype(np.int64)
         places = np.concatenate([places, positives[chosen]])
     edges = np.unique(falling[places])
-    raised: Probabilities = edges[np.searchsorted(edges, falling)]
-    return raised
+    lowered: Probabilities = edges[np.searchsorted(edges, falling, side="right") - 1]
+    return lowered
