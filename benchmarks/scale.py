@@ -4,10 +4,11 @@
 
 The recordings of 100 simulated people of 14 minutes are read from files, under the names of as many people as are
 needed, and cut as any recording is; so what is learnt is worth nothing, and the cost is that of a real database. Each
-size is an experiment in a process of its own: ``split=patient``, ``cnet`` for an epoch of a tenth of the training
-batches with all validation beats, test, calibration, scores with intervals over people, and the report without
-embedding. Times are seconds of a core, and on the clock in brackets. Memory is the resident memory of the process, the largest within the step, and that of processes that cut.
-How well blocks mix the beats is measured on the batches of an epoch.
+size is an experiment in a process of its own: cut; load, check and split by patient; gather all batches of an epoch;
+train ``cnet`` with 2 % of them, and validate; test; score with intervals over people;
+report without embedding. Other steps are calibration and saving. Times are seconds of a core, and on the clock in
+brackets. Memory is the resident memory of the process, the largest within the step. How well blocks mix the beats is
+measured on batches of an epoch.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.settings import validated
 
 PEOPLE, MINUTES, EACH = 100, 14, 1000  # EACH: about so many beats of a person
-STEPS = ("cut", "split", "epoch", "test", "scores", "report", "other")  # other: calibration, saving
+STEPS = ("cut", "split", "batches", "epoch", "test", "scores", "report", "other")  # other: calibration, saving
 GIB = 2**30
 
 
@@ -118,7 +119,7 @@ def measure(n: int, folder: Path, overrides: list[str]) -> dict[str, Any]:
     words = [
         "dataset=synthetic", "dataset.reader=tiled", f"dataset.simulation.minutes={MINUTES}", "dataset.simulation.fs=125",
         f"dataset.simulation.patients={n // EACH}", f"data_dir={folder}", f"cache_dir={folder / 'cache'}",
-        "split=patient", "trainer=cpu", "trainer.max_epochs=1", "+trainer.limit_train_batches=0.1",
+        "split=patient", "trainer=cpu", "trainer.max_epochs=1", "+trainer.limit_train_batches=0.02",
  *overrides,
     ]  # fmt: skip
     run = folder / f"run-{n}"
@@ -134,6 +135,9 @@ def measure(n: int, folder: Path, overrides: list[str]) -> dict[str, Any]:
     make_datamodule(validated(cfg)).prepare_data()
     steps.enter("split")
     experiment = prepare(cfg)
+    steps.enter("batches")
+    for _ in experiment.datamodule.train_dataloader():
+        pass
     steps.enter("other")
     experiment.estimator.fit = steps.wrapped(experiment.estimator.fit, "epoch")  # type: ignore[method-assign]
     experiment.estimator.predict_proba = steps.wrapped(experiment.estimator.predict_proba, "test")  # type: ignore[method-assign]
@@ -165,7 +169,7 @@ def mixing_of(datamodule: Any) -> dict[str, Any]:
     loader = datamodule.train_dataloader()
     sampler, rows = loader.batch_sampler, loader.dataset.rows
     people, is_n = datamodule.beats.patients.codes, datamodule.beats.known_labels == 0
-    found: dict[str, Any] = {"pool": sampler.pool}
+    found: dict[str, Any] = {"pool": sampler.pool, "batch": sampler.batch_size}
     for name, pool in (("pools", sampler.pool), ("altogether", None)):
         sampler.pool = pool
         batches = [rows[batch] for batch, _ in zip(sampler, range(2000), strict=False)]
@@ -197,7 +201,7 @@ def text_of(found: list[dict[str, Any]]) -> str:
     for one in found:
         pools, altogether = one["mixing"]["pools"], one["mixing"]["altogether"]
         lines.append(
-            f"- {one['beats']:,} beats, {one['GB']:.2f} GB, {one['people']:,} people; batches of 256 shuffled in "
+            f"- {one['beats']:,} beats, {one['GB']:.2f} GB, {one['people']:,} people; batches of {one['mixing']['batch']} shuffled in "
             f"{'pools of ' + format(one['mixing']['pool'], ',') if one['mixing']['pool'] else 'one'}: "
             f"{pools['people']:.1f} people in each (altogether: {altogether['people']:.1f}), standard deviation of the "
             f"share of class N {pools['deviation']:.4f} ({altogether['deviation']:.4f})"
@@ -241,6 +245,7 @@ def main() -> None:
         subprocess.run([sys.executable, __file__, *own], check=True)
         every.append(json.loads((arguments.folder / "found.json").read_text()))
         print(json.dumps(every[-1]), flush=True)
+    every.sort(key=lambda one: one["beats"])
     shutil.rmtree(arguments.folder)
     print(text_of(every))
     if arguments.output:

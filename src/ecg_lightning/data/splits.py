@@ -138,7 +138,9 @@ def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
         about |= {"inner_fold": how.inner_fold, "inner_folds": how.inner_folds}
     train, validation = _take(rest, beats, how.validation_fraction, how, rng)
     made_of = Protocol(seed=how.seed, validation_fraction=how.validation_fraction, **about)
-    left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
+    unused = np.ones(len(beats), dtype=bool)
+    unused[rest] = unused[test] = False
+    left_out = np.flatnonzero(unused)
     folds = Folds(train=train, validation=validation, test=test, protocol=made_of, left_out=left_out)
     if beats.patients is not None and how.protocol != "random":
         patients = {name: len(_names(beats.patients[rows])) for name, rows in folds.named().items()}

@@ -1,6 +1,7 @@
 """Metrics of ranked probabilities, such as AUROC and average precision, of a thousand resamples at once."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ SPECIFICITY = 0.9  # at which sensitivity is stated for a screening test
 CHUNK = 2**18  # weights of beats in memory at once: 2 MB, which stay in a core's cache
 CHUNK_COUNTED = 2**20  # sums by step: several resamples at once, or a product would be limited by memory
 MOST_CELLS = 2**24  # beats times units up to which beats are counted by unit
-MOST_RANKED = 2**20  # beats of units up to which a resample is exact
+MOST_RANKED = 2**17  # beats up to which a resample is exact with more units than can be counted
 STEPS = 1024  # of more beats, at equal numbers of them, and three times as many at equal numbers of positives
 FEW_UNITS = 1000  # of which all pairs are counted
 
@@ -21,9 +22,9 @@ class Ranking:
     """Beats in the order of one class's probability: its metrics for any weights of the beats.
 
     All beats of a unit have the same weight. Where units are few, the beats above each step of the ranking are counted
-    by unit once, and a resample is a product of matrices; its sums are whole numbers, so they are exact. Of more than
-    `MOST_RANKED` beats, those between two of 4 · `STEPS` thresholds count as equally probable, so that a resample takes
-    the same time however many there are: AUROC and average precision change by about 1e-5 and 1e-4.
+    by unit once, and a resample is a product of matrices; its sums are whole numbers, so they are exact. Where units
+    and beats are many, those between two of 4 · `STEPS` thresholds count as equally probable, so that a resample takes
+    the same time however many beats there are: AUROC and average precision change by about 1e-5 and 1e-4.
 
     `is_positive` ``[n]`` states whether a beat is of the class, `probability` ``[n]`` is that of the class, and `units`
     ``[n]`` count from 0; by default each beat is one.
@@ -33,31 +34,31 @@ class Ranking:
         n = len(is_positive)
         order = np.argsort(-probability, kind="stable")
         falling, positive = probability[order], is_positive[order]
-        many = units is not None and n > MOST_RANKED
-        if many:
+        self.units = np.arange(n) if units is None else units
+        self.n_units = int(self.units.max()) + 1
+        countable = units is not None and n * self.n_units <= MOST_CELLS
+        if coarse := units is not None and n > MOST_RANKED and not countable:
             falling = _coarse(falling, np.flatnonzero(positive))
         # Beats of equal probability are one step of the curve; steps without a positive move neither metric.
         last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))
         of_step = np.searchsorted(last, np.flatnonzero(positive))
         ends = np.unique(of_step)
-        self.units = np.arange(n) if units is None else units
         self.order = order
         self.positives = order[positive]
         self.last = last[ends]
         self.before = np.where(ends > 0, last[ends - 1] + 1, 0)
         self.last_positive = np.searchsorted(of_step, ends, side="right") - 1
-        self.n_units = int(self.units.max()) + 1
-        self._counted = self._count() if many or (units is not None and n * self.n_units <= MOST_CELLS) else None
+        self._counted = self._count(np.float32 if coarse else np.float64) if countable or coarse else None
 
-    def _count(self) -> tuple[Numbers, Numbers, Numbers]:
+    def _count(self, dtype: type[np.floating[Any]]) -> tuple[Probabilities, Probabilities, Probabilities]:
         """By step and unit: beats down to the step, those above it, and positives down to it."""
 
-        def cumulated(rows: IntArray, ends: IntArray) -> Numbers:
+        def cumulated(rows: IntArray, ends: IntArray) -> Probabilities:
             """Of the first `ends` rows."""
             reached, place = np.unique(ends, return_inverse=True)
             step = np.searchsorted(reached, np.arange(len(rows)), side="right")
             cells = np.bincount(step * self.n_units + self.units[rows], minlength=(len(reached) + 1) * self.n_units)
-            return np.cumsum(cells.reshape(-1, self.n_units), axis=0)[place].astype(np.float64)
+            return np.cumsum(cells.reshape(-1, self.n_units), axis=0)[place].astype(dtype)
 
         both = cumulated(self.order, np.concatenate([self.last + 1, self.before]))
         predicted, above = np.split(both, 2)
@@ -124,7 +125,7 @@ class Ranking:
         """``[resamples, steps]``: beats down to each step, and positives among them."""
         if self._counted is not None:
             predicted, _, hits = self._counted
-            return times @ predicted.T, times @ hits.T
+            return _product(times, predicted), _product(times, hits)
         cumulated, hits = self._cumulated(times)
         return cumulated[:, self.last + 1], hits
 
@@ -137,7 +138,7 @@ class Ranking:
 
     def _lost(self, times: Numbers) -> Numbers:
         if self._counted is not None:
-            predicted, above, hits = (times @ table.T for table in self._counted)
+            predicted, above, hits = (_product(times, table) for table in self._counted)
         else:
             cumulated, hits = self._cumulated(times)
             predicted, above = cumulated[:, self.last + 1], cumulated[:, self.before]
@@ -145,6 +146,12 @@ class Ranking:
         misses = (predicted - hits + above - (hits - new)) / 2
         lost: Numbers = np.einsum("rt,rt->r", new, misses)
         return lost
+
+
+def _product(times: Numbers, table: Probabilities) -> Numbers:
+    """``[resamples, steps]`` of ``[resamples, units]`` and ``[steps, units]``, in the precision of the latter."""
+    product: Numbers = (times.astype(table.dtype, copy=False) @ table.T).astype(np.float64, copy=False)
+    return product
 
 
 def _coarse(falling: Probabilities, positives: IntArray) -> Probabilities:
