@@ -59,7 +59,7 @@ def test_what_is_loaded_is_what_was_saved(beats: Beats, tmp_path: Path) -> None:
         assert getattr(loaded, name) == getattr(beats, name)
     assert loaded.columns.keys() == beats.columns.keys()
     for name, column in {"signals": beats.signals, "lengths": beats.lengths, **beats.columns}.items():
-        own = getattr(loaded, name)
+        own, column = np.asarray(getattr(loaded, name)), np.asarray(column)
         assert (own.dtype.kind, own.shape) == (column.dtype.kind, column.shape)
         np.testing.assert_array_equal(own, column)
     assert (loaded.signals.dtype, loaded.lengths.dtype) == (np.float32, np.int64)

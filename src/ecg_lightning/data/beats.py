@@ -9,20 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError, DataError
-from ecg_lightning.data.names import Column, Names, TextArray, numbered
-from ecg_lightning.data.stored import AT_ONCE, FloatArray, Signals, Storage, StoredSignals, opened, parts_of, writing
+from ecg_lightning.data.names import Names
+from ecg_lightning.data.stored import AT_ONCE, Signals, Storage, StoredSignals, opened, parts_of, writing
 
-__all__ = ["Beats", "BoolArray", "Column", "FloatArray", "IntArray", "TextArray", "numbered", "recordings_in"]
-
+FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+T = TypeVar("T")
 
 FORMAT = "ecg_lightning.beats/4"  # of the files
 DIGEST = "ecg_lightning.beats/1"  # begins every fingerprint; 1, so that beats of one lead keep those of older runs
@@ -165,7 +166,7 @@ class Beats:
         storage, columns = storage or Storage(), []
         with atomic_write(path) as partial, atomic_write(path.with_suffix(".npy")) as beside:
             with writing(beside, storage.dtype) as append:
-                for part in parts:
+                for part in _read(parts):
                     append(part.signals)
                     columns.append(
                         dataclasses.replace(part, signals=np.broadcast_to(np.float32(0), part.signals.shape))
@@ -245,7 +246,9 @@ class Beats:
             name: (Names if name in TEXT else np).concatenate([getattr(part, name) for part in parts])
             for name in ("lengths", *first.columns)
         }
-        return dataclasses.replace(first, signals=signals, origin=_origin_of(parts), **joined)
+        dropped = added_up(part.origin.get("dropped", {}) for part in parts)
+        origin = {**first.origin, "dropped": dropped} if dropped else first.origin
+        return dataclasses.replace(first, signals=signals, origin=origin, **joined)
 
 
 def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
@@ -264,7 +267,7 @@ def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
         )
     rows = np.arange(len(beats)) if rows is None else rows
     at = rows if beats.samples is None else rows[np.argsort(beats.samples[rows], kind="stable")]
-    names, record = numbered(beats.records)
+    names, record = beats.records.numbered()
     at = at[np.argsort(record[at], kind="stable")]
     sizes = np.bincount(record[at], minlength=len(names))
     if ((sizes > 0) & (sizes != np.bincount(record))).any():
@@ -288,17 +291,22 @@ def _leads_of(rows: IntArray, beats: Beats) -> IntArray:
     return rows.reshape(-1, leads[0]).T
 
 
-def _origin_of(parts: Sequence[Beats]) -> Mapping[str, Any]:
-    """That of the first part, with what all parts dropped."""
+def _read(parts: Iterable[T]) -> Iterator[T]:
+    """The parts; what the file system refuses to read is no failure to write."""
+    try:
+        yield from parts
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or 'the beats'}: {error.strerror or error}") from error
+
+
+def added_up(dropped: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What ``origin["dropped"]`` of several recordings states, of all of them."""
     symbols, in_gaps = Counter[str](), 0
-    for part in parts:
-        dropped = part.origin.get("dropped", {})
-        symbols.update(dropped.get("without class", {}))
-        in_gaps += dropped.get("touching a gap", 0)
-    added = {"without class": dict(symbols.most_common()), "touching a gap": in_gaps}
-    if not any(added.values()):
-        return parts[0].origin
-    return {**parts[0].origin, "dropped": {why: what for why, what in added.items() if what}}
+    for one in dropped:
+        symbols.update(one.get("without class", {}))
+        in_gaps += one.get("touching a gap", 0)
+    named = {"without class": dict(symbols.most_common()), "touching a gap": in_gaps}
+    return {why: what for why, what in named.items() if what}
 
 
 def _digest_of_derived(beats: Beats) -> str:

@@ -20,9 +20,10 @@ from ecg_lightning.data.batches import (
     SequenceDataset,
     seed_of,
 )
-from ecg_lightning.data.beats import Beats, numbered, recordings_in
+from ecg_lightning.data.beats import Beats, recordings_in
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.names import numbered
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.resampling import Resampling, resampled
 from ecg_lightning.data.splits import Folds, Split, without_duplicates

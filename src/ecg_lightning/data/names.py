@@ -71,15 +71,6 @@ class Names(Sequence[str]):
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return self.astype(self.words.dtype if dtype is None else dtype)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the array that this is taken as."""
-        return self.words.dtype
-
-    @property
-    def shape(self) -> tuple[int]:
-        return (len(self),)
-
     def __len__(self) -> int:
         return len(self.codes)
 

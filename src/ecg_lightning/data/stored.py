@@ -3,6 +3,7 @@
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -81,10 +82,8 @@ class StoredSignals:
 
     def select(self, rows: npt.NDArray[Any]) -> "StoredSignals":
         """Those at these rows (indices or mask), still in the file."""
-        chosen = object.__new__(StoredSignals)
-        chosen.__dict__ = self.__dict__ | {
-            "_rows": np.arange(len(self.mapped))[rows] if self._rows is None else self._rows[rows]
-        }
+        chosen = copy(self)
+        chosen._rows = (np.arange(len(self.mapped)) if self._rows is None else self._rows)[rows]
         return chosen
 
     def _forget(self, n: int) -> None:

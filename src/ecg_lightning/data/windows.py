@@ -18,7 +18,7 @@ from pydantic import Field
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.core.options import Hertz, Natural, Positive, Seconds, options
-from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
+from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray, added_up
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.names import Names
 from ecg_lightning.data.quality import quality_of_beats
@@ -189,18 +189,17 @@ def beats_of(
 
 def checked(parts: Iterable[Beats]) -> Iterator[Beats]:
     """The beats of recordings as they come; the log states what was dropped. A `DataError` if none held a beat."""
-    n_parts, n, without_class, in_gaps = 0, 0, Counter[str](), 0
+    sizes, origins = [], []
     for part in parts:
         yield part
-        n_parts, n = n_parts + 1, n + len(part)
-        without_class.update(part.origin.get("dropped", {}).get("without class", {}))
-        in_gaps += part.origin.get("dropped", {}).get("touching a gap", 0)
-    if not n:
-        raise DataError(f"{n_parts} recordings held no beat to cut out")
-    if without_class:
-        counts = dict(without_class)
-        log.info("%d beats have no class and are part of the rhythm alone: %s", without_class.total(), counts)
-    if in_gaps:
+        sizes.append(len(part))
+        origins.append(part.origin.get("dropped", {}))
+    if not any(sizes):
+        raise DataError(f"{len(sizes)} recordings held no beat to cut out")
+    dropped = added_up(origins)
+    if counts := dropped.get("without class"):
+        log.info("%d beats have no class and are part of the rhythm alone: %s", sum(counts.values()), counts)
+    if in_gaps := dropped.get("touching a gap"):
         log.info("%d beats touch a gap in their recording and are left out", in_gaps)
 
 
@@ -220,12 +219,12 @@ def beats_of_one(
     dropped: dict[str, Any] = {}
     resampled = at_rate(recording, how.fs)
     signals, lengths, positions = cut(recording, how, resampled)
-    around_gap = 0
     if not np.isfinite(resampled).all():
         starts, wanted = _windows(peaks_at(recording.peaks, recording.fs, how.fs), how)
         before = np.concatenate([[0], np.cumsum(~np.isfinite(resampled).all(axis=0))])  # samples in gaps
         first, last = np.clip([starts, starts + np.minimum(wanted, how.length)], 0, resampled.shape[1])
-        around_gap = int((before[last] > before[first]).sum())
+        if in_gaps := int((before[last] > before[first]).sum()):
+            dropped["touching a gap"] = in_gaps
         resampled = np.stack([bridged(signal)[0] for signal in resampled])
     around = context.of(recording.peaks, recording.fs, resampled, how.fs)
     if recording.labels is not None and (recording.labels < 0).any():
@@ -234,8 +233,6 @@ def beats_of_one(
         dropped["without class"] = Counter([symbols[at] for at in nameless.tolist()])
         with_class = recording.labels[positions] >= 0
         signals, lengths, positions = signals[with_class], lengths[with_class], positions[with_class]
-    if around_gap:
-        dropped["touching a gap"] = around_gap
     n, quality = len(positions), quality_of_beats(recording, resampled, how.fs)
     return Beats(
         signals=signals,

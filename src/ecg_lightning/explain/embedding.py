@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ecg_lightning.data.beats import Beats, IntArray, numbered
+from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.names import numbered
 from ecg_lightning.explain.saliency import for_explaining, inputs_of
 from ecg_lightning.models import BeatModel
 

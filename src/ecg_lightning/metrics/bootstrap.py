@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ecg_lightning.data.beats import Column, IntArray, numbered
+from ecg_lightning.data.beats import IntArray
+from ecg_lightning.data.names import Column, numbered
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities
 from ecg_lightning.metrics.ranking import Ranking

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Count, Fraction, Positive, options
-from ecg_lightning.data.beats import Beats, FloatArray, IntArray, numbered
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray
+from ecg_lightning.data.names import numbered
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities, calibration_error, confidence_bins
 

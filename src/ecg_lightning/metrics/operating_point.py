@@ -17,7 +17,8 @@ from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Count, options
-from ecg_lightning.data.beats import Column, FloatArray, IntArray, numbered
+from ecg_lightning.data.beats import FloatArray, IntArray
+from ecg_lightning.data.names import Column, numbered
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import interval
 from ecg_lightning.metrics.confusion import Numbers, Probabilities, confusion_metrics, ratio

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecg_lightning.data.beats import Column, IntArray, numbered
+from ecg_lightning.data.beats import IntArray
+from ecg_lightning.data.names import Column, numbered
 from ecg_lightning.metrics.confusion import Probabilities
 
 WHERE = "recordings"  # their place in the scores

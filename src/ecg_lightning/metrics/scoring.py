@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import Beats, BoolArray, Column, FloatArray, IntArray, numbered
+from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
+from ecg_lightning.data.names import Column, numbered
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS, intervals
 from ecg_lightning.metrics.confusion import N_BINS, Probabilities, confusion_matrix

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.paths import home_expanded
-from ecg_lightning.data.beats import Beats, FloatArray, IntArray, numbered
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.databases.card import cards_of, class_map_of, title_of
@@ -18,7 +18,7 @@ from ecg_lightning.data.databases.joined import Joined
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.databases.synthetic import Synthetic
-from ecg_lightning.data.names import Names
+from ecg_lightning.data.names import Names, numbered
 from ecg_lightning.data.quality import POOR, QRS_S, flat_and_clipped, merged
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.splits import without_duplicates

@@ -21,9 +21,10 @@ import numpy as np
 from ecg_lightning.core.atomic import temporary_folder
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.core.paths import home_expanded
-from ecg_lightning.data.beats import Beats, numbered
+from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.names import numbered
 from ecg_lightning.data.splits import LISTED
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.operating_point import OperatingPoint

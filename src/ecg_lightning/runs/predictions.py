@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ecg_lightning.core.atomic import atomic_write, sha256_of
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.core.reading import read_whole
-from ecg_lightning.data.beats import Beats, IntArray, TextArray
-from ecg_lightning.data.names import Names
+from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.names import Names, TextArray
 from ecg_lightning.metrics.bootstrap import RESAMPLES, intervals
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.metrics.scoring import check, score
