@@ -112,8 +112,8 @@ class Beats:
         found = np.bincount(self.known_labels, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, found, strict=True)}
 
-    def select(self, rows: IntArray | BoolArray) -> Self:
-        """The beats at these rows (indices or mask), copied; signals that do not fit into memory stay in their file."""
+    def select(self, rows: IntArray | BoolArray | slice) -> Self:
+        """The beats at these rows, copied unless of a slice; signals that do not fit into memory stay in their file."""
         chosen: dict[str, Any] = {name: column[rows] for name, column in self.columns.items()}
         stored = isinstance(self.signals, StoredSignals)
         signals = self.signals.select(rows) if stored else self.signals[rows]  # type: ignore[union-attr]
@@ -125,7 +125,7 @@ class Beats:
 
     def parts(self, size: int = AT_ONCE) -> Iterator[Self]:
         """All of them, some at a time."""
-        return (self.select(np.arange(start, min(start + size, len(self)))) for start in range(0, len(self), size))
+        return (self.select(slice(start, start + size)) for start in range(0, len(self), size))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -163,15 +163,17 @@ class Beats:
             DataError: a file cannot be written, which leaves neither; parts differ as in `concatenate`.
             ConfigError: the signals cannot be stored in this way.
         """
-        storage, columns = storage or Storage(), []
+        storage = storage or Storage()
+        joined: list[Self] = []
+        small: list[Self] = []
         with atomic_write(path) as partial, atomic_write(path.with_suffix(".npy")) as beside:
             with writing(beside, storage.dtype) as append:
                 for part in _read(parts):
                     append(part.signals)
-                    columns.append(
-                        dataclasses.replace(part, signals=np.broadcast_to(np.float32(0), part.signals.shape))
-                    )
-            beats = cls._concatenated(columns, opened(beside, storage))
+                    small.append(dataclasses.replace(part, signals=_blank(part.signals.shape)))
+                    if len(small) == 256:  # many small arrays would leave holes in the memory
+                        joined, small = [*joined, cls._concatenated(small)], []
+            beats = dataclasses.replace(cls._concatenated([*joined, *small]), signals=opened(beside, storage))
             if storage.dtype != "float32":
                 beats = dataclasses.replace(beats, origin={**beats.origin, "stored": storage.dtype})
             beats._write_columns(partial)
@@ -235,10 +237,11 @@ class Beats:
     @classmethod
     def concatenate(cls, parts: list[Self]) -> Self:
         """One after the other; a `DataError` if they differ in leads, classes, sampling rate or columns."""
-        return cls._concatenated(parts, np.concatenate([part.signals for part in parts]))
+        return dataclasses.replace(cls._concatenated(parts), signals=np.concatenate([part.signals for part in parts]))
 
     @classmethod
-    def _concatenated(cls, parts: Sequence[Self], signals: Signals) -> Self:
+    def _concatenated(cls, parts: Sequence[Self]) -> Self:
+        """All but the signals, which are blank."""
         first = parts[0]
         if len({(p.lead_names, p.classes, p.fs, tuple(p.columns), p.context_names) for p in parts}) > 1:
             raise DataError("beats of different leads, classes, sampling rates or columns cannot be joined")
@@ -248,7 +251,8 @@ class Beats:
         }
         dropped = added_up(part.origin.get("dropped", {}) for part in parts)
         origin = {**first.origin, "dropped": dropped} if dropped else first.origin
-        return dataclasses.replace(first, signals=signals, origin=origin, **joined)
+        blank = _blank((len(joined["lengths"]), *first.signals.shape[1:]))
+        return dataclasses.replace(first, signals=blank, origin=origin, **joined)
 
 
 def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
@@ -289,6 +293,11 @@ def _leads_of(rows: IntArray, beats: Beats) -> IntArray:
             "different beats, so that it is not known which follow each other; choose dataset.separate_leads=false"
         )
     return rows.reshape(-1, leads[0]).T
+
+
+def _blank(shape: tuple[int, ...]) -> FloatArray:
+    """Signals that need no memory."""
+    return np.broadcast_to(np.float32(0), shape)
 
 
 def _read(parts: Iterable[T]) -> Iterator[T]:

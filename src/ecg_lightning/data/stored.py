@@ -38,10 +38,10 @@ class StoredSignals:
     """Signals ``[n, leads, length]`` in a file, which are read, as float32, where they are indexed.
 
     The file is memory-mapped. Where it is larger than ``storage.in_memory``, its pages leave the memory of the process
-    each time a quarter of that was read; what the operating system keeps of them is free for others.
+    each time an eighth of that was read; what the operating system keeps of them is free for others.
 
     Attributes:
-        pool: so many beats, an eighth of ``storage.in_memory``, are shuffled together where all have no room; else
+        pool: so many beats, a sixteenth of ``storage.in_memory``, are shuffled together where all have no room; else
             None.
     """
 
@@ -59,7 +59,7 @@ class StoredSignals:
         self._limit = int(storage.in_memory * 2**30)
         self._read = [0]  # bytes since pages have left; shared with selections
         beat = 4 * self.mapped.shape[1]
-        self.pool = None if len(self.mapped) * beat <= self._limit else max(self._limit // 8 // beat, BLOCK)
+        self.pool = None if len(self.mapped) * beat <= self._limit else max(self._limit // 16 // beat, BLOCK)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,15 +80,15 @@ class StoredSignals:
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.concatenate([self[:0], *parts_of(self)]).astype(dtype or self.dtype, copy=False)
 
-    def select(self, rows: npt.NDArray[Any]) -> "StoredSignals":
-        """Those at these rows (indices or mask), still in the file."""
+    def select(self, rows: npt.NDArray[Any] | slice) -> "StoredSignals":
+        """Those at these rows, still in the file."""
         chosen = copy(self)
         chosen._rows = (np.arange(len(self.mapped)) if self._rows is None else self._rows)[rows]
         return chosen
 
     def _forget(self, n: int) -> None:
         self._read[0] += n
-        if self._read[0] > self._limit // 4 and self.pool is not None and hasattr(mmap, "MADV_DONTNEED"):
+        if self._read[0] > self._limit // 8 and self.pool is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._read[0] = 0
 
