@@ -123,7 +123,7 @@ def test_quality_of_several_databases_is_known_where_all_know_it_and_of_new_beat
     part = simulation()
     other = dataclasses.replace(part, card=part.card.model_copy(update={"name": "other"}))
     joined, beats = Joined(parts=(part, other)), part.read()
-    both = joined.join([beats, beats])
+    both = Beats.concatenate(list(joined.join([beats, beats])))
     assert both.quality is not None and beats.quality is not None
     np.testing.assert_array_equal(both.quality, np.tile(beats.quality, 2))
     assert joined.join([beats, dataclasses.replace(beats, quality=None)]).quality is None

@@ -68,6 +68,24 @@ def test_ends_are_those_of_scoring_each_resample_from_its_beats(task: str, over:
     assert compared == (13 + 1 + 5 * 6 + 2 * 5 if task == "arrhythmia" else 13 + 2 * 6)
 
 
+def test_intervals_of_millions_of_beats_are_nearly_those_of_each_resample(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, probabilities, patients = of_patients(AAMI_CLASSES, n_patients=1100, n=20_000)
+    probabilities = probabilities + np.random.default_rng(0).random(probabilities.shape) / 20  # hardly any equal
+    exact = flat_ends(intervals(labels, probabilities, AAMI_CLASSES, patients, resamples=100))
+    monkeypatch.setattr("ecg_lightning.metrics.ranking.MOST_RANKED", 1000)
+    monkeypatch.setattr("ecg_lightning.metrics.ranking.STEPS", 256)
+    found = flat_ends(intervals(labels, probabilities, AAMI_CLASSES, patients, resamples=100))
+    np.testing.assert_allclose(found, exact, atol=1e-3)
+    assert not np.array_equal(found, exact)
+
+
+def flat_ends(found: dict[str, Any]) -> list[float]:
+    """Ends of the intervals of ranking metrics."""
+    one = [found[f"macro_{metric}"] for metric in ("auroc", "average_precision")]
+    of_class = [own[metric] for own in found["per_class"].values() for metric in ("auroc", "average_precision")]
+    return [end for ends in (*one, *of_class) for end in ends]
+
+
 @pytest.mark.parametrize("n_units", [None, 7, 300], ids=["beats", "few units", "units as many as beats"])
 def test_ranking_with_weights_is_scikit_learns(n_units: int | None) -> None:
     rng = np.random.default_rng(1)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import Beats, IntArray, recordings_in
+from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
+from ecg_lightning.data.stored import BLOCK, StoredSignals
 
 EVAL_WINDOW = 256  # beats of a recording that are predicted at once, without those around them
 
@@ -44,15 +45,20 @@ class MixedBatch(NamedTuple):
 class BeatDataset(Dataset[Batch]):
     """A fold of beats; an index is one position or, far faster, many.
 
-    Signals stay where `Beats` has them, memory-mapped, so that the jobs of a sweep share one copy. Batches are gathered
-    by numpy, in two dimensions: torch would divide each small gather among its threads, and in three dimensions it
-    takes longer.
+    Signals stay where `Beats` has them, memory-mapped, so that the jobs of a sweep and the devices of a run share one
+    copy. Batches are gathered by numpy, in two dimensions: torch would divide each small gather among its threads, and
+    in three dimensions it takes longer.
     """
 
     def __init__(self, beats: Beats, rows: IntArray) -> None:
         self.beats = beats
         self.rows = rows
-        self._flat = beats.signals.reshape(len(beats), -1)
+        self.pool: int | None = None  # beats that are shuffled together where signals do not fit into memory
+        self._flat: FloatArray | None = None
+        if isinstance(beats.signals, StoredSignals):
+            self.pool = beats.signals.pool
+        elif beats.signals.flags.c_contiguous:
+            self._flat = beats.signals.reshape(len(beats), -1)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,7 +66,7 @@ class BeatDataset(Dataset[Batch]):
     def __getitem__(self, positions: int | Tensor) -> Batch:
         rows = self.rows.take(positions)
         # `take` is the fastest, but copies all of an array whose rows share memory, as those of simulated people do.
-        flat = self._flat.take(rows, axis=0) if self._flat.flags.c_contiguous else self._flat[rows]
+        flat = self.beats.signals[rows] if self._flat is None else self._flat.take(rows, axis=0)
         signals = torch.from_numpy(flat.reshape(*rows.shape, *self.beats.signals.shape[1:]))
         lengths, labels, context = (
             None if column is None else torch.as_tensor(column.take(rows, axis=0))
@@ -127,6 +133,10 @@ class BatchSampler(Sampler[Tensor]):
     PyTorch's ``DistributedSampler`` repeats beats to make the ranks' shares equal, and validation counts them twice.
     Here each global batch of ``batch_size · n_ranks`` beats is divided among the ranks, and a last one too small for
     every rank joins the one before, so that all ranks take the same number of steps.
+
+    Where beats are in a file that does not fit into memory, those of an epoch are ordered by pools: blocks of `BLOCK`
+    beats that follow each other are assigned to pools at random, anew in each epoch, and the beats of a pool are
+    shuffled. So each pool is a random part of all records, and is read from the file once.
     """
 
     n_beats: int
@@ -138,6 +148,7 @@ class BatchSampler(Sampler[Tensor]):
     reshuffle: bool = True  # False keeps the order of the first epoch
     first: Callable[[], int] = int  # called when an epoch begins: its first batch, not 0 where a run is resumed
     weights: Tensor | None = None  # [n_beats], to sample with replacement in proportion; None takes each beat once
+    pool: int | None = None  # beats of a pool; None shuffles all together
     n_drawn: int | None = None  # so many of the beats an epoch, at random; None takes as many as there are
 
     def __post_init__(self) -> None:
@@ -172,10 +183,15 @@ class BatchSampler(Sampler[Tensor]):
     def _order(self, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         if self.cumulated is None:
-            return torch.randperm(self.n_beats, generator=generator)[: self._n_drawn]
-        # torch.multinomial takes at most 2**24 beats.
-        places = torch.rand(self._n_drawn, generator=generator, dtype=torch.float64) * self.cumulated[-1]
-        return torch.searchsorted(self.cumulated, places).clamp(max=self.n_beats - 1)
+            order = torch.randperm(self.n_beats, generator=generator)[: self._n_drawn]
+        else:  # torch.multinomial takes at most 2**24 beats
+            places = torch.rand(self._n_drawn, generator=generator, dtype=torch.float64) * self.cumulated[-1]
+            order = torch.searchsorted(self.cumulated, places).clamp(max=self.n_beats - 1)
+        if self.pool is None:
+            return order
+        n_pools = -(-self.n_beats // self.pool)
+        pool_of = torch.randperm(-(-self.n_beats // BLOCK), generator=generator) % n_pools  # of each block
+        return order[pool_of[order // BLOCK].argsort(stable=True)]
 
 
 def seed_of(*numbers: int) -> int:

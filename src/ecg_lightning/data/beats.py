@@ -4,28 +4,33 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError, DataError
+from ecg_lightning.data.names import Names
+from ecg_lightning.data.stored import AT_ONCE, Signals, Storage, StoredSignals, opened, parts_of, writing
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-TextArray = npt.NDArray[np.str_]
 
-FORMAT = "ecg_lightning.beats/3"  # of the file
+T = TypeVar("T")
+
+FORMAT = "ecg_lightning.beats/4"  # of the files
 DIGEST = "ecg_lightning.beats/1"  # begins every fingerprint; 1, so that beats of one lead keep those of older runs
 OPTIONAL = (
     "labels", "records", "patients", "samples", "published_test", "context", "databases", "folds", "quality"
 )  # fmt: skip
+TEXT = ("records", "patients", "databases", "folds")
 DERIVED = ("lengths", "quality")  # from the signals or beside them, so not part of the fingerprint
 
 
@@ -33,28 +38,34 @@ DERIVED = ("lengths", "quality")  # from the signals or beside them, so not part
 class Beats:
     """Heartbeats with their labels and origin; columns are None where they are not known, as records are of Kaggle.
 
+    Columns of text become `Names`. Signals that do not fit into memory are `StoredSignals`: index them, and they are
+    read.
+
     Raises:
         DataError: a column has another shape, or a length or label is out of range.
     """
 
-    signals: FloatArray  # [n, leads, length] float32; a beat starts at its first sample, with zero padding at its end
+    signals: Signals  # [n, leads, length] float32; a beat starts at its first sample, with zero padding at its end
     lengths: IntArray  # [n] int64, samples of each beat before its padding, 0 to `length`; the same in all leads
     lead_names: tuple[str, ...]  # in the order of `signals`
     labels: IntArray | None = None  # [n] int64, indices into `classes`
     classes: tuple[str, ...]
     fs: float  # sampling rate of `signals` in Hz
-    records: TextArray | None = None  # [n]
-    patients: TextArray | None = None  # [n]
+    records: Names | None = None  # [n]
+    patients: Names | None = None  # [n]
     samples: IntArray | None = None  # [n] int64, index of the R peak in its record, at the record's own rate
     published_test: BoolArray | None = None  # [n] bool, True for beats in the publisher's test file
     context: FloatArray | None = None  # [n, k] float32, numbers beyond the samples: see `ecg_lightning.data.context`
     context_names: tuple[str, ...] = ()  # what these numbers are, k phrases
-    databases: TextArray | None = None  # [n], of beats from several
-    folds: TextArray | None = None  # [n], of the division that their publisher recommends
+    databases: Names | None = None  # [n], of beats from several
+    folds: Names | None = None  # [n], of the division that their publisher recommends
     quality: FloatArray | None = None  # [n] float32, 0 (no usable signal) to 1: see `ecg_lightning.data.quality`
     origin: Mapping[str, Any] = field(default_factory=dict)  # plain values: source, settings, synthetic or not
 
     def __post_init__(self) -> None:
+        for name in TEXT:
+            if (column := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Names.of(column))
         n = len(self.signals)
         if self.signals.ndim != 3:
             raise DataError(f"signals of shape {self.signals.shape}: expected [beats, leads, samples]")
@@ -101,10 +112,20 @@ class Beats:
         found = np.bincount(self.known_labels, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, found, strict=True)}
 
-    def select(self, rows: IntArray | BoolArray) -> Self:
-        """The beats at these rows (indices or mask), copied into memory."""
+    def select(self, rows: IntArray | BoolArray | slice) -> Self:
+        """The beats at these rows, copied unless of a slice; signals that do not fit into memory stay in their file."""
         chosen: dict[str, Any] = {name: column[rows] for name, column in self.columns.items()}
-        return dataclasses.replace(self, signals=self.signals[rows], lengths=self.lengths[rows], **chosen)
+        stored = isinstance(self.signals, StoredSignals)
+        signals = self.signals.select(rows) if stored else self.signals[rows]  # type: ignore[union-attr]
+        return dataclasses.replace(self, signals=signals, lengths=self.lengths[rows], **chosen)
+
+    def in_memory(self) -> Self:
+        """The same with all signals in one array."""
+        return dataclasses.replace(self, signals=np.asarray(self.signals))
+
+    def parts(self, size: int = AT_ONCE) -> Iterator[Self]:
+        """All of them, some at a time."""
+        return (self.select(slice(start, start + size)) for start in range(0, len(self), size))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -113,30 +134,61 @@ class Beats:
         if len(self.lead_names) > 1:
             digest.update(json.dumps(self.lead_names).encode())
         digest.update(" ".join(self.context_names).encode())
-        for start in range(0, len(self), 65536):  # in parts: signals may be broadcast, and larger than the memory
-            digest.update(np.ascontiguousarray(self.signals[start : start + 65536]).view(np.uint8).data)
+        for some in parts_of(self.signals):
+            digest.update(some.view(np.uint8).data)
         for name, column in self.columns.items():
             if name in DERIVED:
                 continue
             digest.update(name.encode())
-            if column.dtype.kind == "U":  # as UTF-8, whatever the width of the array that holds it
-                words, indices = np.unique(column, return_inverse=True)
-                digest.update("\0".join(words.tolist()).encode() + indices.astype(np.int64).tobytes())
+            if isinstance(column, Names):
+                words, indices = column.numbered()
+                digest.update("\0".join(words.tolist()).encode())
+                digest.update(indices.data)
             else:
                 digest.update(np.ascontiguousarray(column).data)
         return digest.hexdigest()[:16]
 
-    def save(self, path: Path) -> None:
-        """Write all columns into one Arrow IPC file, whole or not at all; a `DataError` if it cannot be written."""
+    def save(self, path: Path, storage: Storage | None = None) -> None:
+        """As `write` of these alone."""
+        type(self).write(path, [self], storage)
+
+    @classmethod
+    def write(cls, path: Path, parts: Iterable[Self], storage: Storage | None = None) -> Self:
+        """Write beats that come part by part, of which one at a time is in memory, and return them from the files.
+
+        All columns are in the Arrow IPC file `path`; the signals are beside it, in numpy's format with suffix
+        ``.npy``. What parts `dropped` is added up.
+
+        Raises:
+            DataError: a file cannot be written, which leaves neither; parts differ as in `concatenate`.
+            ConfigError: the signals cannot be stored in this way.
+        """
+        storage = storage or Storage()
+        joined: list[Self] = []
+        small: list[Self] = []
+        with atomic_write(path) as partial, atomic_write(path.with_suffix(".npy")) as beside:
+            with writing(beside, storage.dtype) as append:
+                for part in _read(parts):
+                    append(part.signals)
+                    small.append(dataclasses.replace(part, signals=_blank(part.signals.shape)))
+                    if len(small) == 256:  # many small arrays would leave holes in the memory
+                        joined, small = [*joined, cls._concatenated(small)], []
+            beats = dataclasses.replace(cls._concatenated([*joined, *small]), signals=opened(beside, storage))
+            if storage.dtype != "float32":
+                beats = dataclasses.replace(beats, origin={**beats.origin, "stored": storage.dtype})
+            beats._write_columns(partial)
+        return beats
+
+    def _write_columns(self, path: Path) -> None:
         import pyarrow as pa
 
-        columns: dict[str, Any] = {"signals": self.signals, "lengths": self.lengths, **self.columns}
+        columns: dict[str, Any] = {"lengths": self.lengths, **self.columns}
         for name, column in columns.items():
-            if column.ndim > 1:
+            if isinstance(column, Names):
+                columns[name] = pa.DictionaryArray.from_arrays(column.codes, column.words.astype(object))
+            elif column.ndim > 1:
                 values = pa.array(np.ascontiguousarray(column).reshape(-1))
                 columns[name] = pa.FixedSizeListArray.from_arrays(values, math.prod(column.shape[1:]))
-            elif column.dtype.kind == "U":
-                columns[name] = pa.array(column.astype(object)).dictionary_encode()
             else:
                 columns[name] = pa.array(column)
         names = ("lead_names", "classes", "context_names", "fs", "fingerprint")
@@ -145,12 +197,12 @@ class Beats:
         text = json.dumps(about)
         metadata = {"beats": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         batch = pa.RecordBatch.from_pydict(columns).replace_schema_metadata(metadata)
-        with atomic_write(path) as partial, pa.ipc.new_file(str(partial), batch.schema) as writer:
+        with pa.ipc.new_file(str(path), batch.schema) as writer:
             writer.write_batch(batch)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Memory-map what `save` wrote; a `DataError` if the file is cut off, damaged, or not a file of beats."""
+    def load(cls, path: Path, storage: Storage | None = None) -> Self:
+        """Memory-map what `write` wrote; a `DataError` if a file is cut off, damaged, or not one of beats."""
         import pyarrow as pa
 
         try:
@@ -168,16 +220,13 @@ class Beats:
                 if isinstance(column, pa.FixedSizeListArray):
                     columns[name] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
                 elif isinstance(column, pa.DictionaryArray):
-                    words = np.asarray(column.dictionary.to_pylist(), dtype=np.str_)
-                    columns[name] = words[column.indices.to_numpy()]
+                    columns[name] = Names.at(column.dictionary.to_pylist(), column.indices.to_numpy())
                 else:
                     columns[name] = column.to_numpy(zero_copy_only=False)
             about = {"context_names": (), **about}  # which files of earlier versions have only where there are any
             for name in ("lead_names", "classes", "context_names"):
                 columns[name] = tuple(about[name])
-            n, width = columns["signals"].shape
-            n_leads = len(columns["lead_names"])
-            columns["signals"] = columns["signals"].reshape(n, n_leads, width // n_leads)
+            columns["signals"] = opened(path.with_suffix(".npy"), storage or Storage())
             beats = cls(fs=about["fs"], origin=about["origin"], **columns)
         except (DataError, OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path} is no readable file of beats: {error}") from error
@@ -188,12 +237,22 @@ class Beats:
     @classmethod
     def concatenate(cls, parts: list[Self]) -> Self:
         """One after the other; a `DataError` if they differ in leads, classes, sampling rate or columns."""
+        return dataclasses.replace(cls._concatenated(parts), signals=np.concatenate([part.signals for part in parts]))
+
+    @classmethod
+    def _concatenated(cls, parts: Sequence[Self]) -> Self:
+        """All but the signals, which are blank."""
         first = parts[0]
         if len({(p.lead_names, p.classes, p.fs, tuple(p.columns), p.context_names) for p in parts}) > 1:
             raise DataError("beats of different leads, classes, sampling rates or columns cannot be joined")
-        names = ("signals", "lengths", *first.columns)
-        joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        return dataclasses.replace(first, **joined)
+        joined: dict[str, Any] = {
+            name: (Names if name in TEXT else np).concatenate([getattr(part, name) for part in parts])
+            for name in ("lengths", *first.columns)
+        }
+        dropped = added_up(part.origin.get("dropped", {}) for part in parts)
+        origin = {**first.origin, "dropped": dropped} if dropped else first.origin
+        blank = _blank((len(joined["lengths"]), *first.signals.shape[1:]))
+        return dataclasses.replace(first, signals=blank, origin=origin, **joined)
 
 
 def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
@@ -212,7 +271,7 @@ def recordings_in(beats: Beats, rows: IntArray | None = None) -> list[IntArray]:
         )
     rows = np.arange(len(beats)) if rows is None else rows
     at = rows if beats.samples is None else rows[np.argsort(beats.samples[rows], kind="stable")]
-    names, record = np.unique(beats.records, return_inverse=True)
+    names, record = beats.records.numbered()
     at = at[np.argsort(record[at], kind="stable")]
     sizes = np.bincount(record[at], minlength=len(names))
     if ((sizes > 0) & (sizes != np.bincount(record))).any():
@@ -234,6 +293,29 @@ def _leads_of(rows: IntArray, beats: Beats) -> IntArray:
             "different beats, so that it is not known which follow each other; choose dataset.separate_leads=false"
         )
     return rows.reshape(-1, leads[0]).T
+
+
+def _blank(shape: tuple[int, ...]) -> FloatArray:
+    """Signals that need no memory."""
+    return np.broadcast_to(np.float32(0), shape)
+
+
+def _read(parts: Iterable[T]) -> Iterator[T]:
+    """The parts; what the file system refuses to read is no failure to write."""
+    try:
+        yield from parts
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or 'the beats'}: {error.strerror or error}") from error
+
+
+def added_up(dropped: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What ``origin["dropped"]`` of several recordings states, of all of them."""
+    symbols, in_gaps = Counter[str](), 0
+    for one in dropped:
+        symbols.update(one.get("without class", {}))
+        in_gaps += one.get("touching a gap", 0)
+    named = {"without class": dict(symbols.most_common()), "touching a gap": in_gaps}
+    return {why: what for why, what in named.items() if what}
 
 
 def _digest_of_derived(beats: Beats) -> str:

@@ -1,11 +1,11 @@
-"""The cache: beats are parsed, cut, simulated or resampled once, then memory-mapped from a file named by a key."""
+"""The cache: beats are parsed, cut, simulated or resampled once, then memory-mapped from files named by a key."""
 
 import hashlib
 import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,42 +15,47 @@ from ecg_lightning.core.progress import tracked
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import Source
 from ecg_lightning.data.databases.joined import Joined
+from ecg_lightning.data.stored import Storage
 
 log = logging.getLogger(__name__)
 
-RECIPE = 4  # part of every key: raise it when the same files and settings give other beats than before
+RECIPE = 5  # part of every key: raise it when the same files and settings give other beats than before
 
 
-def cached_beats(source: Source, cache_dir: Path) -> Beats:
-    """The source's beats from the cache, built first if not there; a `DataError` if it cannot be read or written."""
+def cached_beats(source: Source, cache_dir: Path, storage: Storage | None = None) -> Beats:
+    """The source's beats from the cache, built first if not there; a `DataError` if it cannot be read or written.
+
+    They are written while they are read or cut, so that they may be larger than the memory.
+    """
     if not source.cached:
         return source.read()
     # A card, or a checkpoint from elsewhere, states the name: it must not decide where the cache is written.
     name = re.sub(r"[^\w+-]", "_", source.name)
-    path = cache_dir / f"{name}-{cache_key(source)}.arrow"
+    storage = storage or Storage()
+    stored = "" if storage.dtype == "float32" else f"-{storage.dtype}"
+    path = cache_dir / f"{name}-{cache_key(source)}{stored}.arrow"
 
-    def build() -> Beats:
+    def build() -> Iterable[Beats]:
         if isinstance(source, Joined):  # each part has its own place in the cache
-            return source.join([cached_beats(part, cache_dir) for part in source.parts])
-        return source.read()
+            return source.join([cached_beats(part, cache_dir, storage) for part in source.parts])
+        return source.read_parts()
 
-    return load_or_build(path, build, doing=f"reading {source.name}")
+    return load_or_build(path, build, storage, doing=f"reading {source.name}")
 
 
-def load_or_build(path: Path, build: Callable[[], Beats], *, doing: str) -> Beats:
-    """The beats at `path`, built and saved first if they are not there; a damaged file is built again, with a warning.
+def load_or_build(path: Path, build: Callable[[], Iterable[Beats]], storage: Storage, *, doing: str) -> Beats:
+    """The beats at `path`, built part by part first if they are not there, or again if damaged, with a warning.
 
     Jobs that start together build them once: one holds the lock, the others wait for it and read. The name of the file
     holds a key of everything that the beats depend on; the log says what is `doing`.
     """
-    if (beats := _load(path)) is not None:
+    if (beats := _load(path, storage)) is not None:
         return beats
     with locked(path.with_suffix(".lock"), "choose another cache with cache_dir=…"):
         remove_leftovers(path.parent)
-        if (beats := _load(path, warn=True)) is None:
+        if (beats := _load(path, storage, warn=True)) is None:
             log.info("%s; the next start takes it from the cache", doing)
-            build().save(path)
-            beats = Beats.load(path)
+            beats = Beats.write(path, build(), storage)
     return beats
 
 
@@ -67,11 +72,11 @@ def cache_key(source: Source) -> str:
     return digest.hexdigest()[:16]
 
 
-def _load(path: Path, *, warn: bool = False) -> Beats | None:
+def _load(path: Path, storage: Storage, *, warn: bool = False) -> Beats | None:
     if not path.exists():
         return None
     try:
-        return Beats.load(path)
+        return Beats.load(path, storage)
     except DataError as error:
         if warn:
             log.warning("%s; it is built again", error)

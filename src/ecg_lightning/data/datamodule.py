@@ -23,10 +23,12 @@ from ecg_lightning.data.batches import (
 from ecg_lightning.data.beats import Beats, recordings_in
 from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.names import numbered
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.data.resampling import Resampling, resampled
 from ecg_lightning.data.splits import Folds, Split, without_duplicates
 from ecg_lightning.data.splits import split as split_beats
+from ecg_lightning.data.stored import Storage
 from ecg_lightning.data.transforms import Mixup, Transform, make_transforms
 
 
@@ -36,6 +38,7 @@ class BeatDataModule(pl.LightningDataModule):
     Args:
         source: where the beats come from.
         cache_dir: where they are kept once read.
+        storage: how they are kept, and how much of them in memory: settings of `Storage`.
         split: settings of `Split`.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
@@ -59,6 +62,7 @@ class BeatDataModule(pl.LightningDataModule):
         source: Source,
         *,
         cache_dir: Path,
+        storage: Mapping[str, Any] | None = None,
         split: Mapping[str, Any] | None = None,
         drop_duplicates: bool = False,
         batch_size: int = 256,
@@ -85,6 +89,7 @@ class BeatDataModule(pl.LightningDataModule):
         self.balance_classes = balance_classes
         self.source = source
         self.cache_dir = cache_dir
+        self.storage = Storage(**(storage or {}))
         self.split_settings: dict[str, Any] = {"protocol": "random", **(split or {})}
         Split(**self.split_settings)  # fails before beats are read, which may take minutes
         self.drop_duplicates = drop_duplicates
@@ -109,24 +114,28 @@ class BeatDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Build the cache, in one process a machine."""
         if not self.datasets:
-            cached_beats(self.source, self.cache_dir)
+            self.cached()
+
+    def cached(self) -> Beats:
+        """All beats of the source."""
+        return cached_beats(self.source, self.cache_dir, self.storage)
 
     def setup(self, stage: str | None = None) -> None:
         """Load and split the beats, once for all stages."""
         if self.datasets:
             return
-        beats = cached_beats(self.source, self.cache_dir)
+        beats = self.cached()
         beats = without_duplicates(beats) if self.drop_duplicates else beats
         self.use(beats, split_beats(beats, **self.split_settings))
         if self.resampling and stage in (None, "fit"):
             # The training fold only: what is tested must have no part in what is trained on.
-            train = beats.select(self.folds.train)
+            train = beats.select(self.folds.train).in_memory()
             trained_on = resampled(train, self.resampling, seed=self.seed, cache_dir=self.cache_dir)
             self.datasets["train"] = BeatDataset(trained_on, np.arange(len(trained_on)))
 
     def use_all(self, *, cached: bool = True) -> None:
         """Test all beats of the source."""
-        beats = cached_beats(self.source, self.cache_dir) if cached else self.source.read()
+        beats = self.cached() if cached else self.source.read()
         nothing = np.arange(0)
         protocol = Protocol(name="all", seed=0, by="none")
         self.use(beats, Folds(train=nothing, validation=nothing, test=np.arange(len(beats)), protocol=protocol))
@@ -184,7 +193,9 @@ class BeatDataModule(pl.LightningDataModule):
                     f"augmentation.balance_{column}={exponent}: the {column} of the training beats are not known; "
                     f"choose {known}, or 0"
                 )
-            _, group, counts = np.unique(values[train.rows], return_inverse=True, return_counts=True)
+            chosen = values[train.rows]
+            _, group = numbered(chosen) if column != "labels" else np.unique(chosen, return_inverse=True)
+            counts = np.bincount(group)
             share = torch.from_numpy(counts[group] / len(train)).double() ** -exponent
             if column == "labels" and self.balance_classes is not None:
                 classes = train.beats.classes
@@ -255,6 +266,7 @@ class BeatDataModule(pl.LightningDataModule):
             reshuffle=not getattr(self.trainer, "overfit_batches", 0),
             first=self._batches_done if shuffle else int,
             weights=self.sampling_weights() if shuffle else None,
+            pool=dataset.pool if shuffle else None,
             n_drawn=n_drawn,
             rank=self.trainer.global_rank if self.trainer else 0,
             n_ranks=self.trainer.world_size if self.trainer else 1,

@@ -28,10 +28,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
-from ecg_lightning.core.options import Count, Part, Strength, options
+from ecg_lightning.core.options import MOST, Count, Part, Strength, options
 from ecg_lightning.core.progress import progress, tracked
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.cache import load_or_build
+from ecg_lightning.data.stored import Storage
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ def resampled(beats: Beats, settings: Resampling, *, seed: int, cache_dir: Path)
     key = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
     return load_or_build(
         cache_dir / f"{beats.origin.get('dataset', 'beats')}-{settings.method}-{key}.arrow",
-        lambda: resample(beats, settings, seed=seed),
+        lambda: [resample(beats, settings, seed=seed)],
+        Storage(in_memory=MOST),  # as the training beats were
         doing=f"resampling {len(beats)} training beats by {settings.method}",
     )
 
@@ -223,7 +225,8 @@ def _new_beats(
         return
     method, weight, labels = settings.method, settings.length_weight or NEGLIGIBLE, beats.known_labels
     mask = np.float32(weight) * (np.arange(beats.length) < beats.lengths[:, None])
-    features = np.concatenate([beats.signals.reshape(len(beats), -1), mask], axis=1, dtype=np.float32)
+    known = np.asarray(beats.signals)
+    features = np.concatenate([known.reshape(len(beats), -1), mask], axis=1, dtype=np.float32)
     n_features = features.shape[1]
     if beats.context is not None:
         features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.context], axis=1)
@@ -257,7 +260,7 @@ def _new_beats(
             raise
         if not len(mixed):
             raise ConfigError(no_border)
-        signals, lengths = _from_features(mixed[:, :n_features], weight, beats.signals)
+        signals, lengths = _from_features(mixed[:, :n_features], weight, known)
         context = mixed[:, n_features:] / np.float32(NEGLIGIBLE)
         yield {"signals": signals, "lengths": lengths, "labels": np.full(len(mixed), label), "context": context}
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from hashlib import blake2b
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +14,10 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.core.options import Fraction, Name, Natural, NumberOfFolds, Part, Seed, Share, options
-from ecg_lightning.data.beats import Beats, IntArray, TextArray
+from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.names import Names
 from ecg_lightning.data.protocol import LeftOut, Protocol, SharedPatients
+from ecg_lightning.data.stored import parts_of
 
 log = logging.getLogger(__name__)
 
@@ -135,10 +138,12 @@ def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
         about |= {"inner_fold": how.inner_fold, "inner_folds": how.inner_folds}
     train, validation = _take(rest, beats, how.validation_fraction, how, rng)
     made_of = Protocol(seed=how.seed, validation_fraction=how.validation_fraction, **about)
-    left_out = np.setdiff1d(np.arange(len(beats)), np.concatenate([rest, test]))
+    unused = np.ones(len(beats), dtype=bool)
+    unused[rest] = unused[test] = False
+    left_out = np.flatnonzero(unused)
     folds = Folds(train=train, validation=validation, test=test, protocol=made_of, left_out=left_out)
     if beats.patients is not None and how.protocol != "random":
-        patients = {name: len(np.unique(beats.patients[rows])) for name, rows in folds.named().items()}
+        patients = {name: len(_names(beats.patients[rows])) for name, rows in folds.named().items()}
         folds = replace(folds, protocol=replace(made_of, patients=patients))
     _check_classes(beats, folds)
     return folds if how.train_size is None else _with_part_of_train(beats, folds, how.train_size, how)
@@ -146,9 +151,8 @@ def split(beats: Beats, protocol: str, **settings: Any) -> Folds:
 
 def without_duplicates(beats: Beats) -> Beats:
     """Each distinct signal once, so that no beat is on two sides of a split; the first occurrence stays."""
-    signals = np.ascontiguousarray(beats.signals).reshape(len(beats), -1)
-    rows = signals.view(np.dtype((np.void, signals.itemsize * signals.shape[1])))
-    _, first = np.unique(rows.ravel(), return_index=True)
+    digests = [blake2b(one, digest_size=16).digest() for some in parts_of(beats.signals) for one in some]
+    _, first = np.unique(np.array(digests, dtype="V16"), return_index=True)
     if len(first) == len(beats):
         return beats
     log.info("dropped %d beats that equal another to the last bit", len(beats) - len(first))
@@ -213,15 +217,15 @@ def _take(
 
 def _by_lists(beats: Beats, how: Split) -> Division:
     name, kind = how.name or how.protocol, how.protocol.removesuffix("s")
-    column: TextArray | None = getattr(beats, how.protocol)
+    column: Names | None = getattr(beats, how.protocol)
     if how.protocol == "databases" and column is None:
-        column = np.full(len(beats), str(beats.origin.get("dataset")))
+        column = Names.full(len(beats), str(beats.origin.get("dataset")))
     if column is None or beats.patients is None:
         unknown = how.protocol if column is None else "patients"
         raise ConfigError(
             f"the {unknown} of these beats are not known, so they cannot be split by {how.protocol} ({name}); {REMEDY}"
         )
-    there = sorted(set(column.tolist()))
+    there = _names(column)
     patterns_of = {"test": how.test or (), "train": how.train or (), **(how.left_out or {})}
     wanted = {which: [str(pattern) for pattern in patterns] for which, patterns in patterns_of.items()}
     lists = {which: [one for one in there if _listed(one, patterns)] for which, patterns in wanted.items()}
@@ -248,11 +252,11 @@ def _by_lists(beats: Beats, how: Split) -> Division:
         if absent:
             log.warning("%s of split %s lacks %s: metrics do not compare with others", which, name, ", ".join(absent))
 
-    in_list = {which: np.isin(column, own) for which, own in lists.items()}
+    in_list = {which: column.isin(own) for which, own in lists.items()}
     train, test = in_list["train"], in_list["test"]
-    people = sorted(set(beats.patients[train].tolist()) & set(beats.patients[test].tolist()))
-    both = (train | test) & np.isin(beats.patients, people)
-    shared = sorted(set(column[both].tolist())) if how.protocol == "records" else []
+    people = sorted({*_names(beats.patients[train])} & {*_names(beats.patients[test])})
+    both = (train | test) & beats.patients.isin(people)
+    shared = _names(column[both]) if how.protocol == "records" else []
     unused = [(reason, lists[reason], in_list[reason]) for reason in how.left_out or {}]
     if how.shared_patients != "both":
         train = train | both if how.shared_patients == "train" else train & ~both
@@ -268,6 +272,11 @@ def _by_lists(beats: Beats, how: Split) -> Division:
         ),
     }  # fmt: skip
     return np.flatnonzero(train), np.flatnonzero(test), about
+
+
+def _names(column: Names) -> list[str]:
+    """The different ones, sorted."""
+    return column.numbered()[0].tolist()  # type: ignore[no-any-return]
 
 
 def _some(names: list[str]) -> str:
@@ -289,7 +298,7 @@ def _take_patients(rows: IntArray, beats: Beats, fraction: float, seed: int) -> 
     if (n_patients := len(counts)) < 2:
         assert beats.patients is not None
         raise DataError(
-            f"{len(np.unique(beats.patients))} patients cannot be split by patient so that some are left to train on, "
+            f"{len(_names(beats.patients))} patients cannot be split by patient so that some are left to train on, "
             "to validate and to test; use more data or split=random"
         )
     n_taken = min(max(round(fraction * n_patients), 1), n_patients - 1)
@@ -317,7 +326,7 @@ def _folds_by_patient(rows: IntArray, beats: Beats, n_folds: int, seed: int) -> 
 def _counts_by_patient(rows: IntArray, beats: Beats) -> tuple[IntArray, DoubleArray]:
     """Which patient has each of the rows, ``[n_rows]``, and beats by patient and class, ``[n_patients, n_present]``."""
     assert beats.patients is not None
-    patients, owner = np.unique(beats.patients[rows], return_inverse=True)
+    patients, owner = beats.patients[rows].numbered()
     counts = np.zeros((len(patients), len(beats.classes)))
     np.add.at(counts, (owner, beats.known_labels[rows]), 1)
     return owner, counts[:, counts.any(axis=0)]
@@ -412,7 +421,7 @@ def _check_classes(beats: Beats, folds: Folds) -> None:
         few_people = folds.protocol.by in LISTED or folds.protocol.inner_fold is not None
         if at_random or not (counts["train"] or few_people):
             patients = None if at_random or beats.patients is None else beats.patients[labels == label]
-            owners = "" if patients is None else f" of {len(np.unique(patients))} patients"
+            owners = "" if patients is None else f" of {len(_names(patients))} patients"
             raise DataError(
                 f"class {name} has {found} beats{owners}, too few to split: none is left for {where}; "
                 "use more data, other fractions or another seed"

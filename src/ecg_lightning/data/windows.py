@@ -6,10 +6,9 @@ zero-padded to 187 samples at 125 Hz; from MIT-BIH they give exactly the publish
 paper scales by 10 s windows; the released files hold beats scaled one by one.
 """
 
-import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -19,8 +18,9 @@ from pydantic import Field
 
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.core.options import Hertz, Natural, Positive, Seconds, options
-from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
+from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray, added_up
 from ecg_lightning.data.context import NO_CONTEXT, Context
+from ecg_lightning.data.names import Names
 from ecg_lightning.data.quality import quality_of_beats
 from ecg_lightning.data.recording import Recording
 
@@ -182,54 +182,71 @@ def beats_of(
     origin: dict[str, Any],
     context: Context = NO_CONTEXT,
 ) -> Beats:
-    """Cut all recordings and join their beats; a `DataError` if none held a beat or they differ in their leads.
+    """Cut all recordings and join their beats: see `beats_of_one` and `checked`."""
+    parts = (beats_of_one(one, how=how, classes=classes, origin=origin, context=context) for one in recordings)
+    return Beats.concatenate(list(checked(parts)))
+
+
+def checked(parts: Iterable[Beats]) -> Iterator[Beats]:
+    """The beats of recordings as they come; the log states what was dropped. A `DataError` if none held a beat."""
+    sizes, origins = [], []
+    for part in parts:
+        yield part
+        sizes.append(len(part))
+        origins.append(part.origin.get("dropped", {}))
+    if not any(sizes):
+        raise DataError(f"{len(sizes)} recordings held no beat to cut out")
+    dropped = added_up(origins)
+    if counts := dropped.get("without class"):
+        log.info("%d beats have no class and are part of the rhythm alone: %s", sum(counts.values()), counts)
+    if in_gaps := dropped.get("touching a gap"):
+        log.info("%d beats touch a gap in their recording and are left out", in_gaps)
+
+
+def beats_of_one(
+    recording: Recording,
+    *,
+    how: Cut,
+    classes: tuple[str, ...],
+    origin: dict[str, Any],
+    context: Context = NO_CONTEXT,
+) -> Beats:
+    """Cut the beats of a recording.
 
     Beats without class are part of the rhythm, and of the morphology around, but are not among the beats. How many
-    there were of each symbol, and how many beats touch a gap, is in ``origin["dropped"]`` and the log.
+    there were of each symbol, and how many beats touch a gap, is in ``origin["dropped"]``.
     """
-    parts, without_class, in_gaps = [], Counter[str](), 0
-    for recording in recordings:
-        resampled = at_rate(recording, how.fs)
-        signals, lengths, positions = cut(recording, how, resampled)
-        if not np.isfinite(resampled).all():
-            starts, wanted = _windows(peaks_at(recording.peaks, recording.fs, how.fs), how)
-            before = np.concatenate([[0], np.cumsum(~np.isfinite(resampled).all(axis=0))])  # samples in gaps
-            first, last = np.clip([starts, starts + np.minimum(wanted, how.length)], 0, resampled.shape[1])
-            in_gaps += int((before[last] > before[first]).sum())
-            resampled = np.stack([bridged(signal)[0] for signal in resampled])
-        around = context.of(recording.peaks, recording.fs, resampled, how.fs)
-        if recording.labels is not None and (recording.labels < 0).any():
-            nameless = np.flatnonzero(recording.labels < 0)
-            without_class.update([recording.symbols[at] if recording.symbols else "?" for at in nameless.tolist()])
-            with_class = recording.labels[positions] >= 0
-            signals, lengths, positions = signals[with_class], lengths[with_class], positions[with_class]
-        n, quality = len(positions), quality_of_beats(recording, resampled, how.fs)
-        parts.append(
-            Beats(
-                signals=signals,
-                lengths=lengths,
-                lead_names=recording.lead_names,
-                labels=None if recording.labels is None else recording.labels[positions],
-                classes=classes,
-                fs=how.fs,
-                records=np.full(n, recording.record),
-                patients=None if recording.patient is None else np.full(n, recording.patient),
-                samples=recording.peaks[positions],
-                context=None if around is None else around[positions],
-                context_names=context.names(recording.lead_names),
-                folds=None if recording.fold is None else np.full(n, recording.fold),
-                quality=quality[positions],
-            )
-        )
-    if not any(len(part) for part in parts):
-        raise DataError(f"{len(parts)} recordings held no beat to cut out")
     dropped: dict[str, Any] = {}
-    if without_class:
-        dropped["without class"] = dict(without_class.most_common())
-        n = without_class.total()
-        log.info("%d beats have no class and are part of the rhythm alone: %s", n, dict(without_class))
-    if in_gaps:
-        dropped["touching a gap"] = in_gaps
-        log.info("%d beats touch a gap in their recording and are left out", in_gaps)
-    beats = Beats.concatenate(parts)
-    return dataclasses.replace(beats, origin=origin | ({"dropped": dropped} if dropped else {}))
+    resampled = at_rate(recording, how.fs)
+    signals, lengths, positions = cut(recording, how, resampled)
+    if not np.isfinite(resampled).all():
+        starts, wanted = _windows(peaks_at(recording.peaks, recording.fs, how.fs), how)
+        before = np.concatenate([[0], np.cumsum(~np.isfinite(resampled).all(axis=0))])  # samples in gaps
+        first, last = np.clip([starts, starts + np.minimum(wanted, how.length)], 0, resampled.shape[1])
+        if in_gaps := int((before[last] > before[first]).sum()):
+            dropped["touching a gap"] = in_gaps
+        resampled = np.stack([bridged(signal)[0] for signal in resampled])
+    around = context.of(recording.peaks, recording.fs, resampled, how.fs)
+    if recording.labels is not None and (recording.labels < 0).any():
+        nameless = np.flatnonzero(recording.labels < 0)
+        symbols = recording.symbols or ["?"] * len(recording.peaks)
+        dropped["without class"] = Counter([symbols[at] for at in nameless.tolist()])
+        with_class = recording.labels[positions] >= 0
+        signals, lengths, positions = signals[with_class], lengths[with_class], positions[with_class]
+    n, quality = len(positions), quality_of_beats(recording, resampled, how.fs)
+    return Beats(
+        signals=signals,
+        lengths=lengths,
+        lead_names=recording.lead_names,
+        labels=None if recording.labels is None else recording.labels[positions],
+        classes=classes,
+        fs=how.fs,
+        records=Names.full(n, recording.record),
+        patients=None if recording.patient is None else Names.full(n, recording.patient),
+        samples=recording.peaks[positions],
+        context=None if around is None else around[positions],
+        context_names=context.names(recording.lead_names),
+        folds=None if recording.fold is None else Names.full(n, recording.fold),
+        quality=quality[positions],
+        origin=origin | ({"dropped": dropped} if dropped else {}),
+    )

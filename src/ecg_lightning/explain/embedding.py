@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.names import numbered
 from ecg_lightning.explain.saliency import for_explaining, inputs_of
 from ecg_lightning.models import BeatModel
 
@@ -118,7 +119,7 @@ def _neighbours(features: npt.NDArray[np.float32], beats: Beats) -> Neighbours:
     of_class = np.bincount(labels)[labels]
     of_patient = patient_chance = None
     if beats.patients is not None and same.any():
-        patients = np.unique(beats.patients, return_inverse=True)[1]
+        patients = numbered(beats.patients)[1]
         both = np.unique(labels * (patients.max() + 1) + patients, return_inverse=True)[1]
         chance = (np.bincount(both)[both] - 1) / np.maximum(of_class - 1, 1)
         of_patient = float(((patients[nearest] == patients[:, None]) & same).sum() / same.sum())

@@ -46,7 +46,7 @@ def _changes_of(predict: Predict) -> Attribute:
     def attribute(beats: Beats, row: int) -> Attribution:
         variants, windows = occluded(beats, row)
         whole, flat, *others = predict(variants)[:, beats.known_labels[row]].astype(np.float64).tolist()
-        signals = beats.signals[row, :, : beats.lengths[row]].astype(np.float64)
+        signals = beats.signals[row][:, : beats.lengths[row]].astype(np.float64)
         changes, distance = np.zeros_like(signals), signals - np.median(signals, axis=1, keepdims=True)
         for probability, (lead, window) in zip(others, windows, strict=True):
             changes[lead, window] = (whole - probability) / (window.stop - window.start)

@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ecg_lightning.core.progress import progress, tracked
-from ecg_lightning.data.beats import IntArray, TextArray
+from ecg_lightning.data.beats import IntArray
+from ecg_lightning.data.names import Column, numbered
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities
 from ecg_lightning.metrics.ranking import Ranking
@@ -26,7 +26,7 @@ AT_SPECIFICITY = ("recall_at_90_specificity",)  # of the second of two classes
 CHUNK = 2**20  # weights of units in memory at once, 8 MB
 
 Key = tuple[str, ...]  # place of a metric in the scores: ("per_class", "V", "f1")
-Patients = npt.NDArray[Any] | None  # [n], patient of each beat; None where patients are not known
+Patients = Column | None  # [n], patient of each beat; None where patients are not known
 
 
 def intervals(
@@ -35,7 +35,7 @@ def intervals(
     classes: tuple[str, ...],
     patients: Patients = None,
     *,
-    records: TextArray | None = None,
+    records: Column | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def intervals(
 
 def how_resampled(n: int, patients: Patients, resamples: int, seed: int) -> dict[str, Any]:
     """What `intervals` returns besides the intervals, of `n` beats."""
-    what, n_units = ("beats", n) if patients is None else ("patients", len(np.unique(patients)))
+    what, n_units = ("beats", n) if patients is None else ("patients", len(numbered(patients)[0]))
     return {"resampled": what, "n_resampled": n_units, "resamples": resamples, "level": LEVEL, "seed": seed}
 
 
@@ -88,7 +88,7 @@ def resampled_metrics(
     classes: tuple[str, ...],
     patients: Patients,
     *,
-    records: TextArray | None = None,
+    records: Column | None = None,
     resamples: int,
     seed: int,
     wanted: Collection[Key] | None = None,
@@ -132,7 +132,7 @@ class _Counted:
     def __init__(
         self, labels: IntArray, probabilities: Probabilities, classes: tuple[str, ...], patients: Patients
     ) -> None:
-        units = np.arange(len(labels)) if patients is None else np.unique(patients, return_inverse=True)[1]
+        units = np.arange(len(labels)) if patients is None else numbered(patients)[1]
         self.classes, self.n_units = classes, int(units.max()) + 1
         k, predicted = len(classes), probabilities.argmax(axis=1)
         confidence, bins = confusion.confidence_bins(probabilities)

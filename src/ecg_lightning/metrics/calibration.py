@@ -13,6 +13,7 @@ from pydantic import Field
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Count, Fraction, Positive, options
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
+from ecg_lightning.data.names import numbered
 from ecg_lightning.data.protocol import Protocol
 from ecg_lightning.metrics.confusion import N_BINS, Numbers, Probabilities, calibration_error, confidence_bins
 
@@ -86,7 +87,7 @@ class Calibration:
             ece=_ece(labels, calibrated),
             ece_before=_ece(labels, probabilities),
             beats=len(labels),
-            patients=len(np.unique(beats.patients)) if apart else None,  # type: ignore[arg-type]
+            patients=len(numbered(beats.patients)[0]) if apart else None,  # type: ignore[arg-type]
             protocol=protocol.name,
         )
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ecg_lightning.data.beats import TextArray
+from ecg_lightning.data.names import TextArray
 from ecg_lightning.metrics.confusion import Numbers, ratio
 
 # Class → the true classes of which it is a false positive.

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import Count, options
-from ecg_lightning.data.beats import FloatArray, IntArray, TextArray
+from ecg_lightning.data.beats import FloatArray, IntArray
+from ecg_lightning.data.names import Column, numbered
 from ecg_lightning.metrics import ec57
 from ecg_lightning.metrics.bootstrap import interval
 from ecg_lightning.metrics.confusion import Numbers, Probabilities, confusion_metrics, ratio
@@ -83,7 +84,7 @@ def choose(
     labels: IntArray,
     probabilities: Probabilities,
     classes: tuple[str, ...],
-    people: TextArray,
+    people: Column,
     folds: IntArray,
     *,
     specificity: float | None = None,
@@ -105,7 +106,7 @@ def choose(
         whose scores are honest.
     """
     groups = [("V",), ("S",)] if ec57.applies(classes) else [classes[1:]]
-    names, owner = np.unique(people, return_inverse=True)
+    names, owner = numbered(people)
     axes = np.meshgrid(*[TRIED[len(groups)]] * len(groups), indexing="ij")
     tried = np.stack(axes, axis=-1).reshape(-1, len(groups))
     tried = tried[np.abs(tried).sum(axis=1).argsort(kind="stable")]  # of equally good points the one nearest to 1

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecg_lightning.data.beats import IntArray, TextArray
+from ecg_lightning.data.beats import IntArray
+from ecg_lightning.data.names import Column, numbered
 from ecg_lightning.metrics.confusion import Probabilities
 
 WHERE = "recordings"  # their place in the scores
@@ -20,7 +21,7 @@ class Recordings:
     first: IntArray  # [m], index of a beat of each, for its patient
 
 
-def by_recording(labels: IntArray, probabilities: Probabilities, records: TextArray | None) -> Recordings | None:
+def by_recording(labels: IntArray, probabilities: Probabilities, records: Column | None) -> Recordings | None:
     """The recordings of beats that are of one of two classes by their recording, as with diagnoses; None of others.
 
     `labels` ``[n]``, `probabilities` ``[n, classes]``, `records` ``[n]``. A mean of probabilities weighs all beats
@@ -28,7 +29,7 @@ def by_recording(labels: IntArray, probabilities: Probabilities, records: TextAr
     """
     if records is None or probabilities.shape[1] != 2:
         return None
-    _, first, record, beats = np.unique(records, return_index=True, return_inverse=True, return_counts=True)
+    _, first, beats = np.unique(record := numbered(records)[1], return_index=True, return_counts=True)
     if len(first) == len(records) or (labels != labels[first][record]).any():
         return None
     sums = [np.bincount(record, column.astype(np.float64)) for column in probabilities.T]

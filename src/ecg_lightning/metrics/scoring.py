@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray, TextArray
+from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
+from ecg_lightning.data.names import Column, numbered
 from ecg_lightning.metrics import confusion, ec57
 from ecg_lightning.metrics.bootstrap import PER_CLASS, intervals
 from ecg_lightning.metrics.confusion import N_BINS, Probabilities, confusion_matrix
@@ -22,7 +23,7 @@ def score(
     classes: tuple[str, ...],
     positive: str | None = None,
     *,
-    records: TextArray | None = None,
+    records: Column | None = None,
     quality: FloatArray | None = None,
 ) -> dict[str, Any]:
     """Score predicted probabilities against the true classes.
@@ -107,10 +108,10 @@ def score(
     if ec57.applies(classes):
         j = confusion.j_kappa(overall, of_class, classes)
         scores["j_kappa"] = None if np.isnan(j) else float(j)
-        names = None if records is None else np.unique(records)
-        parts = [...] if names is None else [records == name for name in names]
-        by_record = [confusion_matrix(labels[part], predicted[part], len(classes)) for part in parts]
-        scores["ec57"] = ec57.ec57(np.stack(by_record), classes, names)
+        names, record = (None, np.zeros_like(labels)) if records is None else numbered(records)
+        k, n = len(classes), 1 if names is None else len(names)
+        by_record = np.bincount((record * k + labels) * k + predicted, minlength=n * k * k).reshape(n, k, k)
+        scores["ec57"] = ec57.ec57(by_record, classes, names)
     if quality is not None:
         scores["by_quality"] = _by_quality(labels, predicted, classes, quality)
     return scores

@@ -141,6 +141,7 @@ def make_datamodule(config: Mapping[str, Any]) -> BeatDataModule:
     return BeatDataModule(
         make_source(dataset, config["context"], home_expanded(config["data_dir"])),
         cache_dir=home_expanded(config["cache_dir"]),
+        storage=config.get("storage"),  # which configurations of earlier versions lack
         split=config["split"],
         drop_duplicates=dataset["drop_duplicates"],
         batch_size=config["optimizer"]["batch_size"],

@@ -18,9 +18,11 @@ from ecg_lightning.data.databases.joined import Joined
 from ecg_lightning.data.databases.recordings import Recordings
 from ecg_lightning.data.databases.registry import make_source
 from ecg_lightning.data.databases.synthetic import Synthetic
+from ecg_lightning.data.names import Names, numbered
 from ecg_lightning.data.quality import POOR, QRS_S, flat_and_clipped, merged
 from ecg_lightning.data.recording import Recording
 from ecg_lightning.data.splits import without_duplicates
+from ecg_lightning.data.stored import Storage
 from ecg_lightning.data.windows import at_rate
 from ecg_lightning.explain.facts import AFTER_S, BEFORE_S, ClassFacts
 from ecg_lightning.pipeline.config import compose
@@ -104,7 +106,7 @@ def data_report(overrides: Iterable[str] = (), *, config_dir: Path | None = None
     config = validated(compose(overrides, output_dir=".", config_dir=config_dir))
     dataset = config["dataset"]
     source = make_source(dataset, config["context"], home_expanded(config["data_dir"]))
-    beats = cached_beats(source, home_expanded(config["cache_dir"]))
+    beats = cached_beats(source, home_expanded(config["cache_dir"]), Storage(**config["storage"]))
     joined = isinstance(source, Joined)
     windows: dict[str, list[FloatArray]] = defaultdict(list)
     rows_of = dict(_groups(beats.records)) if beats.records is not None else {}
@@ -131,7 +133,7 @@ def data_report(overrides: Iterable[str] = (), *, config_dir: Path | None = None
         class_map=class_map_of(dataset),
         lead_names=beats.lead_names,
         fs=beats.fs,
-        n_patients=None if beats.patients is None else len(np.unique(beats.patients)),
+        n_patients=None if beats.patients is None else len(numbered(beats.patients)[0]),
         left_out=left_out,
         dropped=beats.origin.get("dropped", {}),
         classes=[
@@ -144,9 +146,9 @@ def data_report(overrides: Iterable[str] = (), *, config_dir: Path | None = None
     )
 
 
-def _groups(column: npt.NDArray[Any]) -> Iterator[tuple[Any, IntArray]]:
+def _groups(column: Names | IntArray) -> Iterator[tuple[Any, IntArray]]:
     """Each value of a column ``[n]`` with the rows that have it."""
-    values, which = np.unique(column, return_inverse=True)
+    values, which = numbered(column) if isinstance(column, Names) else np.unique(column, return_inverse=True)
     order = np.argsort(which, kind="stable")
     yield from zip(values.tolist(), np.split(order, np.cumsum(np.bincount(which))[:-1]), strict=True)
 

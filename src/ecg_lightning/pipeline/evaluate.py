@@ -24,6 +24,7 @@ from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.card import cards_of, leads_of
 from ecg_lightning.data.datamodule import BeatDataModule
+from ecg_lightning.data.names import numbered
 from ecg_lightning.data.splits import LISTED
 from ecg_lightning.metrics.calibration import Calibration
 from ecg_lightning.metrics.operating_point import OperatingPoint
@@ -406,5 +407,5 @@ def _others_were_trained_on(config: Mapping[str, Any], home: Mapping[str, Any], 
 
 def _patients(beats: Beats, dataset: Mapping[str, Any]) -> set[str]:
     """The patients, named as those of several databases; none where they are not known."""
-    names = [] if beats.patients is None else np.unique(beats.patients).tolist()
+    names = [] if beats.patients is None else numbered(beats.patients)[0].tolist()
     return set(names) if beats.databases is not None else {f"{_people_of(dataset)}/{name}" for name in names}

@@ -193,7 +193,8 @@ def _beats_of(
             beats = datamodule.beats.select(rows[:: -(-len(rows) // MOST_BEATS) or 1])
             if len(beats):
                 spec.check(beats, whose=str(checkpoint.path))
-                return Compared(beats.signals, beats.lengths, beats.context, beats.labels), "validation beats"
+                signals = np.asarray(beats.signals)
+                return Compared(signals, beats.lengths, beats.context, beats.labels), "validation beats"
         except (DataError, ConfigError, LookupError, TypeError, AttributeError, ValueError) as error:
             logging.getLogger(__name__).debug("no validation beats: %s", error)
     return _random(spec, 1000), "random beats"

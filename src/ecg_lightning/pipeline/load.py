@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Literal
 
 from ecg_lightning.data.beats import Beats
-from ecg_lightning.data.cache import cached_beats
 from ecg_lightning.data.splits import without_duplicates
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import compose
@@ -25,7 +24,7 @@ def load_beats(dataset: str, *overrides: str, config_dir: Path | str | None = No
         DataError, ConfigError: recordings are missing or damaged; settings are unknown or impossible.
     """
     datamodule = make_datamodule(validated(compose([f"dataset={dataset}", *overrides], config_dir=config_dir)))
-    beats = cached_beats(datamodule.source, datamodule.cache_dir)
+    beats = datamodule.cached()
     return without_duplicates(beats) if datamodule.drop_duplicates else beats
 
 

@@ -100,7 +100,7 @@ class Predictor:
     def of(self, beats: Beats) -> FloatArray:
         """Probabilities ``[n, classes]`` of beats, of whole recordings where the model sees those around a beat."""
         if not self.around:
-            return self(beats.signals, beats.lengths, beats.context)
+            return np.concatenate([self(some.signals, some.lengths, some.context) for some in beats.parts()])
         probabilities = np.empty((len(beats), len(self.classes)), dtype=np.float32)
         for rows in recordings_in(beats):
             own = beats.select(rows)

@@ -110,11 +110,11 @@ def _panel(datamodule: BeatDataModule, row: int) -> Panel:
 
 def _lead(signals: Any, lengths: Any, at: int) -> FloatArray:
     """The first lead of a beat ``[t]`` without padding."""
-    return np.asarray(signals[at, 0, : int(lengths[at])])
+    return np.asarray(signals[at][0, : int(lengths[at])])
 
 
 def _transformed(datamodule: BeatDataModule, beats: Beats) -> tuple[torch.Tensor, torch.Tensor]:
-    signals, lengths = torch.from_numpy(beats.signals), torch.from_numpy(beats.lengths)
+    signals, lengths = torch.from_numpy(np.asarray(beats.signals)), torch.from_numpy(beats.lengths)
     for transform in datamodule.transforms:
         signals, lengths = transform(signals, lengths)
     return signals, lengths

@@ -33,6 +33,7 @@ from ecg_lightning.core.options import (
 from ecg_lightning.data.databases.card import Card, Cards, Group
 from ecg_lightning.data.resampling import Resampling
 from ecg_lightning.data.splits import Split
+from ecg_lightning.data.stored import Storage
 from ecg_lightning.models.settings import SHIPPED, ShippedModel
 
 Score = Literal["val/macro_f1", "val/accuracy", "val/loss"]
@@ -270,6 +271,7 @@ class Settings(Group):
     seed: Seed
     data_dir: Text
     cache_dir: Text
+    storage: Storage
     output_dir: Text
     dropout: Share | None
     monitor: Score

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecg_lightning.core.errors import DataError
-from ecg_lightning.data.beats import BoolArray, IntArray, TextArray
+from ecg_lightning.data.beats import BoolArray, IntArray
+from ecg_lightning.data.names import TextArray
 from ecg_lightning.metrics.bootstrap import RESAMPLES, Key, how_resampled, interval, nested, resampled_metrics
 from ecg_lightning.metrics.catalogue import dig
 from ecg_lightning.metrics.confusion import Numbers, confusion_matrix

@@ -2,17 +2,19 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ecg_lightning.core.atomic import atomic_write, sha256_of
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.core.reading import read_whole
-from ecg_lightning.data.beats import Beats, IntArray, TextArray
+from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.names import Names, TextArray
 from ecg_lightning.metrics.bootstrap import RESAMPLES, intervals
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.metrics.scoring import check, score
@@ -58,19 +60,28 @@ def write_predictions(
     precision; `positive` is as in `score`; `about` describes the run in plain values. DataError as `score`, or if the
     file cannot be written.
     """
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     check(beats.known_labels, probabilities, beats.classes, positive=None)
-    names = np.asarray(beats.classes, dtype=object)
+
+    def text(words: Sequence[str], codes: IntArray | npt.NDArray[np.int32]) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(codes, pa.array(words, pa.string())).dictionary_decode()
+
     origin = {"record": beats.records, "patient": beats.patients, "sample": beats.samples, "quality": beats.quality}
-    columns: dict[str, Any] = {name: column for name, column in origin.items() if column is not None}
-    columns |= {"true": names[beats.known_labels], "predicted": names[probabilities.argmax(axis=1)]}
-    columns |= {f"probability_{name}": probabilities[:, i] for i, name in enumerate(beats.classes)}
-    table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)
+    columns: dict[str, Any] = {
+        name: text(column.words.tolist(), column.codes) if isinstance(column, Names) else column
+        for name, column in origin.items()
+        if column is not None
+    }
+    predicted = probabilities.argmax(axis=1)
+    columns |= {"true": text(beats.classes, beats.known_labels), "predicted": text(beats.classes, predicted)}
+    columns |= {
+        f"probability_{name}": np.ascontiguousarray(probabilities[:, i]) for i, name in enumerate(beats.classes)
+    }
+    table = pa.table(columns)
     info = PredictionsInfo(classes=beats.classes, positive=positive, about=dict(about or {}))
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"predictions": info.model_dump_json()})
+    table = table.replace_schema_metadata({b"predictions": info.model_dump_json()})
     with atomic_write(path) as partial:
         with partial.open("wb") as file:  # pyarrow opens no path that is not UTF-8
             pq.write_table(table, file, write_page_checksum=True)  # for a file without its record

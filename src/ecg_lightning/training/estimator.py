@@ -271,7 +271,7 @@ class SklearnEstimator(Estimator):
         """What it sees of each beat, ``[n, d]``: samples and context, context alone, or its length alone."""
         if self.seen == "length":
             return beats.lengths[:, None].astype(np.float32)
-        samples = [beats.signals.reshape(len(beats), -1)] if self.seen == "beat" else []
+        samples = [np.asarray(beats.signals).reshape(len(beats), -1)] if self.seen == "beat" else []
         return np.hstack([*samples, *([] if beats.context is None else [beats.context])])
 
     def _predict(self, x: FloatArray) -> FloatArray:

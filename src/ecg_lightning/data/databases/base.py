@@ -3,17 +3,20 @@
 import dataclasses
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ecg_lightning.core.errors import DataError
+from ecg_lightning.core.progress import progress
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.context import NO_CONTEXT, Context
 from ecg_lightning.data.databases.card import Card, folder_of
+from ecg_lightning.data.processes import in_processes
 from ecg_lightning.data.recording import Leads, Recording, lead_names, make_leads, separate_leads
-from ecg_lightning.data.windows import Cut, beats_of
+from ecg_lightning.data.windows import Cut, beats_of_one, checked
 
 
 def fetch_command(name: str, data_dir: Path) -> str:
@@ -56,6 +59,10 @@ class Source(ABC):
     def read(self) -> Beats:
         """Parse, cut or simulate all beats; a `DataError` says which file is damaged."""
 
+    def read_parts(self) -> Iterator[Beats]:
+        """What `read` returns, part by part, so that not all of it is in memory."""
+        yield self.read()
+
 
 @dataclass(frozen=True, kw_only=True)
 class CardSource(Source):
@@ -72,6 +79,8 @@ class CardSource(Source):
     data_dir: Path
     cut: Cut
     context: Context = NO_CONTEXT
+
+    doing: ClassVar[str] = "reading"  # what its progress is called
 
     @property
     def name(self) -> str:
@@ -100,10 +109,21 @@ class CardSource(Source):
             **({"context": context} if context else {}),
         }
 
-    def cut_out(self, recordings: Iterable[Recording]) -> Beats:
-        """The beats of recordings with all leads, as the card wants them."""
-        own = separate_leads(recordings) if self.card.separate_leads else recordings
-        return beats_of(own, how=self.cut, classes=self.classes, origin=self.settings(), context=self.context)
+    def cut_out(self, recordings: Iterable[Callable[[], Recording]]) -> Iterator[Beats]:
+        """The beats of recordings with all leads, as the card wants them, one after the other.
+
+        Once this has taken `SERIAL_S`, each core reads and cuts recordings: the same beats in the same order.
+        """
+        reads = list(recordings)
+        with progress(f"{self.doing} {self.name}", len(reads), "recordings") as step:
+            for beats in checked(in_processes(partial(self._cut_one, self.settings()), reads)):
+                yield beats
+                step.advance()
+
+    def _cut_one(self, origin: dict[str, Any], read: Callable[[], Recording]) -> Beats:
+        how: dict[str, Any] = {"how": self.cut, "classes": self.classes, "origin": origin, "context": self.context}
+        own = separate_leads([read()]) if self.card.separate_leads else [read()]
+        return Beats.concatenate([beats_of_one(one, **how) for one in own])
 
     @property
     def remedy(self) -> str:

@@ -1,6 +1,7 @@
 """Several databases as one: their beats one after the other, with the database of each."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.databases.base import Source
+from ecg_lightning.data.names import Names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,10 +40,13 @@ class Joined(Source):
         return {"dataset": self.name, "databases": parts, "cut": parts[self.parts[0].name].get("cut")}
 
     def read(self) -> Beats:
-        return self.join([part.read() for part in self.parts])
+        return Beats.concatenate(list(self.join([part.read() for part in self.parts])))
 
-    def join(self, beats: list[Beats]) -> Beats:
-        """The beats of each part as one; ConfigError for other leads, lengths, rates or context in one of them."""
+    def join(self, beats: list[Beats]) -> Iterator[Beats]:
+        """The beats of the parts, some at a time, as those of one database.
+
+        ConfigError for other leads, lengths, rates or context in one of them.
+        """
         first, named = beats[0], []
         for part, own in zip(self.parts, beats, strict=True):
             facts = [(one.signals.shape[1:], one.fs, len(one.context_names)) for one in (first, own)]
@@ -54,7 +59,6 @@ class Joined(Source):
                 )
             place = np.array([self.classes.index(name) for name in own.classes])
             n = len(own)
-            records = np.char.add(f"{part.name}/", own.records.astype(str)) if own.records is not None else None
             named.append(
                 dataclasses.replace(
                     own,
@@ -62,9 +66,11 @@ class Joined(Source):
                     labels=place[own.known_labels],
                     lead_names=first.lead_names,
                     context_names=first.context_names,
-                    records=np.full(n, f"{part.name}/?") if records is None else records,
-                    patients=None if own.patients is None else np.char.add(f"{part.people}/", own.patients.astype(str)),
-                    databases=np.full(n, part.name),
+                    records=Names.full(n, f"{part.name}/?")
+                    if own.records is None
+                    else own.records.prefixed(f"{part.name}/"),
+                    patients=None if own.patients is None else own.patients.prefixed(f"{part.people}/"),
+                    databases=Names.full(n, part.name),
                     samples=np.full(n, -1) if own.samples is None else own.samples,
                     published_test=None,
                     folds=None,
@@ -74,8 +80,8 @@ class Joined(Source):
         partly: dict[str, Any] = {
             name: None for name in ("patients", "quality") if any(getattr(part, name) is None for part in named)
         }
-        named = [dataclasses.replace(part, **partly) for part in named]
         origins = {part.name: own.origin for part, own in zip(self.parts, beats, strict=True)}
         dropped = {name: own["dropped"] for name, own in origins.items() if "dropped" in own}
         origin = self.settings() | {"synthetic": any(one.synthetic for one in beats)}
-        return dataclasses.replace(Beats.concatenate(named), origin=origin | ({"dropped": dropped} if dropped else {}))
+        origin |= {"dropped": dropped} if dropped else {}
+        return (some for part in named for some in dataclasses.replace(part, origin=origin, **partly).parts())

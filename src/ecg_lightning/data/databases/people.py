@@ -13,6 +13,7 @@ from ecg_lightning.data.context import Context, rhythm
 from ecg_lightning.data.databases.base import CardSource
 from ecg_lightning.data.databases.card import People
 from ecg_lightning.data.labels import AAMI_CLASSES
+from ecg_lightning.data.names import Names
 from ecg_lightning.data.recording import lead_names
 from ecg_lightning.data.rhythms import REVISION, Rhythm, simulate_people
 
@@ -67,7 +68,8 @@ class SimulatedPeople(CardSource):
         people = simulate_people(self.how.people, self.how.beats + 1, self.how.seed)
         samples = [np.round(np.cumsum(person.rr_s) * FS).astype(np.int64) for person in people]
         labels, leads = np.concatenate([person.labels[:-1] for person in people]), lead_names(self.leads)
-        records = np.repeat([f"simulated-{i:05d}" for i in range(len(people))], self.how.beats)
+        names = np.array([f"simulated-{i:05d}" for i in range(len(people))])
+        records = Names.at(names, np.repeat(np.arange(len(people)), self.how.beats))
         return Beats(
             signals=np.broadcast_to(np.float32(0), (len(labels), len(leads), self.cut.length)),
             lengths=np.zeros(len(labels), dtype=np.int64),  # nothing is known of a beat but its context

@@ -7,8 +7,8 @@ import dataclasses
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +131,23 @@ class Recordings(CardSource):
 
     def read(self) -> Beats:
         """Read and cut all records."""
+        return Beats.concatenate(list(self.read_parts()))
+
+    def read_parts(self) -> Iterator[Beats]:
         self.refuse_copies()
-        return self.cut_out(self.recordings())
+        return self.cut_out(self._chosen())
 
     def recordings(self) -> Iterator[Recording]:
         """Each record in turn, without those of other diagnoses, which the log counts."""
+        return (read() for read in tracked([*self._chosen()], f"reading {self.name}", "records"))
+
+    def _chosen(self) -> Iterator[Callable[[], Recording]]:
+        """What reads each record."""
         records = self.records()
         names = self.names(records)
         if self.card.diagnoses is None:
-            for record in tracked(records, f"reading {self.name}", "records"):
-                yield self.recording(record, name=names[record])
+            for record in records:
+                yield partial(self.recording, record, name=names[record])
             return
         commented = self.card.diagnoses.comment is not None  # else headers need not be opened
         found = {
@@ -152,11 +159,13 @@ class Recordings(CardSource):
             log.info("left out %d records of other diagnoses: %s", left_out.total(), dict(left_out.most_common(8)))
         if left_out.total() == len(records):
             raise DataError(f"no record in {self.folder} is of {' or '.join(self.card.diagnoses.classes)}")
-        chosen = [(record, name) for record, (name, _) in found.items() if name is not None]
-        for record, name in tracked(chosen, f"reading {self.name}", "records"):
-            recording = self.recording(record, name=names[record])
-            labels = np.full(len(recording.peaks), self.classes.index(name), dtype=np.int64)
-            yield dataclasses.replace(recording, labels=labels)
+        for record, (name, _) in found.items():
+            if name is not None:
+                yield partial(self._diagnosed, record, name=names[record], label=self.classes.index(name))
+
+    def _diagnosed(self, record: Path, *, name: str, label: int) -> Recording:
+        recording = self.recording(record, name=name)
+        return dataclasses.replace(recording, labels=np.full(len(recording.peaks), label, dtype=np.int64))
 
     def open(self, record: Path) -> RecordingFile:
         """A record, opened by its header."""

@@ -13,6 +13,7 @@ pipeline, of no value as evidence about real ECGs.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ class Synthetic(CardSource):
                 f"dataset {self.name}: a simulation has task {' or '.join(CLASSES)} and dataset.simulation"
             )
 
+    doing = "simulating"
+
     @property
     def how(self) -> Simulation:
         """The settings of the simulation."""
@@ -124,18 +127,20 @@ class Synthetic(CardSource):
         return super().settings() | own
 
     def read(self) -> Beats:
-        return self.cut_out(self.recordings())
+        return Beats.concatenate(list(self.read_parts()))
+
+    def read_parts(self) -> Iterator[Beats]:
+        return self.cut_out(partial(self.recording, number) for number in range(self.how.patients))
 
     def recordings(self) -> Iterator[Recording]:
         """The continuous recordings, in mV, with their R peaks and labels, one patient after the other."""
-        # A child of the seed for each patient, so that a patient does not depend on how many there are.
-        seeds = np.random.SeedSequence(self.how.seed).spawn(self.how.patients)
-        for number, seed in enumerate(tracked(seeds, f"simulating {self.name}", "recordings")):
-            # Further leads have generators of their own, so that the first does not depend on how many there are.
-            others = [np.random.default_rng(child) for child in seed.spawn(len(self.leads) - 1)]
-            yield self._recording(number, np.random.default_rng(seed), others)
+        return map(self.recording, tracked(range(self.how.patients), f"{self.doing} {self.name}", "recordings"))
 
-    def _recording(self, number: int, rng: np.random.Generator, others: list[np.random.Generator]) -> Recording:
+    def recording(self, number: int) -> Recording:
+        """The recording of a patient, the same whatever the number of patients and, of the first lead, of leads."""
+        seed = np.random.SeedSequence(self.how.seed, spawn_key=(number,))
+        others = [np.random.default_rng(child) for child in seed.spawn(len(self.leads) - 1)]
+        rng = np.random.default_rng(seed)
         seconds = 60 * self.how.minutes
         mean_rr = 60 / rng.uniform(55, 85)
         respiration = rng.uniform(0.2, 0.3)
