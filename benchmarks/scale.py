@@ -153,7 +153,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     """Seconds and memory of each step by the number of beats."""
     from matplotlib.figure import Figure
 
-    figure, beats = Figure(figsize=(10, 4.2), layout="constrained"), [one["beats"] for one in found]
+    figure, beats = Figure(figsize=(11, 4.2), layout="constrained"), [one["beats"] for one in found]
     axes = figure.subplots(1, 2)
     for step in STEPS:
         axes[0].plot(beats, [one["cores"][step] for one in found], "o-", label=step)
@@ -161,7 +161,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     axes[0].plot(beats, [10 * n / beats[0] for n in beats], "--", color="grey", label="ten times as many: ten times")
     axes[0].set(xscale="log", yscale="log", xlabel="beats", ylabel="seconds of a core")
     axes[1].set(xscale="log", ylim=(0, 3), xlabel="beats", ylabel="GiB resident at most")
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     figure.savefig(path, dpi=120)
 
 

@@ -126,7 +126,8 @@ def test_quality_of_several_databases_is_known_where_all_know_it_and_of_new_beat
     both = Beats.concatenate(list(joined.join([beats, beats])))
     assert both.quality is not None and beats.quality is not None
     np.testing.assert_array_equal(both.quality, np.tile(beats.quality, 2))
-    assert joined.join([beats, dataclasses.replace(beats, quality=None)]).quality is None
+    unknown = list(joined.join([beats, dataclasses.replace(beats, quality=None)]))
+    assert Beats.concatenate(unknown).quality is None
     assert resample(beats, Resampling(method="random_over"), seed=0).quality is None
 
 
