@@ -121,8 +121,8 @@ def test_all_leads_are_drawn(page: Any) -> None:
       }
       return counts;
     }"""
-    assert min(page.evaluate(dark)) > 500
-    assert "2 leads" in page.get_by_role("application").get_attribute("aria-label")
+    sync_api.expect(page.get_by_role("application")).to_have_attribute("aria-label", re.compile("2 leads"))
+    page.wait_for_function(f"() => Math.min(...({dark})()) > 500")
 
 
 def test_dragging_and_keys_move_and_the_wheel_zooms(page: Any) -> None:
