@@ -179,7 +179,9 @@ def test_recordings_are_found_in_folders_and_lists(folder: Path, tmp_path: Path)
     assert {*find([folder])} == {"a", "cut", "ward/b"}
     assert find([folder / "a.hea", folder / "a.dat", folder / "a"]) == {"a": folder / "a"}
     (tmp_path / "some.list").write_text(f"# two\n{folder / 'a'}\n{folder / 'ward' / 'b'}.hea\n")
-    assert [*find([tmp_path / "some.list"]).values()] == [folder / "a", folder / "ward" / "b"]
+    found = find([tmp_path / "some.list"])
+    assert [*found.values()] == [folder / "a", folder / "ward" / "b"]
+    assert not any(name.startswith("/") or ".." in name for name in found), "outputs stay in their folder"
     with pytest.raises(ConfigError, match="both become"):
         find([folder / "a", tmp_path / "a"])
     with pytest.raises(DataError, match="no recording"):

@@ -251,8 +251,14 @@ def test_corrections_are_those_of_the_beats_and_survive_another_order_of_words(t
     assert len(changed) == len(beats)
     save(beats, Save(**changes.model_dump()), tmp_path / "out", "a", annotator="atr", class_map="aami")
     assert saved(beats, tmp_path / "out" / "a.csv") == changes
-    (tmp_path / "out" / "a.csv").write_text("sample,class\n1,V\n")
-    assert saved(beats, tmp_path / "out" / "a.csv") == Corrections()
+    table = tmp_path / "out" / "a.csv"
+    for other in (
+        "sample,class\n1,V\n",
+        '"sample","class","model_class"\nx,V,N\n',
+        '"sample","class","model_class"\n-1,V,N\n',
+    ):
+        table.write_text(other)  # of another program, or damaged
+        assert saved(beats, table) == Corrections()
 
 
 class Made(RecordingFile):

@@ -43,7 +43,12 @@ def _listed(listing: Path) -> list[tuple[str, Path]]:
     lines = [line.strip() for line in listing.read_text(encoding="utf-8", errors="replace").splitlines()]
     if any("\0" in line for line in lines):
         raise DataError(f"{listing} is no list of recordings, but holds zero bytes; expected a path on each line")
-    return [(_without_suffix(line), listing.parent / line) for line in lines if line and not line.startswith("#")]
+    return [(_name_of(line), listing.parent / line) for line in lines if line and not line.startswith("#")]
+
+
+def _name_of(path: str) -> str:
+    """The name of a listed recording: below the folder of the output, wherever the recording is."""
+    return _without_suffix("/".join(part for part in PurePosixPath(path).parts if part not in ("/", "//", "..")))
 
 
 def _in_folder(folder: Path) -> list[tuple[str, Path]]:

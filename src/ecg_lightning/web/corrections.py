@@ -1,6 +1,6 @@
 """What users correct of a recording's beats: classes, beats that are none, beats that were missed; and saving it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,21 +107,23 @@ def saved(beats: pd.DataFrame, table: Path) -> Corrections:
     if not table.is_file() or not _is_corrected(table):
         return Corrections()
     try:
-        found = pd.read_csv(table, usecols=["sample", "class", MODEL_CLASS], keep_default_na=False)
+        kinds = {"sample": "int64", "class": "str", MODEL_CLASS: "str"}
+        found = pd.read_csv(table, usecols=[*kinds], dtype=kinds, keep_default_na=False)
     except (ValueError, OSError):
         return Corrections()
-    names = choices(beats.attrs["about"])
-    found = found[found["class"].isin(names)].drop_duplicates("sample").set_index("sample")
-    own = found["class"].reindex(beats["sample"])
-    changes: Sequence[tuple[int, Any]] = [
-        (place, None if pd.isna(name) else name)
-        for place, (name, before) in enumerate(zip(own, beats["class"], strict=True))
-        if name != before
-    ]
-    added = found[~found.index.isin(beats["sample"])]
-    if len(changes) + len(added) > len(beats):  # of another model or detector: nothing that a person did
+    about = beats.attrs["about"]
+    known = found["class"].isin(choices(about)) & found["sample"].between(0, about["duration_s"] * about["fs"] - 1)
+    found = found[known].drop_duplicates("sample").set_index("sample")
+    own = found.reindex(beats["sample"])
+    if own["class"].isna().mean() > 0.5:  # of another detector, or cut off
         return Corrections()
-    return Corrections(classes=dict(changes), added=[*zip(added.index.tolist(), added["class"], strict=True)])
+    changes: dict[int, Any] = {
+        place: None if pd.isna(name) else name
+        for place, (name, before) in enumerate(zip(own["class"], own[MODEL_CLASS], strict=True))
+        if pd.isna(name) or name != before
+    }
+    added = found[(found[MODEL_CLASS] == "") & ~found.index.isin(beats["sample"])]
+    return Corrections(classes=changes, added=[*zip(added.index.tolist(), added["class"], strict=True)])
 
 
 def _is_corrected(path: Path) -> bool:

@@ -31,6 +31,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
+from ecg_lightning.core.atomic import atomic_write
 from ecg_lightning.core.errors import ConfigError, EcgLightningError, sentence_of
 from ecg_lightning.data.readers import FORMATS
 from ecg_lightning.web.corrections import Corrections, Save
@@ -72,15 +73,13 @@ def make_app(session: Session, uploads: Path) -> FastAPI:
 
     @app.put("/api/uploads/{name}")
     async def upload(name: str, request: Request) -> dict[str, Any]:
-        target = uploads / _file_name(name)
-        written = 0
-        with target.with_name(f".{target.name}").open("wb") as file:
+        target, written = uploads / _file_name(name), 0
+        with atomic_write(target) as partial, partial.open("wb") as file:
             async for part in request.stream():
                 written += len(part)
                 if written > LARGEST_UPLOAD:
                     raise ConfigError(f"{name} is larger than {LARGEST_UPLOAD:,} bytes; give its path to the viewer")
                 await asyncio.to_thread(file.write, part)
-        target.with_name(f".{target.name}").replace(target)
         if target.suffix.lower() in RECORDINGS:
             session.add({f"uploaded/{target.stem}": target})
         return state()
