@@ -31,7 +31,7 @@ def test_the_command_trains_resumes_compares_and_files_its_table(tmp_path: Path)
 
 def test_where_there_is_no_gpu_it_says_so() -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("a GPU is there: what happens without one cannot be seen")
     done = subprocess.run(COMMAND, capture_output=True, text=True)
     assert done.returncode == 1 and "no GPU" in done.stderr
 

@@ -6,6 +6,7 @@ A service that fails at the start is a `ConfigError` before any training; one th
 import json
 import logging
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -105,15 +106,17 @@ class Service(Logger):
         """Settings of the logger of Lightning, where the user states none."""
         return {}
 
+    @abstractmethod
     def _open(self, tags: Mapping[str, str], notes: str) -> str | None:
         """Open the run and return the id by which it can be resumed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _keep(self, scores: Mapping[str, float], step: int, files: Sequence[Path]) -> str:
-        raise NotImplementedError
+        """Log scores and files, and return where they can be seen."""
 
+    @abstractmethod
     def _close(self, ending: str) -> None:
-        raise NotImplementedError
+        """End the run."""
 
 
 class MLflow(Service, MLFlowLogger):
