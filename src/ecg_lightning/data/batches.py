@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -17,7 +18,14 @@ from ecg_lightning.core.errors import DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
 from ecg_lightning.data.stored import BLOCK, StoredSignals
 
+EVAL_BATCH, EVAL_BATCH_ON_CPU = 2048, 256  # more would leave the CPU's cache, which takes up to twice as long
 EVAL_WINDOW = 256  # beats of a recording that are predicted at once, without those around them
+
+
+def eval_batch_size(trainer: pl.Trainer | None) -> int:
+    """How many beats are predicted at once on the trainer's device."""
+    on_cpu = trainer is None or trainer.strategy.root_device.type == "cpu"
+    return EVAL_BATCH_ON_CPU if on_cpu else EVAL_BATCH
 
 
 class Batch(NamedTuple):
@@ -197,3 +205,10 @@ class BatchSampler(Sampler[Tensor]):
 def seed_of(*numbers: int) -> int:
     """A seed that depends on each of the numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """What `torch.manual_seed` does, for one device: for all, it takes as long as some steps."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)

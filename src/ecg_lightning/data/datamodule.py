@@ -18,6 +18,8 @@ from ecg_lightning.data.batches import (
     BeatDataset,
     MixedBatch,
     SequenceDataset,
+    eval_batch_size,
+    seed_device,
     seed_of,
 )
 from ecg_lightning.data.beats import Beats, recordings_in
@@ -42,7 +44,7 @@ class BeatDataModule(pl.LightningDataModule):
         split: settings of `Split`.
         drop_duplicates: keep equal beats once, before the split.
         batch_size: beats a training batch on each device.
-        eval_batch_size: beats a batch in validation and test.
+        eval_batch_size: beats a batch in validation and test; None: as many as suit the device.
         resampling: settings of `Resampling`, of training beats.
         balance: exponent ``p``: a training beat is sampled ``(1 / frequency of its class) ** p`` as often. 0 takes
             each once an epoch, 1 shows every class equally often. Of windows, it weights the loss instead.
@@ -66,7 +68,7 @@ class BeatDataModule(pl.LightningDataModule):
         split: Mapping[str, Any] | None = None,
         drop_duplicates: bool = False,
         batch_size: int = 256,
-        eval_batch_size: int = 2048,
+        eval_batch_size: int | None = None,
         resampling: Mapping[str, Any] | None = None,
         balance: float = 0.0,
         balance_classes: Sequence[str] | None = None,
@@ -79,7 +81,7 @@ class BeatDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or eval_batch_size < 1:
+        if batch_size < 1 or (eval_batch_size is not None and eval_batch_size < 1):
             raise ConfigError(f"batch_size={batch_size}, eval_batch_size={eval_batch_size}: expected at least 1")
         self.balance = {"labels": balance, "patients": balance_patients, "databases": balance_databases}  # by column
         for column, exponent in self.balance.items():
@@ -215,11 +217,18 @@ class BeatDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation beats in order."""
-        return self._loader("validation", self.eval_batch_size)
+        return self._loader("validation", self.eval_batch_size or eval_batch_size(self.trainer))
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Test beats in order."""
-        return self._loader("test", self.eval_batch_size)
+        return self._loader("test", self.eval_batch_size or eval_batch_size(self.trainer))
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """As Lightning does it, which looks through the batch even where there is nothing to transfer."""
+        if device.type == "cpu":
+            return batch
+        moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch | MixedBatch:
         """Change training beats at random, on the device where they now are.
@@ -230,7 +239,10 @@ class BeatDataModule(pl.LightningDataModule):
         trainer = self.trainer
         if trainer is None or not trainer.training:
             return batch
-        torch.manual_seed(seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank))
+        seed_device(
+            trainer.strategy.root_device,
+            seed_of(self.seed, trainer.current_epoch, self._batches_done(), trainer.global_rank),
+        )
         signals, lengths, context = batch.signals, batch.lengths, batch.context
         if self.window is not None:
             signals, lengths = signals.flatten(0, 1), lengths.flatten()

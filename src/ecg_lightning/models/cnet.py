@@ -1,12 +1,10 @@
 """`cnet`: residual convolutional network of Kachuee, Fazeli & Sarrafzadeh, ICHI 2018 (arXiv 1805.00794), figure 3."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.models.contract import BeatModel
-from ecg_lightning.models.layers import Conv1d, as_images
+from ecg_lightning.models.layers import Conv1d, FirstConv1d, max_pool_relu
 from ecg_lightning.models.registry import register
 
 
@@ -21,7 +19,7 @@ class ResidualBlock(nn.Module):
     def forward(self, signals: Tensor) -> Tensor:
         """``[b, channels, 1, t]`` → ``[b, channels, 1, (t - 5) // 2 + 1]``."""
         residual = self.conv2(self.conv1(signals).relu_())
-        return F.max_pool2d((residual + signals).relu_(), kernel_size=(1, 5), stride=(1, 2))
+        return max_pool_relu(residual + signals)
 
 
 @register("cnet")
@@ -49,11 +47,10 @@ class CNet(BeatModel):
         if steps < 1:
             raise ConfigError(f"beats of {length} samples are too short for {blocks} blocks, each halving them")
         super().__init__(width=channels * steps, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
-        self.stem = Conv1d(leads, channels, kernel)
+        self.stem = FirstConv1d(leads, channels, kernel)
         self.blocks = nn.Sequential(*(ResidualBlock(channels, kernel) for _ in range(blocks)))
 
     def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
         """Beats ``[b, leads, length]`` → features ``[b, channels · steps left]``; lengths are not used."""
-        stem = self.stem(as_images(signals)).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.blocks(stem).flatten(1)
+        features: Tensor = self.blocks(self.stem(signals)).flatten(1)
         return features

@@ -5,8 +5,11 @@ from typing import Any, Self
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor
+from torch.optim import Optimizer
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.utilities import dim_zero_cat
@@ -95,6 +98,8 @@ class BeatClassifier(pl.LightningModule):
         self.model.freeze_backbone(self.transfer.is_frozen(0))
         self.val_scores = validation_metrics(len(self.task.classes))
         self.test_predictions = Predictions()
+        self.epoch_losses: list[Tensor] = []
+        self.epoch_beats = 0
         self.has_trained = False  # in this process, so that what a resumed run has restored has proved good
 
     @classmethod
@@ -119,11 +124,16 @@ class BeatClassifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Let the backbone learn once its frozen epochs are over."""
+        self.epoch_losses, self.epoch_beats = [], 0
         if self.model.backbone_frozen != self.transfer.is_frozen(self.current_epoch):
             self.model.freeze_backbone(not self.model.backbone_frozen)
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Log the mean loss of an epoch with its last batch: of each batch, it would take as long as the optimizer."""
         self.has_trained = True
+        if self.trainer.fit_loop.epoch_loop.done:
+            mean = torch.stack(self.epoch_losses).sum() / self.epoch_beats
+            self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=self.epoch_beats, sync_dist=True)
 
     def training_step(self, batch: Batch | MixedBatch, batch_idx: int) -> Tensor:
         assert batch.labels is not None
@@ -133,7 +143,8 @@ class BeatClassifier(pl.LightningModule):
             losses = batch.share * losses + (1 - batch.share) * self.loss(logits, batch.partners)
         counted = batch.rows.flatten() >= 0
         loss: Tensor = (losses * counted).sum() / counted.sum()
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(losses), sync_dist=True)
+        self.epoch_losses.append(loss.detach() * len(losses))
+        self.epoch_beats += len(losses)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -169,7 +180,9 @@ class BeatClassifier(pl.LightningModule):
             weights, biases = [p for p in part if p.ndim > 1], [p for p in part if p.ndim <= 1]
             groups.append({"params": weights, "lr": rate, "weight_decay": settings["weight_decay"]})
             groups.append({"params": biases, "lr": rate, "weight_decay": 0.0})
-        optimizer = torch.optim.AdamW(groups)
+        # Fused, it updates all weights in one pass; of half precision it scales gradients itself, after their clipping.
+        fused = self.device.type in ("cpu", "cuda") and self._precision != "16-mixed"
+        optimizer = torch.optim.AdamW(groups, fused=fused or None)
         if settings["schedule"] == "constant":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
@@ -181,6 +194,23 @@ class BeatClassifier(pl.LightningModule):
             pct_start=0.0 if settings["warmup"] * steps == 1 else settings["warmup"],
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _precision(self) -> str:
+        return "32-true" if self._trainer is None else str(self.trainer.precision)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning does it, which refuses fused optimizers in bfloat16, too, whose gradients are not scaled."""
+        if self._precision != "bf16-mixed":
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            how = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(self.trainer.precision_plugin, optimizer, gradient_clip_val, how)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to resume a run for longer or shorter than its one-cycle rate, or with another optimizer.

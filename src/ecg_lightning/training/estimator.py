@@ -17,7 +17,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError
-from ecg_lightning.data.batches import EVAL_WINDOW, BatchSampler, BeatDataset, SequenceDataset
+from ecg_lightning.core.memory import keep_freed_memory
+from ecg_lightning.data.batches import EVAL_WINDOW, BatchSampler, BeatDataset, SequenceDataset, eval_batch_size
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.datamodule import BeatDataModule, batch_loader
 from ecg_lightning.data.inputs import InputSpec
@@ -38,9 +39,6 @@ from ecg_lightning.training.checkpoint import (
 from ecg_lightning.training.classifier import MONITORED, BeatClassifier, validation_metrics
 from ecg_lightning.training.ensemble import best_weights, combine
 from ecg_lightning.training.tasks import Task, task_of
-
-# Beats that are predicted at once: on a CPU 256 are twice as fast as 2048, whose activations leave its cache.
-EVAL_BATCH, EVAL_BATCH_ON_CPU = 2048, 256
 
 FITTED = ("calibration", "operating_point")  # to a trained model, and kept in its checkpoint
 
@@ -144,6 +142,7 @@ class NetworkEstimator(Estimator):
         return self.trainer.is_global_zero
 
     def fit(self, datamodule: BeatDataModule) -> Fit:
+        keep_freed_memory()
         try:
             with _interruptible(), self._resumed():
                 self.trainer.fit(self.classifier, datamodule=datamodule, ckpt_path=self.resume, weights_only=True)
@@ -181,7 +180,7 @@ class NetworkEstimator(Estimator):
     def predict_proba(self, beats: Beats) -> FloatArray:
         self.classifier.test_predictions.reset()
         self.trainer.limit_test_batches = 1.0  # all beats, even where a debug mode limits the batches of its epochs
-        size = EVAL_BATCH_ON_CPU if self.trainer.strategy.root_device.type == "cpu" else EVAL_BATCH
+        size = eval_batch_size(self.trainer)
         dataset, reach = BeatDataset(beats, np.arange(len(beats))), self.classifier.model.reach
         if self.classifier.model.sequence_settings is not None:
             length = EVAL_WINDOW + 2 * reach

@@ -56,16 +56,20 @@ class _Average(AveragedModel):
         super().__init__(model, device, use_buffers=True)
         self.n_averaged = torch.tensor(0)
         self.decay = decay
+        self._lists: tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]] | None = None
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         n = int(self.n_averaged)
-        pairs = list(zip(_values(self.module), _values(model), strict=True))
-        averaged, current = ([pair[side] for pair in pairs if pair[0].is_floating_point()] for side in (0, 1))
+        if self._lists is None:  # to look for them takes longer than to average them
+            pairs = list(zip(_values(self.module), _values(model), strict=True))
+            floating = [pair for pair in pairs if pair[0].is_floating_point()]
+            counts = [pair for pair in pairs if not pair[0].is_floating_point()]  # of batches, in normalisation layers
+            self._lists = [one for one, _ in floating], [other for _, other in floating], counts
+        averaged, current, counts = self._lists
         torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0)
-        for one, other in pairs:
-            if not one.is_floating_point():  # the number of batches that a normalisation layer has seen
-                one.copy_(other)
+        for one, other in counts:
+            one.copy_(other)
         self.n_averaged += 1
 
 
