@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.models import BeatModel, create_model, model_names, register
-from ecg_lightning.models.layers import Conv1d, as_images, frame, mean_and_max, signal_mask
+from ecg_lightning.models.layers import (
+    Conv1d,
+    FirstConv1d,
+    as_images,
+    frame,
+    max_pool_relu,
+    mean_and_max,
+    signal_mask,
+)
 from ecg_lightning.models.registry import _registered
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
@@ -42,6 +51,41 @@ def test_conv1d_is_torchs_conv1d_on_signals_laid_out_as_images(stride: int, padd
     theirs.load_state_dict(ours.state_dict())
     signals = torch.rand(2, 3, 40)
     torch.testing.assert_close(ours(signals.unsqueeze(2)).squeeze(2), theirs(signals))
+
+
+@pytest.mark.parametrize("leads", [1, 3])
+def test_the_first_convolution_is_torchs_too(leads: int) -> None:
+    torch.manual_seed(0)
+    ours, theirs = FirstConv1d(leads, 4, 5), nn.Conv1d(leads, 4, 5)
+    theirs.load_state_dict(ours.state_dict())
+    signals = torch.rand(2, leads, 40)
+    torch.testing.assert_close(ours(signals).squeeze(2), theirs(signals))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("n_times", [5, 6, 7, 8, 183])
+def test_pooling_and_its_gradient_are_torchs_compiled_or_not(
+    n_times: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(3, 4, 1, n_times, requires_grad=True)
+    expected = F.max_pool2d(images.relu(), (1, 5), stride=(1, 2))
+    weights = torch.randn_like(expected)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiled)
+    pooled = max_pool_relu(images)
+    torch.testing.assert_close(pooled, expected, rtol=0, atol=0)
+    gradients = [torch.autograd.grad(one, images, weights)[0] for one in (pooled, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_he_initialisation_tells_beats_apart_before_training() -> None:
+    spreads = {}
+    for how in ("uniform", "he"):
+        torch.manual_seed(0)
+        network = create_model("cnet", n_outputs=5, length=187, initialisation=how)
+        with torch.no_grad():
+            spreads[how] = float(network(torch.rand(64, 1, 187), torch.full((64,), 187)).std(dim=0).mean())
+    assert spreads["he"] > 5 * spreads["uniform"]
 
 
 def test_frames_are_consecutive_pieces_of_one_beat() -> None:

@@ -499,6 +499,32 @@ def test_one_experiment_runs_networks_and_baselines(model: str, make_config: Mak
     assert cfg.dropout == 0.3
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "setting", "chosen"),
+    [
+        ({"avx512_bf16": True}, "auto", "bf16-mixed"),
+        ({"amx_bf16": True}, "auto", "bf16-mixed"),
+        ({"avx512_bf16": False}, "auto", "32-true"),
+        ({"avx512_bf16": True}, "32-true", "32-true"),
+    ],
+)
+def test_bfloat16_is_chosen_where_the_cpu_has_it(
+    capabilities: dict[str, bool], setting: str, chosen: str, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    experiment = build(make_config(f"trainer.precision={setting}"))
+    assert experiment.config["trainer"]["precision"] == chosen  # what the record and the checkpoint keep
+    assert isinstance(experiment.estimator, NetworkEstimator)
+    assert experiment.estimator.trainer.precision == chosen
+
+
+def test_a_recipe_sets_what_it_states_for_its_network_and_task_alone(make_config: MakeConfig) -> None:
+    fast, other = (build(make_config("recipe=fast", f"model={model}")).config for model in ("cnet", "seq"))
+    assert (fast["model"]["initialisation"], fast["optimizer"]["anneal"]) == ("he", "linear")
+    assert other["optimizer"] == build(make_config("model=seq")).config["optimizer"]
+    assert build(make_config("model=cnet")).config["model"]["initialisation"] == "uniform"
+
+
 def test_dropout_is_that_of_the_network_unless_it_is_set(make_config: MakeConfig) -> None:
     estimators = [
         build(make_config("model=bigru", *overrides)).estimator for overrides in ([], ["dropout=0.45"], ["dropout=0"])

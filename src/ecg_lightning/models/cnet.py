@@ -6,6 +6,7 @@ from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.models.contract import BeatModel
 from ecg_lightning.models.layers import Conv1d, FirstConv1d, max_pool_relu
 from ecg_lightning.models.registry import register
+from ecg_lightning.models.settings import Initialisation
 
 
 class ResidualBlock(nn.Module):
@@ -32,12 +33,14 @@ class CNet(BeatModel):
         channels: width of every convolution.
         kernel: length of every convolution, odd.
         blocks: number of residual blocks, each halving the time axis.
+        initialisation: of the weights before training: ``uniform``, which is PyTorch's, or ``he`` for layers before
+            ReLU (He et al., ICCV 2015, equation 10), with biases of 0, which learns faster.
     """
 
     def __init__(
         self, *, n_outputs: int = 5, length: int = 187, leads: int = 1,
         channels: int = 32, kernel: int = 5, blocks: int = 5,
-        hidden: int = 32, dropout: float = 0.0,
+        hidden: int = 32, dropout: float = 0.0, initialisation: Initialisation = "uniform",
     ) -> None:  # fmt: skip
         if kernel % 2 == 0:
             raise ConfigError(f"kernel={kernel} is even; a residual block keeps its length only with an odd one")
@@ -49,6 +52,13 @@ class CNet(BeatModel):
         super().__init__(width=channels * steps, hidden=hidden, n_outputs=n_outputs, dropout=dropout)
         self.stem = FirstConv1d(leads, channels, kernel)
         self.blocks = nn.Sequential(*(ResidualBlock(channels, kernel) for _ in range(blocks)))
+        if initialisation == "he":
+            for module in (self.stem, *self.blocks.modules()):
+                if isinstance(module, nn.Conv1d):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            for name, parameter in self.named_parameters():
+                if name.endswith("bias"):
+                    nn.init.zeros_(parameter)
 
     def forward_features(self, signals: Tensor, lengths: Tensor) -> Tensor:
         """Beats ``[b, leads, length]`` → features ``[b, channels · steps left]``; lengths are not used."""

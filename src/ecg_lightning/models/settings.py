@@ -1,12 +1,13 @@
 """Types and ranges of the settings of the models in this package."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ecg_lightning.core.options import Amount, Count, Positive, Share, Units
 from ecg_lightning.models.baselines import Inputs
 
+Initialisation = Literal["uniform", "he"]
 SHIPPED = ("cnet", "seq", "bilstm", "bigru", "majority", "beat_length", "logistic_regression", "gradient_boosting")
 
 
@@ -32,3 +33,4 @@ class ShippedModel(BaseModel):
     l2_regularization: Amount = 0
     C: Positive = 1
     inputs: Inputs = "beat"
+    initialisation: Initialisation = "uniform"

@@ -34,10 +34,11 @@ from ecg_lightning.data.databases.card import Card, Cards, Group
 from ecg_lightning.data.resampling import Resampling
 from ecg_lightning.data.splits import Split
 from ecg_lightning.data.stored import Storage
-from ecg_lightning.models.settings import SHIPPED, ShippedModel
+from ecg_lightning.models.settings import SHIPPED, Initialisation, ShippedModel
 
 Score = Literal["val/macro_f1", "val/accuracy", "val/loss"]
 Direction = Literal["max", "min"]
+Anneal = Literal["cos", "linear"]
 
 
 class OpenGroup(Group):
@@ -109,12 +110,15 @@ class Recipe(Group):
     lr: Rate = 1  # maximum
     batch_size: Count = 1  # on each device
     steps: Count = 1  # rounded to whole epochs
+    anneal: Anneal = "cos"  # of the learning rate
+    initialisation: Initialisation = "uniform"  # of the weights
 
 
 class Optimizer(Group):
     lr: Rate
     weight_decay: Strength
     schedule: Literal["one_cycle", "constant"]
+    anneal: Anneal = "cos"
     warmup: Share
     batch_size: Count
     steps: Count

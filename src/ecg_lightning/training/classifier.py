@@ -65,8 +65,8 @@ class BeatClassifier(pl.LightningModule):
         task: name of the task.
         model: ``name`` of the network and its settings.
         input: `InputSpec` in plain values.
-        optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and ``warmup``, the fraction
-            of the steps in which the one-cycle rate rises.
+        optimizer: ``lr``, ``weight_decay``, ``schedule`` (``one_cycle`` or ``constant``) and, of the one-cycle rate,
+            ``anneal`` (``cos`` or ``linear``) and ``warmup``, the fraction of the steps in which it rises.
         loss, transfer: fields of `LossSettings` and `Transfer`; the caller loads the weights.
         class_counts: numbers of beats of each class in training (``training``) and in a sampled epoch (``drawn``).
         about: classes, data, protocol, configuration, versions and origin; kept, not used.
@@ -192,6 +192,7 @@ class BeatClassifier(pl.LightningModule):
             total_steps=steps,
             # With a rise of exactly one step OneCycleLR divides by zero.
             pct_start=0.0 if settings["warmup"] * steps == 1 else settings["warmup"],
+            anneal_strategy=settings.get("anneal", "cos"),  # which earlier versions lack
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
