@@ -308,7 +308,8 @@ def export_network(
     model: Annotated[str, Argument(help="A run's folder, a checkpoint, or a name that ships.")],
     output: Annotated[Path, Option("--output", "-o", help="The file, e.g. model.onnx; its card is model.json.")],
     quantize: Annotated[
-        Literal["int8"] | None, Option(help="Convolutions and LSTM in 8 bits; prints what that costs on validation beats.")
+        Literal["int8"] | None,
+        Option(help="Convolutions and LSTM in 8 bits; prints what that costs on validation beats."),
     ] = None,
     data_dir: Annotated[Path | None, Option(help="Recordings (default: as in training, else ECG_DATA_DIR).")] = None,
     cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
