@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -192,3 +193,40 @@ def test_the_command_prints_parity_on_validation_beats_and_the_cost_of_int8(
     card: dict[str, Any] = json.loads(output.with_suffix(".json").read_text())
     assert len(card["int8"]["macro_f1"]) == 2 and card["bytes"] == output.stat().st_size
     assert load_predictor(output).calibration is not None
+    assert card["int8"]["agreement"] >= 0.98 and card["int8"]["layers"] == ["Conv"]
+    in_file = json.loads(onnx.load(output).metadata_props[0].value)["int8"]
+    assert in_file["calibrated_on"] == f"{json.loads((run / 'scores.json').read_text())['n']['train']} training beats"
+
+
+def test_int8_of_convolutions_without_training_beats_is_refused(exported: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"calibrated on training beats .* --data-dir"):
+        export(exported("cnet").with_suffix(".ckpt"), tmp_path / "small.onnx", quantize="int8")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_int8_of_an_lstm_needs_no_beats(exported: Callable[..., Path], tmp_path: Path) -> None:
+    card = export(exported("bilstm").with_suffix(".ckpt"), tmp_path / "small.onnx", quantize="int8")
+    assert card["int8"]["layers"] == ["LSTM"] and card["int8"]["difference"] < 0.01
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".ckpt"])
+@pytest.mark.parametrize("name", ["cnet", "bigru"])
+def test_probabilities_are_equal_to_the_bit_whatever_the_threads(
+    name: str, suffix: str, exported: Callable[..., Path]
+) -> None:
+    predictor, (_, leads, length, k, _) = load_predictor(exported(name).with_suffix(suffix)), NETWORKS[name]
+    generator, before, n = np.random.default_rng(2), torch.get_num_threads(), 700
+    signals, lengths = generator.random((n, leads, length), dtype=np.float32), generator.integers(0, length + 1, n)
+    context = generator.random((n, k), dtype=np.float32) if k else None
+    one, *more = (replace(predictor, threads=threads)(signals, lengths, context) for threads in (1, 2, 3))
+    assert all(np.array_equal(one, other) for other in more)
+    assert torch.get_num_threads() == before
+
+
+def test_what_fails_in_a_thread_fails_for_the_caller(exported: Callable[..., Path]) -> None:
+    def fail(*_: object) -> Any:
+        raise MemoryError("no memory for a batch")
+
+    predictor = replace(load_predictor(exported("cnet")), threads=2, run=fail)
+    with pytest.raises(MemoryError, match="for a batch"):
+        predictor(np.ones((700, 1, 61)), [61] * 700)

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -24,6 +24,7 @@ from ecg_lightning.metrics.scoring import score
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.evaluate import plain_config
 from ecg_lightning.pipeline.predictor import (
+    BATCH,
     ONNX_FORMAT,
     ONNX_INPUTS,
     ONNX_KEY,
@@ -42,6 +43,8 @@ OPSET = 20
 TOLERANCE = 1e-4  # of a probability, against torch
 BATCHES = (1, 7, 512)  # a file that takes only the batch of its example is a known fault of exporters
 MOST_BEATS = 20_000  # compared
+CALIBRATED = 2048  # training beats, on which the range of 8-bit values is chosen
+AGREEMENT = 0.98  # share of beats, at least, whose class is the same with int8
 LARGEST_WEIGHT = 2**26  # bytes, of which the exporter computes what does not depend on the beats
 
 
@@ -77,18 +80,21 @@ def export(
     Args:
         path: a run's folder, a checkpoint, or a name that ships.
         output: ends with ``.onnx``; replaced if it is there.
-        quantize: ``int8``: weights in 8 bits, by dynamic quantisation.
+        quantize: ``int8``: convolutions in 8 bits, in ranges of values that are chosen on training beats of the run,
+            and LSTM layers, in ranges that are chosen batch by batch. Other layers stay in single precision.
         data_dir: recordings, for the comparison; as in `evaluate`.
         cache_dir: cache of beats, as in `evaluate`.
 
     Returns:
         The card; among others ``parity`` (``beats``, ``of``, ``difference``: the largest of a probability), ``speed``
-        compared with torch, and with `quantize` ``int8``: ``macro_f1`` without and with it, ``speed`` compared with
-        the file in single precision, ``difference``.
+        compared with torch, and with `quantize` ``int8``: ``layers`` and ``calibrated_on``, which the file states, too,
+        ``macro_f1`` without and with it, ``speed`` compared with the file in single precision, ``difference``, and
+        ``agreement``, the share of beats that keep their class.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, or the file differs from torch; nothing is written.
-        ConfigError: the extra ``export`` is not installed, the model is no network, or `output` has another suffix.
+        ConfigError: the extra ``export`` is not installed, the model is no network, `output` has another suffix; or
+            int8 has no training beats, or neither convolutions nor LSTM layers.
         DataError: the file cannot be written.
     """
     if output.suffix != ".onnx":
@@ -106,7 +112,7 @@ def export(
     model = _as_onnx(checkpoint, reference, stated)
     content = _signed(model.SerializeToString())
     single = onnx_predictor(content, output)
-    beats, kind = _beats_of(checkpoint, reference.input, data_dir, cache_dir)
+    beats, kind, training = _beats_of(checkpoint, reference.input, data_dir, cache_dir)
     for size in BATCHES:
         _check(reference, single, beats.resized(size), f"batches of {size}")
     difference = _check(reference, single, beats, kind)
@@ -118,16 +124,10 @@ def export(
     }
     with atomic_write(output) as partial:
         if quantize:
-            content = _signed(_quantized(model, partial))
-            partial.write_bytes(content)
+            content, card["int8"] = _quantized(model, stated, training, partial)
             small = onnx_predictor(content, output)
-            card["int8"] = {
-                "macro_f1": None if beats.labels is None else [_macro_f1(one, beats) for one in (single, small)],
-                "speed": _seconds(single, beats) / _seconds(small, beats),
-                "difference": _difference(single, small, beats),
-            }
-        else:
-            partial.write_bytes(content)
+            card["int8"] |= _cost(single, small, beats)
+        partial.write_bytes(content)
     card |= {"file": output.name, "bytes": len(content), "sha256": sha256(content).hexdigest()}
     with atomic_write(output.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -172,32 +172,91 @@ def _signed(content: bytes) -> bytes:
     return content.replace(UNSIGNED.encode(), sha256(content).hexdigest().encode())
 
 
-def _quantized(model: Any, path: Path) -> bytes:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+def _quantized(
+    model: Any, stated: Mapping[str, Any], training: Compared | None, path: Path
+) -> tuple[bytes, dict[str, Any]]:
+    """The file in 8 bits, and what it states of that; `path` is written on the way."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 
+    nodes = [(node.op_type, node.name) for node in model.graph.node]
+    layers = [one for one in ("Conv", "LSTM") if any(kind == one for kind, _ in nodes)]
+    if not layers:
+        raise ConfigError(f"{stated['name']} has neither convolutions nor LSTM layers, which int8 is for")
+    about: dict[str, Any] = {"layers": layers}
     with _silent():
-        quantize_dynamic(model, path, weight_type=QuantType.QUInt8)
-    return path.read_bytes()
+        if "Conv" in layers:
+            if training is None:
+                raise ConfigError("int8 is calibrated on training beats of the run, which are not there: --data-dir")
+            last = max(at for at, (kind, _) in enumerate(nodes) if kind in ("Conv", "MaxPool"))
+            inputs = {one.name for one in model.graph.input}
+            batches = iter(_inputs(training, inputs, in_sequence=bool(stated["around"])))
+
+            class Batches(CalibrationDataReader):  # type: ignore[misc]
+                def get_next(self) -> dict[str, Any] | None:
+                    return next(batches, None)
+
+            quantize_static(
+                model, path, Batches(), per_channel=True, activation_type=QuantType.QUInt8,
+                op_types_to_quantize=["Conv", "Add", "Relu", "MaxPool"],
+                nodes_to_quantize=[name for _, name in nodes[: last + 1]],
+            )  # fmt: skip
+            model = onnx.load(path)
+            about["calibrated_on"] = f"{len(training.signals)} training beats"
+        if "LSTM" in layers:
+            quantize_dynamic(model, path, weight_type=QuantType.QInt8, op_types_to_quantize=["LSTM"])
+            model = onnx.load(path)
+    onnx.helper.set_model_props(model, {ONNX_KEY: json.dumps({**stated, "int8": about})})
+    return _signed(model.SerializeToString()), about
+
+
+def _inputs(beats: Compared, names: Container[str], *, in_sequence: bool) -> Iterator[dict[str, Any]]:
+    """Batches of them as inputs of a file, of one sequence each where it takes sequences."""
+    for start in range(0, len(beats.signals), BATCH):
+        given = zip(ONNX_INPUTS, (beats.signals, beats.lengths, beats.context), strict=True)
+        some = {name: array[start : start + BATCH] for name, array in given if array is not None and name in names}
+        yield {name: array[None] if in_sequence else array for name, array in some.items()}
+
+
+def _cost(single: Predictor, small: Predictor, beats: Compared) -> dict[str, Any]:
+    """What 8 bits change; CheckpointError if it is too much."""
+    before, after = (one(*beats[:3]) for one in (single, small))
+    agreement = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
+    if agreement < AGREEMENT:
+        raise CheckpointError(
+            f"int8 changes the class of {1 - agreement:.1%} of {len(before):,} beats, expected at most "
+            f"{1 - AGREEMENT:.0%}; it was not written"
+        )
+    scores = None
+    if beats.labels is not None:
+        scores = [float(score(beats.labels, one, single.classes)["macro_f1"]) for one in (before, after)]
+    return {
+        "macro_f1": scores,
+        "speed": _seconds(single, beats) / _seconds(small, beats),
+        "difference": float(np.abs(before - after).max()),
+        "agreement": agreement,
+    }
 
 
 def _beats_of(
     checkpoint: Checkpoint, spec: InputSpec, data_dir: Path | None, cache_dir: Path | None
-) -> tuple[Compared, str]:
-    """Validation beats of the run, else random numbers, and which of the two."""
+) -> tuple[Compared, str, Compared | None]:
+    """Validation beats of the run, else random numbers; which of the two; and training beats, None if not there."""
     if with_data := checkpoint.config:
         try:
             datamodule = make_datamodule(plain_config(with_data, data_dir=data_dir, cache_dir=cache_dir))
             datamodule.setup("test")
-            rows = np.sort(datamodule.folds.validation)
-            # Every k-th, so that all records have a part.
-            beats = datamodule.beats.select(rows[:: -(-len(rows) // MOST_BEATS) or 1])
-            if len(beats):
+            found = []
+            for rows, most in ((datamodule.folds.validation, MOST_BEATS), (datamodule.folds.train, CALIBRATED)):
+                # Every k-th, so that all records have a part.
+                beats = datamodule.beats.select(np.sort(rows)[:: -(-len(rows) // most) or 1])
                 spec.check(beats, whose=str(checkpoint.path))
-                signals = np.asarray(beats.signals)
-                return Compared(signals, beats.lengths, beats.context, beats.labels), "validation beats"
+                found.append(Compared(np.asarray(beats.signals), beats.lengths, beats.context, beats.labels))
+            if len(found[0].signals):
+                return found[0], "validation beats", found[1]
         except (DataError, ConfigError, LookupError, TypeError, AttributeError, ValueError) as error:
             logging.getLogger(__name__).debug("no validation beats: %s", error)
-    return _random(spec, 1000), "random beats"
+    return _random(spec, 1000), "random beats", None
 
 
 def _random(spec: InputSpec, n: int) -> Compared:
@@ -236,11 +295,6 @@ def _seconds(predictor: Predictor, beats: Compared) -> float:
         predictor(*beats[:3])
         times.append(time.perf_counter() - began)
     return min(times)
-
-
-def _macro_f1(predictor: Predictor, beats: Compared) -> float:
-    assert beats.labels is not None
-    return float(score(beats.labels, predictor(*beats[:3]), predictor.classes)["macro_f1"])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ecg_lightning.core.errors import CheckpointError, ConfigError, DataError
 from ecg_lightning.core.reading import read_whole
-from ecg_lightning.core.threads import available_threads
+from ecg_lightning.core.threads import available_threads, side_by_side
 from ecg_lightning.core.weights import LARGEST, path_of
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray, recordings_in
 from ecg_lightning.data.databases.card import cards_of
@@ -30,6 +30,7 @@ UNSIGNED = 64 * "0"  # in the metadata of an exported file, until its checksum i
 
 LARGE_BATCH = 2048  # of baselines, and where the device is no CPU
 BATCH = 128  # on a CPU: larger ones leave its cache, smaller ones have more overhead
+SEQUENCE_BATCH = 4 * BATCH  # of networks that compute the beats around a batch, too
 
 T = TypeVar("T", Calibration, OperatingPoint)
 
@@ -50,6 +51,7 @@ class Predictor:
         is_at_operating_point: whether its probabilities are those at this point, which are not calibrated.
         run: signals, lengths and context of a batch → probabilities ``[b, classes]``, calibrated where possible.
         batch: how many beats are predicted at once.
+        threads: how many batches are predicted side by side. Probabilities do not depend on it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Predictor:
     around: int = 0
     run: Run
     batch: int
+    threads: int = 1
     operating_point: OperatingPoint | None = None
     is_at_operating_point: bool = False
 
@@ -90,11 +93,19 @@ class Predictor:
             if given != expected:
                 raise ConfigError(f"{what} of shape {given} for {self.name}: expected {expected}")
         probabilities = np.empty((n, len(self.classes)), dtype=np.float32)
-        for start in range(0, n, self.batch):
+
+        def predict(start: int) -> None:
             first, stop = max(start - self.around, 0), min(start + self.batch, n)
             rows = slice(first, stop + self.around)
             found = self.run(signals[rows], lengths[rows], None if context is None else context[rows])
             probabilities[start:stop] = found[start - first : stop - first]
+
+        starts = range(0, n, self.batch)
+        if (threads := min(self.threads, len(starts))) > 1:
+            with side_by_side(threads) as workers:
+                list(workers.map(predict, starts))
+        else:
+            list(map(predict, starts))
         return probabilities
 
     def of(self, beats: Beats) -> FloatArray:
@@ -172,7 +183,13 @@ def checkpoint_predictor(checkpoint: "Checkpoint", *, device: Literal["cpu", "au
     if stated["around"]:
         run = in_sequence(run)
 
-    return _predictor(stated, checkpoint.path, calibration, run, BATCH if on.type == "cpu" else LARGE_BATCH)
+    if on.type != "cpu":
+        return _predictor(stated, checkpoint.path, calibration, run, LARGE_BATCH)
+    return _predictor(stated, checkpoint.path, calibration, run, _batch_on_cpu(stated), available_threads())
+
+
+def _batch_on_cpu(stated: Mapping[str, Any]) -> int:
+    return SEQUENCE_BATCH if stated.get("around") else BATCH
 
 
 def in_sequence(run: Run) -> Run:
@@ -211,7 +228,12 @@ def metadata_of(checkpoint: "Checkpoint") -> dict[str, Any]:
 
 
 def _predictor(
-    stated: Mapping[str, Any], path: Path, calibration: Calibration | None, run: Run, batch: int
+    stated: Mapping[str, Any],
+    path: Path,
+    calibration: Calibration | None,
+    run: Run,
+    batch: int,
+    threads: int = 1,
 ) -> Predictor:
     if (class_map := stated["class_map"]) is not None:
         try:
@@ -228,6 +250,7 @@ def _predictor(
         around=stated.get("around", 0),  # which files of earlier versions lack
         run=run,
         batch=batch,
+        threads=threads,
         operating_point=fitted(OperatingPoint, stated.get("operating_point"), path),
     )
     _try(predictor, path)
@@ -313,8 +336,7 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
     except ImportError as error:
         raise ConfigError(f"{path} is run by onnxruntime: pip install 'ecg-lightning[export]'") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = available_threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other threads have work to do
+    options.intra_op_num_threads = 1  # of a batch; several are predicted side by side
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -339,6 +361,7 @@ def onnx_predictor(content: bytes, path: Path) -> Predictor:
         run = in_sequence(run)
 
     try:
-        return _predictor(stated, path, fitted(Calibration, stated["calibration"], path), run, BATCH)
+        calibration = fitted(Calibration, stated["calibration"], path)
+        return _predictor(stated, path, calibration, run, _batch_on_cpu(stated), available_threads())
     except (LookupError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"{path} has metadata that are incomplete or malformed: {error}") from error
