@@ -2,7 +2,6 @@
 
     make bench                                      # with ECG_DATA_DIR set, on MIT-BIH; without, on simulated beats
     python benchmarks/bench.py --only loader trainer
-    python benchmarks/bench.py --only sweep         # four networks, one after another and two at a time
     python benchmarks/bench.py --only demo test     # how long the two commands of the README take once installed
 
 Compare ratios, or two figures of one run: machines differ and are noisy.
@@ -276,27 +275,6 @@ def transforms(folder: Path, batches: int = 20, pairs: int = 5) -> Iterable[Figu
     yield Figure("transforms (strong, mixup)", f"{micros:.1f} µs/beat", "", True)
 
 
-def sweep(folder: Path, steps: int = 150) -> Iterable[Figure]:
-    """The four networks, a few steps each, one after another on all cores and then two at a time."""
-    list(cutting(folder))  # the beats are there for both
-    settings = [
-        *overrides(), f"cache_dir={folder / 'cache'}", "trainer=cpu", "model=cnet,seq,bilstm,bigru",
-        "trainer.max_epochs=-1", f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}",
-        "trainer.check_val_every_n_epoch=null",
-    ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-
-    def seconds(name: str, *launcher: str) -> float:
-        command = [sys.executable, "train.py", "-m", *settings, *launcher, f"hydra.sweep.dir={folder / name}"]
-        return _timed(lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=environment))
-
-    alone = seconds("in_sequence")
-    beside = seconds("side_by_side", "hydra/launcher=local", "hydra.launcher.n_jobs=2")
-    yield Figure("sweep of four networks in sequence", f"{alone:.0f} s", "", True)
-    ratio = beside / alone
-    yield Figure("the same two at a time ÷ in sequence", f"{ratio:.2f}", "≤ 0.75", ratio <= 0.75)
-
-
 def report(folder: Path) -> Iterable[Figure]:
     """The page of thirty runs, on as many test beats and patients as DS2 has, with made-up probabilities."""
     import numpy as np
@@ -358,7 +336,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 PARTS = {
     part.__name__: part
-    for part in (cutting, start, kaggle, resampling, loader, trainer, transforms, sweep, report, demo, test)
+    for part in (cutting, start, kaggle, resampling, loader, trainer, transforms, report, demo, test)
 }
 
 USUAL = ["cutting", "start", "kaggle", "resampling", "loader", "trainer", "transforms", "report"]

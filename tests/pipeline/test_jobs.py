@@ -10,12 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
 
 from ecg_lightning.core.errors import ConfigError
+from ecg_lightning.core.threads import available_threads
 from ecg_lightning.pipeline.build import build
 from ecg_lightning.report.plots import plot
 from ecg_lightning.runs.predictions import read_predictions, score_predictions
@@ -290,18 +294,50 @@ def test_a_search_continues_after_a_failed_trial_and_resumes_there(
     assert json.loads(next(tmp_path.glob("sweep/*/scores.json")).read_text())["fold"] == "validation"
 
 
-@pytest.mark.parametrize("launcher", ["submitit_local", "local"])
 def test_failures_in_processes_of_a_launcher_are_reported(
-    launcher: str, sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    n_jobs = ["hydra.launcher.n_jobs=2"] if launcher == "local" else []
-    assert sweep(f"hydra/launcher={launcher}", "split.train_size=0.99,2.5", "trainer.max_epochs=1", *n_jobs) == 1
+    assert sweep("hydra/launcher=submitit_local", "split.train_size=0.99,2.5", "trainer.max_epochs=1") == 1
     (failure,), (finished,) = (list(tmp_path.glob(f"sweep/*/{name}.json")) for name in ("failure", "scores"))
     assert "split.train_size=2.5" in json.loads(failure.read_text())["error"]
     assert json.loads(finished.read_text())["config_digest"] in finished.parent.name
     out = capsys.readouterr().out
     summary = out[out.index("arrhythmia: 1 job") :]
     assert "1 of 2 jobs failed:" in summary and failure.parent.name in summary
+
+
+class Note(Callback):
+    """A callback of Hydra, which a user may add: what the process of a job may use."""
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        note = {"process": os.getpid(), "threads": available_threads()}
+        Path(config.hydra.runtime.output_dir, "note.json").write_text(json.dumps(note))
+
+
+def test_jobs_side_by_side_divide_the_cores_and_give_the_results_of_jobs_in_sequence(
+    command: Sweep, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = ("-m", *SMALL[:4], f"cache_dir={cache_dir}", "model=logistic_regression", "split.train_size=2.5,0.8,0.9,1.0")
+    beside = ("hydra/launcher=local", "hydra.launcher.n_jobs=2", f"+hydra.callbacks.note._target_={__name__}.Note")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert command(*jobs, f"hydra.sweep.dir={tmp_path / 'in_sequence'}") == 1  # no training size is 2.5
+    assert command(*jobs, *beside, f"hydra.sweep.dir={tmp_path / 'beside'}") == 1
+    notes = [json.loads(file.read_text()) for file in tmp_path.glob("beside/*/note.json")]
+    assert len(notes) == 4 and len({note["process"] for note in notes}) == 2
+    assert {note["threads"] for note in notes} == {max(1, joblib.cpu_count() // 2)}
+    for alone in (in_sequence := tmp_path / "in_sequence").glob("*/predictions.parquet"):
+        beside_it = tmp_path / "beside" / alone.relative_to(in_sequence)
+        assert read_predictions(beside_it)[0].equals(read_predictions(alone)[0])
+
+
+def test_a_single_job_has_all_cores_whatever_number_may_run_side_by_side(
+    command: Sweep, cache_dir: Path, tmp_path: Path
+) -> None:
+    beside = ("hydra/launcher=local", "hydra.launcher.n_jobs=2", f"+hydra.callbacks.note._target_={__name__}.Note")
+    where = (f"cache_dir={cache_dir}", f"hydra.sweep.dir={tmp_path}")
+    assert command("-m", *SMALL[:4], "model=majority", *beside, *where) == 0
+    (note,) = tmp_path.glob("*/note.json")
+    assert json.loads(note.read_text())["process"] == os.getpid()  # which has one for each core
 
 
 def ctrl_c() -> None:

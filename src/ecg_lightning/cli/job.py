@@ -25,8 +25,14 @@ from ecg_lightning.core.startup import quick_imports
 from ecg_lightning.core.stops import how_stopped
 from ecg_lightning.core.terminal import readable_streams
 from ecg_lightning.pipeline.config import added_conf_dirs, command_again, quiet
-from ecg_lightning.pipeline.jobs import failures, run_sweep_job, save_configuration, score_of, sweep_progress
-from ecg_lightning.pipeline.settings import validated
+from ecg_lightning.pipeline.jobs import (
+    failures,
+    limit_processes,
+    run_sweep_job,
+    save_configuration,
+    score_of,
+    sweep_progress,
+)
 from ecg_lightning.runs.schema import RunRecord
 
 log = logging.getLogger(__name__)
@@ -64,7 +70,10 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def _run(cfg: DictConfig) -> RunRecord:
     """Check, build, train, test and report one experiment."""
-    validated(cfg)  # as `prepare` does, but before anything heavy is imported
+    # Here, so that a sweep whose jobs run in other processes does not import torch in its own.
+    from ecg_lightning.pipeline.settings import validated
+
+    validated(cfg)  # as `prepare` does, but before the rest is imported
     with quick_imports():
         from ecg_lightning.pipeline.tracking import tracked
         from ecg_lightning.pipeline.train import fit_and_test, prepare
@@ -108,7 +117,10 @@ class AddedConf(SearchPathPlugin):
 
 
 class Preflight(Callback):
-    """Stops with one line, not a traceback, if the folder cannot be written or a plugin is not installed."""
+    """Stops with one line, not a traceback, if the folder cannot be written or a plugin is not installed.
+
+    A sweep starts no more processes than it has jobs, see `limit_processes`.
+    """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         _check_writable("hydra.run.dir", config.hydra.run.dir)
@@ -123,6 +135,7 @@ class Preflight(Callback):
                 extra = next((extra for package, extra in EXTRAS.items() if package in module), None)
                 needed = f"pip install 'ecg-lightning[{extra}]'" if extra else f"the module {module}"
                 _refuse(f"hydra/{part}={config.hydra.runtime.choices[f'hydra/{part}']} needs {needed}")
+        limit_processes(config.hydra)
         # Hydra sets it only within jobs, but an interrupted sweep prints its folder.
         HydraConfig.instance().set_config(config)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.progress import progress
@@ -48,7 +49,8 @@ def fit_reference(name: str, settings: Mapping[str, Any], x: Array, labels: Arra
         warnings.simplefilter("always")
         try:
             classifier = model.make(seed, **settings)
-            with progress(f"fitting {name} to {len(x):,} beats"):
+            # One thread of BLAS: on these small matrices more are slower, and the sums would depend on their number.
+            with progress(f"fitting {name} to {len(x):,} beats"), threadpool_limits(1, user_api="blas"):
                 classifier.fit(x.astype(np.float64), labels)  # rounding in single precision depends on the version
             learnt = model.learnt(classifier)
         except (ValueError, TypeError) as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import joblib
 from filelock import FileLock
 from hydra._internal.core_plugins.basic_launcher import BasicLauncherConf
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
@@ -144,6 +145,13 @@ def _jobs(config: HydraConf) -> list[list[str]]:
     except HydraException:  # of glob(…), which would need the configurations
         return []
     return [job for batch in batches for job in batch]
+
+
+def limit_processes(config: HydraConf) -> None:
+    """No more processes of hydra/launcher=local than jobs: all cores are divided among those that there are."""
+    at_once, jobs = config.launcher.get("n_jobs"), len(_jobs(config))
+    if isinstance(at_once, int) and at_once and jobs:  # the launcher refuses what is no number, and 0
+        config.launcher.n_jobs = min(joblib.effective_n_jobs(at_once), jobs)
 
 
 @contextmanager

@@ -1,0 +1,114 @@
+"""Sweeps in sequence and two jobs at a time: seconds, and the share of them in which the jobs work.
+
+    python benchmarks/sweep.py [--only networks folds demo] [--output results/sweep]
+
+``networks`` are the four networks on MIT-BIH, each with a twentieth of its steps and the default report; ``folds`` two
+baselines on five folds of its people, ``demo`` two on simulated beats, whose jobs take half a second. Beats are in the
+cache before. A job works from the start of its fit, which its record states, to the last file that it writes: fitting,
+predicting, scoring, writing and its report. What is left are the start of processes, imports, composed configurations,
+reading and splitting beats, and waiting. The share is of the time of all processes. Run it alone on the machine.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import joblib
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+FACTOR = 20  # of the steps of a network
+MARK = "<!-- written by benchmarks/sweep.py -->\n"
+DEMO = ("experiment=demo", "dataset.simulation.minutes=2", "report=none")
+SWEEPS: dict[str, tuple[str, ...]] = {
+    "networks": ("recipe=short", "trainer=cpu", "model=cnet,seq,bilstm,bigru"),
+    "folds": ("trainer=cpu", "model=majority,beat_length", "split=patient", "split.fold=0,1,2,3,4"),
+    "demo": (*DEMO, "model=logistic_regression,beat_length", "seed=0,1,2,3"),
+}
+WARM = {"networks": (), "folds": (), "demo": DEMO}
+AT_ONCE = {
+    "in sequence": (1, ()),
+    "two at a time": (2, ("hydra/launcher=local", "hydra.launcher.n_jobs=2")),
+}
+
+
+def train(*words: str) -> float:
+    """Seconds of a command, with the threads that a user gets who sets none."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    program, began = [sys.executable, str(ROOT / "train.py"), *words], time.perf_counter()
+    subprocess.run(program, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    return time.perf_counter() - began
+
+
+def shortened(folder: Path) -> str:
+    """A folder of configurations with ``recipe=short``."""
+    recipe = yaml.safe_load((ROOT / "conf" / "recipe" / "default.yaml").read_text(encoding="utf-8"))
+    default = 24_600  # of optimizer=adamw
+    for networks in recipe.values():
+        for own in networks.values():
+            own["steps"] = own.get("steps", default) // FACTOR
+    (folder / "recipe").mkdir(parents=True)
+    (folder / "recipe" / "short.yaml").write_text(yaml.safe_dump(recipe))
+    return str(folder)
+
+
+def working(job: Path) -> float:
+    """Seconds from the start of a job's fit to its last file."""
+    started = datetime.fromisoformat(json.loads((job / "scores.json").read_text())["started"]).timestamp()
+    written = [job / name for name in ("scores.json", "report.html") if (job / name).exists()]
+    return max(file.stat().st_mtime for file in written) - started
+
+
+def measure(name: str, folder: Path) -> dict[str, Any]:
+    short = shortened(folder / "conf")
+    train(*WARM[name], "model=majority", "report=none", f"hydra.run.dir={folder / 'warm'}")
+    found: dict[str, Any] = {}
+    for how, (processes, launcher) in AT_ONCE.items():
+        into = folder / how.replace(" ", "_")
+        seconds = train("-m", "--config-dir", short, *SWEEPS[name], *launcher, f"hydra.sweep.dir={into}")
+        jobs = [working(file.parent) for file in into.glob("*/scores.json")]
+        found[how] = {"seconds": seconds, "jobs": len(jobs), "work": sum(jobs) / (processes * seconds)}
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    lines = ["| sweep | jobs | in sequence | two at a time | ÷ | work, in sequence | work, two at a time |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name in filter(found.get, SWEEPS):
+        alone, beside = (found[name][how] for how in AT_ONCE)
+        lines.append(
+            f"| {name} | {alone['jobs']} | {alone['seconds']:.0f} s | {beside['seconds']:.0f} s "
+            f"| {beside['seconds'] / alone['seconds']:.2f} | {alone['work']:.0%} | {beside['work']:.0%} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=SWEEPS, default=[*SWEEPS])
+    parser.add_argument("--output", type=Path, help="folder with sweep.json and a README.md for the table")
+    how = parser.parse_args()
+    kept = how.output / "sweep.json" if how.output else None
+    found = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    for name in how.only:
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = measure(name, Path(folder))
+        print(f"{name}: {json.dumps(found[name])}", flush=True)
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"\n{joblib.cpu_count()} cores\n\n{table(found)}")
+    if how.output and (page := how.output / "README.md").exists():
+        before, _, after = page.read_text(encoding="utf-8").split(MARK)
+        page.write_text(f"{before}{MARK}\n{table(found)}\n{MARK}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
