@@ -172,10 +172,12 @@ def trainer(folder: Path, batches: int = 100, pairs: int = 5) -> Iterable[Figure
     import torch
     from pytorch_lightning.callbacks import Callback
 
+    from ecg_lightning.core.memory import keep_freed_memory
     from ecg_lightning.pipeline.build import build
     from ecg_lightning.pipeline.config import quiet
 
     quiet()
+    keep_freed_memory()  # as the estimator does, which calls the Trainer
 
     class Clock(Callback):
         """Times the training batches of each epoch, with whatever the Trainer does between them."""

@@ -1,6 +1,6 @@
 """CPU seconds until a network that validation has chosen tests at the published score: MIT-BIH, random split, `cnet`.
 
-    python benchmarks/time_to_score.py trainer.precision=bf16-mixed,trainer.max_epochs=9 recipe=default [--seeds 0 1 2]
+    python benchmarks/time_to_score.py recipe=fast recipe=fast,optimizer.steps=6160 recipe=default [--seeds 0 1 2]
 
 An argument is a row: settings of `ecg-lightning train`, joined by commas. Each run is a process of one thread, from its
 start to its scores, the test included; beats are in the cache before. `--seeds` are of initialisation and order; the
@@ -60,7 +60,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", default=["trainer.precision=bf16-mixed,trainer.max_epochs=9"])
+    parser.add_argument("rows", nargs="*", default=["recipe=fast"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, help="folder with time_to_score.json and a README.md for the table")
     how = parser.parse_args()

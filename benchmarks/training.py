@@ -20,6 +20,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from ecg_lightning import compose
+from ecg_lightning.core.memory import keep_freed_memory
 from ecg_lightning.core.threads import available_threads
 from ecg_lightning.pipeline.build import build
 from ecg_lightning.pipeline.config import quiet
@@ -106,6 +107,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder with training.json and a README.md for the table")
     how = parser.parse_args()
     quiet()
+    keep_freed_memory()  # as the estimator does, which calls the Trainer
     with tempfile.TemporaryDirectory() as name:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{name}/compiled"
         rows = [measure(network, size, Path(name)) for network in how.networks for size in how.batches]
