@@ -27,11 +27,11 @@ from ecg_lightning.training.estimator import load_estimator
 NETWORKS = {name: [f"model={name}"] for name in ("cnet", "seq", "bilstm", "bigru")}
 NETWORKS["s4d"] = ["model=cnet", "sequence=s4d", "split=patient"]  # cnet over the sequence of beats
 MODES = {
-    "CPU fp32": ["trainer=cpu"],
+    "CPU fp32": ["trainer=cpu", "trainer.precision=32-true"],
     "fp32": ["trainer=gpu", "trainer.precision=32-true"],
     "bf16": ["trainer=gpu"],
     "bf16 compiled": ["trainer=gpu", "compile=true"],
-    "CPU, then GPU": ["trainer=cpu"],
+    "CPU, then GPU": ["trainer=cpu", "trainer.precision=32-true"],
     "GPU, then CPU": ["trainer=gpu", "trainer.precision=32-true"],
 }
 RESUMED_IN = {"CPU, then GPU": "fp32", "GPU, then CPU": "CPU fp32"}  # the others as they began

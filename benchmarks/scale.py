@@ -107,6 +107,7 @@ def measure(n: int, folder: Path, overrides: list[str]) -> dict[str, Any]:
     people, words = f"dataset.simulation.patients={n // EACH}", [
         "dataset=synthetic", "dataset.reader=tiled", f"dataset.simulation.minutes={MINUTES}",
         "dataset.simulation.fs=125", f"data_dir={folder}", f"cache_dir={cache}", "split=patient", "trainer=cpu",
+        "trainer.precision=32-true",
         "trainer.max_epochs=1", "+trainer.limit_train_batches=0.02", *overrides,
     ]  # fmt: skip
     cfg, steps = compose([*words, people], output_dir=run), Steps()
