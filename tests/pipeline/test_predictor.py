@@ -15,7 +15,7 @@ from ecg_lightning.pipeline.train import train
 from ecg_lightning.training.checkpoint import add_fitted, read_checkpoint
 
 SMALL = ["dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1"]
-SETTINGS = [*SMALL, "trainer=cpu", "trainer.max_epochs=2", "report=none", "split=patient"]
+SETTINGS = [*SMALL, "trainer=cpu", "trainer.precision=32-true", "trainer.max_epochs=2", "report=none", "split=patient"]
 
 
 @pytest.fixture(scope="module")

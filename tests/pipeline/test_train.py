@@ -519,10 +519,17 @@ def test_bfloat16_is_chosen_where_the_cpu_has_it(
 
 
 def test_a_recipe_sets_what_it_states_for_its_network_and_task_alone(make_config: MakeConfig) -> None:
-    fast, other = (build(make_config("recipe=fast", f"model={model}")).config for model in ("cnet", "seq"))
-    assert (fast["model"]["initialisation"], fast["optimizer"]["anneal"]) == ("he", "linear")
-    assert other["optimizer"] == build(make_config("model=seq")).config["optimizer"]
-    assert build(make_config("model=cnet")).config["model"]["initialisation"] == "uniform"
+    def stated(*overrides: str) -> tuple[Any, ...]:
+        experiment = build(make_config(*overrides))
+        assert isinstance(experiment.estimator, NetworkEstimator)
+        initialisation = experiment.estimator.classifier.hparams["model"].get("initialisation")
+        return initialisation, experiment.config["optimizer"]
+
+    assert stated("recipe=fast", "model=cnet")[0] == "he"
+    assert stated("recipe=fast", "model=cnet")[1]["anneal"] == "linear"
+    assert stated("recipe=fast", "model=cnet", "model.initialisation=uniform")[0] == "uniform"
+    assert stated("model=cnet")[0] == "uniform"
+    assert stated("recipe=fast", "model=seq") == stated("model=seq")
 
 
 def test_dropout_is_that_of_the_network_unless_it_is_set(make_config: MakeConfig) -> None:

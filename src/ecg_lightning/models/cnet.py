@@ -33,14 +33,14 @@ class CNet(BeatModel):
         channels: width of every convolution.
         kernel: length of every convolution, odd.
         blocks: number of residual blocks, each halving the time axis.
-        initialisation: of the weights before training: ``uniform``, which is PyTorch's, or ``he`` for layers before
-            ReLU (He et al., ICCV 2015, equation 10), with biases of 0, which learns faster.
+        initialisation: of the weights before training: ``uniform`` or None, which is PyTorch's, or ``he`` for layers
+            before ReLU (He et al., ICCV 2015, equation 10), with biases of 0, which learns faster.
     """
 
     def __init__(
         self, *, n_outputs: int = 5, length: int = 187, leads: int = 1,
         channels: int = 32, kernel: int = 5, blocks: int = 5,
-        hidden: int = 32, dropout: float = 0.0, initialisation: Initialisation = "uniform",
+        hidden: int = 32, dropout: float = 0.0, initialisation: Initialisation | None = None,
     ) -> None:  # fmt: skip
         if kernel % 2 == 0:
             raise ConfigError(f"kernel={kernel} is even; a residual block keeps its length only with an odd one")

@@ -33,4 +33,4 @@ class ShippedModel(BaseModel):
     l2_regularization: Amount = 0
     C: Positive = 1
     inputs: Inputs = "beat"
-    initialisation: Initialisation = "uniform"
+    initialisation: Initialisation | None = None

@@ -175,12 +175,15 @@ def _refuse_unused(config: Mapping[str, Any], kind: type[Estimator]) -> None:
 
 
 def _model_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's settings, with the configuration's ``dropout`` if it is set and the model has one."""
+    """The model's settings, with the configuration's ``dropout`` and the recipe's initialisation, if it has them."""
     model, dropout = dict(config["model"]), config["dropout"]
     if dropout is not None and "dropout" in settings_of(model["name"]):
         model["dropout"] = dropout
     elif dropout is not None:
         log.info("model=%s has no dropout: dropout=%s has no effect", model["name"], dropout)
+    if model.get("initialisation", "none of its settings") is None:
+        recipe = config["recipe"].get(config["task"]["name"], {}).get(model["name"], {})
+        model["initialisation"] = recipe.get("initialisation", "uniform")
     check_settings(model["name"], {key: value for key, value in model.items() if key != "name"})
     if config["sequence"]["beats"] is not None:
         model["sequence"] = {name: value for name, value in config["sequence"].items() if name != "beats"}

@@ -111,7 +111,7 @@ class Recipe(Group):
     batch_size: Count = 1  # on each device
     steps: Count = 1  # rounded to whole epochs
     anneal: Anneal = "cos"  # of the learning rate
-    warmup: Share = 0.2
+    warmup: Share = 0.2  # fraction of the steps in which the rate increases
     initialisation: Initialisation = "uniform"  # of the weights
 
 
