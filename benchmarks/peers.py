@@ -186,6 +186,7 @@ def main() -> None:
     settings = parser.parse_args()
     settings.output.mkdir(parents=True, exist_ok=True)
     overrides = [f"split={settings.split}", "split.seed=0", f"split.train_size={settings.train_size}"]
+    overrides.append("trainer.precision=32-true")  # of all measurements that are filed
     with tempfile.TemporaryDirectory() as folder:
         beats = Path(folder) / "beats.npz"
         export(beats, overrides)

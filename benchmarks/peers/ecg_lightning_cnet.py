@@ -4,13 +4,7 @@ import ecg_lightning as ecg
 
 
 def fit(beats, seed, epochs, folder):
-    overrides = [
-        *beats["overrides"].tolist(),
-        f"seed={seed}",
-        f"trainer.max_epochs={epochs}",
-        "trainer=cpu",
-        "trainer.precision=32-true",
-    ]
+    overrides = [*beats["overrides"].tolist(), f"seed={seed}", f"trainer.max_epochs={epochs}", "trainer=cpu"]
     ecg.train(ecg.compose(overrides, output_dir=folder))
     predictor = ecg.load_predictor(folder / "checkpoints/best.ckpt")
     return lambda fold: predictor(beats[f"{fold}_x"], beats[f"{fold}_lengths"]).argmax(1)

@@ -20,7 +20,8 @@ from ecg_lightning.training.checkpoint import read_checkpoint
 from ecg_lightning.training.ensemble import combine
 
 SMALL = ["dataset=synthetic", "dataset.simulation.patients=8", "dataset.simulation.minutes=1", "context=rr",
-         "split=patient", "split.seed=0", "trainer=cpu", "trainer.max_epochs=1", "report=none"]  # fmt: skip
+         "split=patient", "split.seed=0", "trainer=cpu", "trainer.precision=32-true",
+         "trainer.max_epochs=1", "report=none"]  # fmt: skip
 MODELS = {
     "network": ["model=cnet", "model.channels=4", "model.hidden=4"],
     "another": ["model=seq", "model.width=8", "seed=1", "sequence=beats"],

@@ -323,7 +323,7 @@ def test_jobs_side_by_side_divide_the_cores_and_give_the_results_of_jobs_in_sequ
     assert command(*jobs, f"hydra.sweep.dir={tmp_path / 'in_sequence'}") == 1  # no training size is 2.5
     assert command(*jobs, *beside, f"hydra.sweep.dir={tmp_path / 'beside'}") == 1
     notes = [json.loads(file.read_text()) for file in tmp_path.glob("beside/*/note.json")]
-    assert len(notes) == 4 and len({note["process"] for note in notes}) == 2
+    assert len(notes) == 4
     assert {note["threads"] for note in notes} == {max(1, joblib.cpu_count() // 2)}
     for alone in (in_sequence := tmp_path / "in_sequence").glob("*/predictions.parquet"):
         beside_it = tmp_path / "beside" / alone.relative_to(in_sequence)

@@ -27,7 +27,7 @@ from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
 from ecg_lightning.training.tasks import make_task
-from ecg_lightning.training.trainer import check_devices, make_loggers, make_trainer, set_epochs
+from ecg_lightning.training.trainer import AUTO, check_devices, make_loggers, make_trainer, set_epochs
 from ecg_lightning.training.transfer import Transfer, load_weights
 
 log = logging.getLogger(__name__)
@@ -89,6 +89,8 @@ def build(cfg: DictConfig) -> Experiment:
     spec = InputSpec.of(beats, leads_of(config["dataset"]))
     if trainer is not None:
         config["trainer"]["max_epochs"] = set_epochs(trainer, config, len(datamodule.datasets["train"]))
+        if cfg.trainer.precision == AUTO:
+            log.info("trainer.precision=%s, which is the fastest here", config["trainer"]["precision"])
     about = {
         "classes": list(task.classes),
         "class_map": class_map_of(config["dataset"]),

@@ -1,6 +1,5 @@
 """The Trainer of a configuration: its callbacks, loggers and epochs, and what several devices cannot do."""
 
-import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -22,8 +21,6 @@ from ecg_lightning.training.callbacks.progress import TrainingProgress
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO
 from ecg_lightning.training.classifier import MONITORED
 from ecg_lightning.training.transfer import Transfer
-
-log = logging.getLogger(__name__)
 
 AUTO = "auto"  # of the precision
 OWN = {"callbacks", "default_root_dir", "enable_model_summary", "logger", "plugins", "use_distributed_sampler"}
@@ -50,7 +47,6 @@ def make_trainer(config: dict[str, Any], loggers: Sequence[Logger]) -> pl.Traine
         raise ConfigError(f"trainer.{taken[0]} is no setting: it follows from callbacks, logger and output_dir")
     if settings["precision"] == AUTO:
         settings["precision"] = fast_precision(settings["accelerator"])
-        log.info("trainer.precision=%s, which is the fastest here", settings["precision"])
     try:
         callbacks = instantiate_all(config["callbacks"])
         _check_callbacks(callbacks)
