@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from filed import file_table
 
 from ecg_lightning import compose, export, load_checkpoint, load_predictor, train
 from ecg_lightning.core.errors import ConfigError
 
 NETWORKS = ("cnet", "seq", "bilstm", "bigru")
 BEATS, LENGTH = 4096, 187
-MARK = "<!-- written by benchmarks/inference.py -->\n"
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -124,9 +124,7 @@ def main() -> None:
     if how.output:
         how.output.mkdir(parents=True, exist_ok=True)
         (how.output / "inference.json").write_text(json.dumps(found, indent=1) + "\n")
-        page = how.output / "README.md"
-        before, _, after = page.read_text(encoding="utf-8").split(MARK)
-        page.write_text(f"{before}{MARK}{table(found)}{MARK}{after}", encoding="utf-8")
+        file_table(how.output, "inference", table(found))
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from typing import Any
 
 import joblib
 import yaml
+from filed import file_table
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTOR = 20  # of the steps of a network
-MARK = "<!-- written by benchmarks/sweep.py -->\n"
 DEMO = ("experiment=demo", "dataset.simulation.minutes=2", "report=none")
 SWEEPS: dict[str, tuple[str, ...]] = {
     "networks": ("recipe=short", "trainer=cpu", "model=cnet,seq,bilstm,bigru"),
@@ -105,9 +105,8 @@ def main() -> None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(found, indent=1) + "\n")
     print(f"\n{joblib.cpu_count()} cores\n\n{table(found)}")
-    if how.output and (page := how.output / "README.md").exists():
-        before, _, after = page.read_text(encoding="utf-8").split(MARK)
-        page.write_text(f"{before}{MARK}\n{table(found)}\n{MARK}{after}", encoding="utf-8")
+    if how.output:
+        file_table(how.output, "sweep", f"\n{table(found)}\n")
 
 
 if __name__ == "__main__":

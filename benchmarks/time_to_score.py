@@ -19,10 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from filed import file_table
+
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = 0.9283  # macro-F1 of the older system, whose epoch was chosen on the test file
 COMMON = ("model=cnet", "dataset=mitbih", "split=random", "split.seed=0", "trainer=cpu", "report=none")
-MARK = "<!-- written by benchmarks/time_to_score.py -->\n"
 
 
 def measure(settings: list[str], seed: int, folder: Path) -> dict[str, Any]:
@@ -77,9 +78,8 @@ def main() -> None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.write_text(json.dumps(runs, indent=1) + "\n")
     print(f"\npublished: {100 * PUBLISHED:.2f}\n\n{table(runs)}")
-    if how.output and (page := how.output / "README.md").exists():
-        before, _, after = page.read_text(encoding="utf-8").split(MARK)
-        page.write_text(f"{before}{MARK}{table(runs)}{MARK}{after}", encoding="utf-8")
+    if how.output:
+        file_table(how.output, "time_to_score", table(runs))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filed import file_table
 from pytorch_lightning.callbacks import Callback
 
 from ecg_lightning import compose
@@ -32,7 +33,6 @@ WAYS = {
     "bf16, compiled": ["trainer.precision=bf16-mixed", "compile=true"],
 }
 BEATS, WARM, ROUNDS = 16_384, 8, 3
-MARK = "<!-- written by benchmarks/training.py -->\n"
 
 
 class Clock(Callback):
@@ -118,9 +118,8 @@ def main() -> None:
         rows = [row for row in old if (row["network"], row["batch"], row["threads"]) not in given] + rows
         kept.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"\n{table(rows)}")
-    if how.output and (page := how.output / "README.md").exists():
-        before, _, after = page.read_text(encoding="utf-8").split(MARK)
-        page.write_text(f"{before}{MARK}{table(rows)}{MARK}{after}", encoding="utf-8")
+    if how.output:
+        file_table(how.output, "training", table(rows))
 
 
 if __name__ == "__main__":

@@ -294,10 +294,12 @@ def test_a_search_continues_after_a_failed_trial_and_resumes_there(
     assert json.loads(next(tmp_path.glob("sweep/*/scores.json")).read_text())["fold"] == "validation"
 
 
+@pytest.mark.parametrize("launcher", ["submitit_local", "local"])
 def test_failures_in_processes_of_a_launcher_are_reported(
-    sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    launcher: str, sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep("hydra/launcher=submitit_local", "split.train_size=0.99,2.5", "trainer.max_epochs=1") == 1
+    n_jobs = ["hydra.launcher.n_jobs=2"] if launcher == "local" else []
+    assert sweep(f"hydra/launcher={launcher}", "split.train_size=0.99,2.5", "trainer.max_epochs=1", *n_jobs) == 1
     (failure,), (finished,) = (list(tmp_path.glob(f"sweep/*/{name}.json")) for name in ("failure", "scores"))
     assert "split.train_size=2.5" in json.loads(failure.read_text())["error"]
     assert json.loads(finished.read_text())["config_digest"] in finished.parent.name
@@ -323,7 +325,8 @@ def test_jobs_side_by_side_divide_the_cores_and_give_the_results_of_jobs_in_sequ
     assert command(*jobs, f"hydra.sweep.dir={tmp_path / 'in_sequence'}") == 1  # no training size is 2.5
     assert command(*jobs, *beside, f"hydra.sweep.dir={tmp_path / 'beside'}") == 1
     notes = [json.loads(file.read_text()) for file in tmp_path.glob("beside/*/note.json")]
-    assert len(notes) == 4
+    assert len(notes) == 4 and os.getpid() not in (processes := {note["process"] for note in notes})
+    assert len(processes) >= 2
     assert {note["threads"] for note in notes} == {max(1, joblib.cpu_count() // 2)}
     for alone in (in_sequence := tmp_path / "in_sequence").glob("*/predictions.parquet"):
         beside_it = tmp_path / "beside" / alone.relative_to(in_sequence)

@@ -77,8 +77,7 @@ def make_trainer(config: dict[str, Any], loggers: Sequence[Logger]) -> pl.Traine
 def fast_precision(accelerator: str) -> str:
     """``bf16-mixed`` where the device that Lightning would choose multiplies bfloat16 itself, else ``32-true``.
 
-    The weights stay in single precision, and so do predictions with a trained model. Scores do not differ: see
-    results/speed.
+    The weights stay in single precision, and so do predictions with a trained model. See results/speed for the scores.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
