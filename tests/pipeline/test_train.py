@@ -489,6 +489,18 @@ def test_settings_that_a_model_cannot_use_are_refused(
     assert not (Path(cfg.output_dir) / "scores.json").exists()
 
 
+def test_compilation_that_does_not_work_is_refused_before_beats_are_read(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_compiler(_: Any) -> None:
+        raise RuntimeError("No working C++ compiler found\nin these places")
+
+    monkeypatch.setattr("torch.compile", without_compiler)
+    cfg = make_config("model=cnet", "compile=true", "data_dir=nowhere")
+    with pytest.raises(ConfigError, match=r"compile=true .*C\+\+ compiler found; install"):
+        train(cfg)
+
+
 @pytest.mark.parametrize("model", ["cnet", "gradient_boosting"])
 def test_one_experiment_runs_networks_and_baselines(model: str, make_config: MakeConfig) -> None:
     quick = ["model.max_iter=2"] * (model == "gradient_boosting")

@@ -27,7 +27,7 @@ from ecg_lightning.training.checkpoint import Checkpoint, read_checkpoint
 from ecg_lightning.training.classifier import BeatClassifier
 from ecg_lightning.training.estimator import Estimator, NetworkEstimator, SklearnEstimator, estimator_type
 from ecg_lightning.training.tasks import make_task
-from ecg_lightning.training.trainer import AUTO, check_devices, make_loggers, make_trainer, set_epochs
+from ecg_lightning.training.trainer import AUTO, check_compiler, check_devices, make_loggers, make_trainer, set_epochs
 from ecg_lightning.training.transfer import Transfer, load_weights
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ def build(cfg: DictConfig) -> Experiment:
     trainer = make_trainer(config, loggers) if "trainer" in kind.uses else None
     if trainer is not None:
         check_devices(trainer, transfer)
+        if config["compile"]:
+            check_compiler(trainer.strategy.root_device)
 
     check_task(config)
     datamodule = make_datamodule(config)

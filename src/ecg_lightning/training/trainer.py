@@ -148,5 +148,17 @@ def check_devices(trainer: pl.Trainer, transfer: Transfer) -> None:
         )
 
 
+def check_compiler(device: torch.device) -> None:
+    """Raise `ConfigError` where torch.compile does not work, which would show in the first batch only."""
+    try:
+        torch.compile(torch.sin)(torch.zeros(1, device=device))
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"compile=true does not work on {device}: {reason}; install a C++ compiler (a GPU needs Triton, too), or "
+            "leave compile=false"
+        ) from error
+
+
 def _validation_is_free(settings: Mapping[str, Any]) -> bool:
     return settings["check_val_every_n_epoch"] is None and settings["val_check_interval"] is None
