@@ -132,7 +132,7 @@ def measure(n: int, folder: Path, overrides: list[str]) -> dict[str, Any]:
     found |= {"GB": sum(file.stat().st_size for file in cache.glob("*.npy")) / 1e9, "mixing": mixing_of(datamodule)}
     del experiment, estimator, datamodule
     steps.enter("report")
-    write_report([run], embedding=False)
+    write_report([run], embedding=False, cache_dir=cache)
     steps.enter("other")
     return found | {key: getattr(steps, key) for key in ("seconds", "cores", "memory", "children")}
 
