@@ -134,18 +134,18 @@ def resampled_parts(beats: Beats, settings: Resampling, *, seed: int, in_memory:
 
 
 def _check_memory(beats: Beats, targets: Mapping[int, int], settings: Resampling, in_memory: float) -> None:
-    """Raise a ConfigError if the features of beats that are mixed, and of new ones, take more than `in_memory` GiB."""
-    have = np.bincount(beats.known_labels, minlength=len(beats.classes))
-    n_made = {beats.classes[label]: target - int(have[label]) for label, target in targets.items()}
-    needed = {f"class {beats.classes[label]}": target for label, target in targets.items()}
-    if settings.method != "smote":  # others compare with beats of all classes
-        needed = {"all classes": len(beats) + sum(n_made.values())}
-    what, n = max(needed.items(), key=lambda one: one[1], default=("", 0))
-    # Twice: of all, and of what imbalanced-learn or the search for links has made of them.
-    if (gib := 2 * n * 4 * (math.prod(beats.signals.shape[1:]) + beats.length) / 2**30) > in_memory:
+    """Raise a ConfigError if the beats that are compared, and the new ones, take more than `in_memory` GiB."""
+    if settings.method == "smote":
+        n, what = max(((n, f"class {beats.classes[label]}") for label, n in targets.items()), default=(0, ""))
+    else:
+        have = np.bincount(beats.known_labels, minlength=len(beats.classes))
+        n, what = len(beats) + sum(n - int(have[label]) for label, n in targets.items()), "all classes"
+    # Twice: of all, and of what imbalanced-learn or the search for links makes of them.
+    gib = 2 * n * 4 * (math.prod(beats.signals.shape[1:]) + beats.length) / 2**30
+    if gib > in_memory:
         raise ConfigError(
-            f"{settings.method} takes {gib:.3g} GiB of memory for {n:,} beats of {what}, with the new ones, and "
-            f"storage.in_memory={in_memory:g}: raise it, make fewer with augmentation.resampling.counts, or choose "
+            f"{settings.method} takes at least {gib:.3g} GiB of memory for {n:,} beats of {what}, with the new ones, "
+            f"and storage.in_memory={in_memory:g}: raise it, make fewer with augmentation.resampling.counts, or choose "
             "augmentation=balanced, which shows rare beats more often and makes none"
         )
 
