@@ -156,10 +156,10 @@ def _about(run: Shown) -> Markup:
             "model": Markup("{}{}{}").format(record.model, ", a baseline" * record.baseline, parameters),
             "weights": "" if record.baseline else weights,
             "training": ", ".join(f"{name} {value}" for name, value in settings if value),
-            "epochs": record.epochs and f"{record.epochs}{steps}{best}",
-            "validation": record.val.macro_f1 is not None and Markup("macro-F1 {} %").format(f.percent("val.macro_f1")),
             "learnt from": record.n_fitted is not None
             and Markup("{} training beats, chosen at random").format(f.number("n_fitted")),
+            "epochs": record.epochs and f"{record.epochs}{steps}{best}",
+            "validation": record.val.macro_f1 is not None and Markup("macro-F1 {} %").format(f.percent("val.macro_f1")),
             "seed": str(record.seed),
         }
     )
