@@ -31,10 +31,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_trains_the_demo_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     small = ["dataset.simulation.patients=6", "dataset.simulation.minutes=1", "trainer.max_epochs=1", "report=brief"]
+    unused = tmp_path / "cache of the user"
     run = subprocess.run(
         [sys.executable, "-m", "ecg_lightning", "train", "experiment=demo", *small, f"cache_dir={tmp_path / 'cache'}"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1", "ECG_CACHE_DIR": str(unused)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -44,6 +45,7 @@ def test_the_wheel_trains_the_demo_in_an_empty_folder(installed: Path, tmp_path:
     (record,) = tmp_path.glob("outputs/*/*/scores.json")
     assert RunRecord.read(record).epochs == 1
     assert (record.parent / "report.html").stat().st_size > 10_000
+    assert not unused.exists()  # nor does the report need it
     assert {file.name for file in (record.parent / "checkpoints").iterdir()} >= {"best.ckpt", "last.ckpt"}
     weights = installed / "ecg_lightning" / "weights"
     assert {file.name for file in weights.iterdir()} == {file.name for file in FOLDER.iterdir()}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ecg_lightning.core.errors import ConfigError, DataError
 from ecg_lightning.data.beats import Beats, FloatArray, IntArray
 from ecg_lightning.data.databases.rows import beats_of_csv
 from ecg_lightning.data.labels import AAMI_CLASSES
-from ecg_lightning.data.resampling import Resampling, resample, resampled, tomek_links
+from ecg_lightning.data.resampling import Resampling, resample, resampled, resampled_parts, tomek_links
 
 OVER = ("smote", "borderline_smote", "adasyn", "random_over")
 LENGTH = 60
@@ -307,11 +307,11 @@ def test_impossible_settings_are_one_clear_error(settings: dict[str, Any], messa
 def count_resamplings(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     made: list[int] = []
 
-    def counting(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
-        made.append(seed)
-        return resample(beats, settings, seed=seed)
+    def counting(*arguments: Any, **named: Any) -> Iterator[Beats]:
+        made.append(named["seed"])
+        return resampled_parts(*arguments, **named)
 
-    monkeypatch.setattr("ecg_lightning.data.resampling.resample", counting)
+    monkeypatch.setattr("ecg_lightning.data.resampling.resampled_parts", counting)
     return lambda: len(made)
 
 

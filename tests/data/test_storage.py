@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from ecg_lightning.data.databases.joined import Joined
 from ecg_lightning.data.databases.synthetic import Synthetic
 from ecg_lightning.data.datamodule import BeatDataModule
 from ecg_lightning.data.names import Names
+from ecg_lightning.data.resampling import Resampling, resampled
 from ecg_lightning.data.splits import without_duplicates
 from ecg_lightning.data.stored import BLOCK, Storage, StoredSignals, opened, writing
 
@@ -81,6 +83,21 @@ def test_equal_beats_are_dropped_without_reading_all_at_once(beats: Beats, store
     rows = np.concatenate([np.arange(50), np.arange(30, 80), [7]])
     kept = without_duplicates(stored.select(rows))
     assert kept.fingerprint == beats.select(np.arange(80)).fingerprint
+
+
+@pytest.mark.parametrize("method", ["smote", "random_over", "random_under"])
+def test_they_are_resampled_to_the_same_beats_with_memory_for_the_rare_ones(
+    beats: Beats, cache_dir: Path, tmp_path: Path, method: Literal["smote", "random_over", "random_under"]
+) -> None:
+    for_a_class = Storage(in_memory=4e-4)
+    stored = cached_beats(SOURCE, cache_dir, for_a_class)
+    how = Resampling(method=method, counts=40 if method == "smote" else None)
+    one, other = (
+        resampled(some, how, seed=0, cache_dir=tmp_path / str(at), storage=storage)
+        for at, (some, storage) in enumerate(((beats, Storage()), (stored, for_a_class)))
+    )
+    assert isinstance(stored.signals, StoredSignals) and len(other) != len(beats)
+    assert (one.fingerprint, one.origin) == (other.fingerprint, other.origin)
 
 
 def order(sampler: BatchSampler, epoch: int = 0) -> list[int]:
@@ -190,6 +207,7 @@ def test_several_databases_are_joined_part_by_part(cache_dir: Path, tmp_path: Pa
 MEMORY = """
 import sys
 from pathlib import Path
+from typing import Literal
 import numpy as np
 from ecg_lightning.data.stored import Storage, opened
 

@@ -18,9 +18,11 @@ from ecg_lightning.cli.main import app
 from ecg_lightning.core.atomic import sha256_of
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.metrics.calibration import Calibration
+from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.export import export
 from ecg_lightning.pipeline.predictor import load_predictor
+from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.pipeline.train import train
 from ecg_lightning.training.checkpoint import add_fitted
 from ecg_lightning.training.classifier import BeatClassifier
@@ -39,6 +41,10 @@ NETWORKS = {  # task, leads, length, context values, settings
     "bilstm": ("arrhythmia", 2, 34, 0, {"embedding": 0, "width": 8, "depth": 1}),
     "bigru": ("arrhythmia", 2, 34, 3, {"embedding": 0, "width": 8, "depth": 1}),
 }
+SMALL = [
+    "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "context=full", "trainer=cpu",
+    "trainer.max_epochs=1", "report=none", "model.channels=8",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +75,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small run on synthetic beats."""
+    """The folder of a small run on synthetic beats with context."""
     folder = tmp_path_factory.mktemp("run")
-    small = ["dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "trainer=cpu"]
-    small += ["trainer.max_epochs=1", "report=none", f"cache_dir={folder / 'cache'}", "model.channels=8"]
-    train(compose(small, output_dir=folder / "run"))
+    train(compose([*SMALL, f"cache_dir={folder / 'cache'}"], output_dir=folder / "run"))
     return folder / "run"
 
 
@@ -196,6 +200,15 @@ def test_the_command_prints_parity_on_validation_beats_and_the_cost_of_int8(
     assert card["int8"]["agreement"] >= 0.98 and card["int8"]["layers"] == ["Conv"]
     in_file = json.loads(onnx.load(output).metadata_props[0].value)["int8"]
     assert in_file["calibrated_on"] == f"{json.loads((run / 'scores.json').read_text())['n']['train']} training beats"
+
+    # It predicts test beats, which `export` has not seen, as the run does, and uses their context.
+    datamodule = make_datamodule(validated(compose([*SMALL, f"cache_dir={run.parent / 'cache'}"], output_dir=tmp_path)))
+    datamodule.setup("test")
+    beats, int8 = datamodule.beats.select(datamodule.folds.test), load_predictor(output)
+    found, expected = int8.of(beats), load_predictor(run).of(beats)
+    assert np.abs(found - expected).max() < 0.02
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.98
+    assert np.abs(int8.of(replace(beats, context=-beats.context)) - found).max() > 0.05
 
 
 def test_int8_of_convolutions_without_training_beats_is_refused(exported: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from ecg_lightning.cli.main import app
+from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.data.beats import Beats
 from ecg_lightning.data.stored import StoredSignals
 from ecg_lightning.pipeline.build import make_datamodule
@@ -13,7 +16,6 @@ from ecg_lightning.pipeline.evaluate import evaluate
 from ecg_lightning.pipeline.predictor import load_predictor
 from ecg_lightning.pipeline.settings import validated
 from ecg_lightning.pipeline.train import train
-from ecg_lightning.report import write_report
 from ecg_lightning.runs.predictions import score_predictions
 from ecg_lightning.runs.schema import RunRecord
 
@@ -41,9 +43,6 @@ def test_its_metrics_are_those_of_its_predictions_and_of_beats_in_memory(run: Pa
     record = RunRecord.read(run / "scores.json")
     assert score_predictions(run / "predictions.parquet") == record.test
     assert evaluate(run, cache_dir=run / "cache", device="cpu").test == record.test
-    write_report([run], embedding=False)
-    assert "Saliency" in (run / "report.html").read_text(encoding="utf-8")
-
     in_memory, stored = beats_of(run), beats_of(run, NOTHING_FITS)
     assert isinstance(stored.signals, StoredSignals) and isinstance(in_memory.signals, np.ndarray)
     assert stored.fingerprint == in_memory.fingerprint
@@ -51,9 +50,28 @@ def test_its_metrics_are_those_of_its_predictions_and_of_beats_in_memory(run: Pa
     np.testing.assert_array_equal(predict.of(stored), predict.of(in_memory))
 
 
-def test_a_baseline_and_resampling_take_its_training_beats_into_memory(run: Path, tmp_path: Path) -> None:
-    words = [*SMALL[:4], f"cache_dir={run / 'cache'}", "augmentation=random_over", "model=majority"]
-    found = [
-        train(compose([*words, *own], output_dir=tmp_path / str(at))) for at, own in enumerate(([], [NOTHING_FITS]))
-    ]
-    assert found[0].test == found[1].test
+def test_its_report_reads_the_beats_from_the_cache_of_the_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECG_CACHE_DIR", str(tmp_path / "of the user"))
+    words = ["report", str(run), "--brief", "--cache-dir", str(run / "cache"), "-o", str(tmp_path / "page.html")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert "Saliency" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "of the user").exists()  # where they would be cut again
+
+
+@pytest.mark.parametrize("augmentation", ["smote", "adasyn", "smote_tomek"])
+def test_resampling_without_room_for_it_says_what_to_do(run: Path, augmentation: str) -> None:
+    with pytest.raises(ConfigError, match=r"storage\.in_memory=1e-06.*augmentation=balanced"):
+        beats_of(run, NOTHING_FITS, f"augmentation={augmentation}")
+
+
+def test_a_baseline_on_samples_learns_from_as_many_beats_as_fit_into_memory(run: Path, tmp_path: Path) -> None:
+    words = [*SMALL[:4], f"cache_dir={run / 'cache'}", "context=none"]
+    found = {}
+    for model, in_memory in (("logistic_regression", 3e-4), ("majority", 1e-6), ("majority", 2)):
+        own = [f"model={model}", f"storage.in_memory={in_memory}"]
+        found[model, in_memory] = train(compose([*words, *own], output_dir=tmp_path / f"{model} {in_memory}"))
+    some, counted, in_memory = found.values()
+    assert some.n_fitted == int(3e-4 * 2**30 / (16 * 187)) < some.n["train"]
+    assert (counted.n_fitted, counted.test) == (None, in_memory.test)  # it counts labels, of all

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from ecg_lightning.cli.door import fail, leave
 from ecg_lightning.core.atomic import atomic_write, claimed
 from ecg_lightning.core.errors import ConfigError, sentence_of
+from ecg_lightning.core.paths import home_expanded
 from ecg_lightning.core.progress import showing
 from ecg_lightning.core.startup import quick_imports
 from ecg_lightning.core.stops import how_stopped
@@ -92,19 +93,19 @@ def _run(cfg: DictConfig) -> RunRecord:
                 del experiment  # its beats and network take most of the memory
                 terminal.print_run(record)
                 if cfg.report != "none":
-                    _write_report(folder, embedding=cfg.report == "full")
+                    _write_report(folder, embedding=cfg.report == "full", cache_dir=home_expanded(cfg.cache_dir))
                 print(f"Results in {folder}", *keep(record), sep="\n")
     return record
 
 
-def _write_report(folder: Path, *, embedding: bool) -> None:
+def _write_report(folder: Path, *, embedding: bool, cache_dir: Path) -> None:
     from ecg_lightning.report import REPORT, write_report
 
     (folder / REPORT).unlink(missing_ok=True)  # of an earlier run
     try:
-        write_report([folder], embedding=embedding)
+        write_report([folder], embedding=embedding, cache_dir=cache_dir)
     except Exception as error:  # the run is complete without its report
-        again = shlex.join(["ecg-lightning", "report", str(folder)])
+        again = shlex.join(["ecg-lightning", "report", str(folder), "--cache-dir", str(cache_dir)])
         log.warning("no report of this run: %s. Its scores are saved; to try again: %s", sentence_of(error), again)
 
 

@@ -170,7 +170,7 @@ def evaluate_checkpoint(
             records = {"": evaluate(file, csv=csv, on=",".join(databases) or None, **how)}
             terminal.print_run(records[""])
         if output is not None:
-            page = write_elsewhere(home, records, output) if databases else write_report([output])
+            page = write_elsewhere(home, records, output) if databases else write_report([output], cache_dir=cache_dir)
             print(f"Results in {output}; {page}")
     for name, record in records.items():
         if record.warning:
@@ -209,7 +209,7 @@ def make_ensemble(
             runs, output, mean=mean, weights=how, class_weights=of, data_dir=data_dir, cache_dir=cache_dir
         )
         terminal.print_run(record)
-        print(f"Results in {output}; {write_report([output])}")
+        print(f"Results in {output}; {write_report([output], cache_dir=cache_dir)}")
 
 
 def _numbers(text: str, option: str) -> list[float]:
@@ -408,12 +408,14 @@ def report_runs(
     output: Annotated[Path | None, Option("--output", "-o", help="The page (default: DIR/report.html).")] = None,
     baseline: Annotated[list[Path] | None, Option(help="Run to compare a single run with; repeatable.")] = None,
     brief: Annotated[bool, Option("--brief", help="For a single run: leave out the embedding, the slow part.")] = False,
+    cache_dir: Annotated[Path | None, Option(help="Cache of beats (default: ECG_CACHE_DIR or the user's).")] = None,
 ) -> None:
     """Write the report of one run, or one that compares several, as a single page that needs no network."""
     from ecg_lightning.report import write_report
     from ecg_lightning.report.cells import clean
 
-    print(clean(write_report(folders, output, baselines=baseline or (), embedding=not brief)))
+    page = write_report(folders, output, baselines=baseline or (), embedding=not brief, cache_dir=cache_dir)
+    print(clean(page))
 
 
 @app.command("plot")

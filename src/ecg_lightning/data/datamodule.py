@@ -131,8 +131,10 @@ class BeatDataModule(pl.LightningDataModule):
         self.use(beats, split_beats(beats, **self.split_settings))
         if self.resampling and stage in (None, "fit"):
             # The training fold only: what is tested must have no part in what is trained on.
-            train = beats.select(self.folds.train).in_memory()
-            trained_on = resampled(train, self.resampling, seed=self.seed, cache_dir=self.cache_dir)
+            train = beats.select(self.folds.train)
+            trained_on = resampled(
+                train, self.resampling, seed=self.seed, cache_dir=self.cache_dir, storage=self.storage
+            )
             self.datasets["train"] = BeatDataset(trained_on, np.arange(len(trained_on)))
 
     def use_all(self, *, cached: bool = True) -> None:

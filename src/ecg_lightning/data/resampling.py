@@ -17,22 +17,24 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ecg_lightning.core.errors import ConfigError
 from ecg_lightning.core.options import MOST, Count, Part, Strength, options
 from ecg_lightning.core.progress import progress, tracked
 from ecg_lightning.data.beats import Beats, BoolArray, FloatArray, IntArray
 from ecg_lightning.data.cache import load_or_build
-from ecg_lightning.data.stored import Storage
+from ecg_lightning.data.stored import Storage, parts_of
 
 log = logging.getLogger(__name__)
 
@@ -73,15 +75,22 @@ class Resampling:
         return self.method != "random_under"
 
 
-def resampled(beats: Beats, settings: Resampling, *, seed: int, cache_dir: Path) -> Beats:
-    """As `resample`, from the cache in `cache_dir`; the key is the content of `beats`, settings, seed and versions."""
+def resampled(
+    beats: Beats, settings: Resampling, *, seed: int, cache_dir: Path, storage: Storage | None = None
+) -> Beats:
+    """As `resample`, from the cache in `cache_dir`; the key is the content of `beats`, settings, seed and versions.
+
+    Beats that do not fit into the memory are written part by part; a ConfigError if what makes new ones takes more of
+    it than ``storage.in_memory``.
+    """
+    in_memory = (storage or Storage()).in_memory
     lengths = hashlib.sha256(beats.lengths.tobytes()).hexdigest()  # not part of the fingerprint
     made = [RECIPE, beats.fingerprint, lengths, dataclasses.asdict(settings), seed, version("imbalanced-learn")]
     key = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
     return load_or_build(
         cache_dir / f"{beats.origin.get('dataset', 'beats')}-{settings.method}-{key}.arrow",
-        lambda: [resample(beats, settings, seed=seed)],
-        Storage(in_memory=MOST),  # as the training beats were
+        lambda: resampled_parts(beats, settings, seed=seed, in_memory=in_memory),
+        Storage(in_memory=in_memory),
         doing=f"resampling {len(beats)} training beats by {settings.method}",
     )
 
@@ -96,26 +105,49 @@ def resample(beats: Beats, settings: Resampling, *, seed: int) -> Beats:
         ConfigError: counts of unknown or absent classes, or on the wrong side of what a class has; a class with too
             few beats to have neighbours; none at the border that ``borderline_smote`` and ``adasyn`` start from.
     """
+    return Beats.concatenate([*resampled_parts(beats, settings, seed=seed)])
+
+
+def resampled_parts(beats: Beats, settings: Resampling, *, seed: int, in_memory: float = MOST) -> Iterator[Beats]:
+    """As `resample`, some at a time; a ConfigError also if what makes new ones takes more than `in_memory` GiB."""
     targets = _targets(beats.counts(), settings)
-    columns = {name: getattr(beats, name) for name in CARRIED if getattr(beats, name) is not None}
+    dropped: dict[str, Any] = dict.fromkeys(beats.columns.keys() - CARRIED)
+    carried = dataclasses.replace(beats, origin={}, **dropped)
     if settings.method in ("random_over", "random_under"):
         rows = _sampled(beats.known_labels, targets, grows=settings.grows, seed=seed)
-        columns = {name: column[rows] for name, column in columns.items()}
+        parts = carried.select(rows).parts()
     else:
-        new = list(_new_beats(beats, targets, settings, seed))
-        for name in columns:
-            columns[name] = np.concatenate([columns[name], *(part[name] for part in new)])
-        del new
+        _check_memory(beats, targets, settings, in_memory)
+        parts = chain(carried.parts(), _new_beats(carried, targets, settings, seed))
     if settings.method == "smote_tomek":
-        with progress(f"looking for Tomek links among {len(columns['labels']):,} beats"):
-            linked = tomek_links(columns["signals"], columns["labels"])
-        columns = {name: column[~linked] for name, column in columns.items()}
+        whole = Beats.concatenate([*parts])
+        with progress(f"looking for Tomek links among {len(whole):,} beats"):
+            linked = tomek_links(np.asarray(whole.signals), whole.known_labels)
+        parts = whole.select(~linked).parts()
     made_by = {**dataclasses.asdict(settings), "seed": seed, "imbalanced-learn": version("imbalanced-learn")}
-    origin = {**beats.origin, "resampling": made_by | {"of": beats.fingerprint}}
-    dropped: dict[str, Any] = dict.fromkeys(beats.columns.keys() - CARRIED)
-    made = dataclasses.replace(beats, origin=origin, **dropped, **columns)
-    log.info("%s: %s → %s", settings.method, _phrase(beats.counts()), _phrase(made.counts()))
-    return made
+    origin, counts = {**beats.origin, "resampling": made_by | {"of": beats.fingerprint}}, Counter[str]()
+    for part in parts:
+        counts.update(part.counts())
+        yield dataclasses.replace(part, origin=origin)
+        origin = {}  # what it counts would be added up
+    log.info("%s: %s → %s", settings.method, _phrase(beats.counts()), _phrase(counts))
+
+
+def _check_memory(beats: Beats, targets: Mapping[int, int], settings: Resampling, in_memory: float) -> None:
+    """Raise a ConfigError if the beats that are compared, and the new ones, take more than `in_memory` GiB."""
+    if settings.method == "smote":
+        n, what = max(((n, f"class {beats.classes[label]}") for label, n in targets.items()), default=(0, ""))
+    else:
+        have = np.bincount(beats.known_labels, minlength=len(beats.classes))
+        n, what = len(beats) + sum(n - int(have[label]) for label, n in targets.items()), "all classes"
+    # Twice: of all, and of what imbalanced-learn or the search for links makes of them.
+    gib = 2 * n * 4 * (math.prod(beats.signals.shape[1:]) + beats.length) / 2**30
+    if gib > in_memory:
+        raise ConfigError(
+            f"{settings.method} takes at least {gib:.3g} GiB of memory for {n:,} beats of {what}, with the new ones, "
+            f"and storage.in_memory={in_memory:g}: raise it, make fewer with augmentation.resampling.counts, or choose "
+            "augmentation=balanced, which shows rare beats more often and makes none"
+        )
 
 
 def tomek_links(signals: FloatArray, labels: IntArray) -> BoolArray:
@@ -217,20 +249,15 @@ def _sampled(labels: IntArray, targets: Mapping[int, int], *, grows: bool, seed:
     return rows if grows else np.sort(rows)
 
 
-def _new_beats(
-    beats: Beats, targets: Mapping[int, int], settings: Resampling, seed: int
-) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Columns of the new beats, class by class, which keeps few features in memory."""
+def _new_beats(beats: Beats, targets: Mapping[int, int], settings: Resampling, seed: int) -> Iterator[Beats]:
+    """New beats, class by class, which keeps few features in memory."""
     if not targets:
         return
-    method, weight, labels = settings.method, settings.length_weight or NEGLIGIBLE, beats.known_labels
-    mask = np.float32(weight) * (np.arange(beats.length) < beats.lengths[:, None])
-    known = np.asarray(beats.signals)
-    features = np.concatenate([known.reshape(len(beats), -1), mask], axis=1, dtype=np.float32)
-    n_features = features.shape[1]
-    if beats.context is not None:
-        features = np.concatenate([features, np.float32(NEGLIGIBLE) * beats.context], axis=1)
-    have = np.bincount(labels)
+    method, weight, have = settings.method, settings.length_weight or NEGLIGIBLE, np.bincount(beats.known_labels)
+    ranges = np.array([[part.min(axis=(0, 2)), part.max(axis=(0, 2))] for part in parts_of(beats.signals)])
+    low, high = ranges[:, 0].min(axis=0), ranges[:, 1].max(axis=0)
+    if method != "smote":
+        features, labels = _features(beats, weight), beats.known_labels
     for label, target in tracked(targets.items(), f"resampling by {method}", "classes"):
         name = beats.classes[label]
         neighbours = min(settings.neighbours, int(have[label]) - 1)
@@ -245,10 +272,14 @@ def _new_beats(
             f"{method} starts from beats that are near other classes, and of class {name} ({have[label]}) none is; "
             "use smote, or leave it out of counts"
         )
+        if method == "smote":  # looks at no other class; imbalanced-learn wants a beat of one
+            rows = np.flatnonzero(beats.known_labels == label)
+            features = _features(beats.select(np.append(rows, rows[0])), weight)
+            labels = np.append(np.full(len(rows), label), -1)
         sampler = _sampler(method, {label: target}, neighbours, len(beats), seed)
         try:
             with _calm():
-                mixed = sampler.fit_resample(features, labels)[0][len(beats) :]
+                mixed = sampler.fit_resample(features, labels)[0][len(features) :]
         except (RuntimeError, ValueError) as error:  # of ADASYN
             if "majority class" in str(error):
                 raise ConfigError(no_border) from error
@@ -260,9 +291,20 @@ def _new_beats(
             raise
         if not len(mixed):
             raise ConfigError(no_border)
-        signals, lengths = _from_features(mixed[:, :n_features], weight, known)
-        context = mixed[:, n_features:] / np.float32(NEGLIGIBLE)
-        yield {"signals": signals, "lengths": lengths, "labels": np.full(len(mixed), label), "context": context}
+        n_features = (len(low) + 1) * beats.length
+        signals, lengths = _from_features(mixed[:, :n_features], weight, low, high)
+        columns: dict[str, Any] = {"signals": signals, "lengths": lengths, "labels": np.full(len(mixed), label)}
+        if beats.context is not None:
+            columns["context"] = mixed[:, n_features:] / np.float32(NEGLIGIBLE)
+        yield dataclasses.replace(beats, **columns)
+
+
+def _features(beats: Beats, weight: float) -> FloatArray:
+    """``[n, leads · length + length + k]``: what is mixed of each beat."""
+    mask = np.float32(weight) * (np.arange(beats.length) < beats.lengths[:, None])
+    context = [] if beats.context is None else [np.float32(NEGLIGIBLE) * beats.context]
+    signals = np.asarray(beats.signals).reshape(len(beats), -1)
+    return np.concatenate([signals, mask, *context], axis=1, dtype=np.float32)
 
 
 def _sampler(method: str, strategy: dict[int, int], neighbours: int, n_beats: int, seed: int) -> Any:
@@ -276,13 +318,15 @@ def _sampler(method: str, strategy: dict[int, int], neighbours: int, n_beats: in
     return SMOTE(k_neighbors=neighbours, **same)
 
 
-def _from_features(features: FloatArray, weight: float, known: FloatArray) -> tuple[FloatArray, IntArray]:
-    """``[m, leads · length + length]`` → signals ``[m, leads, length]`` within the range of `known`, and lengths."""
-    _, n_leads, length = known.shape
+def _from_features(
+    features: FloatArray, weight: float, low: FloatArray, high: FloatArray
+) -> tuple[FloatArray, IntArray]:
+    """``[m, leads · length + length]`` → signals ``[m, leads, length]`` in the range ``[leads]``, and lengths."""
+    length = features.shape[1] // (len(low) + 1)
     mask = (features[:, -length:] / np.float32(weight))[:, None]
-    flat = features[:, :-length].reshape(len(features), n_leads, length)
+    flat = features[:, :-length].reshape(len(features), len(low), length)
     signals: FloatArray = np.divide(flat, mask, out=np.zeros_like(flat), where=mask > 0)
-    np.clip(signals, known.min(axis=(0, 2))[:, None], known.max(axis=(0, 2))[:, None], out=signals)
+    np.clip(signals, low[:, None], high[:, None], out=signals)
     lengths = np.rint(mask.sum(axis=2)[:, 0])
     np.copyto(signals, 0, where=np.arange(length) >= lengths[:, None, None])
     return signals, lengths.astype(np.int64)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ecg_lightning.data.beats import Beats, IntArray
+from ecg_lightning.data.stored import AT_ONCE
 from ecg_lightning.explain.mistakes import ShownBeat, check, shown_beat
 from ecg_lightning.metrics.confusion import Probabilities
 from ecg_lightning.models import BeatModel
@@ -178,9 +179,10 @@ def _typical(beats: Beats, rows: IntArray, n: int) -> list[int]:
     of all where records are not known."""
 
     def by_distance(rows: IntArray) -> list[int]:
-        signals = beats.signals[rows]
-        distances = np.square(signals - signals.mean(axis=0, dtype=np.float64)).sum(axis=(1, 2))
-        nearest: list[int] = rows[np.argsort(distances, kind="stable")].tolist()
+        parts = [rows[at : at + AT_ONCE] for at in range(0, len(rows), AT_ONCE)]  # they may be most of a database
+        mean = sum(beats.signals[part].sum(axis=0, dtype=np.float64) for part in parts) / max(len(rows), 1)
+        distances = [np.square(beats.signals[part] - mean).sum(axis=(1, 2)) for part in parts]
+        nearest: list[int] = rows[np.argsort(np.concatenate([[], *distances]), kind="stable")].tolist()
         return nearest
 
     if beats.records is None:

@@ -65,16 +65,23 @@ class Shown:
     table: "pd.DataFrame | None"  # predictions
     baselines: Sequence[Path | str]
     embedding: bool
+    cache_dir: Path | None
 
 
-def run_report(path: Path | str, *, baselines: Sequence[Path | str] = (), embedding: bool = True) -> str:
+def run_report(
+    path: Path | str,
+    *,
+    baselines: Sequence[Path | str] = (),
+    embedding: bool = True,
+    cache_dir: Path | None = None,
+) -> str:
     """The page as HTML, of the run's folder or its record under any name; arguments and errors as of `write_report`."""
     path = Path(path)
     run = read_run(path if path.is_file() else path / "scores.json")
     record, table = run.record, read_predictions(run.predictions)[0] if run.predictions.is_file() else None
     shown = Shown(
         folder=run.folder, record=record, f=Numbers(record.plain()), table=table, baselines=baselines,
-        embedding=embedding,
+        embedding=embedding, cache_dir=cache_dir,
     )  # fmt: skip
     parts = [
         Part(name, title, drawn)
@@ -115,7 +122,7 @@ def _explanations(run: Shown) -> Iterator[Part]:
     from ecg_lightning.pipeline.explain import explain_run
     from ecg_lightning.report import beats
 
-    found = explain_run(run.folder, embedding=run.embedding)
+    found = explain_run(run.folder, embedding=run.embedding, cache_dir=run.cache_dir)
     for name, title, drawn in (
         ("mistakes", "Most confident errors", found.mistakes and beats.mistakes(found.mistakes, found)),
         ("saliency", "Saliency", found.saliency and beats.saliency(found.saliency, found)),
@@ -149,6 +156,8 @@ def _about(run: Shown) -> Markup:
             "model": Markup("{}{}{}").format(record.model, ", a baseline" * record.baseline, parameters),
             "weights": "" if record.baseline else weights,
             "training": ", ".join(f"{name} {value}" for name, value in settings if value),
+            "learnt from": record.n_fitted is not None
+            and Markup("{} training beats, chosen at random").format(f.number("n_fitted")),
             "epochs": record.epochs and f"{record.epochs}{steps}{best}",
             "validation": record.val.macro_f1 is not None and Markup("macro-F1 {} %").format(f.percent("val.macro_f1")),
             "seed": str(record.seed),

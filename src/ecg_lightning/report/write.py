@@ -18,6 +18,7 @@ def write_report(
     *,
     baselines: Sequence[Path | str] = (),
     embedding: bool = True,
+    cache_dir: Path | None = None,
 ) -> Path:
     """Write the report of a run, or of several runs, and return its path.
 
@@ -26,6 +27,7 @@ def write_report(
         output: the page; by default ``report.html`` in the only folder that is given, else in the current one.
         baselines: runs on the same test beats that a single run is compared with; several find theirs among them.
         embedding: of a single run, whether to compute the embedding of its test beats, which takes longest.
+        cache_dir: of a single run, where its beats are kept; by default the user's, where they are built if not there.
 
     Raises DataError if there is no run or a file cannot be read or written, ConfigError for baselines of several runs.
     """
@@ -37,7 +39,7 @@ def write_report(
         only = folders[0] if len(folders) == 1 else Path()
         output = only.with_suffix(".html") if only.is_file() else only / REPORT
     if len(folders) == 1 and (folders[0].is_file() or (folders[0] / "scores.json").is_file()):
-        page = run_report(folders[0], baselines=baselines, embedding=embedding)
+        page = run_report(folders[0], baselines=baselines, embedding=embedding, cache_dir=cache_dir)
     elif baselines:
         raise ConfigError("baselines are for the report of one run; among several, give them as runs like the others")
     else:

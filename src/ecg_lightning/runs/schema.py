@@ -266,6 +266,7 @@ class RunRecord(Strict):
     epochs: Count | None = None
     steps: Count | None = None
     best_epoch: Count | None = None  # the first epoch is 1
+    n_fitted: Count | None = None  # training beats that a baseline learnt from, chosen at random; None: from all
     monitor: str  # validation metric that chose the checkpoint
     val: Validation
     test: AnyScores

@@ -1,6 +1,7 @@
 """Estimators: one contract for networks under a Lightning Trainer, baselines of scikit-learn, and ensembles of them."""
 
 import copy
+import logging
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,17 +48,23 @@ QUIET: Mapping[str, Any] = dict.fromkeys(
 )
 Device = Literal["cpu", "auto"]
 
+BYTES_FITTED = 16  # of memory that scikit-learn takes for each input of a beat: single and double precision, and bins
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
     """Numbers of epochs and of optimizer steps, the epoch that is tested, the first being 1, and its validation scores.
 
-    None where a model has no such thing; the scores are ``macro_f1``, ``accuracy`` and ``loss``.
+    None where a model has no such thing; the scores are ``macro_f1``, ``accuracy`` and ``loss``. `n_fitted` is the
+    number of training beats that were learnt from, where it is not all of them.
     """
 
     epochs: int | None = None
     steps: int | None = None
     best_epoch: int | None = None
+    n_fitted: int | None = None
     val: Mapping[str, float | None] = field(default_factory=dict)
 
 
@@ -204,6 +211,9 @@ class NetworkEstimator(Estimator):
 class SklearnEstimator(Estimator):
     """A baseline of scikit-learn, see `ecg_lightning.models.baselines`.
 
+    Where the training beats take more than ``storage.in_memory``, it learns from as many of them as fit, chosen at
+    random; one that sees a few numbers of each beat, and no samples, learns from all.
+
     `stated` are the hyperparameters of its checkpoint: ``task``, ``model``, ``input`` and ``about``; it is saved at
     `checkpoint`, if given, once it is fitted.
     """
@@ -245,15 +255,33 @@ class SklearnEstimator(Estimator):
     def fit(self, datamodule: BeatDataModule) -> Fit:
         folds = (datamodule.datasets[fold] for fold in ("train", "validation"))
         beats, validation = (fold.beats.select(fold.rows) for fold in folds)
+        n_fitted = self._n_with_room(len(beats), datamodule.storage.in_memory)
+        if n_fitted is not None:
+            beats = beats.select(np.sort(np.random.default_rng(self.seed).choice(len(beats), n_fitted, replace=False)))
         self.arrays = fit_reference(self.name, self.settings, self.inputs(beats), beats.known_labels, seed=self.seed)
         self.scores = _scores(self.predict_proba(validation), validation) if len(validation) else {}
         if self.checkpoint is not None:
             self.save(self.checkpoint)
-        return Fit(val=validation_scores(self.scores))
+        return Fit(n_fitted=n_fitted, val=validation_scores(self.scores))
+
+    def _n_with_room(self, n: int, in_memory: float) -> int | None:
+        """How many of `n` training beats scikit-learn has room for in so many GiB; None for all, or where it sees few
+        numbers of each."""
+        gib = BYTES_FITTED * self._n_inputs / 2**30  # of a beat
+        room = int(in_memory / gib)
+        if self.seen != "beat" or n <= room:
+            return None
+        log.warning(
+            "%s learns from %s of %s training beats, chosen at random with seed %d: all would take %.3g GiB of memory, "
+            "and storage.in_memory=%g",
+            self.name, f"{room:,}", f"{n:,}", self.seed, n * gib, in_memory,
+        )  # fmt: skip
+        return room
 
     def predict_proba(self, beats: Beats) -> FloatArray:
-        x = self.inputs(beats)
-        return self._predict(x if self._order is None else x[:, self._order])
+        order = slice(None) if self._order is None else self._order
+        parts = (self._predict(self.inputs(part)[:, order]) for part in beats.parts())
+        return np.concatenate([np.zeros((0, len(self.task.classes)), dtype=np.float32), *parts])
 
     def randomised(self, seed: int) -> Self:
         """A copy that takes its inputs in a random order, and so has lost what it has learnt of the shape of a beat."""
