@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,19 @@ def real_data_dir(request: pytest.FixtureRequest) -> Path:
         if not (Path(folder) / name).exists():
             pytest.skip(f"ECG_DATA_DIR holds no {name}")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium that is there already, without a window; else a skip."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("neither chromium nor google-chrome is on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")
