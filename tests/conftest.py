@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 # Before torch is imported: on tensors as small as the tests' its threads mostly wait for each other, and on a busy
 # machine for long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+CONF = Path(__file__).parents[1] / "conf"
+LONG = {"test_campaigns.py", "test_docs.py", "test_gpu_check.py", "test_wheel.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that no worker begins it when the others are done."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +50,33 @@ def real_data_dir(request: pytest.FixtureRequest) -> Path:
         if not (Path(folder) / name).exists():
             pytest.skip(f"ECG_DATA_DIR holds no {name}")
     return Path(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hydra_composes_faster() -> Iterator[None]:
+    """To the same: the tests compose a thousand times, for which it parses and copies the same files each time."""
+    import yaml
+    from hydra._internal import defaults_list
+    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+
+    read, make_map = FileConfigSource.load_config, defaults_list._create_interpolation_map
+    kept: dict[str, bytes] = {}
+
+    def load_config(self: FileConfigSource, config_path: str) -> Any:
+        if self.path != str(CONF):  # a test may write files of its own
+            return read(self, config_path)
+        if config_path not in kept:
+            kept[config_path] = pickle.dumps(read(self, config_path))
+        return pickle.loads(kept[config_path])
+
+    def map_if_needed(overrides: Any, entries: Any, self_added: bool) -> Any:
+        return make_map(overrides, entries, self_added) if any(one.is_interpolation() for one in entries) else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileConfigSource, "load_config", load_config)
+        patch.setattr(defaults_list, "_create_interpolation_map", map_if_needed)
+        patch.setattr(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        yield
 
 
 @pytest.fixture(scope="module")
