@@ -323,7 +323,8 @@ def test_jobs_side_by_side_divide_the_cores_and_give_the_results_of_jobs_in_sequ
     command: Sweep, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    jobs = ("-m", *SMALL[:4], f"cache_dir={cache_dir}", "model=logistic_regression", "split.train_size=2.5,0.8,0.9,1.0")
+    jobs = ("-m", *SMALL[:4], f"cache_dir={cache_dir}", "model=logistic_regression", "model.max_iter=20",
+            "split.train_size=2.5,0.8,0.9,1.0")  # fmt: skip
     beside = ("hydra/launcher=local", "hydra.launcher.n_jobs=2", f"+hydra.callbacks.note._target_={__name__}.Note")
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert command(*jobs, f"hydra.sweep.dir={tmp_path / 'in_sequence'}") == 1  # no training size is 2.5
