@@ -2,8 +2,11 @@
 
 import logging
 import os
+import pickle
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,14 @@ if TYPE_CHECKING:
 # Before torch is imported: on tensors as small as the tests' its threads mostly wait for each other, and on a busy
 # machine for long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+CONF = Path(__file__).parents[1] / "conf"
+LONG = {"test_campaigns.py", "test_docs.py", "test_gpu_check.py", "test_wheel.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that no worker begins it when the others are done."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +51,56 @@ def real_data_dir(request: pytest.FixtureRequest) -> Path:
         if not (Path(folder) / name).exists():
             pytest.skip(f"ECG_DATA_DIR holds no {name}")
     return Path(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """Hydra parses all files for each composing, and composes each job twice: a third of the time of the tests."""
+    import yaml
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+    from hydra.core.utils import JobRuntime
+
+    kept: dict[Any, bytes] = {}
+
+    def once(make: Callable[..., Any], key: Any) -> Any:
+        if key not in kept:
+            kept[key] = pickle.dumps(make())
+        return pickle.loads(kept[key])
+
+    def keeping(load: Callable[..., Any]) -> Callable[..., Any]:
+        def load_config(self: FileConfigSource, config_path: str) -> Any:
+            make = partial(load, self, config_path)
+            return once(make, config_path) if self.path == str(CONF) else make()
+
+        return load_config
+
+    def composing(load: Callable[..., Any]) -> Callable[..., Any]:
+        def load_configuration(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> Any:
+            make, search_path = partial(load, self, *args, **kwargs), str(self.config_search_path)
+            key = (search_path, repr(args), repr(kwargs), Path.cwd(), str(JobRuntime.instance().conf))
+            return once(make, key) if "file://" not in search_path else make()  # of a test's own files
+
+        return load_configuration
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileConfigSource, "load_config", keeping(FileConfigSource.load_config))
+        patch.setattr(ConfigLoaderImpl, "load_configuration", composing(ConfigLoaderImpl.load_configuration))
+        patch.setattr(yaml, "SafeLoader", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium that is there already, without a window; else a skip."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("neither chromium nor google-chrome is on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

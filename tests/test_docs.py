@@ -28,6 +28,7 @@ WRITTEN = ("*.md", "tutorials/*.md", "how-to/*.md", "explanation/*.md")  # by ha
 PAGES = [ROOT / "README.md", *(page for name in WRITTEN for page in sorted(DOCS.glob(name)))]
 TUTORIALS = [page for page in PAGES if page.parent.name == "tutorials"]
 BLOCK = re.compile(r"^( *)```(\w+)(?: title=\"(.*?)\")?\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+LONG = re.compile(r"(dataset\.simulation\.minutes|trainer\.max_epochs)=\d+")  # with less of it the same works
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -104,7 +105,7 @@ def run(folder: Path, command: Callable[..., int], plugin: Callable[..., None]) 
                 entry = "\n".join(f"{name} = {value}" for name, value in entries.items())
                 plugin(group, entry, name=f"{project['name']}-{group}")
         elif words[:2] == ["ecg-lightning", "train"]:
-            assert command(*words[2:]) == 0, shlex.join(words)
+            assert command(*(LONG.sub(r"\1=1", word) for word in words[2:])) == 0, shlex.join(words)
         elif words[0] == "ecg-lightning":
             done = CliRunner().invoke(app, words[1:])
             assert done.exit_code == 0, f"{shlex.join(words)}\n{done.output}"

@@ -70,16 +70,6 @@ def test_every_network_takes_several_leads_and_sees_each(name: str, make_beats: 
             assert not torch.allclose(model(other, lengths), logits, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_can_be_exported_with_a_free_batch_size(name: str, make_beats: MakeBeats) -> None:
-    model = build(name, leads=2).eval()
-    batch = torch.export.Dim("batch", min=2, max=4096)
-    program = torch.export.export(model, make_beats(4, leads=2), dynamic_shapes=({0: batch}, {0: batch})).module()
-    with torch.no_grad():
-        for n in (2, 7):
-            torch.testing.assert_close(program(*make_beats(n, leads=2)), model(*make_beats(n, leads=2)))
-
-
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_learns_a_small_batch_with_all_its_weights(name: str, task: Any, make_beats: MakeBeats) -> None:

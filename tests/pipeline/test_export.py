@@ -18,6 +18,7 @@ from ecg_lightning.cli.main import app
 from ecg_lightning.core.atomic import sha256_of
 from ecg_lightning.core.errors import CheckpointError, ConfigError
 from ecg_lightning.metrics.calibration import Calibration
+from ecg_lightning.models import model_names
 from ecg_lightning.pipeline.build import make_datamodule
 from ecg_lightning.pipeline.config import compose
 from ecg_lightning.pipeline.export import export
@@ -41,6 +42,7 @@ NETWORKS = {  # task, leads, length, context values, settings
     "bilstm": ("arrhythmia", 2, 34, 0, {"embedding": 0, "width": 8, "depth": 1}),
     "bigru": ("arrhythmia", 2, 34, 3, {"embedding": 0, "width": 8, "depth": 1}),
 }
+ANOTHER = ("arrhythmia", 2, 187, 0, dict[str, Any]())
 SMALL = [
     "dataset=synthetic", "dataset.simulation.patients=6", "dataset.simulation.minutes=1", "context=full", "trainer=cpu",
     "trainer.max_epochs=1", "report=none", "model.channels=8",
@@ -55,7 +57,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def make(name: str) -> Path:
         path = folder / f"{name}.onnx"
         if not path.exists():
-            task, leads, length, k, settings = NETWORKS[name]
+            task, leads, length, k, settings = NETWORKS.get(name, ANOTHER)
             torch.manual_seed(0)
             classifier = BeatClassifier(
                 task=task,
@@ -81,13 +83,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", model_names())
 def test_every_network_takes_any_number_of_beats_and_equals_torch(name: str, exported: Callable[..., Path]) -> None:
     path = exported(name)
     ours, torchs = load_predictor(path), load_predictor(path.with_suffix(".ckpt"))
     for attribute in ("name", "task", "classes", "input", "class_map", "calibration"):
         assert getattr(ours, attribute) == getattr(torchs, attribute), attribute
-    _, leads, length, k, _ = NETWORKS[name]
+    _, leads, length, k, _ = NETWORKS.get(name, ANOTHER)
     generator = np.random.default_rng(1)
     for n in (1, 7, 512):
         signals, lengths = generator.random((n, leads, length), dtype=np.float32), generator.integers(0, length + 1, n)

@@ -294,18 +294,21 @@ def test_a_search_continues_after_a_failed_trial_and_resumes_there(
     assert json.loads(next(tmp_path.glob("sweep/*/scores.json")).read_text())["fold"] == "validation"
 
 
-@pytest.mark.parametrize("launcher", ["submitit_local", "local"])
-def test_failures_in_processes_of_a_launcher_are_reported(
-    launcher: str, sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    n_jobs = ["hydra.launcher.n_jobs=2"] if launcher == "local" else []
-    assert sweep(f"hydra/launcher={launcher}", "split.train_size=0.99,2.5", "trainer.max_epochs=1", *n_jobs) == 1
-    (failure,), (finished,) = (list(tmp_path.glob(f"sweep/*/{name}.json")) for name in ("failure", "scores"))
+def assert_one_failure_is_reported(folder: Path, out: str, *, jobs: int) -> None:
+    """Of the job that no training size of 2.5 lets run."""
+    (failure,), finished = (list(folder.glob(f"*/{name}.json")) for name in ("failure", "scores"))
     assert "split.train_size=2.5" in json.loads(failure.read_text())["error"]
-    assert json.loads(finished.read_text())["config_digest"] in finished.parent.name
-    out = capsys.readouterr().out
-    summary = out[out.index("arrhythmia: 1 job") :]
-    assert "1 of 2 jobs failed:" in summary and failure.parent.name in summary
+    assert len(finished) == jobs - 1
+    assert all(json.loads(file.read_text())["config_digest"] in file.parent.name for file in finished)
+    summary = out[out.index(f"arrhythmia: {jobs - 1} job") :]
+    assert f"1 of {jobs} jobs failed:" in summary and failure.parent.name in summary
+
+
+def test_failures_in_processes_of_a_launcher_are_reported(
+    sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep("hydra/launcher=submitit_local", "split.train_size=0.99,2.5", "trainer.max_epochs=1") == 1
+    assert_one_failure_is_reported(tmp_path / "sweep", capsys.readouterr().out, jobs=2)
 
 
 class Note(Callback):
@@ -317,13 +320,17 @@ class Note(Callback):
 
 
 def test_jobs_side_by_side_divide_the_cores_and_give_the_results_of_jobs_in_sequence(
-    command: Sweep, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs = ("-m", *SMALL[:4], f"cache_dir={cache_dir}", "model=logistic_regression", "split.train_size=2.5,0.8,0.9,1.0")
+    command: Sweep, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    jobs = ("-m", *SMALL[:4], f"cache_dir={cache_dir}", "model=logistic_regression", "model.max_iter=20",
+            "split.train_size=2.5,0.8,0.9,1.0")  # fmt: skip
     beside = ("hydra/launcher=local", "hydra.launcher.n_jobs=2", f"+hydra.callbacks.note._target_={__name__}.Note")
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert command(*jobs, f"hydra.sweep.dir={tmp_path / 'in_sequence'}") == 1  # no training size is 2.5
+    capsys.readouterr()
     assert command(*jobs, *beside, f"hydra.sweep.dir={tmp_path / 'beside'}") == 1
+    assert_one_failure_is_reported(tmp_path / "beside", capsys.readouterr().out, jobs=4)
     notes = [json.loads(file.read_text()) for file in tmp_path.glob("beside/*/note.json")]
     assert len(notes) == 4 and os.getpid() not in (processes := {note["process"] for note in notes})
     assert len(processes) >= 2

@@ -29,21 +29,17 @@ NETWORK = ["model=cnet", "model.channels=4", "model.hidden=4", "context=rr"]
 SEQUENCE = ["sequence=beats", "sequence.beats=16", "sequence.width=8", "sequence.dilations=[1,2]"]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all runs and their cache."""
+    return tmp_path_factory.mktemp("sequence")
+
+
 @pytest.fixture(scope="module", params=["convolution", "s4d"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sequence")
-    layers = f"sequence.layers={request.param}"
-    words = [
-        *SMALL,
-        *QUICK,
-        *NETWORK,
-        *SEQUENCE,
-        layers,
-        "augmentation.balance_classes=[S,V]",
-        f"cache_dir={folder / 'cache'}",
-    ]
-    train(compose(words, output_dir=folder / "run"))
-    return folder / "run"
+def run(request: pytest.FixtureRequest, folder: Path) -> Path:
+    words = [*SMALL, *QUICK, *NETWORK, *SEQUENCE, f"cache_dir={folder / 'cache'}", f"sequence.layers={request.param}"]
+    train(compose([*words, "augmentation.balance_classes=[S,V]"], output_dir=folder / request.param))
+    return folder / request.param
 
 
 @pytest.fixture(scope="module")
@@ -96,18 +92,18 @@ def test_the_page_says_why_it_shows_no_saliency(run: Path) -> None:
         (["augmentation.balance_classes=[S,X]"], "augmentation.balance_classes=X: expected classes of the dataset"),
     ],
 )
-def test_what_makes_no_sequence_is_one_sentence(run: Path, words: list[str], message: str) -> None:
+def test_what_makes_no_sequence_is_one_sentence(folder: Path, words: list[str], message: str) -> None:
     settings = [*SMALL, *QUICK, *([] if "model=" in words[0] else NETWORK), *SEQUENCE, *words]
     with pytest.raises(ConfigError, match=message) as error:
-        build(compose([*settings, f"cache_dir={run.parent / 'cache'}"], output_dir="unused"))
+        build(compose([*settings, f"cache_dir={folder / 'cache'}"], output_dir="unused"))
     assert "\n" not in str(error.value)
 
 
 def test_a_network_of_simulated_people_starts_one_of_recordings_by_the_command(
-    command: Callable[..., int], run: Path, tmp_path: Path
+    command: Callable[..., int], folder: Path, tmp_path: Path
 ) -> None:
     few = ["dataset.people.people=30", "dataset.people.beats=64", "sequence.beats=32", "optimizer.batch_size=64"]
-    cache = f"cache_dir={run.parent / 'cache'}"
+    cache = f"cache_dir={folder / 'cache'}"
     assert command("experiment=simulated_people", *few, *QUICK, cache, f"hydra.run.dir={tmp_path / 'rhythm'}") == 0
     start = RunRecord.read(tmp_path / "rhythm" / "scores.json")
     assert start.synthetic and start.fold == "validation"

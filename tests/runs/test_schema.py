@@ -74,7 +74,7 @@ def scored(draw: st.DrawFn) -> dict[str, Any]:
     return {"classes": classes, "test": test}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scored=scored(),
     protocol=protocols(),

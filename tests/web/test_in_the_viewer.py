@@ -1,7 +1,6 @@
 """The viewer's page in a real browser: Chromium without a window, where there is one on the PATH."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -73,17 +72,6 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
     settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "opened": addresses.put}
     Thread(target=serve, args=(session, uploads), kwargs=settings, daemon=True).start()
     return Viewer(addresses.get(timeout=60), folder, output, uploads)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("neither chromium nor google-chrome is on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
