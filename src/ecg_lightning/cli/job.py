@@ -31,6 +31,7 @@ from ecg_lightning.pipeline.jobs import (
     run_sweep_job,
     save_configuration,
     score_of,
+    start_processes,
     sweep_progress,
 )
 from ecg_lightning.runs.schema import RunRecord
@@ -74,10 +75,10 @@ def _run(cfg: DictConfig) -> RunRecord:
     from ecg_lightning.pipeline.settings import validated
 
     validated(cfg)  # as `prepare` does, but before the rest is imported
-    with quick_imports():
-        from ecg_lightning.pipeline.tracking import tracked
-        from ecg_lightning.pipeline.train import fit_and_test, prepare
-        from ecg_lightning.report import terminal
+    _import_all()
+    from ecg_lightning.pipeline.tracking import tracked
+    from ecg_lightning.pipeline.train import fit_and_test, prepare
+    from ecg_lightning.report import terminal
 
     quiet()
     with showing(cfg.trainer.enable_progress_bar):
@@ -95,6 +96,14 @@ def _run(cfg: DictConfig) -> RunRecord:
                     _write_report(folder, embedding=cfg.report == "full")
                 print(f"Results in {folder}", *keep(record), sep="\n")
     return record
+
+
+def _import_all() -> None:
+    """Import what `_run` needs."""
+    with quick_imports():
+        import ecg_lightning.pipeline.tracking
+        import ecg_lightning.pipeline.train
+        import ecg_lightning.report.terminal  # noqa: F401
 
 
 def _write_report(folder: Path, *, embedding: bool) -> None:
@@ -119,7 +128,7 @@ class AddedConf(SearchPathPlugin):
 class Preflight(Callback):
     """Stops with one line, not a traceback, if the folder cannot be written or a plugin is not installed.
 
-    A sweep starts no more processes than it has jobs, see `limit_processes`.
+    A sweep starts no more processes than it has jobs, and at once, see `limit_processes` and `start_processes`.
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
@@ -138,6 +147,7 @@ class Preflight(Callback):
         limit_processes(config.hydra)
         # Hydra sets it only within jobs, but an interrupted sweep prints its folder.
         HydraConfig.instance().set_config(config)
+        start_processes(config.hydra, _import_all)
 
 
 def _check_writable(setting: str, path: str) -> None:

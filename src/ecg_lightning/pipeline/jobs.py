@@ -9,6 +9,7 @@ import json
 import logging
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -154,6 +155,23 @@ def limit_processes(config: HydraConf) -> None:
         config.launcher.n_jobs = min(joblib.effective_n_jobs(at_once), jobs)
 
 
+def start_processes(config: HydraConf, imports: Callable[[], None]) -> None:
+    """Start the processes of hydra/launcher=local and let them import, while the configurations are composed.
+
+    joblib gives the launcher the same processes, because it requests them with the same settings.
+    """
+    settings = {name: value for name, value in config.launcher.items() if name != "_target_"}
+    at_once = settings.get("n_jobs")
+    if not isinstance(at_once, int) or not at_once or (n := joblib.effective_n_jobs(at_once)) < 2:
+        return
+
+    def start() -> None:
+        with suppress(Exception):  # the first job that needs the import, or the process, reports it
+            joblib.Parallel(**settings)(joblib.delayed(imports)() for _ in range(n))
+
+    threading.Thread(target=start).start()
+
+
 @contextmanager
 def sweep_progress(config: HydraConf) -> Iterator[None]:
     """Show how many jobs of a sweep are done, running, failed and left, from the files in its folder."""
@@ -197,6 +215,10 @@ def saving_jobs() -> Iterator[None]:
         signal.signal(number, stop)
     try:
         yield
+    except Exception:  # of a configuration, while processes import: the command does not wait for them
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
