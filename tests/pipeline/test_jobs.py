@@ -2,9 +2,11 @@
 
 import gc
 import json
+import multiprocessing
 import os
 import shlex
 import signal
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -312,7 +314,7 @@ class Note(Callback):
     """A callback of Hydra, which a user may add: what the process of a job may use."""
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        note = {"process": os.getpid(), "threads": available_threads()}
+        note = {"process": os.getpid(), "threads": available_threads(), "imported": "torch" in sys.modules}
         Path(config.hydra.runtime.output_dir, "note.json").write_text(json.dumps(note))
 
 
@@ -328,6 +330,7 @@ def test_jobs_side_by_side_divide_the_cores_and_give_the_results_of_jobs_in_sequ
     assert len(notes) == 4 and os.getpid() not in (processes := {note["process"] for note in notes})
     assert len(processes) >= 2
     assert {note["threads"] for note in notes} == {max(1, joblib.cpu_count() // 2)}
+    assert all(note["imported"] for note in notes)  # while the jobs were composed
     for alone in (in_sequence := tmp_path / "in_sequence").glob("*/predictions.parquet"):
         beside_it = tmp_path / "beside" / alone.relative_to(in_sequence)
         assert read_predictions(beside_it)[0].equals(read_predictions(alone)[0])
@@ -341,6 +344,14 @@ def test_a_single_job_has_all_cores_whatever_number_may_run_side_by_side(
     assert command("-m", *SMALL[:4], "model=majority", *beside, *where) == 0
     (note,) = tmp_path.glob("*/note.json")
     assert json.loads(note.read_text())["process"] == os.getpid()  # which has one for each core
+
+
+def test_a_wrong_name_does_not_wait_for_the_processes_of_its_sweep(command: Sweep, tmp_path: Path) -> None:
+    beside = ("hydra/launcher=local", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}")
+    assert command("-m", "model=cnt,seq", *beside) == 2
+    for process in multiprocessing.active_children():
+        process.join(5)
+        assert process.exitcode
 
 
 def ctrl_c() -> None:

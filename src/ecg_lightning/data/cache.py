@@ -66,9 +66,8 @@ def cache_key(source: Source) -> str:
     files = source.files()
     digest = hashlib.sha256(json.dumps([RECIPE, source.settings()], sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
-        for path, content in zip(
-            tracked(files, f"checking {source.name}", "files"), pool.map(_digest, files, map(_stamp, files)), strict=True
-        ):
+        contents = pool.map(_digest, files, map(_stamp, files))
+        for path, content in zip(tracked(files, f"checking {source.name}", "files"), contents, strict=True):
             # The name of the folder counts, which in PTB is the patient; where the data are does not.
             digest.update(os.fsencode(f"{path.parent.name}/{path.name}") + bytes.fromhex(content))
     return digest.hexdigest()[:16]
