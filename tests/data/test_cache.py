@@ -76,6 +76,7 @@ def test_beats_are_read_once_and_then_come_from_the_cache(source: Counting, cach
     assert source.reads == 1
     assert first.fingerprint == second.fingerprint == source.read().fingerprint
     assert not first.signals.flags.owndata and not second.signals.flags.owndata
+    assert cached_beats(source, cache_dir) is second  # as for the jobs of a sweep in one process
     assert cache_file(cache_dir).name == f"counting-{cache_key(source)}.arrow"
 
 

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from ecg_lightning.core.atomic import locked, remove_leftovers, sha256_of
@@ -64,9 +66,8 @@ def cache_key(source: Source) -> str:
     files = source.files()
     digest = hashlib.sha256(json.dumps([RECIPE, source.settings()], sort_keys=True).encode())
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
-        for path, content in zip(
-            tracked(files, f"checking {source.name}", "files"), pool.map(sha256_of, files), strict=True
-        ):
+        contents = pool.map(_digest, files, map(_stamp, files))
+        for path, content in zip(tracked(files, f"checking {source.name}", "files"), contents, strict=True):
             # The name of the folder counts, which in PTB is the patient; where the data are does not.
             digest.update(os.fsencode(f"{path.parent.name}/{path.name}") + bytes.fromhex(content))
     return digest.hexdigest()[:16]
@@ -76,8 +77,29 @@ def _load(path: Path, storage: Storage, *, warn: bool = False) -> Beats | None:
     if not path.exists():
         return None
     try:
-        return Beats.load(path, storage)
+        return _loaded(path, storage, _stamp(path), _stamp(path.with_suffix(".npy")))
     except DataError as error:
         if warn:
             log.warning("%s; it is built again", error)
         return None
+
+
+# The jobs of a sweep, and the report of a run, have the same files and beats.
+
+
+@lru_cache(maxsize=2**17)
+def _digest(path: Path, stamp: tuple[int, ...]) -> str:
+    return sha256_of(path)
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, storage: Storage, *stamps: tuple[int, ...]) -> Beats:
+    return Beats.load(path, storage)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Which file is at a path; it differs once the file has changed."""
+    with suppress(OSError):
+        about = path.stat()
+        return about.st_ino, about.st_size, about.st_mtime_ns
+    return ()
