@@ -1,8 +1,8 @@
 """Sweeps in sequence and two jobs at a time: seconds, and the share of them in which the jobs work.
 
-    python benchmarks/sweep.py [--only networks folds demo] [--output results/sweep]
+    python benchmarks/sweep.py [--only networks folds demo] [--divide-steps-by 20] [--output results/sweep]
 
-``networks`` are the four networks on MIT-BIH, each with a twentieth of its steps and the default report; ``folds`` two
+``networks`` are the four networks on MIT-BIH, each with a fraction of its steps and the default report; ``folds`` two
 baselines on five folds of its people, ``demo`` two on simulated beats, whose jobs take half a second. Beats are in the
 cache before. A job works from the start of its fit, which its record states, to the last file that it writes: fitting,
 predicting, scoring, writing and its report. What is left are the start of processes, imports, composed configurations,
@@ -27,7 +27,6 @@ import yaml
 from filed import file_table
 
 ROOT = Path(__file__).resolve().parents[1]
-FACTOR = 20  # of the steps of a network
 DEMO = ("experiment=demo", "dataset.simulation.minutes=2", "report=none")
 SWEEPS: dict[str, tuple[str, ...]] = {
     "networks": ("recipe=short", "trainer=cpu", "model=cnet,seq,bilstm,bigru"),
@@ -49,13 +48,13 @@ def train(*words: str) -> float:
     return time.perf_counter() - began
 
 
-def shortened(folder: Path) -> str:
+def shortened(folder: Path, divisor: int) -> str:
     """A folder of configurations with ``recipe=short``."""
     recipe = yaml.safe_load((ROOT / "conf" / "recipe" / "default.yaml").read_text(encoding="utf-8"))
     default = 24_600  # of optimizer=adamw
     for networks in recipe.values():
         for own in networks.values():
-            own["steps"] = own.get("steps", default) // FACTOR
+            own["steps"] = own.get("steps", default) // divisor
     (folder / "recipe").mkdir(parents=True)
     (folder / "recipe" / "short.yaml").write_text(yaml.safe_dump(recipe))
     return str(folder)
@@ -68,8 +67,8 @@ def work_of(job: Path) -> tuple[float, float]:
     return started, max(file.stat().st_mtime for file in written)
 
 
-def measure(name: str, folder: Path) -> dict[str, Any]:
-    short = shortened(folder / "conf")
+def measure(name: str, folder: Path, divisor: int) -> dict[str, Any]:
+    short = shortened(folder / "conf", divisor)
     train(*WARM[name], "model=majority", "report=none", f"hydra.run.dir={folder / 'warm'}")
     found: dict[str, Any] = {}
     for how, (processes, launcher) in AT_ONCE.items():
@@ -102,13 +101,14 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SWEEPS, default=[*SWEEPS])
+    parser.add_argument("--divide-steps-by", type=int, default=20, metavar="N", help="of networks; 1: full length")
     parser.add_argument("--output", type=Path, help="folder with sweep.json and a README.md for the table")
     how = parser.parse_args()
     kept = how.output / "sweep.json" if how.output else None
     found = json.loads(kept.read_text()) if kept and kept.exists() else {}
     for name in how.only:
         with tempfile.TemporaryDirectory() as folder:
-            found[name] = measure(name, Path(folder))
+            found[name] = measure(name, Path(folder), how.divide_steps_by)
         print(f"{name}: {json.dumps(found[name])}", flush=True)
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
