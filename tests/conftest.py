@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # machine for long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CONF = Path(__file__).parents[1] / "conf"
 LONG = {"test_campaigns.py", "test_docs.py", "test_gpu_check.py", "test_wheel.py"}
 
@@ -94,9 +95,9 @@ def composed_once() -> Iterator[None]:
 def browser() -> Iterator[Any]:
     """A Chromium that is there already, without a window; else a skip."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        pytest.skip("neither chromium nor google-chrome is on the PATH")
+        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
     with sync_api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield opened

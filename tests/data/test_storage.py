@@ -207,7 +207,6 @@ def test_several_databases_are_joined_part_by_part(cache_dir: Path, tmp_path: Pa
 MEMORY = """
 import sys
 from pathlib import Path
-from typing import Literal
 import numpy as np
 from ecg_lightning.data.stored import Storage, opened
 

@@ -12,7 +12,7 @@ SLOW = ("disks", "stops")
 QUICK = sorted(set(CAMPAIGNS) - set(SLOW))
 
 
-@pytest.mark.parametrize(("campaigns", "n"), [(QUICK, 8), (SLOW, 3)], ids=["quick", "slow"])
+@pytest.mark.parametrize(("campaigns", "n"), [(QUICK, 8), (SLOW, 4)], ids=["quick", "slow"])
 def test_some_cases_of_each_campaign_survive(campaigns: list[str], n: int) -> None:
     # In a process of their own: it forks for each case, which a process with threads should not.
     command = [sys.executable, str(FAULTS), *campaigns, "--n", str(n), "--seed", "3"]

@@ -131,10 +131,9 @@ def learnt(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     return twice
 
 
-@pytest.mark.parametrize(
-    ("protocol", "model", "augmentation"),
-    [("random", "logistic_regression", "smote"), ("patient", "cnet", "light"), ("ds1_ds2", "cnet", "smote")],
-)
+@pytest.mark.parametrize("protocol", RULES)
+@pytest.mark.parametrize("augmentation", ["light", "smote"])
+@pytest.mark.parametrize("model", ["cnet", "logistic_regression"])
 def test_resampling_and_class_counts_depend_on_training_beats_only(
     protocol: str, model: str, augmentation: str, learnt: Callable[..., list[Any]]
 ) -> None:

@@ -50,7 +50,8 @@ def page(
         beats, strip = make_annotated("NNVVVNVNSNVNF" * 20, unusable=[[30, 40, "gap"]], start="2024-03-01T23:58:00")
         write_recording_page(beats, beats.attrs["about"], file, strip=strip)
     else:
-        folders = [make_run("one", split="patient"), make_run("a run with a very long name", seed=1, model="seq")]
+        name = "a run with a very long name indeed"
+        folders = [make_run("one", split="patient"), make_run(name, seed=1, model="seq")]
         text = run_report(folders[0]) if request.param == "one run" else runs_report(folders, output=file)
         file.write_text(text, encoding="utf-8")
     page, messages = browser.new_page(viewport={"width": 900, "height": 1200}), []

@@ -1,6 +1,9 @@
 """Checkpoints and metrics.csv are whole whenever the run is killed, and go on where it is resumed."""
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,32 @@ import torch
 from ecg_lightning.core.errors import DataError
 from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO, BestCheckpoint, MetricsFile
 from ecg_lightning.training.classifier import BeatClassifier
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1, "weight": torch.ones(3)}, path)
+    script = (
+        "import os, signal, sys, torch\n"
+        "from ecg_lightning.training.callbacks.saving import AtomicCheckpointIO\n"
+        "from pathlib import Path\n"
+        "write = Path.write_bytes\n"
+        "def torn(path, content):\n"
+        "    write(path, content)\n"
+        "    os.truncate(path, os.path.getsize(path) // 2)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Path.write_bytes = torn\n"
+        "AtomicCheckpointIO().save_checkpoint({'epoch': 2, 'weight': torch.zeros(3)}, sys.argv[1])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert AtomicCheckpointIO().load_checkpoint(path)["epoch"] == 1
+    assert len(list(path.parent.iterdir())) == 2
+
+    # The next one of the same name takes away what was torn.
+    AtomicCheckpointIO().save_checkpoint({"epoch": 3}, path)
+    assert list(path.parent.iterdir()) == [path]
+    assert AtomicCheckpointIO().load_checkpoint(path) == {"epoch": 3}
 
 
 def test_a_checkpoint_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
